@@ -1,0 +1,63 @@
+//! Options that name a strategy.
+
+use core::str::FromStr;
+
+use crate::{ConfigError, StrategyKind};
+
+/// An option that names a strategy.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Choice {
+    option: &'static str,
+    expected: &'static str,
+    nests: bool,
+}
+
+impl Choice {
+    /// The option `strategy`.
+    pub(super) const STRATEGY: Self = Self {
+        option: "strategy",
+        expected: "off, fixed, percentile, adaptive, workload_aware, exponential_backoff or optimal",
+        nests: true,
+    };
+
+    /// The option `workload_inner`. The strategy that scales another cannot scale itself.
+    pub(super) const INNER: Self = Self {
+        option: "workload_inner",
+        expected: "off, fixed, percentile, adaptive, exponential_backoff or optimal",
+        nests: false,
+    };
+
+    /// `kind`, if the option may name it.
+    pub(super) fn check(self, kind: StrategyKind) -> Result<StrategyKind, ConfigError> {
+        match kind {
+            StrategyKind::Custom => Err(self.error(kind.as_str())),
+            StrategyKind::WorkloadAware if !self.nests => Err(self.error(kind.as_str())),
+            _ => Ok(kind),
+        }
+    }
+
+    /// The kind that `text` names.
+    pub(super) fn parse(self, text: &str) -> Result<StrategyKind, ConfigError> {
+        let named = |kind: &StrategyKind| kind.as_str() == text;
+        let kind = StrategyKind::ALL.into_iter().find(named);
+        self.check(kind.ok_or_else(|| self.error(text))?)
+    }
+
+    /// A kind that a config may name, but that this version does not have.
+    pub(super) fn not_built_in(self, kind: StrategyKind) -> ConfigError {
+        ConfigError::not_built_in(self.option, kind.as_str())
+    }
+
+    fn error(self, text: &str) -> ConfigError {
+        ConfigError::text(self.option, text, self.expected)
+    }
+}
+
+/// The kinds that a config can name; not `custom`.
+impl FromStr for StrategyKind {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        Choice::STRATEGY.parse(text)
+    }
+}

@@ -1,0 +1,34 @@
+//! What a config comes to.
+
+use crate::{AnyStrategy, Budget, Name, Options};
+
+/// What a [`HedgeConfig`](crate::HedgeConfig) says, checked and in the types of a
+/// [`Builder`](crate::Builder), which takes it all with [`settings`](crate::Builder::settings).
+///
+/// `N` is how many samples the window has room for.
+///
+/// ```
+/// use core::time::Duration;
+/// use hedge_core::{HedgeConfig, Strategy, StrategyKind};
+///
+/// let settings = HedgeConfig { timeout_ms: 0.5, ..HedgeConfig::default() }.validate()?;
+/// assert_eq!(settings.strategy.kind(), StrategyKind::Percentile);
+/// assert_eq!(settings.options.timeout, Some(Duration::from_micros(500)));
+/// # Ok::<(), hedge_core::ConfigError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Settings<const N: usize = 1000> {
+    /// When to hedge.
+    pub strategy: AnyStrategy<N>,
+    /// What may change while a hedger works.
+    pub options: Options,
+    /// What hedges may cost.
+    pub budget: Budget,
+    /// What outcomes and events call the hedger; empty if it has no name.
+    pub strategy_name: Name,
+    /// What the names of events begin with.
+    pub telemetry_prefix: Name,
+    /// What one attempt costs.
+    pub cost_per_attempt: f64,
+}

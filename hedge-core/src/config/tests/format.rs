@@ -1,0 +1,232 @@
+//! To JSON and back.
+
+use super::*;
+
+fn read(json: &str) -> Result<HedgeConfig, serde_json::Error> {
+    serde_json::from_str(json)
+}
+
+/// A config with no option as it is by default.
+fn unlike_the_default() -> HedgeConfig {
+    HedgeConfig {
+        strategy: StrategyKind::WorkloadAware,
+        strategy_name: Some(Name::truncated("search")),
+        delay_ms: Some(0.125),
+        percentile: 99.5,
+        window_size: 500,
+        initial_delay: 20.0,
+        min_delay: 1.5,
+        max_delay: Some(1e12),
+        min_samples: 30,
+        warmup: Warmup::Prior,
+        max_age_ms: Some(60_000.0),
+        delay_candidates: [1.0, 2.5].into(),
+        learning_rate: 0.0,
+        cost_weight: 0.1,
+        optimal_target: 99.9,
+        optimal_budget_percent: 2.0,
+        base_delay: 33.3,
+        workload_inner: Some(StrategyKind::ExponentialBackoff),
+        prompt_length: Some(1500),
+        model_complexity: Some(ModelComplexity::Simple),
+        time_of_day: Some(TimeOfDay::OffPeak),
+        priority: Some(Priority::High),
+        exponential_base_delay: 50.0,
+        exponential_min_delay: 25.0,
+        exponential_max_delay: 4000.0,
+        exponential_increase_factor: 1.25,
+        exponential_decrease_factor: 0.75,
+        exponential_error_factor: 3.0,
+        max_hedges: 3,
+        budget_percent: 300.0,
+        budget_min_per_second: 0.1,
+        budget_burst: 0,
+        max_in_flight: Some(7),
+        timeout_ms: 10_000.0,
+        enable_cancellation: false,
+        enabled: false,
+        observe_only: true,
+        guard: Some(true),
+        cost_per_attempt: 0.03,
+        telemetry_prefix: Name::truncated("my_app.hedging"),
+    }
+}
+
+#[test]
+fn what_is_written_is_read() {
+    for config in [HedgeConfig::default(), unlike_the_default()] {
+        assert_eq!(config.validate().map(drop), Ok(()));
+        let json = serde_json::to_string(&config).unwrap();
+        assert_eq!(read(&json).unwrap(), config, "{json}");
+    }
+}
+
+#[test]
+fn the_default_is_as_documented_and_what_is_not_there_is_not_written() {
+    let written = serde_json::to_value(HedgeConfig::default()).unwrap();
+    let documented = serde_json::json!({
+        "strategy": "percentile",
+        "delay_ms": 100.0,
+        "percentile": 95.0,
+        "window_size": 1000,
+        "initial_delay": 100.0,
+        "min_delay": 0.0,
+        "min_samples": 10,
+        "warmup": "delay",
+        "delay_candidates": [50.0, 100.0, 200.0, 500.0, 1000.0],
+        "learning_rate": 0.1,
+        "cost_weight": 0.25,
+        "optimal_target": 99.0,
+        "optimal_budget_percent": 5.0,
+        "base_delay": 100.0,
+        "exponential_base_delay": 100.0,
+        "exponential_min_delay": 10.0,
+        "exponential_max_delay": 5000.0,
+        "exponential_increase_factor": 1.5,
+        "exponential_decrease_factor": 0.9,
+        "exponential_error_factor": 2.0,
+        "max_hedges": 1,
+        "budget_percent": 10.0,
+        "budget_min_per_second": 0.0,
+        "budget_burst": 10,
+        "timeout_ms": 30_000.0,
+        "enable_cancellation": true,
+        "enabled": true,
+        "observe_only": false,
+        "cost_per_attempt": 1.0,
+        "telemetry_prefix": "hedging",
+    });
+    assert_eq!(written, documented);
+}
+
+#[test]
+fn the_fields_are_the_options() {
+    let json = serde_json::to_value(unlike_the_default()).unwrap();
+    let fields: Vec<_> = json.as_object().unwrap().keys().cloned().collect();
+    assert_eq!(fields, tested());
+}
+
+#[test]
+fn what_is_left_out_is_the_default_but_for_the_fixed_delay() {
+    let empty = read("{}").unwrap();
+    assert_eq!(
+        empty,
+        HedgeConfig {
+            delay_ms: None,
+            ..HedgeConfig::default()
+        }
+    );
+    assert_eq!(empty.validate().map(drop), Ok(()));
+    let fixed = read(r#"{ "strategy": "fixed" }"#).unwrap();
+    assert_refused(&fixed, "delay_ms", "missing", "`fixed`");
+}
+
+#[test]
+fn every_word_is_read() {
+    for kind in StrategyKind::ALL
+        .into_iter()
+        .filter(|&kind| kind != StrategyKind::Custom)
+    {
+        let json = std::format!(r#"{{ "strategy": "{kind}" }}"#);
+        assert_eq!(read(&json).unwrap().strategy, kind);
+    }
+    for warmup in Warmup::ALL {
+        assert_eq!(
+            read(&std::format!(r#"{{ "warmup": "{warmup}" }}"#))
+                .unwrap()
+                .warmup,
+            warmup
+        );
+    }
+    let json = r#"{ "workload_inner": null, "priority": null, "guard": null }"#;
+    assert_eq!(read(json).unwrap(), read("{}").unwrap());
+}
+
+#[test]
+fn a_whole_number_is_a_number() {
+    let config = read(r#"{ "percentile": 99, "delay_ms": 5, "delay_candidates": [1, 2.5] }"#);
+    let config = config.unwrap();
+    assert_eq!((config.percentile, config.delay_ms), (99.0, Some(5.0)));
+    assert_eq!(config.delay_candidates, [1.0, 2.5]);
+}
+
+#[test]
+fn what_cannot_be_read_is_named() {
+    let seventeen = std::format!(r#"{{ "delay_candidates": {:?} }}"#, [1; 17]);
+    let long = std::format!(r#"{{ "telemetry_prefix": "{}" }}"#, "x".repeat(33));
+    let cases = [
+        (r#"{ "delay": 5 }"#, "unknown field `delay`"),
+        (r#"{ "percentiles": 5 }"#, "unknown field `percentiles`"),
+        (
+            r#"{ "percentile": 99, "percentile": 99 }"#,
+            "duplicate field `percentile`",
+        ),
+        (
+            r#"{ "strategy": "fast" }"#,
+            "`strategy` is \"fast\", but must be off, fixed, percentile",
+        ),
+        (
+            r#"{ "strategy": "custom" }"#,
+            "`strategy` is \"custom\", but must be off, fixed",
+        ),
+        (
+            r#"{ "strategy": "Fixed" }"#,
+            "`strategy` is \"Fixed\", but must be off, fixed",
+        ),
+        (
+            r#"{ "strategy": 5 }"#,
+            "invalid type: integer `5`, expected a string",
+        ),
+        (
+            r#"{ "workload_inner": "slow" }"#,
+            "`workload_inner` is \"slow\", but must be off",
+        ),
+        (
+            r#"{ "workload_inner": "workload_aware" }"#,
+            "`workload_inner` is \"workload_aware\"",
+        ),
+        (
+            r#"{ "warmup": "on" }"#,
+            "`warmup` is \"on\", but must be delay, off or prior",
+        ),
+        (
+            r#"{ "model_complexity": "" }"#,
+            "`model_complexity` is \"\", but must be simple",
+        ),
+        (
+            r#"{ "time_of_day": "night" }"#,
+            "`time_of_day` is \"night\", but must be peak",
+        ),
+        (
+            r#"{ "priority": "urgent" }"#,
+            "`priority` is \"urgent\", but must be low",
+        ),
+        (
+            r#"{ "telemetry_prefix": "a b" }"#,
+            "`telemetry_prefix` is \"a b\", but must be names",
+        ),
+        (&long, "`telemetry_prefix` is \"xxxx"),
+        (
+            r#"{ "strategy_name": "a name that is longer than thirty-two bytes" }"#,
+            "`strategy_name` is \"a name that is longer than thirty-two bytes\", but must be at most 32",
+        ),
+        (
+            &seventeen,
+            "`delay_candidates` is 17, but must be 2 to 16 in number",
+        ),
+        (
+            r#"{ "delay_candidates": [5] }"#,
+            "`delay_candidates` is 1, but must be 2 to 16 in number",
+        ),
+        (r#"{ "delay_candidates": 5 }"#, "expected a list of numbers"),
+        (r#"{ "percentile": "99" }"#, "expected f64"),
+        (r#"{ "percentile": null }"#, "expected f64"),
+        (r#"{ "max_hedges": 256 }"#, "integer `256`, expected u8"),
+        (r#"{ "window_size": -1 }"#, "integer `-1`, expected u32"),
+        (r#"{ "prompt_length": 1.5 }"#, "expected u32"),
+    ];
+    for (json, expected) in cases {
+        let error = read(json).expect_err(json).to_string();
+        assert!(error.contains(expected), "{json}: {error}");
+    }
+}

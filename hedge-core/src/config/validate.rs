@@ -1,0 +1,210 @@
+//! From numbers and words to the types of a hedger.
+//!
+//! A range is checked where it belongs: by the strategy, the budget or the options that have it. Here
+//! are the ranges of what has no type of its own, and what holds between options.
+
+use core::time::Duration;
+
+use super::kind::Choice;
+use super::{HedgeConfig, Settings};
+use crate::builder::{check_cost, telemetry_prefix};
+use crate::strategy::{AnyInner, AnyStrategy, Hints, Strategy};
+use crate::time::millis;
+use crate::{
+    Budget, ConfigError, ExponentialBackoff, Fixed, Name, Off, Options, Percentile, StrategyKind,
+    WorkloadAware,
+};
+
+/// Checks every option, and makes of them what a hedger is built from.
+pub(super) fn settings<const N: usize>(config: &HedgeConfig) -> Result<Settings<N>, ConfigError> {
+    let options = options(config)?;
+    check_cost(config.cost_per_attempt)?;
+    Ok(Settings {
+        options,
+        budget: budget(config, options.max_hedges)?,
+        strategy_name: strategy_name(config)?,
+        telemetry_prefix: telemetry_prefix(config.telemetry_prefix.as_str())?,
+        cost_per_attempt: config.cost_per_attempt,
+        // Last, so that a strategy that is not built in is refused once all else is right.
+        strategy: strategy(config)?,
+    })
+}
+
+fn options(config: &HedgeConfig) -> Result<Options, ConfigError> {
+    let options = Options {
+        enabled: config.enabled,
+        observe_only: config.observe_only,
+        max_hedges: config.max_hedges,
+        timeout: Some(time("timeout_ms", config.timeout_ms)?),
+        enable_cancellation: config.enable_cancellation,
+        min_delay: time("min_delay", config.min_delay)?,
+        max_delay: optional_time("max_delay", config.max_delay)?,
+        guard: config.guard,
+        hints: Hints {
+            prompt_length: config.prompt_length,
+            model_complexity: config.model_complexity,
+            time_of_day: config.time_of_day,
+            priority: config.priority,
+        },
+    };
+    options.validate()?;
+    Ok(options)
+}
+
+fn budget(config: &HedgeConfig, max_hedges: u8) -> Result<Budget, ConfigError> {
+    let mut budget = Budget::percent(config.budget_percent)
+        .burst(config.budget_burst)
+        .min_per_second(config.budget_min_per_second);
+    if let Some(hedges) = config.max_in_flight {
+        budget = budget.max_in_flight(hedges);
+    }
+    budget.validate(max_hedges)?;
+    Ok(budget)
+}
+
+fn strategy_name(config: &HedgeConfig) -> Result<Name, ConfigError> {
+    let name = config.strategy_name;
+    if name.is_some_and(|name| name.is_empty()) {
+        return Err(ConfigError::text("strategy_name", "", "1 to 32 bytes"));
+    }
+    Ok(name.unwrap_or_default())
+}
+
+fn strategy<const N: usize>(config: &HedgeConfig) -> Result<AnyStrategy<N>, ConfigError> {
+    let strategies = Strategies::new(config)?;
+    check_adaptive(config)?;
+    check_optimal(config)?;
+    let kind = Choice::STRATEGY.check(config.strategy)?;
+    let inner = config
+        .workload_inner
+        .map(|inner| Choice::INNER.check(inner));
+    match (kind, inner.transpose()?) {
+        (StrategyKind::WorkloadAware, None) => Ok(strategies.over_base_delay.into()),
+        (StrategyKind::WorkloadAware, Some(inner)) => {
+            let inner = strategies.pick(Choice::INNER, inner)?;
+            Ok(WorkloadAware::over(inner).into())
+        }
+        (kind, _) => strategies.pick(Choice::STRATEGY, kind).map(Into::into),
+    }
+}
+
+/// Every strategy that is built in, of which a config picks one.
+struct Strategies<const N: usize> {
+    fixed: Option<Fixed>,
+    percentile: Percentile<N>,
+    backoff: ExponentialBackoff,
+    over_base_delay: WorkloadAware,
+}
+
+impl<const N: usize> Strategies<N> {
+    fn new(config: &HedgeConfig) -> Result<Self, ConfigError> {
+        Ok(Self {
+            fixed: optional_time("delay_ms", config.delay_ms)?.map(Fixed::new),
+            percentile: percentile(config)?,
+            backoff: backoff(config)?,
+            over_base_delay: WorkloadAware::base_delay(time("base_delay", config.base_delay)?),
+        })
+    }
+
+    /// The one that `choice` names.
+    fn pick(self, choice: Choice, kind: StrategyKind) -> Result<AnyInner<N>, ConfigError> {
+        match kind {
+            StrategyKind::Off => Ok(Off.into()),
+            StrategyKind::Fixed => {
+                let expected = "0 or more ms, which the strategy `fixed` needs";
+                let fixed = self.fixed.map(Into::into);
+                fixed.ok_or_else(|| ConfigError::missing("delay_ms", expected))
+            }
+            StrategyKind::Percentile => Ok(self.percentile.into()),
+            StrategyKind::ExponentialBackoff => Ok(self.backoff.into()),
+            StrategyKind::Adaptive
+            | StrategyKind::Optimal
+            | StrategyKind::WorkloadAware
+            | StrategyKind::Custom => Err(choice.not_built_in(kind)),
+        }
+    }
+}
+
+fn percentile<const N: usize>(config: &HedgeConfig) -> Result<Percentile<N>, ConfigError> {
+    let mut strategy = Percentile::with_window::<N>(config.percentile)
+        .window_size(count(config.window_size))
+        .min_samples(count(config.min_samples))
+        .initial_delay(time("initial_delay", config.initial_delay)?)
+        .warmup(config.warmup);
+    if let Some(age) = optional_time("max_age_ms", config.max_age_ms)? {
+        strategy = strategy.max_age(age);
+    }
+    strategy.validate()?;
+    Ok(strategy)
+}
+
+fn backoff(config: &HedgeConfig) -> Result<ExponentialBackoff, ConfigError> {
+    let strategy = ExponentialBackoff::new()
+        .base_delay(time(
+            "exponential_base_delay",
+            config.exponential_base_delay,
+        )?)
+        .min_delay(time("exponential_min_delay", config.exponential_min_delay)?)
+        .max_delay(time("exponential_max_delay", config.exponential_max_delay)?)
+        .increase_factor(config.exponential_increase_factor)
+        .decrease_factor(config.exponential_decrease_factor)
+        .error_factor(config.exponential_error_factor);
+    strategy.validate()?;
+    Ok(strategy)
+}
+
+fn check_adaptive(config: &HedgeConfig) -> Result<(), ConfigError> {
+    let candidates = config.delay_candidates.as_slice();
+    check_candidates_len(candidates.len())?;
+    let delay = |candidate| time("delay_candidates", candidate);
+    for (i, &candidate) in candidates.iter().enumerate() {
+        let this = delay(candidate)?;
+        ConfigError::check_above("delay_candidates", millis(this), 0.0)?;
+        if candidates
+            .iter()
+            .take(i)
+            .any(|&earlier| delay(earlier) == Ok(this))
+        {
+            let expected = "2 to 16 distinct delays";
+            return Err(ConfigError::number("delay_candidates", candidate, expected));
+        }
+    }
+    ConfigError::check_range("learning_rate", config.learning_rate, 0.0, 1.0)?;
+    ConfigError::check_at_least("cost_weight", config.cost_weight, 0.0)
+}
+
+/// Checks how many `delay_candidates` there are. More than fit are met when a config is read.
+pub(super) fn check_candidates_len(len: usize) -> Result<(), ConfigError> {
+    if (2..=16).contains(&len) {
+        return Ok(());
+    }
+    Err(ConfigError::number(
+        "delay_candidates",
+        len as f64,
+        "2 to 16 in number",
+    ))
+}
+
+fn check_optimal(config: &HedgeConfig) -> Result<(), ConfigError> {
+    ConfigError::check_range("optimal_target", config.optimal_target, 50.0, 99.9)?;
+    ConfigError::check_above("optimal_budget_percent", config.optimal_budget_percent, 0.0)
+}
+
+/// `millis` as the nearest whole number of nanoseconds.
+fn time(option: &'static str, millis: f64) -> Result<Duration, ConfigError> {
+    ConfigError::check_range(option, millis, 0.0, HedgeConfig::MAX_MILLIS)?;
+    // Within that range it cannot fail.
+    Ok(Duration::try_from_secs_f64(millis / 1e3).unwrap_or(Duration::MAX))
+}
+
+fn optional_time(
+    option: &'static str,
+    millis: Option<f64>,
+) -> Result<Option<Duration>, ConfigError> {
+    millis.map(|millis| time(option, millis)).transpose()
+}
+
+/// A number of samples; more than can be addressed is more than any window holds.
+fn count(samples: u32) -> usize {
+    usize::try_from(samples).unwrap_or(usize::MAX)
+}

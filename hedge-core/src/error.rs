@@ -1,0 +1,159 @@
+//! What a wrong option is told.
+
+use core::fmt;
+
+use heapless::String;
+
+/// An option that cannot be right: which, what it was, and what would be.
+///
+/// ```
+/// use hedge_core::HedgeConfig;
+///
+/// let config = HedgeConfig { percentile: 120.0, ..HedgeConfig::default() };
+/// let error = config.validate().unwrap_err();
+/// assert_eq!(error.option(), "percentile");
+/// assert_eq!(error.to_string(), "`percentile` is 120, but must be 50 to 99.9");
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConfigError {
+    option: &'static str,
+    value: Value,
+    expected: Expected,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Value {
+    Number(f64),
+    Text(String<48>),
+    Missing,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Expected {
+    Text(&'static str),
+    Range { low: f64, high: f64 },
+    Above(f64),
+    AtLeast(f64),
+    AtMost(f64, &'static str),
+    NotBuiltIn,
+}
+
+impl ConfigError {
+    /// An option whose number is not what `expected` says, as in "greater than 0".
+    pub fn number(option: &'static str, value: f64, expected: &'static str) -> Self {
+        Self::new(option, Value::Number(value), Expected::Text(expected))
+    }
+
+    /// An option whose text is not what `expected` says. Long text is cut.
+    pub fn text(option: &'static str, value: &str, expected: &'static str) -> Self {
+        let mut text = String::new();
+        // As much as fits: an error about an overlong name must not fail for its length.
+        let _ = value.chars().try_for_each(|c| text.push(c));
+        Self::new(option, Value::Text(text), Expected::Text(expected))
+    }
+
+    /// An option that has to be given and was not.
+    pub fn missing(option: &'static str, expected: &'static str) -> Self {
+        Self::new(option, Value::Missing, Expected::Text(expected))
+    }
+
+    pub(crate) fn not_built_in(option: &'static str, value: &str) -> Self {
+        Self {
+            expected: Expected::NotBuiltIn,
+            ..Self::text(option, value, "")
+        }
+    }
+
+    /// `value` if `low ≤ value ≤ high`.
+    pub(crate) fn check_range(
+        option: &'static str,
+        value: f64,
+        low: f64,
+        high: f64,
+    ) -> Result<(), Self> {
+        // Written so that a NaN fails.
+        if low <= value && value <= high {
+            return Ok(());
+        }
+        Err(Self::new(
+            option,
+            Value::Number(value),
+            Expected::Range { low, high },
+        ))
+    }
+
+    /// `value` if it is finite and greater than `bound`.
+    pub(crate) fn check_above(option: &'static str, value: f64, bound: f64) -> Result<(), Self> {
+        if value > bound && value.is_finite() {
+            return Ok(());
+        }
+        Err(Self::new(
+            option,
+            Value::Number(value),
+            Expected::Above(bound),
+        ))
+    }
+
+    /// `value` if it is finite and not less than `bound`.
+    pub(crate) fn check_at_least(option: &'static str, value: f64, bound: f64) -> Result<(), Self> {
+        if value >= bound && value.is_finite() {
+            return Ok(());
+        }
+        Err(Self::new(
+            option,
+            Value::Number(value),
+            Expected::AtLeast(bound),
+        ))
+    }
+
+    /// `value` if it is not more than `bound`, which is `why`.
+    pub(crate) fn check_at_most(
+        option: &'static str,
+        value: f64,
+        bound: f64,
+        why: &'static str,
+    ) -> Result<(), Self> {
+        if value <= bound {
+            return Ok(());
+        }
+        Err(Self::new(
+            option,
+            Value::Number(value),
+            Expected::AtMost(bound, why),
+        ))
+    }
+
+    fn new(option: &'static str, value: Value, expected: Expected) -> Self {
+        Self {
+            option,
+            value,
+            expected,
+        }
+    }
+
+    /// The option's name as in a config file.
+    pub fn option(&self) -> &'static str {
+        self.option
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` is ", self.option)?;
+        match &self.value {
+            Value::Number(number) => write!(f, "{number}")?,
+            Value::Text(text) => write!(f, "{text:?}")?,
+            Value::Missing => write!(f, "missing")?,
+        }
+        match self.expected {
+            Expected::Text(text) => write!(f, ", but must be {text}"),
+            Expected::Range { low, high } => write!(f, ", but must be {low} to {high}"),
+            Expected::Above(bound) => write!(f, ", but must be greater than {bound}"),
+            Expected::AtLeast(bound) => write!(f, ", but must be at least {bound}"),
+            Expected::AtMost(bound, why) => write!(f, ", but must be at most {bound}, {why}"),
+            Expected::NotBuiltIn => write!(f, ", which is not built in"),
+        }
+    }
+}
+
+impl core::error::Error for ConfigError {}

@@ -1,0 +1,100 @@
+//! Request hedging without a runtime: when an attempt is slow, start another and use whichever
+//! succeeds first.
+//!
+//! `no_std`, no allocator, no `unsafe`. Servers use `hedge-tokio` or `hedge-async-std`, firmware uses
+//! `hedge-embassy`; each names the types here for its runtime.
+//!
+//! ```
+//! use core::time::Duration;
+//! use hedge_core::manual::ManualTimer;
+//! use hedge_core::{Budget, Hedger, Percentile};
+//!
+//! let clock = ManualTimer::<8>::new();
+//! let hedger = Hedger::builder(&clock)
+//!     .strategy(Percentile::new(95.0))
+//!     .budget(Budget::percent(10.0))
+//!     .build_local()?;
+//! let hedged = clock.drive(hedger.request(|attempt| {
+//!     let clock = &clock;
+//!     async move {
+//!         // The primary is stuck; the hedge is not.
+//!         clock.sleep(Duration::from_millis(if attempt.is_hedge() { 5 } else { 900 })).await;
+//!         Ok::<_, ()>("answer")
+//!     }
+//! })).unwrap();
+//! assert!(hedged.outcome.hedge_won);
+//! # Ok::<(), hedge_core::ConfigError>(())
+//! ```
+//!
+//! Where to look:
+//!
+//! | module | for |
+//! |---|---|
+//! | [`strategy`] | when to hedge, and how to write a strategy |
+//! | [`Budget`] | what hedges may cost |
+//! | [`HedgeConfig`] | every option, from a file |
+//! | [`manual`] | testing your own code on a virtual clock |
+//! | [`telemetry`] | events |
+//! | [`race`](mod@race), [`ledger`] | how it works, and what a runtime adapter builds on |
+#![no_std]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+#[cfg(any(feature = "std", test))]
+extern crate std;
+
+mod attempt;
+mod budget;
+mod builder;
+mod config;
+mod error;
+mod guard;
+mod hedger;
+mod histogram;
+pub mod ledger;
+mod lock;
+pub mod manual;
+mod metrics;
+mod name;
+mod options;
+mod outcome;
+mod pace;
+mod policy;
+pub mod race;
+mod report;
+#[cfg(feature = "std")]
+mod sharded;
+mod slots;
+pub mod strategy;
+pub mod telemetry;
+mod terms;
+mod time;
+mod timer;
+mod window;
+
+pub use attempt::{Attempt, ByResult, Cause, Classify, Verdict};
+pub use budget::{Budget, Charge};
+pub use builder::Builder;
+pub use config::{HedgeConfig, Settings};
+pub use error::ConfigError;
+pub use hedger::{Call, Hedger, LocalHedger, Request};
+pub use histogram::Histogram;
+pub use ledger::{Ledger, State};
+pub use lock::Lock;
+pub use metrics::{Metrics, MetricsSnapshot, NoMetrics, Recorder};
+pub use name::Name;
+pub use options::Options;
+pub use outcome::{Error, Hedged, Outcome, StrategyKind, Suppressed};
+pub use pace::Pace;
+pub use policy::{Ask, Policy};
+pub use report::{End, Report, Sample};
+#[cfg(feature = "std")]
+pub use sharded::{Sharded, SharedBudget};
+pub use slots::{Capacity, Max, Nil, Slot, Slots};
+pub use strategy::{
+    AnyStrategy, ExponentialBackoff, Fixed, Hints, Off, Percentile, Strategy, WorkloadAware,
+};
+pub use telemetry::{Event, EventKind, NoSink, Sink};
+pub use terms::{Standing, Terms};
+pub use time::Instant;
+pub use timer::Timer;

@@ -1,0 +1,177 @@
+//! A clock that moves when told to: tests and simulations without waiting.
+
+use core::cell::{Cell, RefCell};
+use core::future::Future;
+use core::pin::{Pin, pin};
+use core::task::{Context, Poll, Waker};
+use core::time::Duration;
+
+use heapless::Vec;
+
+use crate::{Instant, Timer};
+
+/// A virtual clock with room for `N` sleepers; `&ManualTimer` is the [`Timer`].
+///
+/// ```
+/// use core::time::Duration;
+/// use hedge_core::manual::ManualTimer;
+/// use hedge_core::Timer;
+///
+/// let clock = ManualTimer::<4>::new();
+/// // An hour passes at once.
+/// clock.drive(clock.sleep(Duration::from_secs(3600)));
+/// assert_eq!((&clock).now().since_epoch(), Duration::from_secs(3600));
+/// ```
+#[derive(Debug, Default)]
+pub struct ManualTimer<const N: usize = 16> {
+    now: Cell<Instant>,
+    next_id: Cell<u32>,
+    sleepers: RefCell<Vec<Sleeper, N>>,
+}
+
+#[derive(Debug)]
+struct Sleeper {
+    id: u32,
+    deadline: Instant,
+    waker: Waker,
+}
+
+impl<const N: usize> ManualTimer<N> {
+    /// A clock at [`Instant::ZERO`].
+    pub const fn new() -> Self {
+        Self::starting_at(Instant::ZERO)
+    }
+
+    /// A clock at `now`.
+    pub const fn starting_at(now: Instant) -> Self {
+        Self {
+            now: Cell::new(now),
+            next_id: Cell::new(0),
+            sleepers: RefCell::new(Vec::new()),
+        }
+    }
+
+    /// Sleeps for `duration` from now.
+    pub fn sleep(&self, duration: Duration) -> Sleep<'_, N> {
+        self.sleep_until(self.now.get() + duration)
+    }
+
+    /// Moves the clock on and wakes every sleeper that is due.
+    pub fn advance(&self, by: Duration) {
+        self.now.set(self.now.get() + by);
+        // Wakers run user code: take each out before waking it.
+        while let Some(sleeper) = self.take_due() {
+            sleeper.waker.wake();
+        }
+    }
+
+    fn take_due(&self) -> Option<Sleeper> {
+        let mut sleepers = self.sleepers.borrow_mut();
+        let due = sleepers
+            .iter()
+            .position(|sleeper| sleeper.deadline <= self.now.get())?;
+        Some(sleepers.swap_remove(due))
+    }
+
+    /// The earliest deadline slept for.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.sleepers
+            .borrow()
+            .iter()
+            .map(|sleeper| sleeper.deadline)
+            .min()
+    }
+
+    /// Runs `future` to completion, moving the clock to each deadline in turn.
+    ///
+    /// # Panics
+    ///
+    /// If `future` waits for something other than this clock; [`try_drive`](Self::try_drive) does not.
+    pub fn drive<F: Future>(&self, future: F) -> F::Output {
+        match self.try_drive(future) {
+            Some(output) => output,
+            None => panic!("the future waits for nothing on this clock"),
+        }
+    }
+
+    /// The same, or `None` if `future` waits for something other than this clock.
+    pub fn try_drive<F: Future>(&self, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        let mut cx = Context::from_waker(Waker::noop());
+        loop {
+            if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+                return Some(output);
+            }
+            let next = self.next_deadline()?;
+            self.advance(next.since(self.now.get()));
+        }
+    }
+}
+
+impl<'a, const N: usize> Timer for &'a ManualTimer<N> {
+    type Sleep = Sleep<'a, N>;
+
+    fn now(&self) -> Instant {
+        self.now.get()
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Self::Sleep {
+        (**self).sleep_until(deadline)
+    }
+}
+
+impl<const N: usize> ManualTimer<N> {
+    fn sleep_until(&self, deadline: Instant) -> Sleep<'_, N> {
+        let id = self.next_id.get();
+        self.next_id.set(id.wrapping_add(1));
+        Sleep {
+            timer: self,
+            deadline,
+            id,
+        }
+    }
+}
+
+/// Future of [`ManualTimer`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless you `.await` or poll them"]
+pub struct Sleep<'a, const N: usize> {
+    timer: &'a ManualTimer<N>,
+    deadline: Instant,
+    id: u32,
+}
+
+impl<const N: usize> Future for Sleep<'_, N> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.timer.now.get() >= self.deadline {
+            return Poll::Ready(());
+        }
+        let mut sleepers = self.timer.sleepers.borrow_mut();
+        if let Some(sleeper) = sleepers.iter_mut().find(|sleeper| sleeper.id == self.id) {
+            sleeper.waker.clone_from(cx.waker());
+            return Poll::Pending;
+        }
+        let sleeper = Sleeper {
+            id: self.id,
+            deadline: self.deadline,
+            waker: cx.waker().clone(),
+        };
+        if let Err(refused) = sleepers.push(sleeper) {
+            drop(sleepers);
+            // No room: be polled again soon rather than sleep for ever.
+            refused.waker.wake();
+        }
+        Poll::Pending
+    }
+}
+
+impl<const N: usize> Drop for Sleep<'_, N> {
+    fn drop(&mut self) {
+        self.timer
+            .sleepers
+            .borrow_mut()
+            .retain(|sleeper| sleeper.id != self.id);
+    }
+}

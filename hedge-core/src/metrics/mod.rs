@@ -1,0 +1,230 @@
+//! What a hedger counts.
+
+use crate::{End, Histogram, Instant, Report, Suppressed};
+
+mod snapshot;
+
+#[cfg(test)]
+mod tests;
+
+pub use snapshot::MetricsSnapshot;
+
+/// Counts requests: [`Metrics`], or [`NoMetrics`] to leave them out.
+///
+/// A server keeps one for each shard and merges them to read them, so a merge must give exactly what
+/// one recorder of all the requests would have. Every method is called under the hedger's lock: it
+/// must be short, and must not call back into the hedger.
+///
+/// ```
+/// use hedge_core::{Instant, MetricsSnapshot, Recorder, Report};
+///
+/// /// Only counts.
+/// #[derive(Debug, Default)]
+/// struct Requests(u64);
+///
+/// impl Recorder for Requests {
+///     const ON: bool = true;
+///
+///     fn record(&mut self, _: &Report, _: Instant) {
+///         self.0 += 1;
+///     }
+///     fn merge(&mut self, other: &Self) {
+///         self.0 += other.0;
+///     }
+///     fn reset(&mut self, _: Instant) {
+///         self.0 = 0;
+///     }
+///     fn snapshot(&self, _: Instant) -> MetricsSnapshot {
+///         let mut snapshot = MetricsSnapshot::default();
+///         snapshot.total_requests = self.0;
+///         snapshot
+///     }
+/// }
+/// ```
+pub trait Recorder: Default {
+    /// Whether there is anything to record. If not, requests are not timed for it, and
+    /// [`record`](Self::record) need not be called.
+    const ON: bool;
+
+    /// Counts a request that ended at `now`.
+    fn record(&mut self, report: &Report, now: Instant);
+
+    /// Counts every request of `other` too.
+    fn merge(&mut self, other: &Self);
+
+    /// Forgets every request and counts [`uptime`](MetricsSnapshot::uptime) from `now`.
+    fn reset(&mut self, now: Instant);
+
+    /// What was counted until `now`.
+    fn snapshot(&self, now: Instant) -> MetricsSnapshot;
+}
+
+/// Counts requests and how long they took, in constant memory: 4.5 KiB.
+///
+/// ```
+/// use core::time::Duration;
+/// use hedge_core::{Instant, Metrics, Recorder, Report, Sample};
+///
+/// let mut metrics = Metrics::new();
+/// metrics.reset(Instant::ZERO);
+/// let now = Instant::from_epoch(Duration::from_secs(2));
+/// metrics.record(&Report::new(Sample::Finished(Duration::from_millis(20))), now);
+/// metrics.record(&Report::new(Sample::Failed(Duration::from_millis(70))), now);
+///
+/// let snapshot = metrics.snapshot(now);
+/// assert_eq!(snapshot.total_requests, 2);
+/// assert_eq!(snapshot.failed, 1);
+/// assert_eq!(snapshot.requests_per_second, 1.0);
+/// // Of the request that was won.
+/// assert_eq!(snapshot.max_latency, Some(Duration::from_millis(20)));
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Metrics {
+    started: Option<Instant>,
+    latencies: Histogram,
+    won: u64,
+    failed: u64,
+    timed_out: u64,
+    cancelled: u64,
+    hedged_requests: u64,
+    hedge_wins: u64,
+    hedges: u64,
+    hedges_due: u64,
+    refused: [u64; Suppressed::ALL.len()],
+    total_cost: f64,
+    /// What the primaries alone cost.
+    primary_cost: f64,
+}
+
+impl Metrics {
+    /// Nothing counted yet. Uptime counts from [`reset`](Recorder::reset), or else from the end of
+    /// the first request.
+    pub const fn new() -> Self {
+        Self {
+            started: None,
+            latencies: Histogram::new(),
+            won: 0,
+            failed: 0,
+            timed_out: 0,
+            cancelled: 0,
+            hedged_requests: 0,
+            hedge_wins: 0,
+            hedges: 0,
+            hedges_due: 0,
+            refused: [0; Suppressed::ALL.len()],
+            total_cost: 0.0,
+            primary_cost: 0.0,
+        }
+    }
+
+    /// How long the requests took that were won, from their start to their answer.
+    pub const fn latencies(&self) -> &Histogram {
+        &self.latencies
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Recorder for Metrics {
+    const ON: bool = true;
+
+    fn record(&mut self, report: &Report, now: Instant) {
+        self.started.get_or_insert(now);
+        match report.end {
+            End::Won(_) => {
+                bump(&mut self.won, 1);
+                self.latencies.record(report.total);
+            }
+            End::Failed => bump(&mut self.failed, 1),
+            End::TimedOut => bump(&mut self.timed_out, 1),
+            End::Cancelled => bump(&mut self.cancelled, 1),
+        }
+        if report.hedged() {
+            bump(&mut self.hedged_requests, 1);
+            bump(&mut self.hedge_wins, report.hedge_won().into());
+            bump(&mut self.hedges, report.attempts.saturating_sub(1).into());
+        }
+        bump(&mut self.hedges_due, report.due.into());
+        if let Some(reason) = report.suppressed
+            && let Some(refused) = self.refused.get_mut(reason.index())
+        {
+            bump(refused, 1);
+        }
+        // One NaN would stay in the sums for ever.
+        if report.cost.is_finite() {
+            self.total_cost += report.cost;
+            self.primary_cost += match report.attempts {
+                // Most requests, which need not pay for a division.
+                0 | 1 => report.cost,
+                attempts => report.cost / f64::from(attempts),
+            };
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        // Of two starts the earlier; `None` if neither has started.
+        self.started = match (self.started, other.started) {
+            (Some(mine), Some(theirs)) => Some(mine.min(theirs)),
+            (mine, theirs) => mine.or(theirs),
+        };
+        self.latencies.merge(&other.latencies);
+        bump(&mut self.won, other.won);
+        bump(&mut self.failed, other.failed);
+        bump(&mut self.timed_out, other.timed_out);
+        bump(&mut self.cancelled, other.cancelled);
+        bump(&mut self.hedged_requests, other.hedged_requests);
+        bump(&mut self.hedge_wins, other.hedge_wins);
+        bump(&mut self.hedges, other.hedges);
+        bump(&mut self.hedges_due, other.hedges_due);
+        for (mine, theirs) in self.refused.iter_mut().zip(other.refused) {
+            bump(mine, theirs);
+        }
+        self.total_cost += other.total_cost;
+        self.primary_cost += other.primary_cost;
+    }
+
+    fn reset(&mut self, now: Instant) {
+        *self = Self::new();
+        self.started = Some(now);
+    }
+
+    fn snapshot(&self, now: Instant) -> MetricsSnapshot {
+        snapshot::of(self, now)
+    }
+}
+
+/// Counts nothing, takes no memory, and gives an empty snapshot.
+///
+/// ```
+/// use core::time::Duration;
+/// use hedge_core::{Instant, MetricsSnapshot, NoMetrics, Recorder, Report, Sample};
+///
+/// let mut metrics = NoMetrics;
+/// metrics.record(&Report::new(Sample::Finished(Duration::from_millis(20))), Instant::ZERO);
+/// assert_eq!(metrics.snapshot(Instant::ZERO), MetricsSnapshot::default());
+/// assert_eq!(size_of::<NoMetrics>(), 0);
+/// ```
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct NoMetrics;
+
+impl Recorder for NoMetrics {
+    const ON: bool = false;
+
+    fn record(&mut self, _: &Report, _: Instant) {}
+
+    fn merge(&mut self, _: &Self) {}
+
+    fn reset(&mut self, _: Instant) {}
+
+    fn snapshot(&self, _: Instant) -> MetricsSnapshot {
+        MetricsSnapshot::default()
+    }
+}
+
+fn bump(counter: &mut u64, by: u64) {
+    *counter = counter.saturating_add(by);
+}

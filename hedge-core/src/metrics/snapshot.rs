@@ -1,0 +1,266 @@
+//! What was counted, at one moment.
+
+use core::fmt;
+use core::time::Duration;
+
+use super::Metrics;
+use crate::{Instant, Suppressed};
+
+/// What a hedger counted until one moment.
+///
+/// Rates are fractions, 0 to 1, unless said otherwise, and 0 when there is nothing to divide by: they
+/// are never NaN. Latencies are those of requests that were won, from the start of the request to its
+/// answer; quantiles are within 3.2 % ([`Histogram`](crate::Histogram) says how), the smallest, the
+/// largest and the mean are exact.
+///
+/// It prints as a table:
+///
+/// ```
+/// use core::time::Duration;
+/// use hedge_core::{Instant, Metrics, Recorder, Report, Sample};
+///
+/// let mut metrics = Metrics::new();
+/// metrics.reset(Instant::ZERO);
+/// for ms in 1..=100 {
+///     let report = Report::new(Sample::Finished(Duration::from_millis(ms)));
+///     metrics.record(&report, Instant::from_epoch(Duration::from_secs(5)));
+/// }
+/// let table = metrics.snapshot(Instant::from_epoch(Duration::from_secs(5))).to_string();
+/// let expected = "\
+/// requests    total      won   failed  timeout  dropped   uptime    per s
+///               100      100        0        0        0    5.00s     20.0
+/// latency       min     mean      p50      p90      p95      p99    p99.9      max
+///            1.00ms  50.50ms  49.28ms  90.18ms  94.37ms  98.57ms 100.00ms 100.00ms
+/// hedging    hedged     rate      won win rate   hedges     cost  average overhead
+///                 0    0.0 %        0    0.0 %        0    100.0   1.0000    0.0 %
+/// unhedged not_due 100
+/// ";
+/// assert_eq!(table, expected.trim_end());
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct MetricsSnapshot {
+    /// Requests that have ended: `won + failed + timed_out + cancelled`.
+    pub total_requests: u64,
+    /// Requests that got an answer.
+    pub won: u64,
+    /// Requests whose every attempt failed, or one of them fatally.
+    pub failed: u64,
+    /// Requests whose time was up.
+    pub timed_out: u64,
+    /// Requests that their caller dropped.
+    pub cancelled: u64,
+
+    /// Requests that started at least one hedge.
+    pub hedged_requests: u64,
+    /// Requests that a hedge won.
+    pub hedge_wins: u64,
+    /// Hedges started: every attempt but the primaries.
+    pub hedges: u64,
+    /// Requests of which a hedge came due by the passing of its delay, whether it was started or not.
+    pub hedges_due: u64,
+    /// The share of requests that were hedged.
+    pub hedge_rate: f64,
+    /// The share of hedged requests that a hedge won.
+    pub hedge_win_rate: f64,
+    /// The share of requests that a hedge won.
+    pub hedge_effectiveness: f64,
+
+    /// How many latencies were sampled: as many as requests were won.
+    pub sample_count: u64,
+    /// The shortest latency; like all of them, absent before the first sample.
+    pub min_latency: Option<Duration>,
+    /// The arithmetic mean.
+    pub mean_latency: Option<Duration>,
+    /// The same as `p50_latency`.
+    pub median_latency: Option<Duration>,
+    /// Half of the latencies are at most this long.
+    pub p50_latency: Option<Duration>,
+    /// 75 % of the latencies are at most this long.
+    pub p75_latency: Option<Duration>,
+    /// 90 % of the latencies are at most this long.
+    pub p90_latency: Option<Duration>,
+    /// 95 % of the latencies are at most this long.
+    pub p95_latency: Option<Duration>,
+    /// 99 % of the latencies are at most this long.
+    pub p99_latency: Option<Duration>,
+    /// 99.9 % of the latencies are at most this long.
+    pub p999_latency: Option<Duration>,
+    /// The longest latency.
+    pub max_latency: Option<Duration>,
+
+    /// What all attempts cost: one unit each, or the hedger's cost per attempt. A cost that is not
+    /// finite is left out.
+    pub total_cost: f64,
+    /// What a request cost on average.
+    pub avg_cost: f64,
+    /// By how many percent hedges raised the cost over that of the primaries alone.
+    pub cost_overhead: f64,
+
+    /// The time since the hedger was made or its metrics were reset.
+    pub uptime: Duration,
+    /// Requests that ended per second of `uptime`.
+    pub requests_per_second: f64,
+
+    refused: [u64; Suppressed::ALL.len()],
+}
+
+impl MetricsSnapshot {
+    /// How many requests started no hedge for this reason.
+    ///
+    /// Every request that started none has one reason, be it only that no hedge was due, so that all
+    /// reasons and `hedged_requests` add up to `total_requests`.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use hedge_core::{Instant, Metrics, Recorder, Report, Sample, Suppressed};
+    ///
+    /// let mut metrics = Metrics::new();
+    /// let report = Report::new(Sample::Finished(Duration::from_millis(20)));
+    /// metrics.record(&report, Instant::ZERO);
+    /// let snapshot = metrics.snapshot(Instant::ZERO);
+    /// assert_eq!(snapshot.refused(Suppressed::NotDue), 1);
+    /// assert_eq!(snapshot.refused(Suppressed::BudgetRatio), 0);
+    /// ```
+    pub fn refused(&self, reason: Suppressed) -> u64 {
+        self.refused.get(reason.index()).copied().unwrap_or(0)
+    }
+}
+
+impl fmt::Display for MetricsSnapshot {
+    /// A table, at most 80 columns wide for counts of up to eight digits. Reasons for not hedging
+    /// are listed if there are any.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        section(
+            f,
+            "requests",
+            &[
+                ("total", Cell::Count(self.total_requests)),
+                ("won", Cell::Count(self.won)),
+                ("failed", Cell::Count(self.failed)),
+                ("timeout", Cell::Count(self.timed_out)),
+                ("dropped", Cell::Count(self.cancelled)),
+                ("uptime", Cell::Time(Some(self.uptime))),
+                ("per s", Cell::Number(self.requests_per_second)),
+            ],
+        )?;
+        f.write_str("\n")?;
+        section(
+            f,
+            "latency",
+            &[
+                ("min", Cell::Time(self.min_latency)),
+                ("mean", Cell::Time(self.mean_latency)),
+                ("p50", Cell::Time(self.p50_latency)),
+                ("p90", Cell::Time(self.p90_latency)),
+                ("p95", Cell::Time(self.p95_latency)),
+                ("p99", Cell::Time(self.p99_latency)),
+                ("p99.9", Cell::Time(self.p999_latency)),
+                ("max", Cell::Time(self.max_latency)),
+            ],
+        )?;
+        f.write_str("\n")?;
+        section(
+            f,
+            "hedging",
+            &[
+                ("hedged", Cell::Count(self.hedged_requests)),
+                ("rate", Cell::Percent(100.0 * self.hedge_rate)),
+                ("won", Cell::Count(self.hedge_wins)),
+                ("win rate", Cell::Percent(100.0 * self.hedge_win_rate)),
+                ("hedges", Cell::Count(self.hedges)),
+                ("cost", Cell::Number(self.total_cost)),
+                ("average", Cell::Number(self.avg_cost)),
+                ("overhead", Cell::Percent(self.cost_overhead)),
+            ],
+        )?;
+        let reasons = Suppressed::ALL.map(|reason| (reason, self.refused(reason)));
+        let mut label = "\nunhedged";
+        for (reason, count) in reasons.into_iter().filter(|&(_, count)| count > 0) {
+            write!(f, "{label} {reason} {count}")?;
+            label = ",";
+        }
+        Ok(())
+    }
+}
+
+/// A line of names and one of values under them.
+fn section(f: &mut fmt::Formatter<'_>, label: &str, columns: &[(&str, Cell)]) -> fmt::Result {
+    write!(f, "{label:8}")?;
+    for (name, _) in columns {
+        write!(f, " {name:>8}")?;
+    }
+    write!(f, "\n{:8}", "")?;
+    for (_, cell) in columns {
+        match *cell {
+            Cell::Count(count) => write!(f, " {count:>8}"),
+            Cell::Percent(percent) => write!(f, " {percent:>6.1} %"),
+            Cell::Number(number) if number >= 10.0 => write!(f, " {number:>8.1}"),
+            Cell::Number(number) => write!(f, " {number:>8.4}"),
+            // Days of uptime still fit.
+            Cell::Time(Some(time)) if time.as_secs() >= 1000 => write!(f, " {time:>8.0?}"),
+            Cell::Time(Some(time)) => write!(f, " {time:>8.2?}"),
+            Cell::Time(None) => write!(f, " {:>8}", "-"),
+        }?;
+    }
+    Ok(())
+}
+
+enum Cell {
+    Count(u64),
+    /// Already times 100.
+    Percent(f64),
+    Number(f64),
+    Time(Option<Duration>),
+}
+
+pub(super) fn of(metrics: &Metrics, now: Instant) -> MetricsSnapshot {
+    let latencies = &metrics.latencies;
+    let quantiles = latencies.quantiles([0.5, 0.75, 0.9, 0.95, 0.99, 0.999]);
+    let [p50, p75, p90, p95, p99, p999] = quantiles.map_or([None; 6], |q| q.map(Some));
+    let total_requests = [metrics.failed, metrics.timed_out, metrics.cancelled]
+        .into_iter()
+        .fold(metrics.won, u64::saturating_add);
+    let requests = total_requests as f64;
+    let uptime = metrics
+        .started
+        .map_or(Duration::ZERO, |started| now.since(started));
+    let overhead = metrics.total_cost - metrics.primary_cost;
+    MetricsSnapshot {
+        total_requests,
+        won: metrics.won,
+        failed: metrics.failed,
+        timed_out: metrics.timed_out,
+        cancelled: metrics.cancelled,
+        hedged_requests: metrics.hedged_requests,
+        hedge_wins: metrics.hedge_wins,
+        hedges: metrics.hedges,
+        hedges_due: metrics.hedges_due,
+        hedge_rate: ratio(metrics.hedged_requests as f64, requests),
+        hedge_win_rate: ratio(metrics.hedge_wins as f64, metrics.hedged_requests as f64),
+        hedge_effectiveness: ratio(metrics.hedge_wins as f64, requests),
+        sample_count: latencies.count(),
+        min_latency: latencies.min(),
+        mean_latency: latencies.mean(),
+        median_latency: p50,
+        p50_latency: p50,
+        p75_latency: p75,
+        p90_latency: p90,
+        p95_latency: p95,
+        p99_latency: p99,
+        p999_latency: p999,
+        max_latency: latencies.max(),
+        total_cost: metrics.total_cost,
+        avg_cost: ratio(metrics.total_cost, requests),
+        cost_overhead: ratio(100.0 * overhead, metrics.primary_cost),
+        uptime,
+        requests_per_second: ratio(requests, uptime.as_secs_f64()),
+        refused: metrics.refused,
+    }
+}
+
+/// A quotient, or 0 if there is none.
+fn ratio(part: f64, whole: f64) -> f64 {
+    let ratio = part / whole;
+    if ratio.is_finite() { ratio } else { 0.0 }
+}

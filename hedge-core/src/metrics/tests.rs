@@ -1,0 +1,281 @@
+use core::time::Duration;
+use std::string::ToString;
+use std::vec::Vec;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::Sample;
+
+#[test]
+fn empty() {
+    assert_eq!(
+        Metrics::new().snapshot(Instant::MAX),
+        MetricsSnapshot::default(),
+        "no rate is NaN, no clock runs before it was started"
+    );
+    let mut metrics = Metrics::new();
+    metrics.reset(at(3));
+    let snapshot = metrics.snapshot(at(5));
+    assert_eq!(snapshot.uptime, Duration::from_secs(2));
+    assert_eq!(snapshot.requests_per_second, 0.0);
+    assert_eq!(metrics.snapshot(at(1)).uptime, Duration::ZERO);
+}
+
+#[test]
+fn small() {
+    assert!(size_of::<Metrics>() <= 4608);
+    assert_eq!(size_of::<NoMetrics>(), 0);
+}
+
+#[test]
+fn every_field() {
+    let mut metrics = Metrics::new();
+    metrics.reset(at(10));
+    for ms in 1..=96 {
+        metrics.record(&won(ms), at(11));
+    }
+    metrics.record(
+        &Report {
+            due: true,
+            ..hedged(200, 2, End::Won(1))
+        },
+        at(11),
+    );
+    metrics.record(&hedged(300, 3, End::Failed), at(11));
+    metrics.record(&hedged(400, 2, End::TimedOut), at(11));
+    metrics.record(
+        &Report {
+            due: true,
+            suppressed: Some(Suppressed::BudgetRatio),
+            ..Report::new(Sample::Dropped(Duration::from_millis(500)))
+        },
+        at(11),
+    );
+    let snapshot = metrics.snapshot(at(14));
+
+    assert_eq!(snapshot.total_requests, 100);
+    assert_eq!(snapshot.won, 97);
+    assert_eq!(snapshot.failed, 1);
+    assert_eq!(snapshot.timed_out, 1);
+    assert_eq!(snapshot.cancelled, 1);
+
+    assert_eq!(snapshot.hedged_requests, 3);
+    assert_eq!(snapshot.hedge_wins, 1);
+    assert_eq!(snapshot.hedges, 4);
+    assert_eq!(snapshot.hedges_due, 2);
+    assert_eq!(snapshot.hedge_rate, 0.03);
+    assert_eq!(snapshot.hedge_win_rate, 1.0 / 3.0);
+    assert_eq!(snapshot.hedge_effectiveness, 0.01);
+    for reason in Suppressed::ALL {
+        let expected = match reason {
+            Suppressed::NotDue => 96,
+            Suppressed::BudgetRatio => 1,
+            _ => 0,
+        };
+        assert_eq!(snapshot.refused(reason), expected, "{reason}");
+    }
+
+    // Only of what was won: 1 to 96 ms, and 200 ms.
+    assert_eq!(snapshot.sample_count, 97);
+    assert_eq!(snapshot.min_latency, Some(Duration::from_millis(1)));
+    assert_eq!(snapshot.max_latency, Some(Duration::from_millis(200)));
+    assert_eq!(
+        snapshot.mean_latency,
+        Some(Duration::from_millis(4856) / 97)
+    );
+
+    assert_eq!(snapshot.total_cost, 104.0);
+    assert_eq!(snapshot.avg_cost, 1.04);
+    assert_eq!(snapshot.cost_overhead, 4.0);
+    assert_eq!(snapshot.uptime, Duration::from_secs(4));
+    assert_eq!(snapshot.requests_per_second, 25.0);
+}
+
+#[test]
+fn quantiles_are_what_their_names_say() {
+    let mut metrics = Metrics::new();
+    // Each 1 % above the one before, so that no two of these ranks are within the tolerance.
+    for rank in 1..1000 {
+        let latency = Duration::from_secs_f64(1e-5 * 1.01f64.powi(rank));
+        metrics.record(&Report::new(Sample::Finished(latency)), at(0));
+    }
+    metrics.record(&won(10_000), at(0));
+    let s = metrics.snapshot(at(0));
+    for (latency, rank) in [
+        (s.median_latency, 500),
+        (s.p50_latency, 500),
+        (s.p75_latency, 750),
+        (s.p90_latency, 900),
+        (s.p95_latency, 950),
+        (s.p99_latency, 990),
+        (s.p999_latency, 999),
+    ] {
+        let relative = latency.unwrap().as_secs_f64() / (1e-5 * 1.01f64.powi(rank));
+        assert!((relative - 1.0).abs() < 0.032, "{rank}: {relative}");
+    }
+}
+
+#[test]
+fn overhead_is_relative_to_what_an_attempt_costs() {
+    let mut metrics = Metrics::new();
+    for i in 0..100 {
+        let attempts = if i % 10 == 0 { 3 } else { 1 };
+        let cost = 0.03 * f64::from(attempts);
+        metrics.record(
+            &Report {
+                cost,
+                ..hedged(1, attempts, End::Won(0))
+            },
+            at(0),
+        );
+    }
+    let snapshot = metrics.snapshot(at(0));
+    assert!((snapshot.total_cost - 3.6).abs() < 1e-9);
+    assert!((snapshot.avg_cost - 0.036).abs() < 1e-9);
+    assert!((snapshot.cost_overhead - 20.0).abs() < 1e-9);
+}
+
+#[test]
+fn a_cost_that_is_no_number_is_left_out() {
+    let mut metrics = Metrics::new();
+    for cost in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 2.0] {
+        metrics.record(&Report { cost, ..won(1) }, at(0));
+    }
+    assert_eq!(metrics.snapshot(at(0)).total_cost, 2.0);
+    // Nothing to compare with: free attempts, or sums beyond all numbers.
+    for cost in [0.0, f64::MAX] {
+        let mut metrics = Metrics::new();
+        for _ in 0..3 {
+            metrics.record(
+                &Report {
+                    cost,
+                    ..hedged(1, 2, End::Won(0))
+                },
+                at(0),
+            );
+        }
+        let snapshot = metrics.snapshot(at(0));
+        assert_eq!(snapshot.cost_overhead, 0.0);
+        assert!(snapshot.avg_cost.is_finite());
+    }
+}
+
+#[test]
+fn uptime_counts_from_the_first_request_if_nothing_else_said_when() {
+    let mut metrics = Metrics::new();
+    metrics.record(&won(1), at(7));
+    metrics.record(&won(1), at(9));
+    assert_eq!(metrics.snapshot(at(9)).uptime, Duration::from_secs(2));
+    metrics.reset(at(20));
+    assert_eq!(metrics.snapshot(at(21)).uptime, Duration::from_secs(1));
+    assert_eq!(metrics.snapshot(at(21)).total_requests, 0);
+}
+
+#[test]
+fn any_snapshot_prints_in_columns() {
+    let mut metrics = Metrics::new();
+    metrics.reset(Instant::ZERO);
+    for lines in [6, 7] {
+        let table = metrics.snapshot(at(1_000_000)).to_string();
+        assert_eq!(table.lines().count(), lines, "{table}");
+        for pair in table.lines().collect::<Vec<_>>().chunks_exact(2) {
+            let widths = [0, 1].map(|i| pair[i].chars().count());
+            assert!(widths[0] == widths[1] && widths[0] <= 80, "{table}");
+        }
+        metrics.record(&won(999), at(1));
+    }
+    let mut vast = metrics.snapshot(Instant::MAX);
+    vast.total_requests = u64::MAX;
+    vast.total_cost = f64::INFINITY;
+    vast.avg_cost = f64::NAN;
+    vast.max_latency = Some(Duration::MAX);
+    assert!(vast.to_string().contains("18446744073709551615"));
+}
+
+proptest! {
+    #[test]
+    fn shards_merge_into_the_whole(
+        requests in prop::collection::vec((report(), 0..4usize), 0..200),
+        reset: bool,
+    ) {
+        let mut whole = Metrics::new();
+        let mut shards = [const { Metrics::new() }; 4];
+        if reset {
+            whole.reset(at(1));
+            shards.iter_mut().for_each(|shard| shard.reset(at(1)));
+        }
+        for (second, (report, shard)) in (2..).zip(requests) {
+            whole.record(&report, at(second));
+            shards[shard].record(&report, at(second));
+        }
+        let mut merged = Metrics::new();
+        shards.iter().for_each(|shard| merged.merge(shard));
+        prop_assert_eq!(merged.snapshot(at(300)), whole.snapshot(at(300)));
+        prop_assert_eq!(merged, whole);
+    }
+
+    #[test]
+    fn every_request_is_counted_once(reports in prop::collection::vec(report(), 0..200)) {
+        let mut metrics = Metrics::new();
+        reports.iter().for_each(|report| metrics.record(report, at(0)));
+        let s = metrics.snapshot(at(0));
+        let refused: u64 = Suppressed::ALL.map(|reason| s.refused(reason)).iter().sum();
+        let attempts: u64 = reports.iter().map(|report| u64::from(report.attempts)).sum();
+        prop_assert_eq!(s.total_requests, reports.len() as u64);
+        prop_assert_eq!(s.won + s.failed + s.timed_out + s.cancelled, s.total_requests);
+        prop_assert_eq!(s.sample_count, s.won);
+        prop_assert_eq!(s.hedged_requests + refused, s.total_requests);
+        prop_assert_eq!(s.hedges + s.total_requests, attempts);
+        prop_assert!(s.hedge_wins <= s.hedged_requests && s.hedged_requests <= s.hedges);
+        let rates = [s.hedge_rate, s.hedge_win_rate, s.hedge_effectiveness];
+        prop_assert!(rates.iter().all(|rate| (0.0..=1.0).contains(rate)));
+    }
+}
+
+fn at(secs: u64) -> Instant {
+    Instant::from_epoch(Duration::from_secs(secs))
+}
+
+fn won(ms: u64) -> Report {
+    Report::new(Sample::Finished(Duration::from_millis(ms)))
+}
+
+/// A request of `attempts`, 1 or more, that cost one unit each.
+fn hedged(ms: u64, attempts: u8, end: End) -> Report {
+    Report {
+        end,
+        attempts,
+        suppressed: (attempts == 1).then_some(Suppressed::NotDue),
+        cost: attempts.into(),
+        ..won(ms)
+    }
+}
+
+/// Whatever a request can do. Costs are such that their sums are exact in any order.
+fn report() -> impl Strategy<Value = Report> {
+    (
+        0..100_000u64,
+        1..=4u8,
+        0..7u8,
+        any::<bool>(),
+        0..Suppressed::ALL.len(),
+    )
+        .prop_map(|(ms, attempts, end, due, reason)| {
+            let end = match end {
+                0 => End::Failed,
+                1 => End::TimedOut,
+                2 => End::Cancelled,
+                winner => End::Won((winner - 3) % attempts),
+            };
+            let report = hedged(ms, attempts, end);
+            let suppressed = report.suppressed.map(|_| Suppressed::ALL[reason]);
+            // Divisible by every number of attempts.
+            Report {
+                due,
+                suppressed,
+                cost: 12.0 * f64::from(attempts),
+                ..report
+            }
+        })
+}

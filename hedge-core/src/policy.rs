@@ -1,0 +1,125 @@
+//! What a hedger decides by: its strategy, options and guard.
+
+use core::time::Duration;
+
+use crate::guard::Guard;
+use crate::strategy::{Hints, Plan, Strategy};
+use crate::terms::{Standing, Terms};
+use crate::{ConfigError, Instant, Options, Report, Suppressed};
+
+/// A strategy and what surrounds it, as behind a hedger's lock.
+#[derive(Clone, Debug)]
+pub struct Policy<S> {
+    pub(crate) strategy: S,
+    options: Options,
+    guard: Guard,
+    seed: u64,
+}
+
+/// What a request that wants to hedge tells.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask {
+    /// The share of such requests that may.
+    pub(crate) chance: f32,
+    /// How much time it has left.
+    pub(crate) remaining: Option<Duration>,
+    /// Whether an attempt failed; if not, the hedge delay passed.
+    pub(crate) retry: bool,
+}
+
+impl<S> Policy<S> {
+    /// A policy that has learned nothing.
+    pub const fn new(strategy: S, options: Options) -> Self {
+        Self {
+            strategy,
+            options,
+            guard: Guard::new(),
+            seed: 0,
+        }
+    }
+
+    pub(crate) fn seeded(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    pub(crate) fn options(&self) -> Options {
+        self.options
+    }
+}
+
+impl<S: Strategy> Policy<S> {
+    pub(crate) fn standing(&self) -> Standing {
+        Standing::new(&self.strategy, &self.options, self.guarded())
+    }
+
+    fn guarded(&self) -> bool {
+        self.options.guard.unwrap_or_else(|| self.strategy.learns())
+    }
+
+    pub(crate) fn set_options(&mut self, options: Options) -> Result<(), ConfigError> {
+        options.validate()?;
+        self.options = options;
+        Ok(())
+    }
+
+    /// The terms of the next request, and whether every request without hints has the same until the
+    /// next record.
+    pub(crate) fn terms(&mut self, hints: &Hints, now: Instant) -> (Terms, bool) {
+        let plan = if self.options.enabled {
+            let hints = hints.or(self.options.hints);
+            self.strategy.plan(&hints, now)
+        } else {
+            Plan::never(Suppressed::Off).reusable()
+        };
+        let plan = if self.strategy.learns() {
+            plan.map_delay(|delay| self.clamp(delay))
+        } else {
+            plan
+        };
+        (Terms::new(&plan, &self.options), plan.is_reusable())
+    }
+
+    fn clamp(&self, delay: Duration) -> Duration {
+        let delay = delay.max(self.options.min_delay);
+        self.options.max_delay.map_or(delay, |max| delay.min(max))
+    }
+
+    /// Whether a request may start a hedge, as far as the strategy and the guard go.
+    pub(crate) fn permit(&mut self, ask: &Ask) -> Result<(), Suppressed> {
+        let typical = self.strategy.typical().unwrap_or(Duration::ZERO);
+        if ask.remaining.is_some_and(|remaining| remaining <= typical) {
+            return Err(Suppressed::Deadline);
+        }
+        // A failure is worth another attempt, however slow or fast the others are.
+        if ask.retry {
+            return Ok(());
+        }
+        if ask.chance < 1.0 && self.draw() >= ask.chance {
+            return Err(Suppressed::NotDrawn);
+        }
+        if self.guarded() && !self.guard.admit() {
+            return Err(Suppressed::Guard);
+        }
+        Ok(())
+    }
+
+    /// In [0, 1), uniform. SplitMix64 (Steele, Lea and Flood, 2014).
+    fn draw(&mut self) -> f32 {
+        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.seed;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ z >> 31) >> 40) as f32 / (1 << 24) as f32
+    }
+
+    pub(crate) fn record(&mut self, report: &Report, now: Instant) {
+        self.strategy.record(report, now);
+        self.guard.record(report);
+    }
+
+    pub(crate) fn reset(&mut self) {
+        self.strategy.reset();
+        self.guard.reset();
+    }
+}

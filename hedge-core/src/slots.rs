@@ -1,0 +1,162 @@
+//! Inline, pinned storage for up to `N` futures, without `unsafe` and without `alloc`.
+//!
+//! `Pin<&mut [F; N]>` cannot be projected to `Pin<&mut F>` in safe code. A struct field can, so the
+//! array is spelled as a chain of `N` structs: `Slot<F, Slot<F, Nil>>` is laid out like
+//! `[Option<F>; 2]`.
+
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
+
+/// A fixed number of places, each empty or holding one pinned future.
+pub trait Slots<F: Future>: Default {
+    /// How many futures fit.
+    const CAPACITY: usize;
+
+    /// Puts `future` into place `index`, dropping what was there. Beyond [`CAPACITY`](Self::CAPACITY)
+    /// the future is dropped.
+    fn put(self: Pin<&mut Self>, index: usize, future: F);
+
+    /// Polls the live futures from place `from` on, in order, up to the first that is ready. That
+    /// one is dropped and its place and output returned.
+    fn poll_from(
+        self: Pin<&mut Self>,
+        from: usize,
+        cx: &mut Context<'_>,
+    ) -> Option<(usize, F::Output)>;
+
+    /// Drops every future.
+    fn clear(self: Pin<&mut Self>);
+
+    /// How many places hold a future.
+    fn live(&self) -> usize;
+}
+
+/// The end of the chain.
+#[derive(Debug, Default)]
+pub struct Nil;
+
+impl<F: Future> Slots<F> for Nil {
+    const CAPACITY: usize = 0;
+
+    fn put(self: Pin<&mut Self>, _: usize, _: F) {}
+
+    fn poll_from(
+        self: Pin<&mut Self>,
+        _: usize,
+        _: &mut Context<'_>,
+    ) -> Option<(usize, F::Output)> {
+        None
+    }
+
+    fn clear(self: Pin<&mut Self>) {}
+
+    fn live(&self) -> usize {
+        0
+    }
+}
+
+pin_project! {
+    /// One place, and the places after it.
+    #[derive(Debug)]
+    pub struct Slot<F, R> {
+        #[pin]
+        future: Option<F>,
+        #[pin]
+        rest: R,
+    }
+}
+
+impl<F, R: Default> Default for Slot<F, R> {
+    fn default() -> Self {
+        Self {
+            future: None,
+            rest: R::default(),
+        }
+    }
+}
+
+impl<F: Future, R: Slots<F>> Slots<F> for Slot<F, R> {
+    const CAPACITY: usize = 1 + R::CAPACITY;
+
+    fn put(self: Pin<&mut Self>, index: usize, future: F) {
+        let mut this = self.project();
+        match index.checked_sub(1) {
+            None => this.future.set(Some(future)),
+            Some(index) => this.rest.put(index, future),
+        }
+    }
+
+    fn poll_from(
+        self: Pin<&mut Self>,
+        from: usize,
+        cx: &mut Context<'_>,
+    ) -> Option<(usize, F::Output)> {
+        let mut this = self.project();
+        if from == 0
+            && let Some(future) = this.future.as_mut().as_pin_mut()
+            && let Poll::Ready(output) = future.poll(cx)
+        {
+            this.future.set(None);
+            return Some((0, output));
+        }
+        let (index, output) = this.rest.poll_from(from.saturating_sub(1), cx)?;
+        Some((index + 1, output))
+    }
+
+    fn clear(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        this.future.set(None);
+        this.rest.clear();
+    }
+
+    fn live(&self) -> usize {
+        usize::from(self.future.is_some()) + self.rest.live()
+    }
+}
+
+/// Names the storage for `N` attempts: `<Max<3> as Capacity<F>>::Slots`.
+#[derive(Clone, Copy, Debug)]
+pub struct Max<const N: usize>;
+
+/// Implemented by [`Max<1>`](Max) to `Max<8>`.
+#[diagnostic::on_unimplemented(
+    message = "a race holds 1 to 8 attempts",
+    label = "choose `MAX` in 1..=8"
+)]
+pub trait Capacity<F: Future> {
+    /// The storage.
+    type Slots: Slots<F>;
+}
+
+macro_rules! chain {
+    ($f:ident;) => { Nil };
+    ($f:ident; $head:tt $($tail:tt)*) => { Slot<$f, chain!($f; $($tail)*)> };
+}
+
+macro_rules! capacity {
+    ($($n:literal => [$($unit:tt)+])+) => {$(
+        impl<F: Future> Capacity<F> for Max<$n> {
+            type Slots = chain!(F; $($unit)+);
+        }
+        const _: () = {
+            type Probe = core::future::Ready<u64>;
+            type Chain = <Max<$n> as Capacity<Probe>>::Slots;
+            assert!(<Chain as Slots<Probe>>::CAPACITY == $n);
+            assert!(size_of::<Chain>() == size_of::<[Option<Probe>; $n]>());
+        };
+    )+};
+}
+
+capacity! {
+    1 => [x]
+    2 => [x x]
+    3 => [x x x]
+    4 => [x x x x]
+    5 => [x x x x x]
+    6 => [x x x x x x]
+    7 => [x x x x x x x]
+    8 => [x x x x x x x x]
+}

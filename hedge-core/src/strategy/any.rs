@@ -1,0 +1,256 @@
+//! A strategy picked at run time.
+
+use core::time::Duration;
+
+use super::{ExponentialBackoff, Fixed, Hints, Off, Percentile, Plan, Strategy, WorkloadAware};
+use crate::{ConfigError, Instant, Report, StrategyKind};
+
+/// An enum of strategies, itself one.
+macro_rules! any {
+    (
+        $(#[$meta:meta])*
+        pub enum $name:ident {
+            $($(#[$doc:meta])* $variant:ident($strategy:ty),)*
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug)]
+        #[non_exhaustive]
+        // Without an allocator there is nowhere else to put the largest.
+        #[allow(clippy::large_enum_variant)]
+        pub enum $name<const N: usize = 1000> {
+            $($(#[$doc])* $variant($strategy),)*
+        }
+
+        impl<const N: usize> Strategy for $name<N> {
+            fn plan(&mut self, hints: &Hints, now: Instant) -> Plan {
+                match self {
+                    $(Self::$variant(strategy) => strategy.plan(hints, now),)*
+                }
+            }
+
+            fn record(&mut self, report: &Report, now: Instant) {
+                match self {
+                    $(Self::$variant(strategy) => strategy.record(report, now),)*
+                }
+            }
+
+            fn learns(&self) -> bool {
+                match self {
+                    $(Self::$variant(strategy) => strategy.learns(),)*
+                }
+            }
+
+            fn typical(&self) -> Option<Duration> {
+                match self {
+                    $(Self::$variant(strategy) => strategy.typical(),)*
+                }
+            }
+
+            fn reset(&mut self) {
+                match self {
+                    $(Self::$variant(strategy) => strategy.reset(),)*
+                }
+            }
+
+            fn kind(&self) -> StrategyKind {
+                match self {
+                    $(Self::$variant(strategy) => strategy.kind(),)*
+                }
+            }
+
+            fn validate(&self) -> Result<(), ConfigError> {
+                match self {
+                    $(Self::$variant(strategy) => strategy.validate(),)*
+                }
+            }
+        }
+    };
+}
+
+any! {
+    /// Any built-in strategy, for when it is known only at run time. `N` is the room of its window.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use hedge_core::strategy::{AnyStrategy, Fixed, Percentile, Strategy, WorkloadAware};
+    /// use hedge_core::{Hints, Instant, StrategyKind};
+    ///
+    /// let learn = std::env::args().count() > 1000;
+    /// let mut strategy: AnyStrategy = if learn {
+    ///     WorkloadAware::over(Percentile::new(95.0)).into()
+    /// } else {
+    ///     Fixed::new(Duration::from_millis(50)).into()
+    /// };
+    /// assert_eq!(strategy.kind(), StrategyKind::Fixed);
+    /// let plan = strategy.plan(&Hints::NONE, Instant::ZERO);
+    /// assert_eq!(plan.delay(), Some(Duration::from_millis(50)));
+    /// ```
+    pub enum AnyStrategy {
+        /// Never hedges.
+        Off(Off),
+        /// After a set delay.
+        Fixed(Fixed),
+        /// At a percentile of recent latencies.
+        Percentile(Percentile<N>),
+        /// After a delay that success shortens and failure lengthens.
+        ExponentialBackoff(ExponentialBackoff),
+        /// After a delay scaled by hints.
+        WorkloadAware(WorkloadAware<AnyInner<N>>),
+    }
+}
+
+any! {
+    /// Any built-in strategy but [`WorkloadAware`]: what that can scale.
+    pub enum AnyInner {
+        /// Never hedges.
+        Off(Off),
+        /// After a set delay.
+        Fixed(Fixed),
+        /// At a percentile of recent latencies.
+        Percentile(Percentile<N>),
+        /// After a delay that success shortens and failure lengthens.
+        ExponentialBackoff(ExponentialBackoff),
+    }
+}
+
+/// `From` for what both enums hold.
+macro_rules! from {
+    ($($variant:ident($strategy:ty),)*) => {
+        $(
+            impl<const N: usize> From<$strategy> for AnyStrategy<N> {
+                fn from(strategy: $strategy) -> Self {
+                    Self::$variant(strategy)
+                }
+            }
+
+            impl<const N: usize> From<$strategy> for AnyInner<N> {
+                fn from(strategy: $strategy) -> Self {
+                    Self::$variant(strategy)
+                }
+            }
+        )*
+
+        /// The same on its own.
+        impl<const N: usize> From<AnyInner<N>> for AnyStrategy<N> {
+            fn from(inner: AnyInner<N>) -> Self {
+                match inner {
+                    $(AnyInner::$variant(strategy) => Self::$variant(strategy),)*
+                }
+            }
+        }
+    };
+}
+
+from! {
+    Off(Off),
+    Fixed(Fixed),
+    Percentile(Percentile<N>),
+    ExponentialBackoff(ExponentialBackoff),
+}
+
+impl<S: Into<AnyInner<N>>, const N: usize> From<WorkloadAware<S>> for AnyStrategy<N> {
+    fn from(strategy: WorkloadAware<S>) -> Self {
+        Self::WorkloadAware(WorkloadAware::over(strategy.into_inner().into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Sample;
+    use crate::strategy::Priority;
+
+    const fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn all() -> [AnyStrategy<20>; 6] {
+        [
+            Off.into(),
+            Fixed::new(ms(30)).into(),
+            Percentile::with_window(95.0).initial_delay(ms(40)).into(),
+            ExponentialBackoff::new().base_delay(ms(50)).into(),
+            WorkloadAware::base_delay(ms(60)).into(),
+            AnyStrategy::from(WorkloadAware::over(AnyInner::from(
+                ExponentialBackoff::new(),
+            ))),
+        ]
+    }
+
+    #[test]
+    fn each_is_what_it_holds() {
+        let kinds = all().map(|strategy| strategy.kind());
+        use StrategyKind::*;
+        assert_eq!(
+            kinds,
+            [
+                Off,
+                Fixed,
+                Percentile,
+                ExponentialBackoff,
+                WorkloadAware,
+                WorkloadAware
+            ]
+        );
+        let learns = all().map(|strategy| strategy.learns());
+        assert_eq!(learns, [false, false, true, true, false, true]);
+        let delays = all().map(|mut s| s.plan(&Hints::NONE, Instant::ZERO).delay());
+        assert_eq!(
+            delays,
+            [None, Some(30), Some(40), Some(50), Some(60), Some(100)].map(|d| d.map(ms))
+        );
+        let hints = Hints::NONE.priority(Priority::Low);
+        let delays = all().map(|mut s| s.plan(&hints, Instant::ZERO).delay());
+        assert_eq!(
+            delays,
+            [None, Some(30), Some(40), Some(50), Some(90), Some(150)].map(|d| d.map(ms))
+        );
+    }
+
+    #[test]
+    fn each_learns_forgets_and_validates_as_what_it_holds() {
+        let report = Report::new(Sample::Finished(ms(8)));
+        let mut learned = all();
+        for strategy in &mut learned {
+            (0..20).for_each(|_| strategy.record(&report, Instant::ZERO));
+        }
+        let typical = learned.each_ref().map(|strategy| strategy.typical());
+        assert_eq!(typical, [None, None, Some(ms(8)), None, None, None]);
+        let delays = learned
+            .each_mut()
+            .map(|s| s.plan(&Hints::NONE, Instant::ZERO).delay());
+        assert_eq!(delays[2], Some(ms(8)));
+        assert!(delays[3] < Some(ms(50)));
+        assert!(delays[5] < Some(ms(100)));
+        learned.iter_mut().for_each(|strategy| strategy.reset());
+        let delays = learned
+            .each_mut()
+            .map(|s| s.plan(&Hints::NONE, Instant::ZERO).delay());
+        assert_eq!(
+            delays,
+            all().map(|mut s| s.plan(&Hints::NONE, Instant::ZERO).delay())
+        );
+
+        assert!(all().iter().all(|strategy| strategy.validate().is_ok()));
+        let bad: AnyStrategy = WorkloadAware::over(Percentile::new(10.0)).into();
+        assert_eq!(
+            bad.validate().map_err(|error| error.option()),
+            Err("percentile")
+        );
+    }
+
+    #[test]
+    fn what_can_be_scaled_can_stand_alone() {
+        let inner: [AnyInner<20>; 4] = [
+            Off.into(),
+            Fixed::new(ms(30)).into(),
+            Percentile::with_window(95.0).into(),
+            ExponentialBackoff::new().into(),
+        ];
+        for inner in inner {
+            let kind = inner.kind();
+            assert_eq!(AnyStrategy::from(inner).kind(), kind);
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Options that are one word out of a few.
+
+/// An enum whose variants have names in config files.
+macro_rules! choice {
+    (
+        $(#[$meta:meta])*
+        pub enum $name:ident($option:literal, $expected:literal) {
+            $($(#[$doc:meta])* $variant:ident = $text:literal,)*
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+        pub enum $name {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl $name {
+            /// Every choice.
+            pub const ALL: [Self; [$($text),*].len()] = [$(Self::$variant),*];
+
+            /// The choice as in a config file.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)*
+                }
+            }
+        }
+
+        impl core::fmt::Display for $name {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl core::str::FromStr for $name {
+            type Err = $crate::ConfigError;
+
+            fn from_str(text: &str) -> Result<Self, $crate::ConfigError> {
+                match text {
+                    $($text => Ok(Self::$variant),)*
+                    _ => Err($crate::ConfigError::text($option, text, $expected)),
+                }
+            }
+        }
+    };
+}
+
+pub(super) use choice;

@@ -1,0 +1,60 @@
+//! The two strategies that learn nothing.
+
+use core::time::Duration;
+
+use super::{Hints, Plan, Strategy};
+use crate::{Instant, StrategyKind, Suppressed};
+
+/// Never hedges.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Off;
+
+impl Strategy for Off {
+    fn plan(&mut self, _: &Hints, _: Instant) -> Plan {
+        Plan::never(Suppressed::Off).reusable()
+    }
+
+    fn learns(&self) -> bool {
+        false
+    }
+
+    fn kind(&self) -> StrategyKind {
+        StrategyKind::Off
+    }
+}
+
+/// Hedges after a set delay; zero starts every attempt at once.
+///
+/// ```
+/// use core::time::Duration;
+/// use hedge_core::strategy::{Fixed, Strategy};
+/// use hedge_core::{Hints, Instant};
+///
+/// let plan = Fixed::new(Duration::from_millis(100)).plan(&Hints::NONE, Instant::ZERO);
+/// assert_eq!(plan.delay(), Some(Duration::from_millis(100)));
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Fixed {
+    delay: Duration,
+}
+
+impl Fixed {
+    /// Hedges after `delay`.
+    pub const fn new(delay: Duration) -> Self {
+        Self { delay }
+    }
+}
+
+impl Strategy for Fixed {
+    fn plan(&mut self, _: &Hints, _: Instant) -> Plan {
+        Plan::after(self.delay).reusable()
+    }
+
+    fn learns(&self) -> bool {
+        false
+    }
+
+    fn kind(&self) -> StrategyKind {
+        StrategyKind::Fixed
+    }
+}

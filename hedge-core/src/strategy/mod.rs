@@ -1,0 +1,139 @@
+//! When to hedge.
+//!
+//! A [`Strategy`] answers one question, [`plan`](Strategy::plan), and hears how every request went,
+//! [`record`](Strategy::record). It holds no clock, no lock and no future, so that the same code
+//! decides in production, on a microcontroller and in a simulation.
+//!
+//! | strategy | hedges | use it |
+//! |---|---|---|
+//! | [`Off`] | never | to switch hedging off by config |
+//! | [`Fixed`] | after a set delay | in tests, or where the latency is known and steady |
+//! | [`Percentile`] | at a percentile of recent latencies | by default |
+//! | [`WorkloadAware`] | after a delay scaled by hints about the request | where requests differ by size |
+//! | [`ExponentialBackoff`] | after a delay that success shortens and failure lengthens | against rate limits |
+//!
+//! A strategy of one's own is a struct and two methods:
+//!
+//! ```
+//! use core::time::Duration;
+//! use hedge_core::strategy::{Plan, Strategy};
+//! use hedge_core::{Hints, Instant, Report, Sample};
+//!
+//! /// Hedges at twice the smallest latency seen.
+//! #[derive(Debug, Default)]
+//! struct TwiceTheBest(Option<Duration>);
+//!
+//! impl Strategy for TwiceTheBest {
+//!     fn plan(&mut self, _: &Hints, _: Instant) -> Plan {
+//!         Plan::after(self.0.map_or(Duration::from_millis(100), |best| best * 2))
+//!     }
+//!
+//!     fn record(&mut self, report: &Report, _: Instant) {
+//!         if let Sample::Finished(latency) = report.primary {
+//!             self.0 = Some(self.0.map_or(latency, |best| best.min(latency)));
+//!         }
+//!     }
+//! }
+//! ```
+
+use core::time::Duration;
+
+mod any;
+mod backoff;
+mod choice;
+mod fixed;
+mod hints;
+mod percentile;
+mod plan;
+mod warmup;
+mod workload;
+
+pub use any::{AnyInner, AnyStrategy};
+pub use backoff::{BackoffStats, ExponentialBackoff};
+pub use fixed::{Fixed, Off};
+pub use hints::{Hints, ModelComplexity, Priority, TimeOfDay};
+pub use percentile::{Percentile, PercentileStats};
+pub use plan::Plan;
+pub use warmup::Warmup;
+pub use workload::WorkloadAware;
+
+use crate::{ConfigError, Instant, Report, StrategyKind};
+
+/// Decides when to hedge, and learns from what came of it.
+///
+/// Every method is called under the hedger's lock: it must be short, and must not call back into the
+/// hedger.
+pub trait Strategy {
+    /// When to hedge the next request, given what its caller says about it. Asked once a request, and
+    /// only if the primary is not ready at once.
+    fn plan(&mut self, hints: &Hints, now: Instant) -> Plan;
+
+    /// Hears how a request went. Requests of other tasks may have been planned and recorded since
+    /// this one was planned.
+    fn record(&mut self, report: &Report, now: Instant) {
+        let _ = (report, now);
+    }
+
+    /// Whether [`record`](Self::record) makes a difference. If it does not, requests need not be timed.
+    fn learns(&self) -> bool {
+        true
+    }
+
+    /// How long an attempt usually takes, if that is known. A hedge that would have less time than
+    /// this is not started.
+    fn typical(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Forgets what was learned.
+    fn reset(&mut self) {}
+
+    /// Which kind of strategy this is.
+    fn kind(&self) -> StrategyKind {
+        StrategyKind::Custom
+    }
+
+    /// Whether its options can be right; `build()` asks.
+    ///
+    /// # Errors
+    ///
+    /// Names the first option that cannot be right.
+    fn validate(&self) -> Result<(), ConfigError> {
+        Ok(())
+    }
+}
+
+macro_rules! forward {
+    () => {
+        fn plan(&mut self, hints: &Hints, now: Instant) -> Plan {
+            (**self).plan(hints, now)
+        }
+        fn record(&mut self, report: &Report, now: Instant) {
+            (**self).record(report, now);
+        }
+        fn learns(&self) -> bool {
+            (**self).learns()
+        }
+        fn typical(&self) -> Option<Duration> {
+            (**self).typical()
+        }
+        fn reset(&mut self) {
+            (**self).reset();
+        }
+        fn kind(&self) -> StrategyKind {
+            (**self).kind()
+        }
+        fn validate(&self) -> Result<(), ConfigError> {
+            (**self).validate()
+        }
+    };
+}
+
+impl<S: Strategy + ?Sized> Strategy for &mut S {
+    forward!();
+}
+
+#[cfg(feature = "alloc")]
+impl<S: Strategy + ?Sized> Strategy for alloc::boxed::Box<S> {
+    forward!();
+}

@@ -1,0 +1,376 @@
+use std::vec::Vec;
+
+use super::*;
+use crate::{Sample, Suppressed};
+
+const REQUESTS: u32 = 20_000;
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// SplitMix64 (Steele, Lea and Flood, 2014).
+struct Rng(u64);
+
+impl Rng {
+    /// In (0, 1).
+    fn uniform(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (((z ^ z >> 31) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+    }
+
+    fn normal(&mut self, mean: f64, deviation: f64) -> f64 {
+        let radius = libm::sqrt(-2.0 * libm::log(self.uniform()));
+        mean + deviation * radius * libm::cos(core::f64::consts::TAU * self.uniform())
+    }
+
+    fn lognormal(&mut self, median: f64, sigma: f64) -> f64 {
+        median * libm::exp(self.normal(0.0, sigma))
+    }
+}
+
+fn lognormal_mix(rng: &mut Rng) -> f64 {
+    if rng.uniform() < 0.965 {
+        rng.lognormal(117.0, 0.55)
+    } else {
+        rng.lognormal(1000.0, 0.30)
+    }
+}
+
+fn bimodal(rng: &mut Rng) -> f64 {
+    if rng.uniform() < 0.98 {
+        rng.normal(10.0, 1.0)
+    } else {
+        rng.normal(400.0, 10.0)
+    }
+}
+
+/// The share of requests whose hedge comes due, each hedged once: the first to finish wins, and a
+/// primary that did not is dropped.
+fn share_due(percent: f64, seed: u64, draw: fn(&mut Rng) -> f64) -> f64 {
+    let mut rng = Rng(seed);
+    let mut latency = || Duration::from_secs_f64(draw(&mut rng).max(0.0) / 1e3);
+    let mut strategy = Percentile::new(percent);
+    let mut due = 0;
+    for _ in 0..REQUESTS {
+        let delay = strategy
+            .plan(&Hints::NONE, Instant::ZERO)
+            .delay()
+            .unwrap_or(Duration::MAX);
+        let (primary, hedge) = (latency(), delay.saturating_add(latency()));
+        due += u32::from(primary > delay);
+        let sample = if hedge < primary {
+            Sample::Dropped(hedge)
+        } else {
+            Sample::Finished(primary)
+        };
+        strategy.record(&Report::new(sample), Instant::ZERO);
+    }
+    f64::from(due) / f64::from(REQUESTS)
+}
+
+#[test]
+fn the_share_of_hedges_is_what_the_percentile_leaves() {
+    for seed in 1..=5 {
+        let share = share_due(95.0, seed, lognormal_mix);
+        assert!(
+            (0.045..=0.055).contains(&share),
+            "P95, seed {seed}: {share}"
+        );
+        let share = share_due(99.0, seed, lognormal_mix);
+        assert!(
+            (0.005..=0.015).contains(&share),
+            "P99, seed {seed}: {share}"
+        );
+        // Half of the slow mode is above P99: at face value, dropped primaries would double the share.
+        let share = share_due(99.0, seed, bimodal);
+        assert!(
+            (0.005..=0.015).contains(&share),
+            "bimodal P99, seed {seed}: {share}"
+        );
+    }
+}
+
+fn record<const N: usize>(strategy: &mut Percentile<N>, millis: impl IntoIterator<Item = u64>) {
+    for millis in millis {
+        strategy.record(&Report::new(Sample::Finished(ms(millis))), Instant::ZERO);
+    }
+}
+
+fn delay<const N: usize>(strategy: &mut Percentile<N>, now: Instant) -> Option<Duration> {
+    strategy.plan(&Hints::NONE, now).delay()
+}
+
+#[test]
+fn until_there_are_enough_samples_the_warm_up_decides() {
+    let strategy = Percentile::with_window::<50>(90.0)
+        .initial_delay(ms(7))
+        .min_samples(3);
+    for (warmup, expected) in [
+        (Warmup::Delay, [Some(7), Some(7), Some(7), Some(20)]),
+        (Warmup::Off, [None, None, None, Some(20)]),
+        // (3 × 7 + n × 20) / (3 + n)
+        (
+            Warmup::Prior,
+            [Some(7_000), Some(10_250), Some(12_200), Some(13_500)],
+        ),
+    ] {
+        let mut strategy = strategy.clone().warmup(warmup);
+        let unit = if warmup == Warmup::Prior {
+            Duration::from_micros
+        } else {
+            ms
+        };
+        for expected in expected {
+            let plan = strategy.plan(&Hints::NONE, Instant::ZERO);
+            assert_eq!(plan.delay(), expected.map(unit), "{warmup}");
+            let off = expected.is_none().then_some(Suppressed::WarmingUp);
+            assert_eq!(plan.suppressed(), off);
+            record(&mut strategy, [20]);
+        }
+    }
+}
+
+#[test]
+fn a_prior_ends_at_ten_times_min_samples_or_with_a_full_window() {
+    for (size, last) in [(50, 30), (20, 20)] {
+        let strategy = Percentile::with_window::<50>(90.0)
+            .window_size(size)
+            .min_samples(3);
+        let mut strategy = strategy.warmup(Warmup::Prior);
+        record(&mut strategy, (1..last).map(|_| 20));
+        assert!(delay(&mut strategy, Instant::ZERO) > Some(ms(20)));
+        record(&mut strategy, [20]);
+        assert_eq!(delay(&mut strategy, Instant::ZERO), Some(ms(20)));
+    }
+}
+
+#[test]
+fn only_primaries_count_and_failures_do_not() {
+    let mut strategy = Percentile::with_window::<10>(50.0).min_samples(1);
+    let mut report = Report::new(Sample::Failed(ms(1)));
+    strategy.record(&report, Instant::ZERO);
+    assert!(strategy.stats().warming_up);
+    report = Report::new(Sample::Dropped(ms(30)));
+    report.hedge = Some(Sample::Finished(ms(2)));
+    strategy.record(&report, Instant::ZERO);
+    let stats = strategy.stats();
+    assert_eq!(
+        (stats.samples, stats.censored, stats.warming_up),
+        (1, 1, false)
+    );
+    assert_eq!(stats.delay, Some(ms(30)));
+    assert_eq!(strategy.typical(), Some(ms(30)));
+    assert_eq!(strategy.min_samples(2).typical(), None);
+}
+
+#[test]
+fn the_delay_is_at_most_a_64th_of_the_window_behind() {
+    let mut strategy = Percentile::with_window::<640>(50.0);
+    record(&mut strategy, (0..640).map(|_| 10));
+    assert_eq!(delay(&mut strategy, Instant::ZERO), Some(ms(10)));
+    // Without a plan in between, all of it is new.
+    record(&mut strategy, (0..315).map(|_| 20));
+    assert_eq!(delay(&mut strategy, Instant::ZERO), Some(ms(10)));
+    for changed in 1..=10 {
+        record(&mut strategy, [20]);
+        let expected = if changed < 10 { 10 } else { 20 };
+        assert_eq!(
+            delay(&mut strategy, Instant::ZERO),
+            Some(ms(expected)),
+            "{changed}"
+        );
+        assert_eq!(strategy.stats().delay, Some(ms(expected)));
+    }
+}
+
+#[test]
+fn a_plan_is_reusable_unless_samples_grow_too_old() {
+    let mut strategy = Percentile::new(95.0);
+    assert!(strategy.plan(&Hints::NONE, Instant::ZERO).is_reusable());
+    let mut strategy = strategy.max_age(ms(800));
+    assert!(!strategy.plan(&Hints::NONE, Instant::ZERO).is_reusable());
+}
+
+#[test]
+fn old_samples_leave_and_the_warm_up_applies_again() {
+    let mut strategy = Percentile::with_window::<20>(95.0)
+        .min_samples(5)
+        .max_age(ms(800));
+    let at = |millis| Instant::from_epoch(ms(millis));
+    for (latency, when) in [(40, 0), (20, 600)] {
+        let report = Report::new(Sample::Finished(ms(latency)));
+        (0..5).for_each(|millis| strategy.record(&report, at(when + millis)));
+    }
+    assert_eq!(delay(&mut strategy, at(799)), Some(ms(40)));
+    assert_eq!(delay(&mut strategy, at(800)), Some(ms(20)));
+    assert_eq!(delay(&mut strategy, at(1400)), Some(ms(100)));
+    assert_eq!(strategy.stats().samples, 0);
+}
+
+#[test]
+fn a_reset_forgets_samples_and_keeps_options() {
+    let mut strategy = Percentile::with_window::<20>(90.0)
+        .max_age(ms(800))
+        .window_size(15)
+        .min_samples(2)
+        .initial_delay(ms(3));
+    record(&mut strategy, [50; 20]);
+    assert_eq!(delay(&mut strategy, Instant::ZERO), Some(ms(50)));
+    strategy.reset();
+    assert_eq!(strategy.stats().samples, 0);
+    assert_eq!(strategy.typical(), None);
+    assert_eq!(delay(&mut strategy, Instant::ZERO), Some(ms(3)));
+    record(&mut strategy, [60; 20]);
+    assert_eq!(strategy.stats().samples, 15);
+    assert_eq!(delay(&mut strategy, Instant::ZERO), Some(ms(60)));
+    assert_eq!(strategy.window.max_age(), Some(ms(800)));
+}
+
+#[test]
+fn what_cannot_be_right_is_named() {
+    type P = Percentile<20>;
+    let good = || Percentile::with_window::<20>(95.0);
+    let bad: [(&str, P); 11] = [
+        (
+            "`percentile` is 49.9, but must be 50 to 99.9",
+            Percentile::with_window(49.9),
+        ),
+        (
+            "`percentile` is 99.91, but must be 50 to 99.9",
+            Percentile::with_window(99.91),
+        ),
+        (
+            "`percentile` is NaN, but must be 50 to 99.9",
+            Percentile::with_window(f64::NAN),
+        ),
+        (
+            "`window_size` is 9, but must be at least 10",
+            good().window_size(9),
+        ),
+        (
+            "`window_size` is 21, but must be at most 20, which is what the type holds",
+            good().window_size(21),
+        ),
+        (
+            "`window_size` is 4294967295, but must be at most 20, which is what the type holds",
+            good().window_size(usize::MAX),
+        ),
+        (
+            "`min_samples` is 0, but must be 1 to 20",
+            good().min_samples(0),
+        ),
+        (
+            "`min_samples` is 21, but must be 1 to 20",
+            good().min_samples(21),
+        ),
+        (
+            "`min_samples` is 13, but must be 1 to 12",
+            good().min_samples(13).window_size(12),
+        ),
+        (
+            "`max_age_ms` is 0, but must be greater than 0",
+            good().max_age(Duration::ZERO),
+        ),
+        (
+            "`window_size` is 9, but must be at least 10",
+            good().window_size(9).max_age(Duration::from_secs(1)),
+        ),
+    ];
+    for (expected, strategy) in bad {
+        let error = strategy.validate().map_err(|error| std::format!("{error}"));
+        assert_eq!(error, Err(expected.into()));
+    }
+    for good in [
+        good(),
+        Percentile::default(),
+        Percentile::with_window(50.0),
+        Percentile::with_window(99.9),
+        good()
+            .window_size(10)
+            .min_samples(10)
+            .max_age(Duration::MAX),
+        good()
+            .window_size(20)
+            .min_samples(1)
+            .max_age(Duration::from_nanos(1)),
+    ] {
+        assert_eq!(good.validate(), Ok(()));
+    }
+}
+
+#[test]
+fn options_that_cannot_be_right_are_taken_for_the_nearest_that_can() {
+    let delays = |mut strategy: Percentile<30>| {
+        record(&mut strategy, 1..=29);
+        (
+            delay(&mut strategy, Instant::ZERO),
+            strategy.stats().samples,
+        )
+    };
+    let with = |percent| Percentile::with_window::<30>(percent);
+    assert_eq!(delays(with(-1.0)), (Some(ms(15)), 29));
+    for percent in [100.0, f64::INFINITY, f64::NAN] {
+        assert_eq!(delays(with(percent)), (Some(ms(29)), 29));
+    }
+    assert_eq!(delays(with(95.0).window_size(0)), (Some(ms(29)), 1));
+    assert_eq!(delays(with(50.0).window_size(99)), (Some(ms(15)), 29));
+    assert_eq!(delays(with(50.0).min_samples(0)), (Some(ms(15)), 29));
+    assert!(with(50.0).min_samples(0).stats().warming_up);
+    let mut strategy = with(50.0).min_samples(1000);
+    record(&mut strategy, (0..30).map(|_| 5));
+    assert_eq!(delay(&mut strategy, Instant::ZERO), Some(ms(5)));
+}
+
+#[test]
+fn extreme_options_and_samples_are_survived() {
+    let samples: [fn(Duration) -> Sample; 3] = [Sample::Finished, Sample::Failed, Sample::Dropped];
+    let extremes = [Duration::ZERO, Duration::from_nanos(1), Duration::MAX];
+    for age in [
+        None,
+        Some(Duration::ZERO),
+        Some(Duration::from_nanos(1)),
+        Some(Duration::MAX),
+    ] {
+        for initial in extremes {
+            for warmup in Warmup::ALL {
+                let mut strategy = Percentile::with_window::<10>(95.0);
+                strategy = strategy
+                    .initial_delay(initial)
+                    .min_samples(usize::MAX)
+                    .warmup(warmup);
+                strategy = age.map_or(strategy.clone(), |age| strategy.max_age(age));
+                let mut now = Instant::ZERO;
+                for (sample, elapsed) in samples.iter().flat_map(|s| extremes.map(|e| (s, e))) {
+                    strategy.record(&Report::new(sample(elapsed)), now);
+                    strategy.plan(&Hints::NONE, now);
+                    strategy.stats();
+                    now = Instant::MAX;
+                }
+                strategy.plan(&Hints::NONE, Instant::ZERO);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_small_window_is_small() {
+    assert!(size_of::<Percentile<64>>() <= 620);
+    assert!(size_of::<Percentile>() <= 8 * 1000 + 108);
+}
+
+#[test]
+fn it_can_be_a_static() {
+    static STRATEGY: Percentile<100> = Percentile::with_window::<100>(99.0)
+        .window_size(50)
+        .initial_delay(ms(20))
+        .min_samples(5)
+        .warmup(Warmup::Off)
+        .max_age(ms(60_000));
+    assert_eq!(STRATEGY.validate(), Ok(()));
+    assert_eq!(STRATEGY.stats().window, 50);
+    let _: Vec<Percentile> = Vec::from([const { Percentile::new(95.0) }]);
+}

@@ -1,0 +1,104 @@
+//! A strategy's answer.
+
+use core::time::Duration;
+
+use crate::Suppressed;
+
+/// When to hedge one request.
+///
+/// ```
+/// use core::time::Duration;
+/// use hedge_core::strategy::Plan;
+///
+/// // Hedge k at k × 100 ms.
+/// let plan = Plan::after(Duration::from_millis(100));
+/// assert_eq!(plan.offset(3), Some(Duration::from_millis(300)));
+/// // The first at 100 ms, then every 20 ms.
+/// let plan = plan.then_every(Duration::from_millis(20));
+/// assert_eq!(plan.offset(3), Some(Duration::from_millis(140)));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Plan {
+    when: Result<Duration, Suppressed>,
+    step: Option<Duration>,
+    chance: f32,
+    reusable: bool,
+}
+
+impl Plan {
+    /// Hedge after `delay`; hedge k is due at k × `delay`.
+    pub const fn after(delay: Duration) -> Self {
+        Self {
+            when: Ok(delay),
+            step: None,
+            chance: 1.0,
+            reusable: false,
+        }
+    }
+
+    /// Do not hedge, for this reason.
+    pub const fn never(reason: Suppressed) -> Self {
+        Self {
+            when: Err(reason),
+            step: None,
+            chance: 1.0,
+            reusable: false,
+        }
+    }
+
+    /// Later hedges follow each other at `step` instead.
+    #[must_use]
+    pub const fn then_every(mut self, step: Duration) -> Self {
+        self.step = Some(step);
+        self
+    }
+
+    /// Hedge only this share, 0 to 1, of the requests that pass the delay.
+    #[must_use]
+    pub const fn with_chance(mut self, chance: f32) -> Self {
+        self.chance = chance;
+        self
+    }
+
+    /// Promises that every request with the same hints gets this same plan until the next
+    /// [`record`](super::Strategy::record), so that servers can hand it out without asking again.
+    #[must_use]
+    pub const fn reusable(mut self) -> Self {
+        self.reusable = true;
+        self
+    }
+
+    /// The same plan with another delay, if it hedges at all.
+    #[must_use]
+    pub fn map_delay(mut self, f: impl FnOnce(Duration) -> Duration) -> Self {
+        self.when = self.when.map(f);
+        self
+    }
+
+    /// When the first hedge is due, from the start of the request; absent if none is planned.
+    pub fn delay(&self) -> Option<Duration> {
+        self.when.ok()
+    }
+
+    /// Why no hedge is planned.
+    pub fn suppressed(&self) -> Option<Suppressed> {
+        self.when.err()
+    }
+
+    /// The share of requests past the delay that are hedged.
+    pub const fn chance(&self) -> f32 {
+        self.chance
+    }
+
+    /// Whether it holds for every request with the same hints until the next record.
+    pub const fn is_reusable(&self) -> bool {
+        self.reusable
+    }
+
+    /// When hedge `k`, 1 or more, is due, from the start of the request.
+    pub fn offset(&self, k: u8) -> Option<Duration> {
+        let first = self.when.ok()?;
+        let step = self.step.unwrap_or(first);
+        Some(first.saturating_add(step.saturating_mul(k.saturating_sub(1).into())))
+    }
+}

@@ -1,0 +1,203 @@
+//! What one request is told about the hedger's state when it first has to wait.
+
+use core::time::Duration;
+
+use crate::strategy::{Plan, Strategy};
+use crate::{Instant, Options, StrategyKind, Suppressed, time};
+
+/// The plan and the limits of one request, in 32 bytes, so that a request in flight stays small and
+/// servers can publish it in a few atomics.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Terms {
+    delay: u64,
+    step: u64,
+    timeout: u64,
+    chance: f32,
+    reason: u8,
+    max_hedges: u8,
+    observe_only: bool,
+    keep_losers: bool,
+}
+
+/// More nanoseconds than there are.
+const NEVER: u64 = u64::MAX;
+
+impl Terms {
+    pub(crate) fn new(plan: &Plan, options: &Options) -> Self {
+        let offset = |k| plan.offset(k).map_or(NEVER, time::nanos);
+        let delay = offset(1);
+        Self {
+            delay,
+            step: offset(2).saturating_sub(delay),
+            timeout: options.timeout.map_or(NEVER, time::nanos),
+            chance: plan.chance(),
+            reason: plan.suppressed().unwrap_or(Suppressed::NotDue) as u8,
+            max_hedges: options.max_hedges,
+            observe_only: options.observe_only,
+            keep_losers: !options.enable_cancellation,
+        }
+    }
+
+    /// Whether hedging is off altogether, retries included.
+    pub(crate) fn is_off(&self) -> bool {
+        self.reason() == Suppressed::Off
+    }
+
+    /// The same for a request that its caller does not want hedged.
+    pub(crate) fn off(self) -> Self {
+        Self {
+            delay: NEVER,
+            reason: Suppressed::Off as u8,
+            ..self
+        }
+    }
+
+    /// The same for a request with less time.
+    pub(crate) fn within(self, timeout: Duration) -> Self {
+        Self {
+            timeout: self.timeout.min(time::nanos(timeout)),
+            ..self
+        }
+    }
+
+    /// The same with fewer hedges.
+    pub(crate) fn at_most(self, max_hedges: u8) -> Self {
+        Self {
+            max_hedges: self.max_hedges.min(max_hedges),
+            ..self
+        }
+    }
+
+    /// Why no hedge is planned; `NotDue` if one is.
+    pub(crate) fn reason(&self) -> Suppressed {
+        let reason = Suppressed::ALL.get(usize::from(self.reason));
+        reason.copied().unwrap_or(Suppressed::NotDue)
+    }
+
+    pub(crate) fn delay(&self) -> Option<Duration> {
+        (self.delay != NEVER).then(|| Duration::from_nanos(self.delay))
+    }
+
+    /// When hedge `k`, 1 or more, is due, from the start of the request.
+    pub(crate) fn offset(&self, k: u8) -> Option<Duration> {
+        let later = self.step.saturating_mul(u64::from(k.saturating_sub(1)));
+        Some(self.delay()?.saturating_add(Duration::from_nanos(later)))
+    }
+
+    pub(crate) fn deadline(&self, start: Instant) -> Option<Instant> {
+        (self.timeout != NEVER).then(|| start + Duration::from_nanos(self.timeout))
+    }
+
+    pub(crate) fn chance(&self) -> f32 {
+        self.chance
+    }
+
+    pub(crate) fn max_hedges(&self) -> u8 {
+        self.max_hedges
+    }
+
+    pub(crate) fn observe_only(&self) -> bool {
+        self.observe_only
+    }
+
+    pub(crate) fn keep_losers(&self) -> bool {
+        self.keep_losers
+    }
+
+    /// For a cell made of atomics.
+    #[cfg(feature = "std")]
+    pub(crate) fn to_words(self) -> [u64; 4] {
+        let [c0, c1, c2, c3] = self.chance.to_le_bytes();
+        let flags = u8::from(self.observe_only) | u8::from(self.keep_losers) << 1;
+        let rest = [c0, c1, c2, c3, self.reason, self.max_hedges, flags, 0];
+        [
+            self.delay,
+            self.step,
+            self.timeout,
+            u64::from_le_bytes(rest),
+        ]
+    }
+
+    #[cfg(feature = "std")]
+    pub(crate) fn from_words([delay, step, timeout, rest]: [u64; 4]) -> Self {
+        let [c0, c1, c2, c3, reason, max_hedges, flags, _] = rest.to_le_bytes();
+        Self {
+            delay,
+            step,
+            timeout,
+            chance: f32::from_le_bytes([c0, c1, c2, c3]),
+            reason,
+            max_hedges,
+            observe_only: flags & 1 != 0,
+            keep_losers: flags & 2 != 0,
+        }
+    }
+}
+
+/// What has to be known of a hedger even for a request that is ready at once.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Standing {
+    pub(crate) kind: StrategyKind,
+    pub(crate) off: bool,
+    /// Whether its requests teach something, so that they have to be timed.
+    pub(crate) learns: bool,
+}
+
+impl Standing {
+    pub(crate) fn new<S: Strategy>(strategy: &S, options: &Options, guarded: bool) -> Self {
+        let kind = strategy.kind();
+        Self {
+            kind,
+            off: !options.enabled || kind == StrategyKind::Off,
+            learns: strategy.learns() || guarded,
+        }
+    }
+
+    #[cfg(feature = "std")]
+    pub(crate) fn to_word(self) -> u32 {
+        self.kind as u32 | u32::from(self.off) << 8 | u32::from(self.learns) << 9
+    }
+
+    #[cfg(feature = "std")]
+    pub(crate) fn from_word(word: u32) -> Self {
+        let kind = StrategyKind::ALL.get((word & 0xff) as usize);
+        Self {
+            kind: kind.copied().unwrap_or(StrategyKind::Custom),
+            off: word & 1 << 8 != 0,
+            learns: word & 1 << 9 != 0,
+        }
+    }
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_lose_nothing() {
+        let mut options = Options {
+            timeout: None,
+            observe_only: true,
+            ..Options::DEFAULT
+        };
+        let plan = Plan::after(Duration::from_nanos(123_456_789_012))
+            .then_every(Duration::from_nanos(7))
+            .with_chance(0.3);
+        for keep in [false, true] {
+            options.enable_cancellation = keep;
+            for plan in [plan, Plan::never(Suppressed::WarmingUp)] {
+                let terms = Terms::new(&plan, &options);
+                assert_eq!(Terms::from_words(terms.to_words()), terms);
+                assert_eq!(terms.offset(3), plan.offset(3));
+            }
+        }
+        for kind in StrategyKind::ALL {
+            let standing = Standing {
+                kind,
+                off: true,
+                learns: false,
+            };
+            assert_eq!(Standing::from_word(standing.to_word()), standing);
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Monotonic time without a clock.
+
+use core::ops::Add;
+use core::time::Duration;
+
+/// A point on one [`Timer`](crate::Timer)'s monotonic clock, in nanoseconds since its epoch.
+///
+/// Two instants are comparable only when they came from the same timer. Arithmetic saturates: a
+/// deadline too far to express is [`Instant::MAX`], which no request lives to see.
+///
+/// ```
+/// use core::time::Duration;
+/// use hedge_core::Instant;
+///
+/// let start = Instant::from_epoch(Duration::from_millis(5));
+/// let due = start + Duration::from_millis(100);
+/// assert_eq!(due.since(start), Duration::from_millis(100));
+/// assert_eq!(start.since(due), Duration::ZERO);
+/// assert_eq!(start + Duration::MAX, Instant::MAX);
+/// ```
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Instant(u64);
+
+impl Instant {
+    /// The epoch.
+    pub const ZERO: Self = Self(0);
+    /// The far future: about 584 years after the epoch.
+    pub const MAX: Self = Self(u64::MAX);
+
+    /// The instant `since_epoch` after the epoch, saturating at [`Instant::MAX`].
+    pub const fn from_epoch(since_epoch: Duration) -> Self {
+        Self(nanos(since_epoch))
+    }
+
+    /// Time since the epoch.
+    pub const fn since_epoch(self) -> Duration {
+        Duration::from_nanos(self.0)
+    }
+
+    /// Time from `earlier` to `self`; zero when `earlier` is later.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Self;
+
+    /// Saturates at [`Instant::MAX`].
+    fn add(self, rhs: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(rhs)))
+    }
+}
+
+/// Whole nanoseconds, saturating.
+pub(crate) const fn nanos(duration: Duration) -> u64 {
+    let nanos = duration.as_nanos();
+    if nanos > u64::MAX as u128 {
+        u64::MAX
+    } else {
+        nanos as u64
+    }
+}
+
+/// Milliseconds with a fraction, as in a config.
+pub(crate) fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}

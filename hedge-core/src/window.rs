@@ -1,0 +1,311 @@
+//! The last latencies of a backend, in order of arrival and in order of size.
+//!
+//! An attempt that was dropped is *censored*: it would have taken longer than it was given. Counted
+//! as if it had finished then, it would pull every percentile down, and hedges, which drop the
+//! slowest attempts, would breed more hedges. So percentiles come from the product-limit estimate
+//! of the distribution (Kaplan and Meier, 1958).
+
+use core::time::Duration;
+
+use crate::{Instant, Sample};
+
+use ages::Ages;
+
+mod ages;
+#[cfg(test)]
+mod tests;
+
+/// The last `size` ≤ `N` latencies, to the microsecond.
+#[derive(Clone, Debug)]
+pub(crate) struct Window<const N: usize> {
+    /// In order of arrival, from `oldest` on and around the end at `size`.
+    ring: [Entry; N],
+    /// The same, ascending.
+    sorted: [Entry; N],
+    /// Small integers keep the smallest windows, which live on microcontrollers, small.
+    size: u16,
+    len: u16,
+    oldest: u16,
+    /// Where in `sorted` the first censored entry is; `len` if there is none.
+    first_censored: u16,
+    ages: Ages,
+}
+
+impl<const N: usize> Window<N> {
+    /// The largest number of samples a window can be built for.
+    pub(crate) const LIMIT: usize = u16::MAX as usize;
+
+    /// An empty window of `size` samples, clamped to 1 and `N`. Samples as old as `max_age` leave.
+    pub(crate) const fn new(size: usize, max_age: Option<Duration>) -> Self {
+        const {
+            assert!(
+                N > 0 && N <= Self::LIMIT,
+                "a window holds 1 to 65535 samples"
+            )
+        };
+        let size = if size < N { size } else { N };
+        Self {
+            ring: [Entry::ZERO; N],
+            sorted: [Entry::ZERO; N],
+            size: if size > 0 { size as u16 } else { 1 },
+            len: 0,
+            oldest: 0,
+            first_censored: 0,
+            ages: Ages::new(max_age),
+        }
+    }
+
+    /// How many samples there are.
+    pub(crate) fn len(&self) -> usize {
+        self.len.into()
+    }
+
+    /// How many samples fit.
+    pub(crate) fn size(&self) -> usize {
+        self.size.into()
+    }
+
+    /// How many samples are censored.
+    pub(crate) fn censored(&self) -> usize {
+        let rest = self.sorted().get(self.first_censored.into()..);
+        let rest = rest.unwrap_or_default();
+        rest.iter().filter(|entry| entry.is_censored()).count()
+    }
+
+    /// After how long samples leave, if that was set.
+    pub(crate) const fn max_age(&self) -> Option<Duration> {
+        self.ages.max_age()
+    }
+
+    /// Forgets every sample.
+    pub(crate) fn clear(&mut self) {
+        self.len = 0;
+        self.oldest = 0;
+        self.first_censored = 0;
+        self.ages.clear();
+    }
+
+    /// Adds how long an attempt took, in place of the oldest sample if the window is full. Failures
+    /// are left out, and so are attempts dropped at once, which say nothing. Returns whether the
+    /// sample was added.
+    ///
+    /// A latency is rounded up and a bound down, so that neither claims to know more than was seen.
+    pub(crate) fn push(&mut self, sample: Sample, now: Instant) -> bool {
+        let entry = match sample {
+            Sample::Finished(latency) => Entry::finished(latency),
+            Sample::Dropped(elapsed) => Entry::censored(elapsed),
+            Sample::Failed(_) => return false,
+        };
+        if entry.is_censored() && entry.micros() == 0 {
+            return false;
+        }
+        self.expire(now);
+        if self.len == self.size {
+            let Some(slot) = self.ring.get_mut(usize::from(self.oldest)) else {
+                return false;
+            };
+            let old = core::mem::replace(slot, entry);
+            self.oldest = self.after(self.oldest, 1);
+            self.ages.evict();
+            self.replace_sorted(old, entry);
+        } else {
+            let next = self.after(self.oldest, self.len);
+            if let Some(slot) = self.ring.get_mut(usize::from(next)) {
+                *slot = entry;
+            }
+            self.insert_sorted(entry);
+        }
+        self.ages.add();
+        true
+    }
+
+    /// Drops the samples that are too old. Returns whether there were any.
+    pub(crate) fn expire(&mut self, now: Instant) -> bool {
+        let expired = self.ages.advance(now).min(self.len);
+        if expired == self.len {
+            self.clear();
+            return expired > 0;
+        }
+        for _ in 0..expired {
+            if let Some(&old) = self.ring.get(usize::from(self.oldest)) {
+                self.oldest = self.after(self.oldest, 1);
+                self.remove_sorted(old);
+            }
+        }
+        expired > 0
+    }
+
+    /// The latency that a share `p` of attempts does not exceed; absent if there is no sample.
+    ///
+    /// It is the smallest latency t seen with S(t) · n ≤ n − p (n + 1), where n is the number of
+    /// samples and S the product-limit estimate of the share of attempts that take longer than t.
+    /// Without censored samples below, that is the sample of rank ⌈p (n + 1)⌉ (n + 1, since the attempt
+    /// to come is one more draw). If p (n + 1) > n, or if censored samples keep the curve from
+    /// getting that low, it is the largest entry.
+    ///
+    /// Computed by redistribution to the right (Efron, 1967): every sample starts with a mass of 1,
+    /// and a censored one bequeaths its own to those above it in equal parts, so that the mass of
+    /// each is constant from one run of censored samples to the next.
+    pub(crate) fn percentile(&self, p: f64) -> Option<Duration> {
+        /// Absorbs rounding, so that a curve that gets exactly there counts.
+        const SLACK: f64 = 1.0 + 1e-9;
+
+        let sorted = self.sorted();
+        let n = sorted.len();
+        let last = n.checked_sub(1)?;
+        // How many samples, of the mass that each has by now, may lie above the answer. A NaN
+        // becomes 0.
+        let mut above = (n as f64 - p * (n as f64 + 1.0)).max(0.0) * SLACK;
+        let mut at = last.saturating_sub(above as usize);
+        let mut mark = usize::from(self.first_censored);
+        while mark <= at {
+            let run = sorted.get(mark..).unwrap_or_default();
+            let run = run.iter().take_while(|entry| entry.is_censored()).count();
+            let end = mark + run.max(1);
+            if end > last {
+                at = last;
+                break;
+            }
+            above *= (n - end) as f64 / (n - mark) as f64;
+            at = last.saturating_sub(above as usize).max(end);
+            let events = sorted.get(end..=at).unwrap_or_default();
+            mark = end + leading_events(events);
+        }
+        sorted.get(at).map(|entry| entry.duration())
+    }
+
+    fn sorted(&self) -> &[Entry] {
+        self.sorted.get(..self.len.into()).unwrap_or_default()
+    }
+
+    /// The place in the ring `by` ≤ `size` after `place`.
+    fn after(&self, place: u16, by: u16) -> u16 {
+        let room = self.size.saturating_sub(place);
+        if by < room { place + by } else { by - room }
+    }
+
+    fn insert_sorted(&mut self, new: Entry) {
+        let to = self.sorted().partition_point(|&entry| entry < new);
+        self.len += 1;
+        if let Some(span) = self.sorted.get_mut(to..self.len.into()) {
+            shift_up(span, new);
+        }
+        self.count_inserted(to, new);
+    }
+
+    fn remove_sorted(&mut self, old: Entry) {
+        let from = self.sorted().partition_point(|&entry| entry < old);
+        self.count_removed(from);
+        if let Some(span) = self.sorted.get_mut(from..self.len.into()) {
+            shift_down(span, old);
+        }
+        self.len -= 1;
+    }
+
+    /// One move of what lies between the two places, where a removal and then an insertion would
+    /// each move everything above.
+    fn replace_sorted(&mut self, old: Entry, new: Entry) {
+        let from = self.sorted().partition_point(|&entry| entry < old);
+        let to = self.sorted().partition_point(|&entry| entry < new);
+        self.count_removed(from);
+        if from < to {
+            // The removal brings what lies below `to` down by one place.
+            let to = to - 1;
+            if let Some(span) = self.sorted.get_mut(from..=to) {
+                shift_down(span, new);
+            }
+            self.count_inserted(to, new);
+        } else {
+            if let Some(span) = self.sorted.get_mut(to..=from) {
+                shift_up(span, new);
+            }
+            self.count_inserted(to, new);
+        }
+    }
+
+    /// Keeps `first_censored` right; called before what is at `from` leaves.
+    fn count_removed(&mut self, from: usize) {
+        let first = usize::from(self.first_censored);
+        if from < first {
+            self.first_censored -= 1;
+        } else if from == first {
+            let above = self.sorted().get(from + 1..).unwrap_or_default();
+            self.first_censored = (from + leading_events(above)) as u16;
+        }
+    }
+
+    /// Keeps `first_censored` right, given where `new` was put.
+    fn count_inserted(&mut self, to: usize, new: Entry) {
+        let first = usize::from(self.first_censored);
+        if to <= first {
+            self.first_censored = if new.is_censored() { to } else { first + 1 } as u16;
+        }
+    }
+}
+
+/// Moves all but the last up by one place and puts `first` in front.
+fn shift_up(span: &mut [Entry], first: Entry) {
+    if let Some(end) = span.len().checked_sub(1) {
+        span.copy_within(..end, 1);
+    }
+    if let Some(slot) = span.first_mut() {
+        *slot = first;
+    }
+}
+
+/// Moves all but the first down by one place and puts `last` at the end.
+fn shift_down(span: &mut [Entry], last: Entry) {
+    if !span.is_empty() {
+        span.copy_within(1.., 0);
+    }
+    if let Some(slot) = span.last_mut() {
+        *slot = last;
+    }
+}
+
+/// How many entries there are before the first that is censored. Looks at 16 at a time, which takes
+/// a few vector instructions.
+fn leading_events(entries: &[Entry]) -> usize {
+    let (chunks, _) = entries.as_chunks::<16>();
+    let clear = |chunk: &&[Entry; 16]| chunk.iter().fold(0, |bits, entry| bits | entry.0) & 1 == 0;
+    let start = 16 * chunks.iter().take_while(clear).count();
+    let rest = entries.get(start..).unwrap_or_default();
+    start + rest.iter().take_while(|entry| !entry.is_censored()).count()
+}
+
+/// A latency in microseconds, above one bit that says whether it is only a bound. Of the same latency,
+/// what finished sorts before what was censored, as the estimate wants it.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Entry(u32);
+
+impl Entry {
+    const ZERO: Self = Self(0);
+    /// 35 minutes and 47 seconds; longer ones count as this long.
+    const MAX_MICROS: u64 = (u32::MAX >> 1) as u64;
+
+    fn finished(latency: Duration) -> Self {
+        let micros = latency.subsec_nanos().div_ceil(1000);
+        Self(Self::clamped(latency.as_secs(), micros) << 1)
+    }
+
+    fn censored(elapsed: Duration) -> Self {
+        Self(Self::clamped(elapsed.as_secs(), elapsed.subsec_micros()) << 1 | 1)
+    }
+
+    fn clamped(secs: u64, micros: u32) -> u32 {
+        let micros = secs.saturating_mul(1_000_000).saturating_add(micros.into());
+        micros.min(Self::MAX_MICROS) as u32
+    }
+
+    const fn is_censored(self) -> bool {
+        self.0 & 1 == 1
+    }
+
+    const fn micros(self) -> u32 {
+        self.0 >> 1
+    }
+
+    const fn duration(self) -> Duration {
+        Duration::from_micros(self.micros() as u64)
+    }
+}
