@@ -1,0 +1,116 @@
+//! What lets the faces do without generics: strategies and sinks behind a box.
+
+use core::any::Any;
+use core::fmt;
+use core::time::Duration;
+
+use hedge_core::strategy::Plan;
+use hedge_core::{
+    AnyStrategy, ConfigError, Event, Hints, Instant, Report, Sink, Strategy, StrategyKind,
+};
+
+/// Any strategy. A request that does not hedge never asks it anything, so the box costs nothing there.
+pub struct BoxedStrategy(Box<dyn Erased>);
+
+trait Erased: Strategy + Send {
+    fn as_any(&mut self) -> &mut dyn Any;
+}
+
+impl<S: Strategy + Send + 'static> Erased for S {
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+}
+
+impl BoxedStrategy {
+    /// Boxes `strategy`. One that a config picked is boxed as what it is, so that
+    /// [`downcast`](Self::downcast) finds it under its own name.
+    pub(crate) fn new<S: Strategy + Send + 'static>(strategy: S) -> Self {
+        Self(Box::new(strategy))
+    }
+
+    /// The strategy that a config picked.
+    pub(crate) fn picked<const N: usize>(strategy: AnyStrategy<N>) -> Self {
+        match strategy {
+            AnyStrategy::Off(strategy) => Self::new(strategy),
+            AnyStrategy::Fixed(strategy) => Self::new(strategy),
+            AnyStrategy::Percentile(strategy) => Self::new(strategy),
+            AnyStrategy::ExponentialBackoff(strategy) => Self::new(strategy),
+            AnyStrategy::WorkloadAware(strategy) => Self::new(strategy),
+            other => Self::new(other),
+        }
+    }
+
+    /// The strategy, if it is an `S`.
+    pub(crate) fn downcast<S: 'static>(&mut self) -> Option<&mut S> {
+        (*self.0).as_any().downcast_mut()
+    }
+}
+
+impl fmt::Debug for BoxedStrategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("BoxedStrategy").field(&self.kind()).finish()
+    }
+}
+
+impl Strategy for BoxedStrategy {
+    fn plan(&mut self, hints: &Hints, now: Instant) -> Plan {
+        self.0.plan(hints, now)
+    }
+
+    fn record(&mut self, report: &Report, now: Instant) {
+        self.0.record(report, now);
+    }
+
+    fn learns(&self) -> bool {
+        self.0.learns()
+    }
+
+    fn typical(&self) -> Option<Duration> {
+        self.0.typical()
+    }
+
+    fn reset(&mut self) {
+        self.0.reset();
+    }
+
+    fn kind(&self) -> StrategyKind {
+        self.0.kind()
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        self.0.validate()
+    }
+}
+
+/// Any sink, or none.
+#[derive(Default)]
+pub struct BoxedSink(Option<Box<dyn Sink + Send + Sync>>);
+
+impl BoxedSink {
+    pub(crate) fn new(sink: impl Sink + Send + Sync + 'static) -> Self {
+        Self(Some(Box::new(sink)))
+    }
+}
+
+impl fmt::Debug for BoxedSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() {
+            "BoxedSink"
+        } else {
+            "NoSink"
+        })
+    }
+}
+
+impl Sink for BoxedSink {
+    fn emit(&self, event: &Event) {
+        if let Some(sink) = &self.0 {
+            sink.emit(event);
+        }
+    }
+
+    fn enabled(&self) -> bool {
+        self.0.as_ref().is_some_and(|sink| sink.enabled())
+    }
+}

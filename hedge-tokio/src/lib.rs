@@ -1,0 +1,53 @@
+//! Cut tail latency on tokio: when a request is slow, start another and use whichever succeeds first.
+//!
+//! ```
+//! use hedge_tokio::{Budget, Hedger, Percentile};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let hedger = Hedger::builder()
+//!     .strategy(Percentile::new(95.0)) // hedge the slowest 5 %,
+//!     .budget(Budget::percent(10.0)) // and never more than 10 %
+//!     .build()?;
+//!
+//! let replicas = ["a", "b"];
+//! let hedged = hedger.request(|attempt| fetch(replicas[attempt.index() % 2])).await?;
+//! println!("{} after {:?}", hedged.value, hedged.outcome.total_latency);
+//! # Ok(())
+//! # }
+//! # async fn fetch(replica: &'static str) -> Result<&'static str, std::io::Error> { Ok(replica) }
+//! ```
+//!
+//! A [`Hedger`] is made once for each backend, and cloned or borrowed wherever that is called. Attempts
+//! run inside the caller's task, may borrow from it, and are dropped the moment another wins. **Hedge only
+//! what is idempotent**: more than one attempt may reach the backend.
+//!
+//! | to | use |
+//! |---|---|
+//! | decide when to hedge | [`strategy`]; [`Percentile`] unless there is a reason |
+//! | bound what it costs | [`Budget`], [`SharedBudget`] |
+//! | read options from a file | [`HedgeConfig`], [`Hedger::from_config`] |
+//! | treat some `Ok` as failures | [`Hedger::call`], [`Call::classify`](hedge_core::Call::classify) |
+//! | let losers run on | [`Hedger::request_detached`] |
+//! | spread heavy computing over threads | [`Hedger::request_spawned`] |
+//! | see what it did | [`Outcome`], [`Hedger::metrics`] |
+
+mod erased;
+mod hedger;
+mod once;
+mod spawn;
+mod timer;
+
+pub use erased::{BoxedSink, BoxedStrategy};
+pub use hedger::{Builder, Call, Hedger, Ledger};
+pub use once::{RequestError, request};
+pub use spawn::{Detached, Spawned};
+pub use timer::TokioTimer;
+
+#[doc(no_inline)]
+pub use hedge_core::{
+    AnyStrategy, Attempt, Budget, ByResult, Cause, Charge, Classify, ConfigError, End, Error,
+    Event, EventKind, ExponentialBackoff, Fixed, HedgeConfig, Hedged, Hints, MetricsSnapshot, Name,
+    Off, Options, Outcome, Percentile, Report, Sample, SharedBudget, Sink, Strategy, StrategyKind,
+    Suppressed, Verdict, WorkloadAware, strategy, telemetry,
+};

@@ -1,0 +1,69 @@
+//! A single request.
+
+use core::fmt;
+use core::future::Future;
+
+use hedge_core::{Attempt, ConfigError, Error, HedgeConfig, Hedged};
+
+use crate::Hedger;
+
+/// Makes one hedged request as `config` says, and keeps nothing.
+///
+/// A strategy that learns has nothing to learn from here and hedges as it does before its first sample.
+/// Whoever calls a backend more than once should keep a [`Hedger`].
+///
+/// ```
+/// use hedge_tokio::{HedgeConfig, StrategyKind};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = HedgeConfig { max_hedges: 2, ..HedgeConfig::default() };
+/// let hedged = hedge_tokio::request(|_| async { Ok::<_, std::io::Error>("answer") }, &config).await?;
+/// assert_eq!(hedged.value, "answer");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// [`RequestError::Config`] for an option that cannot be right, before anything is sent;
+/// [`RequestError::Request`] as [`Hedger::request`].
+pub async fn request<V, E, F, Fut>(
+    launch: F,
+    config: &HedgeConfig,
+) -> Result<Hedged<V>, RequestError<E>>
+where
+    F: FnMut(Attempt) -> Fut,
+    Fut: Future<Output = Result<V, E>>,
+{
+    let hedger = Hedger::from_config(config).map_err(RequestError::Config)?;
+    hedger.request(launch).await.map_err(RequestError::Request)
+}
+
+/// Why [`request`] has no answer.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum RequestError<E> {
+    /// An option cannot be right; nothing was sent.
+    Config(ConfigError),
+    /// Every attempt failed, or the time was up.
+    Request(Error<E>),
+}
+
+impl<E> fmt::Display for RequestError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Request(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: core::error::Error + 'static> core::error::Error for RequestError<E> {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Config(_) => None,
+            Self::Request(error) => error.source(),
+        }
+    }
+}

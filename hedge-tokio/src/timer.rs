@@ -1,0 +1,65 @@
+//! Tokio's clock.
+
+use core::pin::Pin;
+use core::time::Duration;
+
+use hedge_core::{Instant, Timer};
+use tokio::time;
+
+/// Tokio's clock and timers. Obeys `tokio::time::pause`.
+///
+/// The epoch is when the timer was made: runtimes with paused time have clocks of their own, so a timer
+/// should be made inside the runtime that uses it if time is paused there.
+#[derive(Clone, Copy, Debug)]
+pub struct TokioTimer {
+    epoch: time::Instant,
+}
+
+impl TokioTimer {
+    /// A timer whose epoch is now.
+    pub fn new() -> Self {
+        Self {
+            epoch: time::Instant::now(),
+        }
+    }
+
+    /// This timer's name for tokio's `instant`; the epoch if it was before that.
+    pub fn instant(&self, instant: time::Instant) -> Instant {
+        Instant::from_epoch(instant.saturating_duration_since(self.epoch))
+    }
+
+    /// Tokio's name for `instant`, or one in the far future (tokio's wheel holds two years) if it has
+    /// none.
+    fn at(&self, instant: Instant) -> time::Instant {
+        const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
+        let since_epoch = instant.since_epoch();
+        self.epoch
+            .checked_add(since_epoch)
+            .unwrap_or_else(|| time::Instant::now() + FAR)
+    }
+}
+
+impl Default for TokioTimer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Timer for TokioTimer {
+    type Sleep = time::Sleep;
+
+    fn now(&self) -> Instant {
+        Instant::from_epoch(self.epoch.elapsed())
+    }
+
+    /// # Panics
+    ///
+    /// As tokio's own timers do outside a runtime with time enabled.
+    fn sleep_until(&self, deadline: Instant) -> time::Sleep {
+        time::sleep_until(self.at(deadline))
+    }
+
+    fn rearm(&self, sleep: Pin<&mut time::Sleep>, deadline: Instant) {
+        sleep.reset(self.at(deadline));
+    }
+}
