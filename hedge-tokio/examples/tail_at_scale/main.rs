@@ -1,0 +1,151 @@
+//! Cuts the tail of a real HTTP client, and counts what that costs.
+//!
+//! Two replicas on loopback answer now and then very late. An HTTP client sends them the same requests
+//! twice: first plainly, then hedged at a percentile of the latencies it sees, under a budget. The
+//! client measures the latencies; the servers count the load.
+//!
+//! ```text
+//! cargo run --release -p hedge-tokio --example tail_at_scale
+//! cargo run --release -p hedge-tokio --example tail_at_scale -- --svg tail.svg --dark
+//! cargo run --release -p hedge-tokio --example tail_at_scale -- --json
+//! ```
+
+mod chart;
+mod client;
+mod load;
+mod replica;
+mod report;
+
+use core::error::Error;
+use core::ops::RangeInclusive;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use hedge_tokio::{Budget, Hedger, Percentile};
+
+use crate::client::Client;
+use crate::load::Load;
+use crate::replica::{Replica, ServiceTime};
+use crate::report::Report;
+
+/// Sends the same HTTP requests plainly and hedged, and compares the latencies.
+#[derive(Debug, Parser)]
+#[command(name = "tail_at_scale")]
+struct Options {
+    /// Requests to send in each of the two phases.
+    #[arg(long, default_value_t = 10_000, value_name = "N",
+          value_parser = clap::value_parser!(u64).range(1_000..=10_000_000))]
+    requests: u64,
+
+    /// Requests in flight at any time.
+    #[arg(long, default_value_t = 64, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    concurrency: u16,
+
+    /// Hedge a request that is slower than this percentile.
+    #[arg(long, default_value_t = 95.0, value_name = "P",
+          value_parser = |text: &str| number_in(text, 50.0..=99.9))]
+    percentile: f64,
+
+    /// Hedges allowed, in percent of the requests.
+    #[arg(long, default_value_t = 10.0, value_name = "PERCENT",
+          value_parser = |text: &str| number_in(text, 0.0..=100.0))]
+    budget: f64,
+
+    /// Seed of the service times.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+
+    /// Scale of the service times: at 1 most are around 50 ms, and 3.5 % around 500 ms.
+    #[arg(long, default_value_t = 1.0, value_name = "X",
+          value_parser = |text: &str| number_in(text, 0.1..=10.0))]
+    time_scale: f64,
+
+    /// Print one JSON object instead of a table.
+    #[arg(long)]
+    json: bool,
+
+    /// Draw both latency distributions into this file.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+
+    /// Draw for a dark background.
+    #[arg(long, requires = "svg")]
+    dark: bool,
+}
+
+fn number_in(text: &str, range: RangeInclusive<f64>) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|number| range.contains(number))
+        .ok_or_else(|| format!("must be a number from {} to {}", range.start(), range.end()))
+}
+
+/// Whatever stops a run.
+type Failure = Box<dyn Error + Send + Sync>;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(&Options::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprint!("error: {error}");
+            let mut source = error.source();
+            while let Some(error) = source {
+                eprint!(": {error}");
+                source = error.source();
+            }
+            eprintln!();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: &Options) -> Result<(), Failure> {
+    // Opened first: a path that cannot be written should not cost half a minute.
+    let mut svg = match &options.svg {
+        Some(path) => {
+            Some(File::create(path).map_err(|e| format!("cannot write {}: {e}", path.display()))?)
+        }
+        None => None,
+    };
+
+    let service_time = ServiceTime::new(options.seed, options.time_scale)?;
+    let replicas = [
+        Replica::start(0, service_time).await?,
+        Replica::start(1, service_time).await?,
+    ];
+    let load = Load {
+        requests: options.requests,
+        concurrency: options.concurrency.into(),
+    };
+
+    let plain = load.run("plain", Client::new(&replicas, None)?).await?;
+    let before = replica::settled(&replicas).await?;
+
+    let hedger = Hedger::builder()
+        .strategy(Percentile::new(options.percentile))
+        .max_hedges(1)
+        .budget(Budget::percent(options.budget))
+        .build()?;
+    let hedged = load
+        .run("hedged", Client::new(&replicas, Some(hedger.clone()))?)
+        .await?;
+    let served = replica::settled(&replicas).await? - before;
+
+    let report = Report::new(&plain, &hedged, &hedger.metrics(), served);
+    let mut stdout = io::stdout().lock();
+    if options.json {
+        writeln!(stdout, "{}", serde_json::to_string(&report)?)?;
+    } else {
+        writeln!(stdout, "{}", report.table(options))?;
+    }
+    if let Some(file) = &mut svg {
+        let picture = chart::draw(&plain, &hedged, &report, options)?;
+        file.write_all(picture.as_bytes())?;
+    }
+    Ok(())
+}
