@@ -1,5 +1,7 @@
 //! How much extra load the callee is asked to bear.
 
+use core::time::Duration;
+
 use crate::{ConfigError, Instant, Lock, Suppressed};
 
 /// Bounds extra attempts three ways: by a share of the requests, by a reserve per second, and by how
@@ -177,12 +179,14 @@ impl Budget {
     }
 
     fn refill(&mut self, now: Instant) {
-        let passed = now.since(self.refilled);
-        self.refilled = self.refilled.max(now);
-        let earned = passed.as_secs_f64() * self.min_per_second * TOKEN as f64;
+        let per_second = self.min_per_second * TOKEN as f64;
+        let earned = (now.since(self.refilled).as_secs_f64() * per_second) as u64;
+        // Only as far as was paid for: being asked often must not lose fractions.
+        let paid = Duration::try_from_secs_f64(earned as f64 / per_second).unwrap_or(Duration::MAX);
+        self.refilled = (self.refilled + paid).min(now.max(self.refilled));
         self.reserve = self
             .reserve
-            .saturating_add(earned as u64)
+            .saturating_add(earned)
             .min(self.reserve_capacity());
     }
 
@@ -219,9 +223,11 @@ impl Budget {
         } else {
             self.tokens.min(other.tokens)
         };
+        let reserve = self.reserve.min(other.reserve);
         let (refilled, in_flight) = (self.refilled, self.in_flight);
         *self = Self {
             tokens,
+            reserve,
             refilled,
             in_flight,
             ..other
@@ -289,8 +295,6 @@ impl<L: Lock<Data = Budget>> Charge for L {
 
 #[cfg(test)]
 mod tests {
-    use core::time::Duration;
-
     use super::*;
 
     fn at(ms: u64) -> Instant {
@@ -332,6 +336,12 @@ mod tests {
         assert_eq!(budget.charge(at(0)), Err(Suppressed::BudgetRate));
         assert_eq!(budget.charge(at(499)), Err(Suppressed::BudgetRate));
         assert_eq!(budget.charge(at(501)), Ok(()));
+        // Asked often, it loses no fractions.
+        let mut slow = Budget::percent(0.0).min_per_second(0.01);
+        let micros = |n: u64| Instant::from_epoch(Duration::from_micros(n));
+        // Half a millionth of a token each time: one from the start, one after 100 s.
+        let granted = (0..2_200_000).filter(|n| slow.charge(micros(50 * n)).is_ok());
+        assert_eq!(granted.count(), 2);
         // Time does not run backwards, nor does the reserve overflow.
         assert_eq!(budget.charge(at(0)), Err(Suppressed::BudgetRate));
         assert_eq!(budget.charge(Instant::MAX), Ok(()));

@@ -4,12 +4,15 @@ use core::cell::RefCell;
 use core::time::Duration;
 
 use crate::hedger::{Hedger, LocalHedger, check_room};
-use crate::ledger::State;
+use crate::ledger::{Ledger, State};
 use crate::metrics::{Metrics, NoMetrics, Recorder};
 use crate::options::Labels;
 use crate::policy::Policy;
 use crate::strategy::Strategy;
-use crate::{AnyStrategy, Budget, ConfigError, Name, NoSink, Options, Percentile, Settings, Sink};
+use crate::{
+    AnyStrategy, Budget, Charge, ConfigError, Name, NoSink, Options, Percentile, Settings, Sink,
+    Timer,
+};
 
 /// Collects the parts of a [`Hedger`], and refuses what cannot be right.
 ///
@@ -194,6 +197,7 @@ impl<T, S, M, K, const MAX: usize> Builder<T, S, M, K, MAX> {
     /// Names the first option that cannot be right.
     pub fn build_local(self) -> Result<LocalHedger<T, S, M, K, MAX>, ConfigError>
     where
+        T: Timer,
         S: Strategy,
         M: Recorder,
         K: Sink,
@@ -230,7 +234,10 @@ impl<T, S, M, K, const MAX: usize> Builder<T, S, M, K, MAX> {
         budget: impl FnOnce(Budget) -> B,
     ) -> Result<Hedger<T, L, B, K, MAX>, ConfigError>
     where
+        T: Timer,
         S: Strategy,
+        L: Ledger,
+        B: Charge,
     {
         if let Some(wrong) = self.wrong {
             return Err(wrong);
@@ -238,18 +245,17 @@ impl<T, S, M, K, const MAX: usize> Builder<T, S, M, K, MAX> {
         self.strategy.validate()?;
         self.options.validate()?;
         check_room(self.options.max_hedges, MAX)?;
-        self.budget.validate(self.options.max_hedges)?;
+        // The budget that counts, which others may have made.
+        let budget = budget(self.budget);
+        budget.edit(|budget| budget.validate(self.options.max_hedges))?;
         check_cost(self.cost_per_attempt)?;
         let policy = Policy::new(self.strategy, self.options).seeded(self.seed);
         let ledger = ledger(State::new(policy, self.metrics));
+        // Uptime counts from now on, not from the first request.
+        ledger.reset_metrics(self.timer.now());
         let (labels, cost) = (self.labels, self.cost_per_attempt);
         Ok(Hedger::assemble(
-            self.timer,
-            ledger,
-            budget(self.budget),
-            self.sink,
-            labels,
-            cost,
+            self.timer, ledger, budget, self.sink, labels, cost,
         ))
     }
 }

@@ -16,10 +16,10 @@ use crate::options::Labels;
 use crate::pace::{Pace, Shared, Wishes};
 use crate::race::{Finish, Judge, Pacer, Race, Settled, race};
 use crate::slots::{Capacity, Max, Slots};
-use crate::strategy::Hints;
+use crate::strategy::{Hints, Strategy};
 use crate::{
     Attempt, Budget, ByResult, Charge, Classify, ConfigError, Error, Hedged, Instant, Name, NoSink,
-    Options, Outcome, Percentile, Sink, Timer,
+    Options, Outcome, Percentile, Sink, Timer, time,
 };
 
 /// Hedges the requests to one backend.
@@ -152,12 +152,10 @@ where
     /// # Errors
     ///
     /// [`Error::Failed`] when every attempt failed, [`Error::Timeout`] when the request's time is up.
-    // An alias would have as many parameters.
-    #[allow(clippy::type_complexity)]
     pub fn request<M, F, V, E>(
         &self,
         launch: M,
-    ) -> Request<T, Pace<'_, L, B, K, ByResult, MAX>, M, V, E, <Max<MAX> as Capacity<F>>::Slots>
+    ) -> impl Future<Output = Result<Hedged<V>, Error<E>>> + use<'_, T, L, B, K, M, F, V, E, MAX>
     where
         M: FnMut(Attempt) -> F,
         F: Future<Output = Result<V, E>>,
@@ -185,11 +183,25 @@ where
         self.shared.ledger.reset_metrics(self.timer.now());
     }
 
-    /// Access to the strategy, as for its `stats()`. No request is planned or recorded meanwhile.
+    /// Access to the strategy, as for its `stats()`. No request is planned or recorded meanwhile: `f`
+    /// must be short, and must not use the hedger.
     pub fn with_strategy<R>(&self, f: impl FnOnce(&mut L::Strategy) -> R) -> R {
         self.shared
             .ledger
             .edit(self.timer.now(), |policy| f(&mut policy.strategy))
+    }
+
+    /// Changes the strategy of the working hedger. What the old one had learned is lost.
+    ///
+    /// # Errors
+    ///
+    /// Names the first option that cannot be right; nothing is changed then.
+    pub fn set_strategy(&self, strategy: L::Strategy) -> Result<(), ConfigError> {
+        strategy.validate()?;
+        self.shared
+            .ledger
+            .edit(self.timer.now(), |policy| policy.set_strategy(strategy));
+        Ok(())
     }
 
     /// Forgets what was learned. Options, metrics and budget stay.
@@ -237,6 +249,10 @@ where
 
 /// `max_hedges` hedges and a primary need room.
 pub(crate) fn check_room(max_hedges: u8, max_attempts: usize) -> Result<(), ConfigError> {
+    // A hedger of one attempt never hedges, whatever the options say.
+    if max_attempts == 1 {
+        return Ok(());
+    }
     let room = max_attempts.saturating_sub(1) as f64;
     let why = "the number of hedges that the hedger's type has room for";
     ConfigError::check_at_most("max_hedges", max_hedges.into(), room, why)
@@ -252,7 +268,10 @@ pub(crate) fn check_room(max_hedges: u8, max_attempts: usize) -> Result<(), Conf
 /// let clock = ManualTimer::<8>::new();
 /// let hedger = Hedger::builder(&clock).build_local()?;
 /// let call = hedger.call().timeout(Duration::from_secs(1)).classify(|result: &Result<u16, ()>| {
-///     if matches!(result, Ok(503)) { Verdict::Retry } else { Verdict::Accept }
+///     match result {
+///         Ok(503) | Err(()) => Verdict::Retry,
+///         Ok(_) => Verdict::Accept,
+///     }
 /// });
 /// let hedged = clock.drive(call.request(|attempt| async move {
 ///     Ok(if attempt.is_hedge() { 200 } else { 503 })
@@ -289,13 +308,20 @@ where
 
     /// Gives the request less time than the hedger would.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.wishes.timeout = timeout;
+        self.wishes.timeout = time::nanos(timeout);
         self
     }
 
     /// Ends the request at `deadline`, if it would not end sooner.
     pub fn deadline(mut self, deadline: Instant) -> Self {
         self.wishes.deadline = deadline;
+        self
+    }
+
+    /// Keeps losers in the request's future when it is answered, as with `enable_cancellation` off, to be
+    /// polled on.
+    pub fn keep_losers(mut self) -> Self {
+        self.wishes.keep_losers = true;
         self
     }
 
@@ -322,9 +348,24 @@ where
     /// # Errors
     ///
     /// [`Error::Failed`] when every attempt failed, [`Error::Timeout`] when the request's time is up.
+    pub fn request<M, F, V, E>(
+        self,
+        launch: M,
+    ) -> impl Future<Output = Result<Hedged<V>, Error<E>>> + use<'h, T, L, B, K, C, M, F, V, E, MAX>
+    where
+        M: FnMut(Attempt) -> F,
+        F: Future<Output = Result<V, E>>,
+        C: Classify<V, E>,
+        Max<MAX>: Capacity<F>,
+    {
+        self.open(launch)
+    }
+
+    /// The same request as a future with a name: to be stored in a struct, and to be polled on for the
+    /// sake of losers that are kept.
     // An alias would have as many parameters.
     #[allow(clippy::type_complexity)]
-    pub fn request<M, F, V, E>(
+    pub fn open<M, F, V, E>(
         self,
         launch: M,
     ) -> Request<T, Pace<'h, L, B, K, C, MAX>, M, V, E, <Max<MAX> as Capacity<F>>::Slots>

@@ -10,7 +10,8 @@ use heapless::Vec;
 
 use crate::{Instant, Timer};
 
-/// A virtual clock with room for `N` sleepers; `&ManualTimer` is the [`Timer`].
+/// A virtual clock with room for `N` sleepers; `&ManualTimer` is the [`Timer`]. A sleeper without room is
+/// woken at once and again and again, so that it is not lost, but `drive` may find nothing to wait for.
 ///
 /// ```
 /// use core::time::Duration;

@@ -144,6 +144,9 @@ impl fmt::Display for Suppressed {
     }
 }
 
+/// As the error of a charge that a budget refused.
+impl core::error::Error for Suppressed {}
+
 /// Which kind of strategy a hedger uses.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]

@@ -11,7 +11,7 @@ use crate::strategy::Hints;
 use crate::terms::{Standing, Terms};
 use crate::{
     Attempt, Cause, Charge, Classify, End, Event, EventKind, Instant, Outcome, Report, Sample,
-    Sink, Suppressed, Verdict,
+    Sink, Suppressed, Verdict, time,
 };
 
 /// What the requests of one hedger share.
@@ -27,71 +27,68 @@ pub(crate) struct Shared<L, B, K> {
 /// What a caller says about one request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wishes {
-    pub(crate) hints: Hints,
-    pub(crate) timeout: Duration,
     pub(crate) deadline: Instant,
+    /// In nanoseconds.
+    pub(crate) timeout: u64,
+    pub(crate) hints: Hints,
     pub(crate) max_hedges: u8,
     pub(crate) hedge: bool,
+    pub(crate) keep_losers: bool,
 }
 
 impl Wishes {
     pub(crate) const NONE: Self = Self {
-        hints: Hints::NONE,
-        timeout: Duration::MAX,
         deadline: Instant::MAX,
+        timeout: u64::MAX,
+        hints: Hints::NONE,
         max_hedges: u8::MAX,
         hedge: true,
+        keep_losers: false,
     };
 }
 
+/// What applies to one request: its caller's wishes until it has to wait, then the terms that the hedger
+/// made of them.
+#[derive(Clone, Copy, Debug)]
+enum Basis {
+    Wishes(Wishes),
+    Terms(Terms),
+}
+
 /// The decisions of one request, for [`race`](crate::race::race) or for a simulation.
+///
+/// There is one for every request in flight, so it is kept small: times are nanoseconds, flags are bits.
 #[derive(Debug)]
 pub struct Pace<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> {
     shared: &'h Shared<L, B, K>,
     classify: C,
-    wishes: Wishes,
+    basis: Basis,
     id: u64,
-    standing: Option<Standing>,
-    /// Asked for when the request first has to wait.
-    terms: Option<Terms>,
 
     /// When each attempt started; the first is the request's own start.
     starts: [Instant; MAX],
+    primary_end: Instant,
+    hedge_end: Instant,
+    /// No hedge before this. Counts from the epoch until the start is known.
+    hold: Instant,
+    /// By how many nanoseconds pushback has moved the schedule.
+    shift: u64,
+
+    standing: Option<Standing>,
     started: u8,
     /// A bit per attempt that runs.
     live: u8,
-    deposited: bool,
-
+    /// A bit per attempt that finished, and per attempt that gave an acceptable result.
+    ended: u8,
+    well: u8,
+    /// The winning hedge, else the first that finished; 0 if none has.
+    hedge: u8,
     /// Attempts that failed and have not been answered with a hedge.
     owed: u8,
-    /// No hedge before this. Counts from the epoch until the start is known.
-    hold: Instant,
-    /// By how much pushback has moved the schedule.
-    shift: Duration,
-    due: bool,
     refused: Option<Suppressed>,
     hedge_cause: Option<Cause>,
-    primary: Option<Finished>,
-    /// The winning hedge, else the first that finished.
-    hedge: Option<(u8, Finished)>,
-}
-
-/// When an attempt ended, and whether well.
-#[derive(Clone, Copy, Debug)]
-struct Finished {
-    at: Instant,
-    well: bool,
-}
-
-impl Finished {
-    fn sample(self, start: Instant) -> Sample {
-        let elapsed = self.at.since(start);
-        if self.well {
-            Sample::Finished(elapsed)
-        } else {
-            Sample::Failed(elapsed)
-        }
-    }
+    deposited: bool,
+    due: bool,
 }
 
 impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C, MAX> {
@@ -99,22 +96,24 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
         Self {
             shared,
             classify,
-            wishes,
+            basis: Basis::Wishes(wishes),
             id: 0,
-            standing: None,
-            terms: None,
             starts: [Instant::ZERO; MAX],
+            primary_end: Instant::ZERO,
+            hedge_end: Instant::ZERO,
+            hold: Instant::ZERO,
+            shift: 0,
+            standing: None,
             started: 1,
             live: 1,
-            deposited: false,
+            ended: 0,
+            well: 0,
+            hedge: 0,
             owed: 0,
-            hold: Instant::ZERO,
-            shift: Duration::ZERO,
-            due: false,
             refused: None,
             hedge_cause: None,
-            primary: None,
-            hedge: None,
+            deposited: false,
+            due: false,
         }
     }
 
@@ -125,19 +124,31 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
     }
 
     fn terms(&mut self) -> Terms {
-        if let Some(terms) = self.terms {
-            return terms;
+        let wishes = match self.basis {
+            Basis::Terms(terms) => return terms,
+            Basis::Wishes(wishes) => wishes,
+        };
+        let start = self.start_of(0);
+        let terms = self.shared.ledger.terms(&wishes.hints, start);
+        let terms = terms
+            .within(wishes.timeout)
+            .until(wishes.deadline, start)
+            .at_most(wishes.max_hedges);
+        let terms = if wishes.hedge { terms } else { terms.off() };
+        let terms = if wishes.keep_losers {
+            terms.keeping()
+        } else {
+            terms
+        };
+        self.basis = Basis::Terms(terms);
+        terms
+    }
+
+    fn terms_asked(&self) -> Option<Terms> {
+        match self.basis {
+            Basis::Terms(terms) => Some(terms),
+            Basis::Wishes(_) => None,
         }
-        let Wishes {
-            hints,
-            timeout,
-            max_hedges,
-            hedge,
-            ..
-        } = self.wishes;
-        let terms = self.shared.ledger.terms(&hints, self.start_of(0));
-        let terms = terms.within(timeout).at_most(max_hedges);
-        *self.terms.insert(if hedge { terms } else { terms.off() })
     }
 
     fn start_of(&self, attempt: u8) -> Instant {
@@ -150,7 +161,7 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
     /// When the next hedge would be due by the passing of its delay, pushback aside.
     fn scheduled(&mut self) -> Option<Instant> {
         let offset = self.terms().offset(self.started)?;
-        Some(self.start_of(0) + offset + self.shift)
+        Some(self.start_of(0) + offset + Duration::from_nanos(self.shift))
     }
 
     fn permit(&mut self, retry: bool, now: Instant) -> Result<(), Suppressed> {
@@ -177,31 +188,53 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
         if self.refused.is_some() {
             return self.refused;
         }
-        let off = !self.wishes.hedge || self.standing().off;
-        Some(match self.terms {
-            _ if off => Suppressed::Off,
-            _ if MAX == 1 || self.wishes.max_hedges == 0 => Suppressed::MaxHedges,
-            _ if self.hold > Instant::ZERO => Suppressed::Pushback,
-            Some(terms) => terms.reason(),
-            None => Suppressed::NotDue,
+        // A request keeps the options that it was made with.
+        let (off, max_hedges, reason) = match self.basis {
+            Basis::Wishes(Wishes {
+                hedge, max_hedges, ..
+            }) => (
+                !hedge || self.standing().off,
+                max_hedges,
+                Suppressed::NotDue,
+            ),
+            Basis::Terms(terms) => (terms.is_off(), terms.max_hedges(), terms.reason()),
+        };
+        Some(if off {
+            Suppressed::Off
+        } else if MAX == 1 || max_hedges == 0 {
+            Suppressed::MaxHedges
+        } else if self.hold > Instant::ZERO {
+            Suppressed::Pushback
+        } else {
+            reason
         })
     }
 
+    /// How long `attempt` took, or has taken so far.
+    fn sample(&self, attempt: u8, now: Instant) -> Sample {
+        let start = self.start_of(attempt);
+        let end = if attempt == 0 {
+            self.primary_end
+        } else {
+            self.hedge_end
+        };
+        match bit(attempt) {
+            bit if self.well & bit != 0 => Sample::Finished(end.since(start)),
+            bit if self.ended & bit != 0 => Sample::Failed(end.since(start)),
+            _ => Sample::Dropped(now.since(start)),
+        }
+    }
+
     fn report(&mut self, how: Settled, now: Instant) -> Report {
-        let start = self.start_of(0);
-        let total = now.since(start);
-        let primary = self
-            .primary
-            .map_or(Sample::Dropped(total), |done| done.sample(start));
-        let mut report = Report::new(primary);
+        let mut report = Report::new(self.sample(0, now));
         report.end = match how {
             Settled::Won(winner) => End::Won(winner),
             Settled::Fatal(_) | Settled::Failed(_) => End::Failed,
             Settled::TimedOut => End::TimedOut,
             Settled::Dropped => End::Cancelled,
         };
-        report.total = total;
-        report.hedge_delay = self.terms.and_then(|terms| terms.delay());
+        report.total = now.since(self.start_of(0));
+        report.hedge_delay = self.terms_asked().and_then(|terms| terms.delay());
         report.due = self.due;
         report.suppressed = self.suppressed();
         report.attempts = self.started;
@@ -214,12 +247,9 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
 
     #[cold]
     fn report_hedge(&self, report: &mut Report, now: Instant) {
-        let (index, sample) = match self.hedge {
-            Some((index, done)) => (index, done.sample(self.start_of(index))),
-            None => (1, Sample::Dropped(now.since(self.start_of(1)))),
-        };
-        report.hedge = Some(sample);
-        report.hedge_start = Some(self.start_of(index).since(self.start_of(0)));
+        let shown = self.hedge.max(1);
+        report.hedge = Some(self.sample(shown, now));
+        report.hedge_start = Some(self.start_of(shown).since(self.start_of(0)));
         report.hedge_cause = self.hedge_cause;
     }
 
@@ -237,7 +267,7 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
             },
             attempts: report.attempts,
             total_latency: report.total,
-            primary_latency: self.primary.map(|_| report.primary.elapsed()),
+            primary_latency: (self.ended & 1 != 0).then_some(report.primary.elapsed()),
             backup_latency: backup.map(Sample::elapsed),
             hedge_delay: report.hedge_delay,
             suppressed: report.suppressed,
@@ -272,7 +302,7 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
                 },
             );
         }
-        for attempt in (0..self.started).filter(|attempt| losers & 1 << attempt != 0) {
+        for attempt in (0..self.started).filter(|attempt| losers & bit(*attempt) != 0) {
             let elapsed = now.since(self.start_of(attempt));
             self.emit(now, EventKind::RequestCancelled { attempt, elapsed });
         }
@@ -329,12 +359,7 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pacer for Pace<'_, L, B
 
     fn deadline(&mut self) -> Option<Instant> {
         let start = self.start_of(0);
-        let of_call = Some(self.wishes.deadline).filter(|deadline| *deadline != Instant::MAX);
-        self.terms()
-            .deadline(start)
-            .into_iter()
-            .chain(of_call)
-            .min()
+        self.terms().deadline(start)
     }
 
     fn due(&mut self) -> Option<Instant> {
@@ -363,14 +388,15 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pacer for Pace<'_, L, B
         }
         // What pushback held up, the rest of the schedule follows at its own pace.
         if let Some(due) = self.scheduled() {
-            self.shift = self.shift.saturating_add(self.hold.since(due));
+            let held_up = time::nanos(self.hold.since(due));
+            self.shift = self.shift.saturating_add(held_up);
         }
         let index = self.started;
         if let Some(start) = self.starts.get_mut(usize::from(index)) {
             *start = now;
         }
         self.started += 1;
-        self.live |= 1 << index;
+        self.live |= bit(index);
         let cause = if retry { Cause::Retry } else { Cause::Delay };
         self.hedge_cause.get_or_insert(cause);
         let attempt = Attempt::new(index, cause, now.since(self.start_of(0)));
@@ -399,11 +425,11 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pacer for Pace<'_, L, B
     }
 
     fn keeps_losers(&mut self) -> bool {
-        self.terms.is_some_and(|terms| terms.keep_losers())
+        self.terms_asked().is_some_and(|terms| terms.keep_losers())
     }
 
     fn loser_finished(&mut self, index: u8) {
-        self.release(1 << index);
+        self.release(bit(index));
     }
 }
 
@@ -416,15 +442,16 @@ where
 {
     fn finished(&mut self, index: u8, result: &Result<V, E>, now: Instant) -> Verdict {
         let verdict = self.classify.classify(result);
-        let done = Finished {
-            at: now,
-            well: verdict == Verdict::Accept,
-        };
-        self.release(1 << index);
+        let bit = bit(index);
+        let well = verdict == Verdict::Accept;
+        self.release(bit);
+        self.ended |= bit;
+        self.well |= if well { bit } else { 0 };
         if index == 0 {
-            self.primary = Some(done);
-        } else if done.well || self.hedge.is_none() {
-            self.hedge = Some((index, done));
+            self.primary_end = now;
+        } else if well || self.hedge == 0 {
+            self.hedge = index;
+            self.hedge_end = now;
         }
         match verdict {
             Verdict::Accept | Verdict::Fatal => {}
@@ -436,6 +463,11 @@ where
         }
         verdict
     }
+}
+
+/// The attempt's bit; none for an index that no attempt has.
+fn bit(attempt: u8) -> u8 {
+    1_u8.checked_shl(attempt.into()).unwrap_or(0)
 }
 
 /// Losers that were kept give back their places in flight.

@@ -73,7 +73,7 @@ impl<S: Strategy> Policy<S> {
             Plan::never(Suppressed::Off).reusable()
         };
         let plan = if self.strategy.learns() {
-            plan.map_delay(|delay| self.clamp(delay))
+            plan.map_delays(|delay| self.clamp(delay))
         } else {
             plan
         };
@@ -95,7 +95,10 @@ impl<S: Strategy> Policy<S> {
         if ask.retry {
             return Ok(());
         }
-        if ask.chance < 1.0 && self.draw() >= ask.chance {
+        // Written so that a NaN hedges nothing.
+        let certain = ask.chance >= 1.0;
+        let drawn = certain || self.draw() < ask.chance;
+        if !drawn {
             return Err(Suppressed::NotDrawn);
         }
         if self.guarded() && !self.guard.admit() {
@@ -116,6 +119,12 @@ impl<S: Strategy> Policy<S> {
     pub(crate) fn record(&mut self, report: &Report, now: Instant) {
         self.strategy.record(report, now);
         self.guard.record(report);
+    }
+
+    /// Another strategy, which starts with a clean slate.
+    pub(crate) fn set_strategy(&mut self, strategy: S) {
+        self.strategy = strategy;
+        self.guard.reset();
     }
 
     pub(crate) fn reset(&mut self) {

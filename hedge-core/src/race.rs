@@ -27,8 +27,8 @@ pub trait Pacer {
         true
     }
 
-    /// The request starts. Not called if it is not [`timed`](Self::timed) and its primary is accepted
-    /// when first polled.
+    /// The request starts. Not called if it is not [`timed`](Self::timed) and its primary ends it when
+    /// first polled.
     fn start(&mut self, now: Instant);
 
     /// When the request's time is up; asked after [`start`](Self::start).
@@ -82,8 +82,8 @@ pub enum Settled {
 pub struct Finish<V, E, R> {
     /// How it ended.
     pub how: Settled,
-    /// The result of the attempt that `how` names; after a timeout that of the earliest attempt that
-    /// had failed, if one had.
+    /// The result of the attempt that `how` names; after a timeout the error of the earliest attempt
+    /// that had returned one, if any had.
     pub result: Option<Result<V, E>>,
     /// What the pacer knows of the request.
     pub record: R,
@@ -111,8 +111,10 @@ pin_project! {
         alarm: Option<T::Sleep>,
         alarm_at: Instant,
         launch: L,
-        // The result to return if nobody wins: that of the earliest attempt that failed.
-        fallback: Option<(u8, Result<V, E>)>,
+        // What to return if nobody wins: the value that was refused and the error of the earliest
+        // attempts that failed so.
+        refused_value: Option<(u8, V)>,
+        error: Option<(u8, E)>,
         launched: u8,
         // An attempt was refused, and none has failed since.
         refused: bool,
@@ -142,7 +144,8 @@ where
         alarm: None,
         alarm_at: Instant::ZERO,
         launch,
-        fallback: None,
+        refused_value: None,
+        error: None,
         launched: 0,
         refused: false,
         desk: Desk {
@@ -215,8 +218,8 @@ where
             now = Some(time);
             let deadline = this.desk.pacer.deadline();
             if deadline.is_some_and(|deadline| time >= deadline) {
-                let earliest = this.fallback.take().map(|(_, result)| result);
-                return Poll::Ready(this.settle(Settled::TimedOut, earliest, time));
+                let error = this.error.take().map(|(_, error)| Err(error));
+                return Poll::Ready(this.settle(Settled::TimedOut, error, time));
             }
 
             let due = this.due();
@@ -225,14 +228,18 @@ where
                     Some(attempt) => {
                         from = this.start(attempt);
                     }
-                    None => *this.refused = true,
+                    None => {
+                        *this.refused = true;
+                        from = S::CAPACITY;
+                    }
                 }
                 continue;
             }
-            // What is due after the deadline will not be.
-            let due = due.filter(|due| deadline.is_none_or(|deadline| *due < deadline));
+            // What is due after the deadline, or never, will not be.
+            let end = deadline.unwrap_or(Instant::MAX);
+            let due = due.filter(|due| *due < end);
             if due.is_none() && this.attempts.live() == 0 {
-                let Some((index, result)) = this.fallback.take() else {
+                let Some((index, result)) = this.take_earliest() else {
                     return Poll::Pending;
                 };
                 return Poll::Ready(this.settle(Settled::Failed(index), Some(result), time));
@@ -282,10 +289,30 @@ where
         self.desk.pacer.due()
     }
 
-    /// Keeps the result of the earliest attempt that failed.
+    /// Keeps a failed attempt's result, if it is the earliest of its kind.
     fn keep(&mut self, index: u8, result: Result<V, E>) {
-        if self.fallback.as_ref().is_none_or(|(kept, _)| index < *kept) {
-            *self.fallback = Some((index, result));
+        fn keep<R>(kept: &mut Option<(u8, R)>, index: u8, result: R) {
+            if kept.as_ref().is_none_or(|(kept, _)| index < *kept) {
+                *kept = Some((index, result));
+            }
+        }
+        match result {
+            Ok(value) => keep(self.refused_value, index, value),
+            Err(error) => keep(self.error, index, error),
+        }
+    }
+
+    /// The result of the earliest attempt that failed.
+    fn take_earliest(&mut self) -> Option<(u8, Result<V, E>)> {
+        let index = |kept: Option<u8>| kept.unwrap_or(u8::MAX);
+        let value = index(self.refused_value.as_ref().map(|(index, _)| *index));
+        let error = index(self.error.as_ref().map(|(index, _)| *index));
+        if value < error {
+            self.refused_value
+                .take()
+                .map(|(index, value)| (index, Ok(value)))
+        } else {
+            self.error.take().map(|(index, error)| (index, Err(error)))
         }
     }
 
@@ -329,6 +356,9 @@ where
             self.attempts.as_mut().clear();
         }
         self.alarm.set(None);
+        // What nobody will ask for should not live on in a future that may be kept.
+        *self.refused_value = None;
+        *self.error = None;
         Finish {
             how,
             result,

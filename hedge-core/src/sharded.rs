@@ -23,9 +23,9 @@ use crate::{Budget, Charge, Instant, Report, Suppressed};
 
 /// A [`Ledger`] for many threads.
 ///
-/// Counters are exact. The strategy hears of a request at the latest when [`BATCH`](Self::BATCH) requests of
-/// its thread have ended, or with the first that ends a millisecond later; `edit` and `metrics` take every
-/// request into account.
+/// Counters are exact. The strategy hears of a request when [`BATCH`](Self::BATCH) requests of its thread
+/// have ended, or with the first that ends a millisecond later (twice that many, if another thread has
+/// the strategy just then); `edit` and `metrics` take every request into account.
 #[derive(Debug)]
 pub struct Sharded<S, M> {
     shards: Box<[Padded<Mutex<Shard<M>>>]>,
@@ -38,8 +38,18 @@ pub struct Sharded<S, M> {
 #[derive(Debug)]
 struct Shard<M> {
     metrics: M,
-    reports: Vec<Report, { 2 * BATCH }>,
+    /// With the time that each request ended.
+    reports: Reports,
     handed_on: Instant,
+}
+
+/// Empties the reports when it is dropped, so that a strategy that panics over one is not asked again.
+struct Emptied<'a>(&'a mut Reports);
+
+impl Drop for Emptied<'_> {
+    fn drop(&mut self) {
+        self.0.clear();
+    }
 }
 
 #[derive(Debug)]
@@ -48,6 +58,8 @@ struct Desk<S> {
     /// Whether the policy's last plan held for every request until the next record.
     reusable: bool,
 }
+
+type Reports = Vec<(Report, Instant), { 2 * BATCH }>;
 
 const BATCH: usize = 16;
 const FRESH: Duration = Duration::from_millis(1);
@@ -97,11 +109,12 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
     /// Hands on what `shard` gathered. Locks are always taken in this order: shard, then desk.
     fn hand_on(&self, shard: &mut Shard<M>, mut desk: MutexGuard<'_, Desk<S>>, now: Instant) {
         let Desk { policy, reusable } = &mut *desk;
-        for report in &shard.reports {
-            policy.record(report, now);
-        }
-        shard.reports.clear();
         shard.handed_on = now;
+        let reports = Emptied(&mut shard.reports);
+        for (report, end) in reports.0.iter() {
+            policy.record(report, *end);
+        }
+        drop(reports);
         // Planned here, so that no request has to wait for it.
         if *reusable {
             let (terms, still) = policy.terms(&Hints::NONE, now);
@@ -153,7 +166,7 @@ impl<S: Strategy, M: Recorder> Ledger for Sharded<S, M> {
             return;
         }
         // There is room: a full shard is handed on before it is left.
-        let _ = shard.reports.push(*report);
+        let _ = shard.reports.push((*report, now));
         if shard.reports.is_full() {
             self.hand_on(&mut shard, lock(&self.desk), now);
         } else if shard.reports.len() >= BATCH || now.since(shard.handed_on) >= FRESH {
@@ -356,4 +369,106 @@ std::thread_local! {
 
 fn thread_index() -> usize {
     THREAD.try_with(|thread| thread.index).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use core::panic::AssertUnwindSafe;
+    use std::panic::catch_unwind;
+
+    use super::*;
+    use crate::metrics::Metrics;
+    use crate::strategy::Plan;
+    use crate::{Options, Sample};
+
+    /// Panics over the third report, and counts them all.
+    #[derive(Debug, Default)]
+    struct Touchy(u32);
+
+    impl Strategy for Touchy {
+        fn plan(&mut self, _: &Hints, _: Instant) -> Plan {
+            Plan::after(Duration::from_millis(self.0.into())).reusable()
+        }
+
+        fn record(&mut self, _: &Report, _: Instant) {
+            self.0 += 1;
+            assert_ne!(self.0, 3, "as planned");
+        }
+    }
+
+    fn ledger() -> Sharded<Touchy, Metrics> {
+        Sharded::new(State::new(
+            Policy::new(Touchy::default(), Options::DEFAULT),
+            Metrics::new(),
+        ))
+    }
+
+    fn report() -> Report {
+        Report::new(Sample::Finished(Duration::from_millis(5)))
+    }
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_epoch(Duration::from_millis(ms))
+    }
+
+    #[test]
+    fn a_strategy_that_panics_over_a_report_is_not_asked_again() {
+        let ledger = ledger();
+        let panics = (1..=10).filter(|&n| {
+            // A millisecond apart, so that each is handed on at once.
+            catch_unwind(AssertUnwindSafe(|| ledger.settle(&report(), at(2 * n)))).is_err()
+        });
+        assert_eq!(panics.count(), 1);
+        assert_eq!(ledger.edit(at(99), |policy| policy.strategy.0), 10);
+        assert_eq!(ledger.metrics(at(99)).total_requests, 10);
+    }
+
+    #[test]
+    fn reports_that_gather_are_all_taken_into_account() {
+        let ledger = ledger();
+        ledger.settle(&report(), at(2));
+        // Within a millisecond of the first, so these wait.
+        ledger.settle(&report(), at(2));
+        assert_eq!(lock(&ledger.desk).policy.strategy.0, 1);
+        assert_eq!(ledger.edit(at(2), |policy| policy.strategy.0), 2);
+    }
+
+    #[test]
+    fn published_terms_follow_the_strategy_and_the_options() {
+        let ledger = ledger();
+        let delay = || ledger.terms(&Hints::NONE, at(2)).delay();
+        assert_eq!(delay(), Some(Duration::ZERO));
+        assert!(ledger.published.get().is_some());
+        ledger.settle(&report(), at(2));
+        assert_eq!(
+            ledger.published.get().and_then(|terms| terms.delay()),
+            Some(Duration::from_millis(1))
+        );
+        assert_eq!(delay(), Some(Duration::from_millis(1)));
+
+        let options = Options {
+            enabled: false,
+            ..Options::DEFAULT
+        };
+        ledger
+            .edit(at(2), |policy| policy.set_options(options))
+            .unwrap();
+        assert_eq!(delay(), None);
+        assert!(ledger.standing().off);
+    }
+
+    #[test]
+    fn deposits_that_gather_count_before_anything_is_charged() {
+        let budget = SharedBudget::new(Budget::percent(50.0).burst(2));
+        let charges = || (0..5).filter(|_| budget.charge(at(0)).is_ok()).count();
+        assert_eq!(charges(), 2);
+        (0..3).for_each(|_| budget.deposit());
+        assert_eq!(charges(), 1);
+        // The half that was left, and a half.
+        budget.deposit();
+        assert_eq!(charges(), 1);
+        // No more than the bucket holds.
+        (0..1000).for_each(|_| budget.deposit());
+        assert_eq!(charges(), 2);
+    }
 }

@@ -32,7 +32,7 @@ pub enum EventKind {
     HedgeFired {
         /// Which, and why.
         attempt: Attempt,
-        /// After how long the first hedge was planned; absent if only a failure started this one.
+        /// After how long the first hedge was planned; absent if none was, and a failure started this one.
         delay: Option<Duration>,
     },
     /// `hedge.suppressed`: a hedge was due, and was not started.

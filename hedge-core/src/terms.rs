@@ -52,10 +52,27 @@ impl Terms {
         }
     }
 
-    /// The same for a request with less time.
-    pub(crate) fn within(self, timeout: Duration) -> Self {
+    /// The same for a request with less time, in nanoseconds.
+    pub(crate) fn within(self, timeout: u64) -> Self {
         Self {
-            timeout: self.timeout.min(time::nanos(timeout)),
+            timeout: self.timeout.min(timeout),
+            ..self
+        }
+    }
+
+    /// The same for a request that began at `start` and has to end by `deadline`, if it is not
+    /// [`Instant::MAX`].
+    pub(crate) fn until(self, deadline: Instant, start: Instant) -> Self {
+        match deadline {
+            Instant::MAX => self,
+            _ => self.within(time::nanos(deadline.since(start))),
+        }
+    }
+
+    /// The same for a request that keeps its losers.
+    pub(crate) fn keeping(self) -> Self {
+        Self {
+            keep_losers: true,
             ..self
         }
     }

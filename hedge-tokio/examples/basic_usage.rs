@@ -16,7 +16,7 @@ use hedge_tokio::{
 use tokio::time::sleep;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), Box<dyn core::error::Error>> {
     // Not hedged: every twentieth call is slow, and its caller waits.
     let hedger = Hedger::builder().strategy(Off).build()?;
     show("off", slow(&hedger).await?);

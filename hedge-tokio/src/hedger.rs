@@ -5,15 +5,13 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use hedge_core::{
-    Attempt, Budget, ByResult, Capacity, Charge, ConfigError, Error, HedgeConfig, Hedged, Instant,
-    Max, Metrics, MetricsSnapshot, Name, Options, Percentile, Sharded, SharedBudget, Sink,
-    Strategy,
+    Attempt, Budget, ByResult, Capacity, ConfigError, Error, HedgeConfig, Hedged, Instant, Max,
+    Metrics, MetricsSnapshot, Name, Options, Percentile, Sharded, Sink, Strategy,
 };
 use tokio::time;
 
-use crate::TokioTimer;
 use crate::erased::{BoxedSink, BoxedStrategy};
-use crate::spawn::{Detached, Spawned};
+use crate::{SharedBudget, Spawned, TokioTimer};
 
 /// Hedges the requests to one backend. A clone is another handle to the same hedger.
 ///
@@ -86,7 +84,9 @@ impl<const MAX: usize> Hedger<MAX> {
     ///
     /// The first attempt that returns `Ok` gives the value. An `Err` starts the next hedge at once, if
     /// `max_hedges` and the budget allow, and never beats an attempt that is still running. Attempts
-    /// that lose are dropped before this resolves. Dropping the future drops every attempt.
+    /// that lose are dropped before this resolves, and so they are with `enable_cancellation` off: for losers
+    /// to run on they have to be tasks, see [`request_detached`](Self::request_detached). Dropping the
+    /// future drops every attempt.
     ///
     /// Hedge only what is idempotent: more than one attempt may reach the backend, and a dropped one may
     /// have had its effect.
@@ -149,11 +149,13 @@ impl<const MAX: usize> Hedger<MAX> {
         Fut: Future<Output = Result<V, E>> + Send + 'static,
         V: Send + 'static,
         E: Send + 'static,
-        Max<MAX>: Capacity<Detached<V, E>>,
+        Max<MAX>: Capacity<Spawned<Result<V, E>>>,
     {
         let budget = self.core.budget();
         self.core
-            .request(move |attempt| Detached::spawn(attempt, budget, launch(attempt)))
+            .call()
+            .keep_losers()
+            .request(move |attempt| Spawned::attempt(attempt, budget, launch(attempt)).running_on())
     }
 
     /// A request whose attempts are tasks of their own, so that attempts that compute a lot run beside
@@ -177,8 +179,9 @@ impl<const MAX: usize> Hedger<MAX> {
         E: Send + 'static,
         Max<MAX>: Capacity<Spawned<Result<V, E>>>,
     {
+        let budget = self.core.budget();
         self.core
-            .request(move |attempt| Spawned::spawn(launch(attempt)))
+            .request(move |attempt| Spawned::attempt(attempt, budget, launch(attempt)))
     }
 
     /// What was counted, every request that has ended included.
@@ -191,7 +194,8 @@ impl<const MAX: usize> Hedger<MAX> {
         self.core.reset_metrics();
     }
 
-    /// Access to the strategy, if it is an `S`; as for its `stats()`.
+    /// Access to the strategy, if it is an `S`; as for its `stats()`. `f` must be short, and
+    /// must not use the hedger.
     ///
     /// ```
     /// use hedge_tokio::{Hedger, Percentile};
@@ -218,10 +222,7 @@ impl<const MAX: usize> Hedger<MAX> {
     where
         S: Strategy + Send + 'static,
     {
-        strategy.validate()?;
-        self.core
-            .with_strategy(|old| *old = BoxedStrategy::new(strategy));
-        Ok(())
+        self.core.set_strategy(BoxedStrategy::new(strategy))
     }
 
     /// Forgets what was learned. Options, metrics and budget stay.
@@ -281,18 +282,14 @@ pub struct Builder<const MAX: usize = 4> {
     shared: Option<SharedBudget>,
 }
 
-/// How many samples the window of a strategy holds that a config picks.
-const WINDOW: usize = 4096;
-
 impl Builder {
     /// As `config` says; parts may still be changed.
     ///
     /// # Errors
     ///
-    /// Names the first option that cannot be right, its value and what would be. `window_size` may be up
-    /// to 4096.
+    /// Names the first option that cannot be right, its value and what would be.
     pub fn from_config(config: &HedgeConfig) -> Result<Self, ConfigError> {
-        let settings = config.validate_for::<WINDOW>()?;
+        let settings = config.validate()?;
         let core = hedge_core::Hedger::builder(TokioTimer::new()).settings(settings);
         let core = core
             .map_strategy(BoxedStrategy::picked)
@@ -385,11 +382,8 @@ impl<const MAX: usize> Builder<MAX> {
     pub fn build(self) -> Result<Hedger<MAX>, ConfigError> {
         let Self { core, shared } = self;
         let budget = |own| shared.unwrap_or_else(|| SharedBudget::new(own));
-        let core = core.build_with(Ledger::new, budget)?;
-        // From now on, not from the first request.
-        core.reset_metrics();
         Ok(Hedger {
-            core: Arc::new(core),
+            core: Arc::new(core.build_with(Ledger::new, budget)?),
         })
     }
 }

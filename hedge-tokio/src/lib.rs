@@ -7,7 +7,7 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let hedger = Hedger::builder()
 //!     .strategy(Percentile::new(95.0)) // hedge the slowest 5 %,
-//!     .budget(Budget::percent(10.0)) // and never more than 10 %
+//!     .budget(Budget::percent(10.0)) // and no more than 10 %, bursts of ten aside
 //!     .build()?;
 //!
 //! let replicas = ["a", "b"];
@@ -32,22 +32,29 @@
 //! | spread heavy computing over threads | [`Hedger::request_spawned`] |
 //! | see what it did | [`Outcome`], [`Hedger::metrics`] |
 
+mod budget;
 mod erased;
 mod hedger;
 mod once;
 mod spawn;
 mod timer;
 
+pub use budget::SharedBudget;
 pub use erased::{BoxedSink, BoxedStrategy};
 pub use hedger::{Builder, Call, Hedger, Ledger};
 pub use once::{RequestError, request};
-pub use spawn::{Detached, Spawned};
+pub use spawn::Spawned;
 pub use timer::TokioTimer;
 
 #[doc(no_inline)]
 pub use hedge_core::{
     AnyStrategy, Attempt, Budget, ByResult, Cause, Charge, Classify, ConfigError, End, Error,
-    Event, EventKind, ExponentialBackoff, Fixed, HedgeConfig, Hedged, Hints, MetricsSnapshot, Name,
-    Off, Options, Outcome, Percentile, Report, Sample, SharedBudget, Sink, Strategy, StrategyKind,
-    Suppressed, Verdict, WorkloadAware, strategy, telemetry,
+    Event, EventKind, ExponentialBackoff, Fixed, HedgeConfig, Hedged, Hints, Instant,
+    MetricsSnapshot, Name, Off, Options, Outcome, Percentile, Report, Sample, Sink, Strategy,
+    StrategyKind, Suppressed, Timer, Verdict, WorkloadAware, strategy, telemetry,
 };
+
+/// The README's program is compiled and run with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -7,23 +7,32 @@ use core::task::{Context, Poll, ready};
 use std::panic;
 use std::sync::Arc;
 
-use hedge_core::{Attempt, Charge, SharedBudget};
+use hedge_core::Attempt;
 use tokio::task::JoinHandle;
 
-/// A task that is aborted when this is dropped.
+use crate::SharedBudget;
+
+/// A task of its own for an attempt, or for a part of one.
 ///
-/// An attempt may hold several, to compute in parallel. A panic of the task resumes in whoever awaits it.
+/// A panic of the task resumes in whoever awaits it. A task that its runtime drops never ends for
+/// whoever awaits it, as if the attempt hung.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// let task = hedge_tokio::Spawned::spawn(async { 6 * 7 });
+/// // Aborted, at its next `.await`, when this is dropped.
+/// let task = hedge_tokio::Spawned::new(async { 6 * 7 });
 /// assert_eq!(task.await, 42);
 /// # }
 /// ```
 #[derive(Debug)]
 #[must_use = "the task is aborted when this is dropped"]
-pub struct Spawned<T>(JoinHandle<T>);
+pub struct Spawned<T> {
+    /// Absent once it has ended, for it must not be polled again.
+    task: Option<JoinHandle<T>>,
+    runs_on: bool,
+    place: Option<Place>,
+}
 
 impl<T: Send + 'static> Spawned<T> {
     /// Spawns `future`.
@@ -31,8 +40,35 @@ impl<T: Send + 'static> Spawned<T> {
     /// # Panics
     ///
     /// As [`tokio::spawn`] does outside a runtime.
-    pub fn spawn(future: impl Future<Output = T> + Send + 'static) -> Self {
-        Self(tokio::spawn(future))
+    pub fn new(future: impl Future<Output = T> + Send + 'static) -> Self {
+        Self {
+            task: Some(tokio::spawn(future)),
+            runs_on: false,
+            place: None,
+        }
+    }
+
+    /// Spawns an attempt that stays counted in flight as long as its task runs: an aborted task computes
+    /// on until its next `.await`.
+    pub(crate) fn attempt(
+        attempt: Attempt,
+        budget: &SharedBudget,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> Self {
+        let place = attempt.is_hedge().then(|| Place::new(budget.clone()));
+        let held = place.clone().map(EndOfTask);
+        let mut spawned = Self::new(async move {
+            let _held = held;
+            future.await
+        });
+        spawned.place = place;
+        spawned
+    }
+
+    /// The same, but not aborted when this is dropped.
+    pub(crate) fn running_on(mut self) -> Self {
+        self.runs_on = true;
+        self
     }
 }
 
@@ -40,63 +76,29 @@ impl<T> Future for Spawned<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        join(&mut self.0, cx)
+        let Some(task) = &mut self.task else {
+            return Poll::Pending;
+        };
+        let result = ready!(Pin::new(task).poll(cx));
+        self.task = None;
+        match result.map_err(tokio::task::JoinError::try_into_panic) {
+            Ok(value) => Poll::Ready(value),
+            Err(Ok(payload)) => panic::resume_unwind(payload),
+            Err(Err(_)) => Poll::Pending,
+        }
     }
 }
 
 impl<T> Drop for Spawned<T> {
     fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// The task's result. A task that its runtime dropped never has one.
-fn join<T>(task: &mut JoinHandle<T>, cx: &mut Context<'_>) -> Poll<T> {
-    match ready!(Pin::new(task).poll(cx)) {
-        Ok(value) => Poll::Ready(value),
-        Err(error) => match error.try_into_panic() {
-            Ok(payload) => panic::resume_unwind(payload),
-            Err(_) => Poll::Pending,
-        },
-    }
-}
-
-/// An attempt that runs on when it loses.
-#[derive(Debug)]
-pub struct Detached<V, E> {
-    task: JoinHandle<Result<V, E>>,
-    place: Option<Place>,
-}
-
-impl<V: Send + 'static, E: Send + 'static> Detached<V, E> {
-    pub(crate) fn spawn(
-        attempt: Attempt,
-        budget: &SharedBudget,
-        future: impl Future<Output = Result<V, E>> + Send + 'static,
-    ) -> Self {
-        let place = attempt.is_hedge().then(|| Place::new(budget.clone()));
-        let task_place = place.clone().map(EndOfTask);
-        let task = tokio::spawn(async move {
-            let _place = task_place;
-            future.await
-        });
-        Self { task, place }
-    }
-}
-
-impl<V, E> Future for Detached<V, E> {
-    type Output = Result<V, E>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<V, E>> {
-        join(&mut self.task, cx)
-    }
-}
-
-/// Dropped by its request: it lost, or it ended.
-impl<V, E> Drop for Detached<V, E> {
-    fn drop(&mut self) {
+        // Before the task can end: what it gives back has to be its own.
         if let Some(place) = &self.place {
             place.leave_to_task();
+        }
+        if let Some(task) = &self.task
+            && !self.runs_on
+        {
+            task.abort();
         }
     }
 }

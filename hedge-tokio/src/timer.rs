@@ -8,6 +8,8 @@ use tokio::time;
 
 /// Tokio's clock and timers. Obeys `tokio::time::pause`.
 ///
+/// Tokio rounds timers up to the next millisecond, so that a delay of 0.3 ms is one of 1 ms.
+///
 /// The epoch is when the timer was made: runtimes with paused time have clocks of their own, so a timer
 /// should be made inside the runtime that uses it if time is paused there.
 #[derive(Clone, Copy, Debug)]

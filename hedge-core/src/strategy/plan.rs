@@ -36,7 +36,8 @@ impl Plan {
         }
     }
 
-    /// Do not hedge, for this reason.
+    /// Do not hedge, for this reason. [`Suppressed::Off`] rules out hedges after failures too; with any
+    /// other reason, a failure still starts one.
     pub const fn never(reason: Suppressed) -> Self {
         Self {
             when: Err(reason),
@@ -68,10 +69,11 @@ impl Plan {
         self
     }
 
-    /// The same plan with another delay, if it hedges at all.
+    /// The same plan with other delays, if it hedges at all: `f` of the first and of the step.
     #[must_use]
-    pub fn map_delay(mut self, f: impl FnOnce(Duration) -> Duration) -> Self {
-        self.when = self.when.map(f);
+    pub fn map_delays(mut self, f: impl Fn(Duration) -> Duration) -> Self {
+        self.when = self.when.map(&f);
+        self.step = self.step.map(f);
         self
     }
 

@@ -84,14 +84,9 @@ impl Default for WorkloadAware {
 
 impl<S: Strategy> Strategy for WorkloadAware<S> {
     fn plan(&mut self, hints: &Hints, now: Instant) -> Plan {
-        let plan = self.inner.plan(hints, now);
-        let (Some(first), Some(second)) = (plan.offset(1), plan.offset(2)) else {
-            return plan;
-        };
         let factor = hints.factor();
         let scaled = |delay| scaled(delay, factor).max(Self::MIN_DELAY);
-        plan.map_delay(scaled)
-            .then_every(scaled(second.saturating_sub(first)))
+        self.inner.plan(hints, now).map_delays(scaled)
     }
 
     fn record(&mut self, report: &Report, now: Instant) {
