@@ -1,0 +1,182 @@
+//! What a caller is told.
+
+use hedge_core::strategy::Plan;
+use hedge_core::{
+    ExponentialBackoff, Off, Outcome, Percentile, Strategy, StrategyKind, Suppressed, Timer,
+    WorkloadAware,
+};
+
+use crate::backend::{Backend, Step, err, never, ok};
+use crate::spy::Spy;
+use crate::{Home, World};
+
+/// The outcome of a request to a backend with this script, hedged twice at most, every 3 ticks.
+async fn outcome<T: Timer + Clone, H: Home>(world: &World<T, H>, script: &[Step]) -> Outcome {
+    let hedger = world.build(world.fixed(3).max_hedges(2).strategy_name("search"));
+    let backend = Backend::new(world, script);
+    hedger
+        .request(|attempt| backend.call(attempt))
+        .await
+        .unwrap()
+        .outcome
+}
+
+/// Everything that is told of a request that was not hedged.
+pub async fn of_a_primary_in_time<T: Timer + Clone, H: Home>(world: &World<T, H>) {
+    let outcome = outcome(world, &[ok(1)]).await;
+    assert!(outcome.accepted && !outcome.hedged && !outcome.hedge_won);
+    assert_eq!(
+        (outcome.winner, outcome.attempts, outcome.cost),
+        (0, 1, 1.0)
+    );
+    world.assert_took(outcome.total_latency, 1);
+    assert_eq!(outcome.primary_latency, Some(outcome.total_latency));
+    assert_eq!(outcome.backup_latency, None);
+    assert_eq!(outcome.hedge_delay, Some(world.ticks(3)));
+    assert_eq!(outcome.suppressed, Some(Suppressed::NotDue));
+    assert_eq!(outcome.strategy, StrategyKind::Fixed);
+    assert_eq!(outcome.strategy_name.as_str(), "search");
+}
+
+/// Everything that is told of a request that a hedge won.
+pub async fn of_a_hedge_that_won<T: Timer + Clone, H: Home>(world: &World<T, H>) {
+    let outcome = outcome(world, &[never(), ok(2)]).await;
+    assert!(outcome.accepted && outcome.hedged && outcome.hedge_won);
+    assert_eq!(
+        (outcome.winner, outcome.cost),
+        (1, f64::from(outcome.attempts))
+    );
+    world.assert_took(outcome.total_latency, 5);
+    assert_eq!(outcome.primary_latency, None);
+    // From its own start.
+    world.assert_took(outcome.backup_latency.unwrap(), 2);
+    assert!(outcome.backup_latency.unwrap() <= outcome.total_latency - world.ticks(3));
+    assert_eq!(
+        (outcome.hedge_delay, outcome.suppressed),
+        (Some(world.ticks(3)), None)
+    );
+}
+
+/// Everything that is told of a request that its primary won, though it was hedged.
+pub async fn of_a_primary_that_won_against_a_hedge<T: Timer + Clone, H: Home>(world: &World<T, H>) {
+    let hedger = world.build(world.fixed(2));
+    let backend = Backend::new(world, &[ok(8), never()]);
+    let outcome = hedger
+        .request(|attempt| backend.call(attempt))
+        .await
+        .unwrap()
+        .outcome;
+    assert!(outcome.hedged && !outcome.hedge_won);
+    assert_eq!(
+        (outcome.winner, outcome.attempts, outcome.cost),
+        (0, 2, 2.0)
+    );
+    assert_eq!(outcome.primary_latency, Some(outcome.total_latency));
+    assert_eq!((outcome.backup_latency, outcome.suppressed), (None, None));
+}
+
+/// A latency is told of attempts that failed, too: they finished.
+pub async fn failures_have_latencies<T: Timer + Clone, H: Home>(world: &World<T, H>) {
+    let failed_primary = outcome(world, &[err(1), ok(1)]).await;
+    world.assert_took(failed_primary.primary_latency.unwrap(), 1);
+    world.assert_took(failed_primary.backup_latency.unwrap(), 1);
+
+    let failed_hedge = outcome(world, &[ok(9), err(1)]).await;
+    assert_eq!(failed_hedge.winner, 0);
+    world.assert_took(failed_hedge.backup_latency.unwrap(), 1);
+}
+
+/// The backup's latency is that of the hedge that won, not of the first that finished.
+pub async fn the_backup_that_won_is_told<T: Timer + Clone, H: Home>(world: &World<T, H>) {
+    let outcome = outcome(world, &[never(), err(1), ok(6)]).await;
+    assert_eq!((outcome.winner, outcome.attempts), (2, 3));
+    world.assert_took(outcome.backup_latency.unwrap(), 6);
+}
+
+/// If no hedge won, the backup's latency is that of the first that finished.
+pub async fn the_first_backup_that_finished_is_told<T: Timer + Clone, H: Home>(
+    world: &World<T, H>,
+) {
+    let hedger = world.build(world.fixed(1).max_hedges(2));
+    let backend = Backend::new(world, &[ok(12), err(6), err(2)]);
+    let outcome = hedger
+        .request(|attempt| backend.call(attempt))
+        .await
+        .unwrap()
+        .outcome;
+    assert_eq!((outcome.winner, outcome.attempts), (0, 3));
+    let backup = outcome.backup_latency.unwrap();
+    world.assert_took(backup, 2);
+    assert!(backup <= outcome.total_latency);
+}
+
+/// A primary that is ready at once was never asked about.
+pub async fn of_a_primary_ready_at_once<T: Timer + Clone, H: Home>(world: &World<T, H>) {
+    let outcome = outcome(world, &[ok(0)]).await;
+    assert_eq!(
+        (outcome.hedge_delay, outcome.suppressed),
+        (None, Some(Suppressed::NotDue))
+    );
+    assert_eq!(outcome.primary_latency, Some(outcome.total_latency));
+}
+
+/// The cost is one unit for every attempt started, or what the hedger was told.
+pub async fn every_attempt_costs<T: Timer + Clone, H: Home>(world: &World<T, H>) {
+    let hedger = world.build(world.fixed(1).max_hedges(2).cost_per_attempt(0.25));
+    let backend = Backend::new(world, &[never(), never(), ok(1)]);
+    let outcome = hedger
+        .request(|attempt| backend.call(attempt))
+        .await
+        .unwrap()
+        .outcome;
+    assert_eq!(outcome.cost, 0.75);
+    let backend = Backend::new(world, &[ok(0)]);
+    hedger
+        .request(|attempt| backend.call(attempt))
+        .await
+        .unwrap();
+    let metrics = hedger.metrics();
+    assert_eq!(
+        (metrics.total_cost, metrics.avg_cost, metrics.cost_overhead),
+        (1.0, 0.5, 100.0)
+    );
+}
+
+/// The strategy is told by its kind.
+pub async fn the_strategy_is_told<T: Timer + Clone, H: Home>(world: &World<T, H>) {
+    kind_is(world, Off, StrategyKind::Off).await;
+    kind_is(
+        world,
+        Percentile::with_window::<10>(95.0),
+        StrategyKind::Percentile,
+    )
+    .await;
+    kind_is(world, WorkloadAware::new(), StrategyKind::WorkloadAware).await;
+    kind_is(
+        world,
+        ExponentialBackoff::new(),
+        StrategyKind::ExponentialBackoff,
+    )
+    .await;
+    kind_is(
+        world,
+        Spy::new(Plan::after(world.ticks(1))),
+        StrategyKind::Custom,
+    )
+    .await;
+}
+
+async fn kind_is<T: Timer + Clone, H: Home>(
+    world: &World<T, H>,
+    strategy: impl Strategy,
+    kind: StrategyKind,
+) {
+    let hedger = world.build(world.with_strategy(strategy));
+    let backend = Backend::new(world, &[ok(0)]);
+    let hedged = hedger
+        .request(|attempt| backend.call(attempt))
+        .await
+        .unwrap();
+    assert_eq!(hedged.outcome.strategy, kind);
+    assert!(hedged.outcome.strategy_name.is_empty());
+}

@@ -1,0 +1,71 @@
+//! How the requests of a hedger share its state.
+
+use core::cell::RefCell;
+
+use hedge_core::{Budget, Charge, Ledger, Lock, Recorder, State, Strategy};
+
+/// Makes what the requests of a hedger share.
+pub trait Home {
+    /// Guards what a case records.
+    type Lock<D>: Lock<Data = D>;
+    /// Keeps a hedger's strategy and metrics.
+    type Ledger<S: Strategy, M: Recorder>: Ledger<Strategy = S, Metrics = M>;
+    /// Keeps a hedger's budget.
+    type Budget: Charge;
+
+    /// Guards `data`.
+    fn lock<D>(data: D) -> Self::Lock<D>;
+
+    /// Keeps `state`.
+    fn ledger<S: Strategy, M: Recorder>(state: State<S, M>) -> Self::Ledger<S, M>;
+
+    /// Keeps `budget`.
+    fn budget(budget: Budget) -> Self::Budget;
+}
+
+/// One thread: as in [`LocalHedger`](hedge_core::LocalHedger).
+#[derive(Clone, Copy, Debug)]
+pub struct Local;
+
+impl Home for Local {
+    type Lock<D> = RefCell<D>;
+    type Ledger<S: Strategy, M: Recorder> = RefCell<State<S, M>>;
+    type Budget = RefCell<Budget>;
+
+    fn lock<D>(data: D) -> Self::Lock<D> {
+        RefCell::new(data)
+    }
+
+    fn ledger<S: Strategy, M: Recorder>(state: State<S, M>) -> Self::Ledger<S, M> {
+        RefCell::new(state)
+    }
+
+    fn budget(budget: Budget) -> Self::Budget {
+        RefCell::new(budget)
+    }
+}
+
+/// Many threads: [`Sharded`](hedge_core::Sharded) and [`SharedBudget`](hedge_core::SharedBudget), as on
+/// servers.
+#[cfg(feature = "std")]
+#[derive(Clone, Copy, Debug)]
+pub struct Threads;
+
+#[cfg(feature = "std")]
+impl Home for Threads {
+    type Lock<D> = std::sync::Mutex<D>;
+    type Ledger<S: Strategy, M: Recorder> = hedge_core::Sharded<S, M>;
+    type Budget = hedge_core::SharedBudget;
+
+    fn lock<D>(data: D) -> Self::Lock<D> {
+        std::sync::Mutex::new(data)
+    }
+
+    fn ledger<S: Strategy, M: Recorder>(state: State<S, M>) -> Self::Ledger<S, M> {
+        hedge_core::Sharded::new(state)
+    }
+
+    fn budget(budget: Budget) -> Self::Budget {
+        hedge_core::SharedBudget::new(budget)
+    }
+}

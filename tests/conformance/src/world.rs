@@ -1,0 +1,129 @@
+//! What a case runs in.
+
+use core::fmt;
+use core::marker::PhantomData;
+use core::time::Duration;
+
+use hedge_core::strategy::{Fixed, Strategy};
+use hedge_core::{
+    Budget, Builder, Hedger, Instant, Metrics, NoSink, Options, Recorder, Sink, Timer,
+};
+
+use crate::Home;
+
+/// A clock, a unit of time, and how requests share state.
+pub struct World<T, H> {
+    timer: T,
+    tick: Duration,
+    exact: bool,
+    home: PhantomData<fn() -> H>,
+}
+
+/// A hedger at home in `H`.
+pub(crate) type Built<T, H, S, M = Metrics, K = NoSink, const MAX: usize = 4> =
+    Hedger<T, <H as Home>::Ledger<S, M>, <H as Home>::Budget, K, MAX>;
+
+impl<T: Timer + Clone, H: Home> World<T, H> {
+    /// A world whose clock moves only when all have to wait: cases assert exact times.
+    pub const fn exact(timer: T) -> Self {
+        Self::new(timer, true)
+    }
+
+    /// A world whose clock nobody waits for: cases assert what holds however slow the machine is.
+    pub const fn real(timer: T) -> Self {
+        Self::new(timer, false)
+    }
+
+    const fn new(timer: T, exact: bool) -> Self {
+        Self {
+            timer,
+            tick: Duration::from_millis(20),
+            exact,
+            home: PhantomData,
+        }
+    }
+
+    /// The same with another unit of time. Default: 20 ms. At least 10 ms, the least delay of
+    /// [`WorkloadAware`](hedge_core::WorkloadAware).
+    #[must_use]
+    pub fn with_tick(self, tick: Duration) -> Self {
+        Self { tick, ..self }
+    }
+
+    /// The same world by another clock.
+    pub(crate) fn with_timer<U>(&self, timer: U) -> World<U, H> {
+        World {
+            timer,
+            tick: self.tick,
+            exact: self.exact,
+            home: PhantomData,
+        }
+    }
+
+    pub(crate) const fn timer(&self) -> &T {
+        &self.timer
+    }
+
+    pub(crate) const fn is_exact(&self) -> bool {
+        self.exact
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.timer.now()
+    }
+
+    pub(crate) const fn ticks(&self, ticks: u32) -> Duration {
+        self.tick.saturating_mul(ticks)
+    }
+
+    pub(crate) fn sleep(&self, ticks: u32) -> T::Sleep {
+        self.timer.sleep_until(self.now() + self.ticks(ticks))
+    }
+
+    /// `ticks` have passed: exactly, if the clock is exact.
+    #[track_caller]
+    pub(crate) fn assert_took(&self, actual: Duration, ticks: u32) {
+        let expected = self.ticks(ticks);
+        if self.exact {
+            assert_eq!(actual, expected);
+        } else {
+            assert!(actual >= expected, "{actual:?} is less than {expected:?}");
+        }
+    }
+
+    /// Hedges every `ticks`, without a bound on load or time, one hedge a request.
+    pub(crate) fn fixed(&self, ticks: u32) -> Builder<T, Fixed, Metrics, NoSink, 4> {
+        self.with_strategy(Fixed::new(self.ticks(ticks)))
+    }
+
+    /// The same with a strategy of one's own.
+    pub(crate) fn with_strategy<S>(&self, strategy: S) -> Builder<T, S, Metrics, NoSink, 4> {
+        let mut options = Options::DEFAULT;
+        options.timeout = None;
+        Hedger::builder(self.timer.clone())
+            .strategy(strategy)
+            .attempts::<4>()
+            .budget(Budget::unlimited())
+            .options(options)
+    }
+
+    #[track_caller]
+    pub(crate) fn build<S: Strategy, M: Recorder, K: Sink, const MAX: usize>(
+        &self,
+        builder: Builder<T, S, M, K, MAX>,
+    ) -> Built<T, H, S, M, K, MAX> {
+        match builder.build_with(H::ledger, H::budget) {
+            Ok(hedger) => hedger,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+impl<T, H> fmt::Debug for World<T, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("World")
+            .field("tick", &self.tick)
+            .field("exact", &self.exact)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,132 @@
+//! The suite on the virtual clock.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::{Context, Poll, Waker};
+use core::time::Duration;
+use std::fs;
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Wake;
+
+use hedge_conformance::{Local, Threads, World, conformance};
+use hedge_core::manual::ManualTimer;
+use hedge_core::{Fixed, Hedger, Timer};
+
+const TICK: Duration = Duration::from_millis(1);
+
+/// As `ManualTimer::drive`, but polls only when woken, so that a waker that was lost shows.
+fn run<F: Future<Output = ()>>(case: impl FnOnce(&'static ManualTimer) -> F) {
+    struct Flag(AtomicBool);
+    impl Wake for Flag {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    let clock: &ManualTimer = Box::leak(Box::new(ManualTimer::new()));
+    let mut case = pin!(case(clock));
+    let woken = Arc::new(Flag(AtomicBool::new(true)));
+    let waker = Waker::from(woken.clone());
+    let mut cx = Context::from_waker(&waker);
+    loop {
+        if woken.0.swap(false, Ordering::Relaxed) {
+            match case.as_mut().poll(&mut cx) {
+                Poll::Ready(()) => break,
+                Poll::Pending => continue,
+            }
+        }
+        let next = clock.next_deadline().expect("it waits for nothing");
+        clock.advance(next.since(clock.now()));
+    }
+    assert_eq!(clock.next_deadline(), None, "a sleep was not dropped");
+}
+
+conformance!(local, World::<_, Local>::exact, run);
+conformance!(threads, World::<_, Threads>::exact, run);
+
+#[test]
+fn every_case_is_in_the_list() {
+    macro_rules! list {
+        ({} $($file:ident { $($case:ident,)* })*) => {
+            [$($((stringify!($file), stringify!($case))),*),*]
+        };
+    }
+    let listed = hedge_conformance::for_each_case!([list]);
+    let mut written = 0;
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cases")).unwrap() {
+        let path = entry.unwrap().path();
+        let source = fs::read_to_string(&path).unwrap();
+        for line in source.lines() {
+            let Some(case) = line.strip_prefix("pub async fn ") else {
+                continue;
+            };
+            let case = case.split('<').next().unwrap();
+            let file = path.file_stem().unwrap().to_str().unwrap();
+            assert!(
+                listed.contains(&(file, case)),
+                "{file}::{case} is never run"
+            );
+            written += 1;
+        }
+    }
+    assert_eq!(listed.len(), written);
+}
+
+/// An attempt that computes for long before it first waits, or in one poll, has taken that long.
+#[test]
+fn time_spent_without_waiting_counts() {
+    let clock = ManualTimer::<4>::new();
+    let hedger = Hedger::builder(&clock)
+        .strategy(Fixed::new(TICK * 9))
+        .build_local()
+        .unwrap();
+    let hedged = clock.drive(hedger.request(|_| {
+        clock.advance(TICK);
+        let clock = &clock;
+        async move {
+            clock.advance(TICK);
+            clock.sleep(TICK).await;
+            clock.advance(TICK);
+            Ok::<_, ()>(())
+        }
+    }));
+    let outcome = hedged.unwrap().outcome;
+    assert_eq!(
+        (outcome.total_latency, outcome.primary_latency),
+        (TICK * 4, Some(TICK * 4))
+    );
+
+    let hedged = clock.drive(hedger.request(async |_| {
+        clock.advance(TICK * 3);
+        Ok::<_, ()>(())
+    }));
+    assert_eq!(hedged.unwrap().outcome.total_latency, TICK * 3);
+}
+
+/// A hedge that came due while the primary computed is started when that is over, and told so.
+#[test]
+fn a_hedge_that_is_late_is_told_so() {
+    let clock = ManualTimer::<4>::new();
+    let hedger = Hedger::builder(&clock)
+        .strategy(Fixed::new(TICK))
+        .build_local()
+        .unwrap();
+    let hedged = clock.drive(hedger.request(|attempt| {
+        let clock = &clock;
+        async move {
+            if !attempt.is_hedge() {
+                clock.advance(TICK * 5);
+                core::future::pending::<()>().await;
+            }
+            clock.sleep(TICK).await;
+            Ok::<_, ()>(attempt.elapsed())
+        }
+    }));
+    let hedged = hedged.unwrap();
+    assert_eq!(
+        (hedged.value, hedged.outcome.backup_latency),
+        (TICK * 5, Some(TICK))
+    );
+    assert_eq!(hedged.outcome.total_latency, TICK * 6);
+}

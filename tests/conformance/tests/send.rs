@@ -1,0 +1,109 @@
+//! What may go from thread to thread, and what may live for ever.
+
+use core::cell::RefCell;
+use core::future::Ready;
+use std::sync::Mutex;
+
+use hedge_core::manual::ManualTimer;
+use hedge_core::{
+    AnyStrategy, Attempt, Budget, Event, Fixed, Hedger, LocalHedger, Metrics, NoSink, Options,
+    Outcome, Percentile, Policy, Report, Sharded, SharedBudget, State,
+};
+use hedge_tokio::TokioTimer;
+
+type Shared<S> = Hedger<TokioTimer, Sharded<S, Metrics>, SharedBudget>;
+type Locked<S> = Hedger<TokioTimer, Mutex<State<S, Metrics>>, Mutex<Budget>>;
+
+const fn shared<T: Send + Sync + 'static>() {}
+const fn sent<T: Send + 'static>() {}
+
+const _: () = {
+    shared::<Shared<Percentile>>();
+    shared::<Shared<AnyStrategy>>();
+    shared::<Shared<Box<dyn hedge_core::Strategy + Send>>>();
+    shared::<Locked<Percentile>>();
+    shared::<hedge_tokio::Hedger>();
+    shared::<SharedBudget>();
+    shared::<TokioTimer>();
+    shared::<Outcome>();
+    shared::<Event>();
+    shared::<Report>();
+    shared::<hedge_core::Error<std::io::Error>>();
+    shared::<hedge_core::ConfigError>();
+    // A hedger for one thread may move to another as a whole.
+    sent::<LocalHedger<TokioTimer, Percentile>>();
+};
+
+fn is_send<T: Send>(_: &T) {}
+
+fn answer(_: Attempt) -> Ready<Result<(), ()>> {
+    core::future::ready(Ok(()))
+}
+
+#[test]
+fn requests_are_send_where_their_parts_are() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let _inside = runtime.enter();
+    let hedger: Shared<Percentile> = Hedger::builder(TokioTimer::new())
+        .build_with(Sharded::new, SharedBudget::new)
+        .unwrap();
+    let request = hedger.request(answer);
+    is_send(&request);
+    is_send(&hedger.call().unhedged().request(answer));
+    is_send(
+        &hedge_tokio::Hedger::builder()
+            .build()
+            .unwrap()
+            .request(answer),
+    );
+    runtime.block_on(request).unwrap();
+}
+
+/// A request that borrows its hedger and its data can be part of a spawned task.
+#[test]
+fn borrowing_requests_can_be_spawned() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_time()
+        .build();
+    let task = async {
+        let hedger: Shared<Fixed> = Hedger::builder(TokioTimer::new())
+            .strategy(Fixed::new(core::time::Duration::ZERO))
+            .build_with(Sharded::new, SharedBudget::new)
+            .unwrap();
+        let key = String::from("key");
+        let get = async |_| {
+            tokio::task::yield_now().await;
+            Ok::<_, ()>(key.len())
+        };
+        hedger.request(get).await.unwrap().value
+    };
+    assert_eq!(
+        runtime
+            .unwrap()
+            .block_on(async { tokio::spawn(task).await })
+            .unwrap(),
+        3
+    );
+}
+
+/// All parts are made by `const` functions, so that firmware keeps its hedger in a `static`.
+#[test]
+fn a_hedger_can_be_a_static() {
+    type Parts = LocalHedger<(), Percentile<16>>;
+    static HEDGER: Mutex<Parts> = Mutex::new(Hedger::from_parts(
+        (),
+        RefCell::new(State::new(
+            Policy::new(Percentile::with_window(95.0), Options::DEFAULT),
+            Metrics::new(),
+        )),
+        RefCell::new(Budget::percent(10.0)),
+        NoSink,
+    ));
+    assert!(HEDGER.lock().unwrap().strategy_name().is_empty());
+    static CLOCK: Mutex<ManualTimer<4>> = Mutex::new(ManualTimer::new());
+    assert_eq!(CLOCK.lock().unwrap().next_deadline(), None);
+}
