@@ -47,6 +47,7 @@ mod attempt;
 mod budget;
 mod builder;
 mod config;
+mod dist;
 mod error;
 mod guard;
 mod hedger;

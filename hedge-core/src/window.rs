@@ -12,6 +12,7 @@ use crate::{Instant, Sample};
 use ages::Ages;
 
 mod ages;
+mod draw;
 #[cfg(test)]
 mod tests;
 

@@ -9,6 +9,7 @@
 //! | [`Off`] | never | to switch hedging off by config |
 //! | [`Fixed`] | after a set delay | in tests, or where the latency is known and steady |
 //! | [`Percentile`] | at a percentile of recent latencies | by default |
+//! | [`Adaptive`] | after the best of a few delays, found by trying | where a hedge has a price and traffic changes |
 //! | [`WorkloadAware`] | after a delay scaled by hints about the request | where requests differ by size |
 //! | [`ExponentialBackoff`] | after a delay that success shortens and failure lengthens | against rate limits |
 //!
@@ -38,6 +39,7 @@
 
 use core::time::Duration;
 
+mod adaptive;
 mod any;
 mod backoff;
 mod choice;
@@ -48,6 +50,7 @@ mod plan;
 mod warmup;
 mod workload;
 
+pub use adaptive::{Adaptive, AdaptiveStats, ArmStats};
 pub use any::{AnyInner, AnyStrategy};
 pub use backoff::{BackoffStats, ExponentialBackoff};
 pub use fixed::{Fixed, Off};

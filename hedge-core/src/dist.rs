@@ -1,0 +1,107 @@
+//! Random draws: normal, gamma and beta.
+//!
+//! In `f32`, which small microcontrollers compute in hardware, and with `libm` for what is not plain
+//! arithmetic, so that one seed gives the same draws, bit for bit, on every machine.
+
+use rand_core::Rng;
+
+#[cfg(test)]
+mod tests;
+
+/// Draws from distributions, one after the other, out of a generator's bits.
+#[derive(Debug)]
+pub(crate) struct Draws<'r, R> {
+    rng: &'r mut R,
+    /// Normal draws come in pairs.
+    spare: Option<f32>,
+}
+
+impl<'r, R: Rng> Draws<'r, R> {
+    pub(crate) const fn new(rng: &'r mut R) -> Self {
+        Self { rng, spare: None }
+    }
+
+    /// From the uniform distribution between 0 and 1, never either.
+    pub(crate) fn uniform(&mut self) -> f32 {
+        // 23 bits and a half: all that a `f32` next to 1 can tell apart.
+        ((self.rng.next_u32() >> 9) as f32 + 0.5) * (1.0 / (1 << 23) as f32)
+    }
+
+    /// From the whole numbers below `n`, all equally likely but for a bias of n / 2³²; 0 if there are
+    /// none.
+    pub(crate) fn below(&mut self, n: u32) -> u32 {
+        ((u64::from(self.rng.next_u32()) * u64::from(n)) >> 32) as u32
+    }
+
+    /// From the normal distribution with mean 0 and variance 1, by the polar method (Marsaglia and
+    /// Bray, 1964).
+    pub(crate) fn normal(&mut self) -> f32 {
+        if let Some(spare) = self.spare.take() {
+            return spare;
+        }
+        loop {
+            let (x, y) = (self.symmetric(), self.symmetric());
+            let square = x * x + y * y;
+            if square > 0.0 && square < 1.0 {
+                let scale = libm::sqrtf(-2.0 * libm::logf(square) / square);
+                self.spare = Some(y * scale);
+                return x * scale;
+            }
+        }
+    }
+
+    /// From the gamma distribution with this shape and scale 1 (Marsaglia and Tsang, 2000).
+    ///
+    /// The shape should be between 0.01 and 10⁸; if not, the nearest of these is used, and 0.01 for NaN.
+    pub(crate) fn gamma(&mut self, shape: f32) -> f32 {
+        let shape = if shape >= 0.01 { shape.min(1e8) } else { 0.01 };
+        if shape >= 1.0 {
+            return self.gamma_from_one(shape);
+        }
+        // The method wants a shape of 1 or more, and G(a) is distributed as G(a + 1) · U^(1/a).
+        let boost = libm::expf(libm::logf(self.uniform()) / shape);
+        self.gamma_from_one(shape + 1.0) * boost
+    }
+
+    /// From the beta distribution, as G(α) / (G(α) + G(β)).
+    pub(crate) fn beta(&mut self, alpha: f32, beta: f32) -> f32 {
+        let (a, b) = (self.gamma(alpha), self.gamma(beta));
+        // Both can be too small for a float when both shapes are; then either end is as likely as its
+        // shape says.
+        if a + b > 0.0 {
+            a / (a + b)
+        } else if self.uniform() * (alpha + beta) < alpha {
+            1.0
+        } else {
+            0.0
+        }
+    }
+
+    fn gamma_from_one(&mut self, shape: f32) -> f32 {
+        let d = shape - 1.0 / 3.0;
+        let c = 1.0 / libm::sqrtf(9.0 * d);
+        loop {
+            let x = self.normal();
+            let t = c * x;
+            if t <= -1.0 {
+                continue;
+            }
+            let v = (1.0 + t) * (1.0 + t) * (1.0 + t);
+            let u = self.uniform();
+            // Accepts nearly all without a logarithm.
+            if u < 1.0 - 0.0331 * (x * x) * (x * x) {
+                return d * v;
+            }
+            // d (1 − v + ln v), by way of t, since v is so close to 1 when the shape is large.
+            let exponent = 3.0 * d * (libm::log1pf(t) - t - t * t * (1.0 + t / 3.0));
+            if libm::logf(u) < 0.5 * x * x + exponent {
+                return d * v;
+            }
+        }
+    }
+
+    /// Uniform between −1 and 1.
+    fn symmetric(&mut self) -> f32 {
+        self.rng.next_u32() as i32 as f32 * (1.0 / (1_u32 << 31) as f32)
+    }
+}

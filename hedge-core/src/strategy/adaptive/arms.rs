@@ -1,0 +1,228 @@
+//! What is believed of each delay.
+
+use core::time::Duration;
+
+use rand_core::Rng;
+
+use crate::ConfigError;
+use crate::dist::Draws;
+use crate::time::millis;
+
+/// The delays and the evidence on each. All share one weight, since every request teaches all of them.
+#[derive(Clone, Debug)]
+pub(super) struct Arms {
+    arms: [Arm; Self::MAX],
+    /// As asked for; no more than fit are kept.
+    len: usize,
+    /// How many requests the evidence is worth.
+    weight: f64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Arm {
+    /// In nanoseconds.
+    delay: u64,
+    mean: f64,
+    /// The variance of what the arm is ahead of the average arm, request by request.
+    variance: f64,
+    picks: u32,
+}
+
+impl Arm {
+    const fn new(delay: u64) -> Self {
+        Self {
+            delay,
+            mean: 0.0,
+            variance: 0.0,
+            picks: 0,
+        }
+    }
+
+    const fn delay(&self) -> Duration {
+        Duration::from_nanos(self.delay)
+    }
+}
+
+impl Arms {
+    pub(super) const MAX: usize = 16;
+
+    pub(super) const fn new() -> Self {
+        Self {
+            arms: [Arm::new(0); Self::MAX],
+            len: 0,
+            weight: 0.0,
+        }
+    }
+
+    pub(super) const fn add(&mut self, delay: u64) {
+        if self.len < Self::MAX {
+            self.arms[self.len] = Arm::new(delay);
+        }
+        self.len = self.len.saturating_add(1);
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        if self.len < Self::MAX {
+            self.len
+        } else {
+            Self::MAX
+        }
+    }
+
+    pub(super) const fn weight(&self) -> f64 {
+        self.weight
+    }
+
+    /// Makes the evidence worth this share of what it was.
+    pub(super) fn fade(&mut self, share: f64) {
+        self.weight *= share;
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.weight = 0.0;
+    }
+
+    pub(super) fn forget_picks(&mut self) {
+        self.arms.iter_mut().for_each(|arm| arm.picks = 0);
+    }
+
+    /// Adds one request to the evidence, given the reward it would have had at each delay in seconds,
+    /// and leaves a share `memory` of what was there (West, 1979, with weights that fade).
+    pub(super) fn learn(&mut self, memory: f64, reward: impl Fn(f32) -> f32) {
+        self.weight = self.weight * memory + 1.0;
+        let step = 1.0 / self.weight;
+        let len = self.len();
+        let share = 1.0 / len as f64;
+        let mut rewards = [0.0; Self::MAX];
+        let (mut average, mut average_mean) = (0.0, 0.0);
+        for (slot, arm) in rewards.iter_mut().zip(&self.arms).take(len) {
+            *slot = f64::from(reward(arm.delay as f32 * 1e-9));
+            average += share * *slot;
+            average_mean += share * arm.mean;
+        }
+        for (reward, arm) in rewards.iter().zip(&mut self.arms).take(len) {
+            let surprise = (reward - average) - (arm.mean - average_mean);
+            arm.variance = (1.0 - step) * (arm.variance + step * surprise * surprise);
+            arm.mean += step * (reward - arm.mean);
+        }
+    }
+
+    /// Draws from what is believed of each and picks the best; none while there is no evidence.
+    pub(super) fn pick<R: Rng>(&mut self, draws: &mut Draws<'_, R>) -> Option<Duration> {
+        if self.weight <= 0.0 {
+            return None;
+        }
+        let (len, weight) = (self.len(), self.weight);
+        let mut best: Option<(f32, &mut Arm)> = None;
+        for arm in self.arms.iter_mut().take(len) {
+            let (alpha, beta) = arm.belief(weight, len);
+            let draw = draws.beta(alpha as f32, beta as f32);
+            if best.as_ref().is_none_or(|(highest, _)| draw > *highest) {
+                best = Some((draw, arm));
+            }
+        }
+        let (_, arm) = best?;
+        arm.picks = arm.picks.saturating_add(1);
+        Some(arm.delay())
+    }
+
+    /// The delay with the highest mean reward.
+    pub(super) fn best(&self) -> Option<Duration> {
+        let arms = self
+            .arms
+            .iter()
+            .take(self.len())
+            .filter(|_| self.weight > 0.0);
+        let best = arms.reduce(|best, arm| if arm.mean > best.mean { arm } else { best });
+        best.map(Arm::delay)
+    }
+
+    pub(super) fn stats(&self) -> impl Iterator<Item = ArmStats> {
+        self.arms.iter().take(self.len()).map(|arm| {
+            let (alpha, beta) = arm.belief(self.weight, self.len());
+            ArmStats {
+                delay: arm.delay(),
+                picks: arm.picks,
+                mean_reward: (self.weight > 0.0).then_some(arm.mean),
+                alpha,
+                beta,
+            }
+        })
+    }
+
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        const EXPECTED: &str = "2 to 16 delays";
+        if !(2..=Self::MAX).contains(&self.len) {
+            return Err(ConfigError::number(
+                "delay_candidates",
+                self.len as f64,
+                EXPECTED,
+            ));
+        }
+        for (at, arm) in self.arms.iter().take(self.len).enumerate() {
+            if self
+                .arms
+                .iter()
+                .take(at)
+                .any(|other| other.delay == arm.delay)
+            {
+                let delay = millis(arm.delay());
+                return Err(ConfigError::number(
+                    "delay_candidates",
+                    delay,
+                    "listed only once",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Arm {
+    /// α and β, from a uniform prior.
+    fn belief(&self, weight: f64, arms: usize) -> (f64, f64) {
+        /// How many coin flips a request may be worth.
+        const SHARPEST: f64 = 1000.0;
+        /// And all of them together: by then a draw is within 0.0005 of the mean reward.
+        const MOST: f64 = 1e7;
+
+        if weight <= 0.0 {
+            return (1.0, 1.0);
+        }
+        let coin = self.mean * (1.0 - self.mean);
+        // Leads over an average that one is part of vary less than those over an outsider.
+        let share = 1.0 / arms as f64;
+        let variance = self.variance / (1.0 - share);
+        // One request as uncertain as a coin flip, so that a few that are alike prove little.
+        let variance = (variance * weight + coin) / (weight + 1.0);
+        let sharpness = if variance > 0.0 { coin / variance } else { 1.0 };
+        let flips = (weight * sharpness.clamp(1.0, SHARPEST)).min(MOST);
+        (1.0 + flips * self.mean, 1.0 + flips * (1.0 - self.mean))
+    }
+}
+
+/// What an [`Adaptive`](super::Adaptive) believes of one delay.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ArmStats {
+    /// The delay.
+    pub delay: Duration,
+    /// How often it was drawn.
+    pub picks: u32,
+    /// Its mean reward, 0 to 1; absent while nothing has been learned.
+    pub mean_reward: Option<f64>,
+    /// The α of the Beta distribution that the next draw is from.
+    pub alpha: f64,
+    /// The β.
+    pub beta: f64,
+}
+
+impl ArmStats {
+    pub(super) const NONE: Self = Self {
+        delay: Duration::ZERO,
+        picks: 0,
+        mean_reward: None,
+        alpha: 1.0,
+        beta: 1.0,
+    };
+}

@@ -1,0 +1,119 @@
+//! The last latencies, and draws from them for those that are not known.
+
+use core::time::Duration;
+
+use rand_core::Rng;
+
+use crate::dist::Draws;
+use crate::window::Window;
+use crate::{Instant, Report};
+
+/// Hedges are fewer and matter less.
+const HEDGES: usize = 64;
+
+#[derive(Clone, Debug)]
+pub(super) struct History<const N: usize> {
+    primaries: Window<N>,
+    /// Apart, since a hedge is started only for a slow request, and may be slow for the same reason.
+    hedges: Window<HEDGES>,
+    /// How many requests' worth of evidence the hedges are, fading as the arms' does.
+    hedge_weight: f32,
+    /// In seconds, as of `changes` samples ago; zero before the first.
+    median: f32,
+    changes: u16,
+}
+
+impl<const N: usize> History<N> {
+    pub(super) const fn new(max_age: Option<Duration>) -> Self {
+        Self {
+            primaries: Window::new(N, max_age),
+            hedges: Window::new(HEDGES, max_age),
+            hedge_weight: 0.0,
+            median: 0.0,
+            changes: 0,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.primaries.len()
+    }
+
+    pub(super) const fn max_age(&self) -> Option<Duration> {
+        self.primaries.max_age()
+    }
+
+    /// The median of primaries in seconds, give or take the last few, and never zero.
+    pub(super) fn median(&self) -> Option<f32> {
+        (self.len() > 0).then(|| self.median.max(1e-6))
+    }
+
+    pub(super) fn exact_median(&self) -> Option<Duration> {
+        self.primaries.percentile(0.5)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.primaries.clear();
+        self.hedges.clear();
+        self.hedge_weight = 0.0;
+    }
+
+    pub(super) fn fade_hedges(&mut self, share: f32) {
+        self.hedge_weight *= share;
+    }
+
+    /// Drops what is too old. Returns whether that was any primary.
+    pub(super) fn expire(&mut self, now: Instant) -> bool {
+        self.hedges.expire(now);
+        self.primaries.expire(now)
+    }
+
+    pub(super) fn push(&mut self, report: &Report, memory: f32, now: Instant) {
+        self.hedge_weight *= memory;
+        if let Some(hedge) = report.hedge
+            && self.hedges.push(hedge, now)
+        {
+            self.hedge_weight += 1.0;
+        }
+        if !self.primaries.push(report.primary, now) {
+            return;
+        }
+        self.changes = self.changes.saturating_add(1);
+        // A 64th of the window moves the median by less than its own error.
+        if 64 * usize::from(self.changes) >= self.len() {
+            self.changes = 0;
+            self.median = self.exact_median().unwrap_or_default().as_secs_f32();
+        }
+    }
+
+    /// How long a primary that ran for `bound` would have taken, in seconds.
+    pub(super) fn primary<R: Rng>(&self, bound: Duration, draws: &mut Draws<'_, R>) -> f32 {
+        seconds(self.primaries.draw_above(Some(bound), draws), draws)
+    }
+
+    /// How long a hedge would have taken, in seconds, given that it ran for `bound`, if it was started.
+    ///
+    /// From the hedges of the past or, if their evidence is worth little, from primaries, as if hedges
+    /// were just as fast: that makes hedging look well until it has been tried.
+    pub(super) fn hedge<R: Rng>(&self, bound: Option<Duration>, draws: &mut Draws<'_, R>) -> f32 {
+        /// How many hedges weigh as much as all primaries.
+        const PRIOR: f32 = 4.0;
+
+        let mut bound = bound;
+        if draws.uniform() * (self.hedge_weight + PRIOR) < self.hedge_weight {
+            match self.hedges.draw_above(bound, draws) {
+                Ok(latency) => return latency.as_secs_f32(),
+                Err(beyond) => bound = Some(beyond),
+            }
+        }
+        seconds(self.primaries.draw_above(bound, draws), draws)
+    }
+}
+
+/// What was drawn; if it is longer than anything seen, from the Pareto distribution with index 1, under
+/// which it is as likely to be twice as long as not.
+fn seconds<R: Rng>(drawn: Result<Duration, Duration>, draws: &mut Draws<'_, R>) -> f32 {
+    match drawn {
+        Ok(latency) => latency.as_secs_f32(),
+        Err(beyond) => beyond.as_secs_f32() / draws.uniform(),
+    }
+}

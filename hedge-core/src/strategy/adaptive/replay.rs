@@ -1,0 +1,87 @@
+//! What a request would have done at another delay.
+
+use rand_core::Rng;
+
+use super::history::History;
+use crate::dist::Draws;
+use crate::{End, Report, Sample};
+
+const MAX_HEDGES: usize = 7;
+
+/// How long the attempts of one request took, or would have. All times in seconds.
+///
+/// Whatever agrees with what was seen will do for the rest: a delay at which the outcome is known gets
+/// that outcome, and all delays are judged on the same draws.
+#[derive(Debug)]
+pub(super) struct Replay {
+    /// Infinite if it failed.
+    primary: f32,
+    /// When the primary failed, and with it the need to wait for the delay; infinite if it did not.
+    failed: f32,
+    hedges: [f32; MAX_HEDGES],
+    max_hedges: u8,
+}
+
+impl Replay {
+    pub(super) fn complete<R: Rng, const N: usize>(
+        report: &Report,
+        max_hedges: u8,
+        history: &History<N>,
+        draws: &mut Draws<'_, R>,
+    ) -> Self {
+        let (primary, failed) = match report.primary {
+            Sample::Finished(latency) => (latency.as_secs_f32(), f32::INFINITY),
+            Sample::Failed(elapsed) => (f32::INFINITY, elapsed.as_secs_f32()),
+            Sample::Dropped(bound) => (history.primary(bound, draws), f32::INFINITY),
+        };
+        let mut hedges = [0.0; MAX_HEDGES];
+        for (k, latency) in (1..=max_hedges).zip(&mut hedges) {
+            *latency = match hedge(report, k) {
+                Some(Sample::Finished(latency)) => latency.as_secs_f32(),
+                Some(Sample::Dropped(bound)) => history.hedge(Some(bound), draws),
+                Some(Sample::Failed(_)) | None => history.hedge(None, draws),
+            };
+        }
+        Self {
+            primary,
+            failed,
+            hedges,
+            max_hedges,
+        }
+    }
+
+    /// When the request would have ended, and with how many hedges, had hedge k been due at k × `delay`.
+    pub(super) fn after(&self, delay: f32) -> (f32, u8) {
+        let mut end = self.primary;
+        let mut started = 0;
+        for (k, latency) in (1..=self.max_hedges).zip(&self.hedges) {
+            let due = f32::from(k) * delay;
+            // The failure of the primary starts the hedge that would have been next.
+            let next = f32::from(started) * delay < self.failed;
+            let start = if next { due.min(self.failed) } else { due };
+            if start >= end {
+                break;
+            }
+            started = k;
+            end = end.min(start + latency);
+        }
+        (end, started)
+    }
+}
+
+/// What is known of hedge `k`, if it was started. The report tells of one hedge only; the others were
+/// dropped, one delay apart.
+fn hedge(report: &Report, k: u8) -> Option<Sample> {
+    if k >= report.attempts {
+        return None;
+    }
+    let shown = match report.end {
+        End::Won(winner @ 1..) => winner,
+        _ => 1,
+    };
+    if k == shown {
+        return report.hedge;
+    }
+    let start = report.hedge_start?.saturating_mul(k.into()) / shown.into();
+    Some(Sample::Dropped(report.total.saturating_sub(start)))
+}
