@@ -1,0 +1,215 @@
+//! Servers with queues: where a hedge makes others wait.
+
+use core::cmp::Reverse;
+use core::time::Duration;
+use std::collections::{BinaryHeap, VecDeque};
+
+use hedge_core::race::{Judge, Pacer, Settled};
+use hedge_core::strategy::Strategy;
+use hedge_core::{Instant, Outcome, Pace};
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use rand_distr::{Distribution, Exp};
+
+use crate::engine::Lab;
+use crate::workload::Model;
+
+const SERVERS: usize = 8;
+
+/// How requests find a server.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Queues {
+    /// All servers take from one queue: a hedge waits behind everybody else.
+    One,
+    /// Every server has its own, and every attempt draws one: a hedge may find a shorter queue.
+    Each,
+}
+
+/// A request's latency in milliseconds, and what it did.
+pub(crate) type Done = (f64, Outcome);
+
+type Paced<'h, S, const MAX: usize> = Pace<
+    'h,
+    core::cell::RefCell<hedge_core::ledger::State<S, hedge_core::NoMetrics>>,
+    core::cell::RefCell<hedge_core::Budget>,
+    hedge_core::NoSink,
+    hedge_core::ByResult,
+    MAX,
+>;
+
+/// A request under way.
+struct Request<'h, S: Strategy, const MAX: usize> {
+    pace: Paced<'h, S, MAX>,
+    start: Instant,
+    service: Duration,
+    started: u8,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Event {
+    /// An attempt of a request leaves a server.
+    Served {
+        request: usize,
+        attempt: u8,
+        server: usize,
+    },
+    /// A hedge may be due.
+    Due {
+        request: usize,
+    },
+    Arrival {
+        request: usize,
+    },
+}
+
+/// Runs `requests` through 8 servers at `load`, 0 to 1. Attempts of a request take the same service time;
+/// when one is answered, those that still queue leave and those that run finish in vain.
+pub(crate) fn run<S: Strategy, const MAX: usize>(
+    hedger: &Lab<S, MAX>,
+    queues: Queues,
+    load: f64,
+    requests: usize,
+    seed: u64,
+) -> Vec<Done> {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let services: Vec<f64> = (0..requests)
+        .map(|_| Model::Lognormal.draw(&mut rng)[0])
+        .collect();
+    // The mean of the model, not of this draw: LN(m, σ) has the mean m exp(σ² / 2).
+    let mean = 0.965 * 117.0 * (0.55_f64 * 0.55 / 2.0).exp()
+        + 0.035 * 1000.0 * (0.3_f64 * 0.3 / 2.0).exp();
+    let gaps = Exp::new(load * SERVERS as f64 / mean).ok();
+    let mut sim = Simulation::<S, MAX> {
+        hedger,
+        queues,
+        rng: SmallRng::seed_from_u64(!seed),
+        services,
+        running: (0..requests).map(|_| None).collect(),
+        waiting: (0..SERVERS).map(|_| VecDeque::new()).collect(),
+        busy: [false; SERVERS],
+        events: BinaryHeap::new(),
+        done: vec![None; requests],
+    };
+    let mut now = Instant::ZERO;
+    for request in 0..requests {
+        let gap = gaps.map_or(0.0, |gaps| gaps.sample(&mut rng));
+        now = now + ms(gap);
+        sim.events.push(Reverse((now, Event::Arrival { request })));
+    }
+    while let Some(Reverse((now, event))) = sim.events.pop() {
+        sim.step(now, event);
+    }
+    sim.done.into_iter().flatten().collect()
+}
+
+struct Simulation<'h, S: Strategy, const MAX: usize> {
+    hedger: &'h Lab<S, MAX>,
+    queues: Queues,
+    rng: SmallRng,
+    services: Vec<f64>,
+    running: Vec<Option<Request<'h, S, MAX>>>,
+    waiting: Vec<VecDeque<(usize, u8)>>,
+    busy: [bool; SERVERS],
+    events: BinaryHeap<Reverse<(Instant, Event)>>,
+    done: Vec<Option<Done>>,
+}
+
+impl<S: Strategy, const MAX: usize> Simulation<'_, S, MAX> {
+    fn step(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::Arrival { request } => {
+                let mut pace = self.hedger.call().pace();
+                let _ = pace.timed();
+                pace.start(now);
+                let service = ms(self.services[request]);
+                self.running[request] = Some(Request {
+                    pace,
+                    start: now,
+                    service,
+                    started: 1,
+                });
+                self.enqueue(request, 0, now);
+                self.watch(request);
+            }
+            Event::Due { request } => {
+                if let Some(running) = &mut self.running[request]
+                    && let Some(attempt) = running.pace.admit(now)
+                {
+                    running.started += 1;
+                    self.enqueue(request, attempt.index() as u8, now);
+                    self.watch(request);
+                }
+            }
+            Event::Served {
+                request,
+                attempt,
+                server,
+            } => {
+                self.busy[server] = false;
+                if let Some(mut running) = self.running[request].take() {
+                    let _ = Judge::<(), ()>::finished(&mut running.pace, attempt, &Ok(()), now);
+                    let outcome = running.pace.settled(Settled::Won(attempt), now);
+                    let latency = now.since(running.start).as_secs_f64() * 1e3;
+                    self.done[request] = Some((latency, outcome));
+                }
+                self.serve(server, now);
+            }
+        }
+    }
+
+    /// Asks when the request's next hedge is due.
+    fn watch(&mut self, request: usize) {
+        if let Some(running) = &mut self.running[request]
+            && usize::from(running.started) < MAX
+            && let Some(due) = running.pace.due()
+        {
+            self.events.push(Reverse((due, Event::Due { request })));
+        }
+    }
+
+    fn enqueue(&mut self, request: usize, attempt: u8, now: Instant) {
+        match self.queues {
+            Queues::One => {
+                self.waiting[0].push_back((request, attempt));
+                if let Some(server) = self.busy.iter().position(|busy| !busy) {
+                    self.serve(server, now);
+                }
+            }
+            Queues::Each => {
+                let server = self.rng.random_range(0..SERVERS);
+                self.waiting[server].push_back((request, attempt));
+                if !self.busy[server] {
+                    self.serve(server, now);
+                }
+            }
+        }
+    }
+
+    /// The server takes the next attempt whose request has not been answered.
+    fn serve(&mut self, server: usize, now: Instant) {
+        let queue = if self.queues == Queues::One {
+            0
+        } else {
+            server
+        };
+        while let Some((request, attempt)) = self.waiting[queue].pop_front() {
+            if let Some(running) = &self.running[request] {
+                self.busy[server] = true;
+                let end = now + running.service;
+                self.events.push(Reverse((
+                    end,
+                    Event::Served {
+                        request,
+                        attempt,
+                        server,
+                    },
+                )));
+                return;
+            }
+        }
+    }
+}
+
+fn ms(ms: f64) -> Duration {
+    Duration::from_secs_f64(ms.max(0.0) / 1e3)
+}
