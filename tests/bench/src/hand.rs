@@ -1,11 +1,11 @@
 //! What an engineer would write by hand, to compare with.
 
 use core::future::Future;
+use core::future::poll_fn;
 use core::pin::pin;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::Poll;
 use core::time::Duration;
-use std::future::poll_fn;
 use std::sync::Mutex;
 
 use hdrhistogram::Histogram;
@@ -31,7 +31,7 @@ impl Learning {
     fn record(&self, latency: Duration) {
         let mut histogram = self.histogram.lock().expect("no panic while it is held");
         histogram.saturating_record(latency.as_micros() as u64);
-        if histogram.len() % 1000 == 0 {
+        if histogram.len().is_multiple_of(1000) {
             let micros = histogram.value_at_quantile(0.95);
             self.delay.store(micros.max(1000), Ordering::Relaxed);
         }
