@@ -29,7 +29,9 @@ extern "C" fn main() -> i32 {
         .budget(Budget::percent(20.0))
         .attempts::<3>()
         .max_hedges(2);
-    let Ok(hedger) = builder.build_local() else { return 1 };
+    let Ok(hedger) = builder.build_local() else {
+        return 1;
+    };
     for n in 0..1000_u64 {
         let hedged = clock.drive(hedger.request(|attempt| {
             let stuck = n % 10 == 9 && !attempt.is_hedge();
