@@ -93,7 +93,8 @@ pub use report::{End, Report, Sample};
 pub use sharded::{Sharded, SharedBudget};
 pub use slots::{Capacity, Max, Nil, Slot, Slots};
 pub use strategy::{
-    AnyStrategy, ExponentialBackoff, Fixed, Hints, Off, Percentile, Strategy, WorkloadAware,
+    Adaptive, AnyStrategy, ExponentialBackoff, Fixed, Hints, Off, Percentile, Strategy,
+    WorkloadAware,
 };
 pub use telemetry::{Event, EventKind, NoSink, Sink};
 pub use terms::{Standing, Terms};

@@ -5,6 +5,7 @@
 //! slowest attempts, would breed more hedges. So percentiles come from the product-limit estimate
 //! of the distribution (Kaplan and Meier, 1958).
 
+use core::fmt;
 use core::time::Duration;
 
 use crate::{Instant, Sample};
@@ -17,7 +18,7 @@ mod draw;
 mod tests;
 
 /// The last `size` ≤ `N` latencies, to the microsecond.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Window<const N: usize> {
     /// In order of arrival, from `oldest` on and around the end at `size`.
     ring: [Entry; N],
@@ -241,6 +242,16 @@ impl<const N: usize> Window<N> {
         if to <= first {
             self.first_censored = if new.is_censored() { to } else { first + 1 } as u16;
         }
+    }
+}
+
+/// Without its thousand samples.
+impl<const N: usize> fmt::Debug for Window<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Window")
+            .field("size", &self.size)
+            .field("len", &self.len)
+            .finish_non_exhaustive()
     }
 }
 

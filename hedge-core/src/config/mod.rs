@@ -59,7 +59,7 @@ use crate::{ConfigError, Name, StrategyKind};
 ///
 /// | option | default | valid |
 /// |---|---|---|
-/// | `strategy` | `percentile` | `off`, `fixed`, `percentile`, `adaptive`¹, `workload_aware`, `exponential_backoff`, `optimal`¹ |
+/// | `strategy` | `percentile` | `off`, `fixed`, `percentile`, `adaptive`, `workload_aware`, `exponential_backoff`, `optimal`¹ |
 /// | `strategy_name` | none | 1 to 32 bytes |
 /// | `delay_ms` | 100 | a time; a config file that names `fixed` has to give it |
 /// | `percentile` | 95 | 50 to 99.9 |

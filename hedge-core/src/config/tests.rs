@@ -309,7 +309,7 @@ fn more_of_what_can_be_right() {
 
 #[test]
 fn a_strategy_that_is_not_built_in_is_refused_once_its_options_are_right() {
-    for kind in [StrategyKind::Adaptive, StrategyKind::Optimal] {
+    for kind in [StrategyKind::Optimal] {
         let quoted = std::format!("{:?}", kind.as_str());
         let mut config = HedgeConfig {
             strategy: kind,

@@ -11,8 +11,8 @@ use crate::builder::{check_cost, telemetry_prefix};
 use crate::strategy::{AnyInner, AnyStrategy, Hints, Strategy};
 use crate::time::millis;
 use crate::{
-    Budget, ConfigError, ExponentialBackoff, Fixed, Name, Off, Options, Percentile, StrategyKind,
-    WorkloadAware,
+    Adaptive, Budget, ConfigError, ExponentialBackoff, Fixed, Name, Off, Options, Percentile,
+    StrategyKind, WorkloadAware,
 };
 
 /// Checks every option, and makes of them what a hedger is built from.
@@ -72,7 +72,6 @@ fn strategy_name(config: &HedgeConfig) -> Result<Name, ConfigError> {
 
 fn strategy<const N: usize>(config: &HedgeConfig) -> Result<AnyStrategy<N>, ConfigError> {
     let strategies = Strategies::new(config)?;
-    check_adaptive(config)?;
     check_optimal(config)?;
     let kind = Choice::STRATEGY.check(config.strategy)?;
     let inner = config
@@ -92,6 +91,7 @@ fn strategy<const N: usize>(config: &HedgeConfig) -> Result<AnyStrategy<N>, Conf
 struct Strategies<const N: usize> {
     fixed: Option<Fixed>,
     percentile: Percentile<N>,
+    adaptive: Adaptive,
     backoff: ExponentialBackoff,
     over_base_delay: WorkloadAware,
 }
@@ -101,6 +101,7 @@ impl<const N: usize> Strategies<N> {
         Ok(Self {
             fixed: optional_time("delay_ms", config.delay_ms)?.map(Fixed::new),
             percentile: percentile(config)?,
+            adaptive: adaptive(config)?,
             backoff: backoff(config)?,
             over_base_delay: WorkloadAware::base_delay(time("base_delay", config.base_delay)?),
         })
@@ -117,10 +118,14 @@ impl<const N: usize> Strategies<N> {
             }
             StrategyKind::Percentile => Ok(self.percentile.into()),
             StrategyKind::ExponentialBackoff => Ok(self.backoff.into()),
-            StrategyKind::Adaptive
-            | StrategyKind::Optimal
-            | StrategyKind::WorkloadAware
-            | StrategyKind::Custom => Err(choice.not_built_in(kind)),
+            StrategyKind::Adaptive => {
+                // Only now: its window may hold fewer than the `min_samples` of another strategy.
+                self.adaptive.validate()?;
+                Ok(self.adaptive.into())
+            }
+            StrategyKind::Optimal | StrategyKind::WorkloadAware | StrategyKind::Custom => {
+                Err(choice.not_built_in(kind))
+            }
         }
     }
 }
@@ -153,9 +158,10 @@ fn backoff(config: &HedgeConfig) -> Result<ExponentialBackoff, ConfigError> {
     Ok(strategy)
 }
 
-fn check_adaptive(config: &HedgeConfig) -> Result<(), ConfigError> {
+fn adaptive(config: &HedgeConfig) -> Result<Adaptive, ConfigError> {
     let candidates = config.delay_candidates.as_slice();
     check_candidates_len(candidates.len())?;
+    let mut delays = heapless::Vec::<Duration, 16>::new();
     let delay = |candidate| time("delay_candidates", candidate);
     for (i, &candidate) in candidates.iter().enumerate() {
         let this = delay(candidate)?;
@@ -168,9 +174,22 @@ fn check_adaptive(config: &HedgeConfig) -> Result<(), ConfigError> {
             let expected = "2 to 16 distinct delays";
             return Err(ConfigError::number("delay_candidates", candidate, expected));
         }
+        // There is room: there are at most 16.
+        let _ = delays.push(this);
     }
     ConfigError::check_range("learning_rate", config.learning_rate, 0.0, 1.0)?;
-    ConfigError::check_at_least("cost_weight", config.cost_weight, 0.0)
+    ConfigError::check_at_least("cost_weight", config.cost_weight, 0.0)?;
+    let mut strategy = Adaptive::new()
+        .candidates(&delays)
+        .learning_rate(config.learning_rate)
+        .cost_weight(config.cost_weight)
+        .min_samples(count(config.min_samples))
+        .initial_delay(time("initial_delay", config.initial_delay)?)
+        .warmup(config.warmup);
+    if let Some(age) = optional_time("max_age_ms", config.max_age_ms)? {
+        strategy = strategy.max_age(age);
+    }
+    Ok(strategy)
 }
 
 /// Checks how many `delay_candidates` there are. More than fit are met when a config is read.

@@ -2,7 +2,9 @@
 
 use core::time::Duration;
 
-use super::{ExponentialBackoff, Fixed, Hints, Off, Percentile, Plan, Strategy, WorkloadAware};
+use super::{
+    Adaptive, ExponentialBackoff, Fixed, Hints, Off, Percentile, Plan, Strategy, WorkloadAware,
+};
 use crate::{ConfigError, Instant, Report, StrategyKind};
 
 /// An enum of strategies, itself one.
@@ -93,6 +95,8 @@ any! {
         Fixed(Fixed),
         /// At a percentile of recent latencies.
         Percentile(Percentile<N>),
+        /// By Thompson Sampling over candidate delays.
+        Adaptive(Adaptive),
         /// After a delay that success shortens and failure lengthens.
         ExponentialBackoff(ExponentialBackoff),
         /// After a delay scaled by hints.
@@ -109,6 +113,8 @@ any! {
         Fixed(Fixed),
         /// At a percentile of recent latencies.
         Percentile(Percentile<N>),
+        /// By Thompson Sampling over candidate delays.
+        Adaptive(Adaptive),
         /// After a delay that success shortens and failure lengthens.
         ExponentialBackoff(ExponentialBackoff),
     }
@@ -146,6 +152,7 @@ from! {
     Off(Off),
     Fixed(Fixed),
     Percentile(Percentile<N>),
+    Adaptive(Adaptive),
     ExponentialBackoff(ExponentialBackoff),
 }
 
@@ -165,11 +172,12 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    fn all() -> [AnyStrategy<20>; 6] {
+    fn all() -> [AnyStrategy<20>; 7] {
         [
             Off.into(),
             Fixed::new(ms(30)).into(),
             Percentile::with_window(95.0).initial_delay(ms(40)).into(),
+            Adaptive::new().initial_delay(ms(45)).into(),
             ExponentialBackoff::new().base_delay(ms(50)).into(),
             WorkloadAware::base_delay(ms(60)).into(),
             AnyStrategy::from(WorkloadAware::over(AnyInner::from(
@@ -188,23 +196,42 @@ mod tests {
                 Off,
                 Fixed,
                 Percentile,
+                Adaptive,
                 ExponentialBackoff,
                 WorkloadAware,
                 WorkloadAware
             ]
         );
         let learns = all().map(|strategy| strategy.learns());
-        assert_eq!(learns, [false, false, true, true, false, true]);
+        assert_eq!(learns, [false, false, true, true, true, false, true]);
         let delays = all().map(|mut s| s.plan(&Hints::NONE, Instant::ZERO).delay());
         assert_eq!(
             delays,
-            [None, Some(30), Some(40), Some(50), Some(60), Some(100)].map(|d| d.map(ms))
+            [
+                None,
+                Some(30),
+                Some(40),
+                Some(45),
+                Some(50),
+                Some(60),
+                Some(100)
+            ]
+            .map(|d| d.map(ms))
         );
         let hints = Hints::NONE.priority(Priority::Low);
         let delays = all().map(|mut s| s.plan(&hints, Instant::ZERO).delay());
         assert_eq!(
             delays,
-            [None, Some(30), Some(40), Some(50), Some(90), Some(150)].map(|d| d.map(ms))
+            [
+                None,
+                Some(30),
+                Some(40),
+                Some(45),
+                Some(50),
+                Some(90),
+                Some(150)
+            ]
+            .map(|d| d.map(ms))
         );
     }
 
@@ -216,13 +243,17 @@ mod tests {
             (0..20).for_each(|_| strategy.record(&report, Instant::ZERO));
         }
         let typical = learned.each_ref().map(|strategy| strategy.typical());
-        assert_eq!(typical, [None, None, Some(ms(8)), None, None, None]);
+        assert_eq!(
+            typical,
+            [None, None, Some(ms(8)), Some(ms(8)), None, None, None]
+        );
         let delays = learned
             .each_mut()
             .map(|s| s.plan(&Hints::NONE, Instant::ZERO).delay());
         assert_eq!(delays[2], Some(ms(8)));
-        assert!(delays[3] < Some(ms(50)));
-        assert!(delays[5] < Some(ms(100)));
+        assert!(delays[3] != Some(ms(45)));
+        assert!(delays[4] < Some(ms(50)));
+        assert!(delays[6] < Some(ms(100)));
         learned.iter_mut().for_each(|strategy| strategy.reset());
         let delays = learned
             .each_mut()

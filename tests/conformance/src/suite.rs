@@ -159,6 +159,7 @@ macro_rules! for_each_case {
                 hedging_can_be_disabled,
                 hedges_can_be_only_observed,
                 a_running_request_keeps_its_options,
+                a_running_request_is_told_of_by_its_options,
                 limits_can_be_changed,
                 wrong_options_change_nothing,
                 the_budget_can_be_changed,

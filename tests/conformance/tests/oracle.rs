@@ -131,10 +131,7 @@ impl Scenario {
                 latency: often(draws, 8).then(|| draws.below(32)),
                 verdict: match draws.below(accepts + 4) {
                     0 | 1 => Verdict::Retry,
-                    // With no timeout either, such a request would have no end.
-                    2 if timeout.is_some() && !often(draws, 8) => {
-                        Verdict::RetryAfter(Duration::MAX)
-                    }
+                    2 if !often(draws, 8) => Verdict::RetryAfter(Duration::MAX),
                     2 => Verdict::RetryAfter(ms(draws.below(24))),
                     3 if !often(draws, 2) => Verdict::Fatal,
                     _ => Verdict::Accept,
@@ -457,7 +454,9 @@ impl<'s> Model<'s> {
                 return Some(ended);
             }
         }
-        let hopeless = self.due(request).is_none_or(|due| self.too_late(due));
+        let hopeless = self
+            .due(request)
+            .is_none_or(|due| due == u64::MAX || self.too_late(due));
         (hopeless && request.attempts.iter().all(|attempt| attempt.over)).then(|| request.failed())
     }
 

@@ -117,6 +117,19 @@ pub async fn a_running_request_keeps_its_options<T: Timer + Clone, H: Home>(worl
     assert_eq!(hedged.outcome.suppressed, Some(Suppressed::Off));
 }
 
+/// Why a request was not hedged is told by its own options, too.
+pub async fn a_running_request_is_told_of_by_its_options<T: Timer + Clone, H: Home>(
+    world: &World<T, H>,
+) {
+    let hedger = world.build(world.fixed(40));
+    let backend = Backend::new(world, &[ok(2)]);
+    let mut request = pin!(hedger.request(|attempt| backend.call(attempt)));
+    assert!(poll_once(request.as_mut()).await.is_none());
+    change::<T, H, _, _, 4>(&hedger, |options| options.enabled = false);
+    let suppressed = request.await.unwrap().outcome.suppressed;
+    assert_eq!(suppressed, Some(Suppressed::NotDue));
+}
+
 /// The number of hedges and the timeout can be changed.
 pub async fn limits_can_be_changed<T: Timer + Clone, H: Home>(world: &World<T, H>) {
     let hedger = world.build(world.fixed(1));

@@ -74,21 +74,17 @@ pub async fn pushback_leaves_what_is_running<T: Timer + Clone, H: Home>(world: &
     world.assert_took(hedged.outcome.total_latency, 8);
 }
 
-/// The longest pushback there is leaves nothing to wait for.
+/// The longest pushback there is leaves nothing to wait for, whether the request has a timeout or not.
 pub async fn pushback_may_last_for_ever<T: Timer + Clone, H: Home>(world: &World<T, H>) {
-    let hedger = world.build(world.fixed(40).timeout(world.ticks(60)));
-    let backend = Backend::new(world, &[err(1)]);
-    let call = hedger
-        .call()
-        .classify(|_: &Result<_, _>| Verdict::RetryAfter(Duration::MAX));
-    let result = call.request(|attempt| backend.call(attempt)).await;
-    assert_eq!(
-        result,
-        Err(Error::Failed {
-            error: Failure::Plain(0),
-            attempts: 1
-        })
-    );
+    let timed = world.build(world.fixed(40).timeout(world.ticks(60)));
+    for hedger in [timed, world.build(world.fixed(40))] {
+        let backend = Backend::new(world, &[err(1)]);
+        let call = hedger.call();
+        let call = call.classify(|_: &Result<_, _>| Verdict::RetryAfter(Duration::MAX));
+        let result = call.request(|attempt| backend.call(attempt)).await;
+        let error = Failure::Plain(0);
+        assert_eq!(result, Err(Error::Failed { error, attempts: 1 }));
+    }
 }
 
 /// Pushback of no time is an ordinary error.
