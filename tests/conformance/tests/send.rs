@@ -79,6 +79,9 @@ fn borrowing_requests_can_be_spawned() {
             tokio::task::yield_now().await;
             Ok::<_, ()>(key.len())
         };
+        // Handed on to other futures as well.
+        let (one, two) = tokio::join!(hedger.request(get), hedger.call().request(get));
+        assert_eq!(one.unwrap().value, two.unwrap().value);
         hedger.request(get).await.unwrap().value
     };
     assert_eq!(

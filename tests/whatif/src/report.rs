@@ -1,6 +1,6 @@
 //! What a person reads, and what a program does.
 
-use hedge_core::HedgeConfig;
+use hedge_core::{HedgeConfig, StrategyKind};
 use serde_json::{Map, Value};
 
 use crate::lab::{Candidate, Row, Terms};
@@ -44,17 +44,18 @@ pub(crate) fn table(source: &Source, terms: &Terms, candidates: &[Candidate], ro
     println!("\n{}", recommendation(terms, candidates, rows));
 }
 
-/// The plainest strategy that is about as good as the best.
+/// The plainest strategy that is about as good as the best; a fixed delay only if nothing that learns comes
+/// near, since nobody tells it when latencies drift.
 fn recommendation(terms: &Terms, candidates: &[Candidate], rows: &[Row]) -> String {
     let reached = |row: &Row| row.percentile(terms.target);
     let target = terms.target;
     let Some(best) = rows.iter().map(reached).min_by(f64::total_cmp) else {
         return "Nothing was tried.".into();
     };
-    // Candidates stand the plainest first.
-    let choice = candidates
-        .iter()
-        .zip(rows)
+    let mut ranked: Vec<_> = candidates.iter().zip(rows).collect();
+    ranked.sort_by_key(|(candidate, _)| rank(candidate.config.strategy));
+    let choice = ranked
+        .into_iter()
         .find(|(_, row)| reached(row) <= best * 1.03);
     let Some((candidate, row)) = choice else {
         return "Nothing was tried.".into();
@@ -79,6 +80,20 @@ fn recommendation(terms: &Terms, candidates: &[Candidate], rows: &[Row]) -> Stri
         reached(row),
         row.extra_load * 100.0,
     )
+}
+
+/// The plainest first.
+fn rank(kind: StrategyKind) -> usize {
+    const ORDER: [StrategyKind; 6] = [
+        StrategyKind::Off,
+        StrategyKind::Percentile,
+        StrategyKind::Optimal,
+        StrategyKind::Adaptive,
+        StrategyKind::ExponentialBackoff,
+        StrategyKind::Fixed,
+    ];
+    let place = ORDER.iter().position(|known| *known == kind);
+    place.unwrap_or(ORDER.len())
 }
 
 /// What of `config` is not the default, as JSON.

@@ -77,11 +77,7 @@ pub async fn a_refusal_stands_until_an_attempt_fails<T: Timer + Clone, H: Home>(
         world.sleep(3).await;
         hedger.budget().release(1);
     };
-    let (hedged, ()) = zip(
-        async { hedger.request(|attempt| backend.call(attempt)).await },
-        free,
-    )
-    .await;
+    let (hedged, ()) = zip(hedger.request(|attempt| backend.call(attempt)), free).await;
     assert_eq!(hedged.unwrap().value, 1);
     backend.assert_started_at(&[0, 9]);
     assert_eq!(backend.nth(1).attempt.cause(), Cause::Retry);
@@ -94,8 +90,8 @@ pub async fn hedges_in_flight_are_bounded<T: Timer + Clone, H: Home>(world: &Wor
     let first = Backend::new(world, &[never(), ok(6)]);
     let second = Backend::new(world, &[ok(20), never()]);
     let (first, refused) = zip(
-        async { hedger.request(|attempt| first.call(attempt)).await },
-        async { hedger.request(|attempt| second.call(attempt)).await },
+        hedger.request(|attempt| first.call(attempt)),
+        hedger.request(|attempt| second.call(attempt)),
     )
     .await;
     assert!(first.unwrap().outcome.hedge_won);

@@ -217,20 +217,14 @@ pub async fn requests_have_ids_of_their_own<T: Timer + Clone, H: Home>(world: &W
     let slow = Backend::new(world, &[ok(2)]);
     let fast = Backend::new(world, &[ok(1)]);
     let (slow, fast) = zip(
-        async {
-            hedger
-                .call()
-                .unhedged()
-                .request(|attempt| slow.call(attempt))
-                .await
-        },
-        async {
-            hedger
-                .call()
-                .unhedged()
-                .request(|attempt| fast.call(attempt))
-                .await
-        },
+        hedger
+            .call()
+            .unhedged()
+            .request(|attempt| slow.call(attempt)),
+        hedger
+            .call()
+            .unhedged()
+            .request(|attempt| fast.call(attempt)),
     )
     .await;
     assert!(slow.is_ok() && fast.is_ok());

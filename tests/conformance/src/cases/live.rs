@@ -180,7 +180,7 @@ pub async fn wrong_options_change_nothing<T: Timer + Clone, H: Home>(world: &Wor
 pub async fn the_budget_can_be_changed<T: Timer + Clone, H: Home>(world: &World<T, H>) {
     let hedger = world.build(world.fixed(1).max_hedges(2));
     let backend = Backend::new(world, &[]);
-    let mut request = pin!(async { hedger.request(|attempt| backend.call(attempt)).await });
+    let mut request = pin!(hedger.request(|attempt| backend.call(attempt)));
     run_until(request.as_mut(), || backend.started() == 2).await;
     hedger
         .set_budget(Budget::percent(100.0).max_in_flight(1))

@@ -51,10 +51,6 @@ pub mod suppressed;
 pub mod timeout;
 pub mod winning;
 
-// A request that is handed to another future is wrapped in an `async` block below and elsewhere. Without
-// it the compiler (1.95) cannot prove that the task is `Send`: a request that borrows is a future for
-// its own lifetimes, and it is asked for all.
-
 /// Runs `request` until `there`. It must not have been answered by then.
 async fn run_until<F: Future>(mut request: Pin<&mut F>, there: impl Fn() -> bool) {
     poll_fn(|cx| {
@@ -75,7 +71,7 @@ async fn abandon<T: Timer + Clone, H: Home, S: Strategy, M: Recorder, K: Sink>(
     attempts: usize,
 ) {
     let in_flight = hedger.in_flight();
-    let request = pin!(async { hedger.request(|attempt| backend.call(attempt)).await });
+    let request = pin!(hedger.request(|attempt| backend.call(attempt)));
     run_until(request, || backend.running() == attempts).await;
     assert_eq!(hedger.in_flight(), in_flight + attempts as u32 - 1);
 }

@@ -99,7 +99,7 @@ pub async fn a_timeout_without_failures_has_no_source<T: Timer + Clone, H: Home>
 pub async fn what_is_ready_in_time_wins<T: Timer + Clone, H: Home>(world: &World<T, H>) {
     let hedger = world.build(world.fixed(1).timeout(world.ticks(8)));
     let backend = Backend::new(world, &[never(), ok(7)]);
-    let mut request = pin!(async { hedger.request(|attempt| backend.call(attempt)).await });
+    let mut request = pin!(hedger.request(|attempt| backend.call(attempt)));
     run_until(request.as_mut(), || backend.started() == 2).await;
     // Nobody polls it until its time is up, and its hedge ready.
     world.sleep(10).await;

@@ -176,8 +176,8 @@ pub async fn requests_run_side_by_side<T: Timer + Clone, H: Home>(world: &World<
     let slow = Backend::new(world, &[never(), ok(4)]);
     let fast = Backend::new(world, &[never(), ok(1)]);
     let (slow, fast) = zip(
-        async { hedger.request(|attempt| slow.call(attempt)).await },
-        async { hedger.request(|attempt| fast.call(attempt)).await },
+        hedger.request(|attempt| slow.call(attempt)),
+        hedger.request(|attempt| fast.call(attempt)),
     )
     .await;
     world.assert_took(slow.unwrap().outcome.total_latency, 6);
