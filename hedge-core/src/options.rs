@@ -35,7 +35,9 @@ pub struct Options {
     pub min_delay: Duration,
     /// The most that a learned delay may be. Default: none.
     pub max_delay: Option<Duration>,
-    /// Whether hedging is suspended while hedges do not help. Default: true where the strategy learns.
+    /// Whether hedging is suspended while hedges do not help: when none of the last 24 won, all but one in a
+    /// hundred are held back until one of those wins. It sees this hedger's requests, not the load that
+    /// hedges cause elsewhere. Default: true where the strategy learns.
     pub guard: Option<bool>,
     /// What is assumed about a request whose caller does not say. Default: nothing.
     pub hints: Hints,
