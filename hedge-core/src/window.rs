@@ -93,10 +93,8 @@ impl<const N: usize> Window<N> {
     ///
     /// A latency is rounded up and a bound down, so that neither claims to know more than was seen.
     pub(crate) fn push(&mut self, sample: Sample, now: Instant) -> bool {
-        let entry = match sample {
-            Sample::Finished(latency) => Entry::finished(latency),
-            Sample::Dropped(elapsed) => Entry::censored(elapsed),
-            Sample::Failed(_) => return false,
+        let Some(entry) = Entry::of(sample) else {
+            return false;
         };
         if entry.is_censored() && entry.micros() == 0 {
             return false;
@@ -176,7 +174,8 @@ impl<const N: usize> Window<N> {
         sorted.get(at).map(|entry| entry.duration())
     }
 
-    fn sorted(&self) -> &[Entry] {
+    /// Every sample, ascending.
+    pub(crate) fn sorted(&self) -> &[Entry] {
         self.sorted.get(..self.len.into()).unwrap_or_default()
     }
 
@@ -288,12 +287,21 @@ fn leading_events(entries: &[Entry]) -> usize {
 /// A latency in microseconds, above one bit that says whether it is only a bound. Of the same latency,
 /// what finished sorts before what was censored, as the estimate wants it.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-struct Entry(u32);
+pub(crate) struct Entry(u32);
 
 impl Entry {
     const ZERO: Self = Self(0);
     /// 35 minutes and 47 seconds; longer ones count as this long.
     const MAX_MICROS: u64 = (u32::MAX >> 1) as u64;
+
+    /// Absent for a failure, which says little about how long success takes.
+    pub(crate) fn of(sample: Sample) -> Option<Self> {
+        match sample {
+            Sample::Finished(latency) => Some(Self::finished(latency)),
+            Sample::Dropped(elapsed) => Some(Self::censored(elapsed)),
+            Sample::Failed(_) => None,
+        }
+    }
 
     fn finished(latency: Duration) -> Self {
         let micros = latency.subsec_nanos().div_ceil(1000);
@@ -309,11 +317,11 @@ impl Entry {
         micros.min(Self::MAX_MICROS) as u32
     }
 
-    const fn is_censored(self) -> bool {
+    pub(crate) const fn is_censored(self) -> bool {
         self.0 & 1 == 1
     }
 
-    const fn micros(self) -> u32 {
+    pub(crate) const fn micros(self) -> u32 {
         self.0 >> 1
     }
 

@@ -309,21 +309,20 @@ fn more_of_what_can_be_right() {
 
 #[test]
 fn a_strategy_that_is_not_built_in_is_refused_once_its_options_are_right() {
-    for kind in [StrategyKind::Optimal] {
-        let quoted = std::format!("{:?}", kind.as_str());
-        let mut config = HedgeConfig {
-            strategy: kind,
-            ..HedgeConfig::default()
-        };
-        assert_refused(&config, "strategy", &quoted, "which is not built in");
-        config.strategy = StrategyKind::WorkloadAware;
-        config.workload_inner = Some(kind);
-        assert_refused(&config, "workload_inner", &quoted, "which is not built in");
-        config.learning_rate = 2.0;
-        assert_refused(&config, "learning_rate", "2", "0 to 1");
-        config.budget_percent = -1.0;
-        assert_refused(&config, "budget_percent", "-1", "0 to 100");
-    }
+    let kind = StrategyKind::Optimal;
+    let mut config = HedgeConfig {
+        strategy: kind,
+        ..HedgeConfig::default()
+    };
+    assert_refused(&config, "strategy", "\"optimal\"", "which is not built in");
+    config.strategy = StrategyKind::WorkloadAware;
+    config.workload_inner = Some(kind);
+    let option = "workload_inner";
+    assert_refused(&config, option, "\"optimal\"", "which is not built in");
+    config.learning_rate = 2.0;
+    assert_refused(&config, "learning_rate", "2", "0 to 1");
+    config.budget_percent = -1.0;
+    assert_refused(&config, "budget_percent", "-1", "0 to 100");
 }
 
 #[test]

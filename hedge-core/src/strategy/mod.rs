@@ -10,6 +10,7 @@
 //! | [`Fixed`] | after a set delay | in tests, or where the latency is known and steady |
 //! | [`Percentile`] | at a percentile of recent latencies | by default |
 //! | [`Adaptive`] | after the best of a few delays, found by trying | where a hedge has a price and traffic changes |
+//! | [`Optimal`] | after the delay, and with the chance, that lower one percentile most | where a tail matters and its price is set |
 //! | [`WorkloadAware`] | after a delay scaled by hints about the request | where requests differ by size |
 //! | [`ExponentialBackoff`] | after a delay that success shortens and failure lengthens | against rate limits |
 //!
@@ -45,6 +46,7 @@ mod backoff;
 mod choice;
 mod fixed;
 mod hints;
+mod optimal;
 mod percentile;
 mod plan;
 mod warmup;
@@ -55,6 +57,7 @@ pub use any::{AnyInner, AnyStrategy};
 pub use backoff::{BackoffStats, ExponentialBackoff};
 pub use fixed::{Fixed, Off};
 pub use hints::{Hints, ModelComplexity, Priority, TimeOfDay};
+pub use optimal::{Optimal, OptimalStats};
 pub use percentile::{Percentile, PercentileStats};
 pub use plan::Plan;
 pub use warmup::Warmup;
