@@ -1,0 +1,293 @@
+//! Which policy to follow.
+
+use super::curve::Cursor;
+use super::dependence::Dependence;
+use super::search::{Search, latest};
+use crate::window::Entry;
+
+/// What to aim for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Goal {
+    /// The percentile to lower, as a share.
+    pub(super) target: f32,
+    /// The share of requests that may be hedged.
+    pub(super) budget: f32,
+    /// What to multiply the budget by for now, to make up for hedges started beyond it, or not started.
+    pub(super) correction: f32,
+    /// How the latencies of a request's attempts depend on each other.
+    pub(super) dependence: Dependence,
+    /// Whether hedging did not help up to now.
+    pub(super) probing: bool,
+}
+
+/// A policy, and what is expected of it. Times are in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct SingleR {
+    pub(super) delay: u32,
+    /// The share of the requests past the delay to hedge.
+    pub(super) chance: f32,
+    /// The target percentile.
+    pub(super) predicted: u32,
+    /// The same without hedging, if enough of the tail was seen.
+    pub(super) unhedged: Option<u32>,
+    /// Whether only a few are hedged, to see when that would help.
+    pub(super) probing: bool,
+}
+
+/// The mean of the last ten delays, each of which comes from a window that is a tenth new: about as much
+/// is averaged again as is in the window, which takes off a good part of the error.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Steady {
+    mean: f64,
+    delays: u8,
+}
+
+/// How many samples above the target it takes to tell one delay from another.
+const ENOUGH: f32 = 3.0;
+/// The earliest delay considered is that which this many times the budget exceed, or this many times the
+/// share above the target: before that, too many would be hedged that need it not.
+const EARLIEST: f32 = 4.0;
+
+/// How much of the target percentile hedging has to take off for each part of extra load, and the
+/// least and the most that is asked for.
+const WORTH: f32 = 0.5;
+const LEAST_WORTH: f32 = 0.01;
+const MOST_WORTH: f32 = 0.1;
+/// With too few samples to tell: how well hedges have to do, compared to independent ones.
+const HELPFUL: f32 = 0.2;
+/// By how much better hedges have to do to come back.
+const COME_BACK: f32 = 2.0;
+/// The share of requests to hedge as probes.
+const PROBES: f32 = 0.0025;
+/// The share of requests, the slowest ones, from which probes are drawn: where they tell most.
+const PROBED: f32 = 0.05;
+
+/// The policy for a window's samples; absent if there are none.
+///
+/// While there are too few above the target to tell one delay from another, it hedges as late as the
+/// budget allows, which helps every tail.
+pub(super) fn choose(sorted: &[Entry], goal: Goal, steady: &mut Steady) -> Option<SingleR> {
+    let tail = 1.0 - goal.target;
+    let few = (sorted.len() as f32) * tail < ENOUGH;
+    let top = Cursor::top(sorted);
+    let found = Search {
+        exceed: tail,
+        budget: goal.budget,
+        most_due: if few {
+            goal.budget
+        } else {
+            EARLIEST * goal.budget.max(tail)
+        },
+        dependence: goal.dependence,
+    }
+    .run(top)?;
+    let policy = SingleR {
+        delay: found.delay,
+        chance: found.chance,
+        predicted: found.predicted,
+        unhedged: found.unhedged,
+        probing: false,
+    };
+
+    let hurdle = if goal.probing { COME_BACK } else { 1.0 };
+    let helps = if few {
+        goal.dependence.in_time(0.5) >= 0.5 * HELPFUL * hurdle
+    } else {
+        let worth = (WORTH * goal.budget).clamp(LEAST_WORTH, MOST_WORTH) * hurdle;
+        found.unhedged.is_none_or(|unhedged| {
+            f64::from(found.predicted) <= f64::from(unhedged) * (1.0 - f64::from(worth))
+        })
+    };
+    if helps && !few && found.chance < 1.0 {
+        // How many slow requests are rescued is proportional to the chance, so that its ups and downs
+        // cancel out.
+        let delay = steady.mean(found.delay);
+        let mut cursor = top;
+        cursor.down_past(delay.saturating_add(1));
+        let chance = goal.budget * goal.correction / cursor.next_survival();
+        return Some(SingleR {
+            delay,
+            chance: chance.min(1.0),
+            ..policy
+        });
+    }
+    *steady = Steady::new();
+    if helps {
+        // A chance below 1 would leave out requests that are most of the tail left. The delay moves.
+        let (delay, chance) = latest(top, goal.budget * goal.correction);
+        return Some(SingleR {
+            delay,
+            chance,
+            ..policy
+        });
+    }
+    let pool = goal.budget.min(PROBED);
+    let (delay, chance) = latest(top, pool);
+    Some(SingleR {
+        delay,
+        chance: chance * (PROBES / pool).min(1.0),
+        predicted: found.unhedged.unwrap_or(found.predicted),
+        probing: true,
+        ..policy
+    })
+}
+
+impl Steady {
+    const MOST: u8 = 10;
+
+    pub(super) const fn new() -> Self {
+        Self {
+            mean: 0.0,
+            delays: 0,
+        }
+    }
+
+    /// The mean, this delay included. One that is off by a factor of two is no error: it begins anew.
+    fn mean(&mut self, delay: u32) -> u32 {
+        let delay = f64::from(delay);
+        if delay > 2.0 * self.mean || self.mean > 2.0 * delay {
+            *self = Self::new();
+        }
+        self.delays = (self.delays + 1).min(Self::MOST);
+        self.mean += (delay - self.mean) / f64::from(self.delays);
+        self.mean as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::Sample;
+
+    const GOAL: Goal = Goal {
+        target: 0.99,
+        budget: 0.03,
+        correction: 1.0,
+        dependence: Dependence::NONE,
+        probing: false,
+    };
+
+    /// Exponential with a mean of 100 ms, by its quantiles.
+    fn exponential(samples: u32) -> Vec<Entry> {
+        let quantile = |n| -0.1 * libm::log((f64::from(n) + 0.5) / f64::from(samples));
+        let latency = |n| Entry::of(Sample::Finished(Duration::from_secs_f64(quantile(n))));
+        (0..samples).rev().filter_map(latency).collect()
+    }
+
+    fn chosen(goal: Goal, samples: u32) -> SingleR {
+        choose(&exponential(samples), goal, &mut Steady::new()).unwrap()
+    }
+
+    #[test]
+    fn it_finds_what_is_known_of_the_exponential_distribution() {
+        // By minimising the closed form: 405 ms with d = 336 ms, q = 0.86; 439 with d = 369, q = 0.40.
+        for (budget, target, delay, chance) in [(0.03, 405, 336, 0.86), (0.01, 438, 369, 0.40)] {
+            let policy = chosen(Goal { budget, ..GOAL }, 4000);
+            let near = |micros: u32, millis: u32| micros.abs_diff(1000 * millis);
+            assert!(near(policy.predicted, target) < 4_000, "{policy:?}");
+            assert!(near(policy.delay, delay) < 15_000, "{policy:?}");
+            assert!((policy.chance - chance).abs() < 0.1, "{policy:?}");
+            assert!(near(policy.unhedged.unwrap(), 461) < 5_000, "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn a_low_chance_is_corrected_and_otherwise_the_delay() {
+        let less = |budget| {
+            let goal = Goal { budget, ..GOAL };
+            let corrected = Goal {
+                correction: 0.5,
+                ..goal
+            };
+            (chosen(goal, 4000), chosen(corrected, 4000))
+        };
+        let (plain, corrected) = less(0.01);
+        assert_eq!(plain.delay, corrected.delay);
+        assert!((corrected.chance / plain.chance - 0.5).abs() < 1e-3);
+        let (plain, corrected) = less(0.1);
+        assert_eq!((plain.chance, corrected.chance), (1.0, 1.0));
+        // A delay later by ln 2 means is exceeded half as often.
+        let later = (corrected.delay - plain.delay) as f32 / 1e5;
+        assert!((later - core::f32::consts::LN_2).abs() < 0.03, "{later}");
+    }
+
+    #[test]
+    fn an_early_delay_is_the_mean_of_the_last() {
+        let goal = Goal {
+            budget: 0.01,
+            ..GOAL
+        };
+        let [first, second] = [1000, 3000].map(|samples| chosen(goal, samples));
+        assert!(first.delay.abs_diff(second.delay) > 100);
+        let mut steady = Steady::new();
+        let [again, mean] =
+            [1000, 3000].map(|samples| choose(&exponential(samples), goal, &mut steady).unwrap());
+        assert_eq!(again, first);
+        assert_eq!(mean.delay, first.delay.midpoint(second.delay));
+        // It is hedged as often as others would be.
+        let due = |delay: u32| libm::exp(f64::from(delay) / -1e5) as f32;
+        let rates = [second, mean].map(|policy| policy.chance * due(policy.delay));
+        assert!((rates[0] / rates[1] - 1.0).abs() < 0.03, "{rates:?}");
+    }
+
+    #[test]
+    fn with_few_samples_it_hedges_as_late_as_it_can() {
+        let policy = chosen(GOAL, 200);
+        let of_200 = exponential(200);
+        // Six samples lie above 3 %, and one more draw is to be expected.
+        assert_eq!(policy.delay, of_200[194].micros());
+        assert_eq!((policy.chance, policy.probing), (1.0, false));
+        let policy = chosen(GOAL, 10);
+        assert_eq!(policy.delay, exponential(10)[9].micros());
+        assert!((policy.chance - 0.33).abs() < 1e-3, "{policy:?}");
+    }
+
+    #[test]
+    fn it_probes_when_hedges_do_not_help_and_comes_back_when_they_clearly_do() {
+        for samples in [100, 4000] {
+            let with = |odds, probing| {
+                let dependence = Dependence { odds, stuck: 0.0 };
+                chosen(
+                    Goal {
+                        dependence,
+                        probing,
+                        ..GOAL
+                    },
+                    samples,
+                )
+            };
+            assert!(!with(1.0, false).probing && !with(1.0, true).probing);
+            let policy = with(1000.0, false);
+            assert!(policy.probing);
+            assert_eq!(policy.predicted, policy.unhedged.unwrap());
+            // The slowest 3 %, of which one in 12.
+            assert!((policy.chance - 0.0025 / 0.03).abs() < 1e-3, "{policy:?}");
+            let helping = (0..200).map(|n| 1.0 + 0.25 * n as f32);
+            let edge = helping.take_while(|&odds| !with(odds, false).probing);
+            let edge = edge.fold(1.0, f32::max);
+            assert!(edge > 2.0 && with(edge, true).probing, "{samples}: {edge}");
+        }
+    }
+
+    #[test]
+    fn where_all_take_the_same_time_hedging_does_not_help() {
+        let entry = Entry::of(Sample::Finished(Duration::from_millis(50))).unwrap();
+        let policy = choose(&[entry; 1000], GOAL, &mut Steady::new()).unwrap();
+        assert!(policy.probing);
+        assert_eq!((policy.delay, policy.predicted), (50_000, 50_000));
+    }
+
+    #[test]
+    fn a_mean_of_equal_delays_is_that_delay_and_a_jump_begins_anew() {
+        let mut steady = Steady::new();
+        for delay in [0, 1, u32::MAX >> 1, 20_000_001] {
+            (0..20).for_each(|_| assert_eq!(steady.mean(delay), delay));
+        }
+        assert_eq!(steady.mean(20_000_011), 20_000_002);
+        (0..200).for_each(|_| _ = steady.mean(30_000_000));
+        assert_eq!(steady.mean(30_000_000), 29_999_999);
+    }
+}

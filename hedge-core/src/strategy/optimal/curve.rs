@@ -1,0 +1,202 @@
+//! How many attempts take longer than this: the product-limit estimate as a curve to walk along.
+
+use crate::window::Entry;
+
+/// A place on the curve of S(t), the share of attempts that take longer than t, with the entries of a
+/// window that lie below it and those that lie above.
+///
+/// Every entry starts with the same mass, and a censored one bequeaths its own to those above in equal
+/// parts (Efron, 1967), so that all entries above a place have the same mass. A step costs a
+/// comparison, and a division where an entry is censored.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cursor<'a> {
+    sorted: &'a [Entry],
+    below: usize,
+    /// Of an entry above, as a share of all.
+    mass: f32,
+}
+
+impl<'a> Cursor<'a> {
+    /// Below every entry.
+    pub(super) fn new(sorted: &'a [Entry]) -> Self {
+        Self {
+            sorted,
+            below: 0,
+            mass: 1.0 / sorted.len().max(1) as f32,
+        }
+    }
+
+    /// Above every entry.
+    pub(super) fn top(sorted: &'a [Entry]) -> Self {
+        let mut cursor = Self::new(sorted);
+        while cursor.below < sorted.len() {
+            cursor.up();
+        }
+        cursor
+    }
+
+    /// S, from 1 to 0. Above every entry it is 0, whether the largest finished or not.
+    pub(super) fn survival(&self) -> f32 {
+        self.mass * self.above() as f32
+    }
+
+    /// S for the next attempt, which is one more draw, not one of those seen: never 0.
+    pub(super) fn next_survival(&self) -> f32 {
+        let samples = self.sorted.len() as f32;
+        (self.survival() * samples + 1.0) / (samples + 1.0)
+    }
+
+    /// The entry just above, or that after `skip` more, in microseconds.
+    pub(super) fn higher(&self, skip: usize) -> Option<u32> {
+        let entry = self.sorted.get(self.below.saturating_add(skip));
+        entry.map(|entry| entry.micros())
+    }
+
+    /// The entry just below, in microseconds.
+    pub(super) fn lower(&self) -> Option<u32> {
+        self.entry_below().map(Entry::micros)
+    }
+
+    /// Goes up past the entries that are shorter than `micros`.
+    pub(super) fn up_to(&mut self, micros: u32) {
+        while self.higher(0).is_some_and(|higher| higher < micros) {
+            self.up();
+        }
+    }
+
+    /// Goes up past the entries that are `micros` long or shorter.
+    pub(super) fn up_past(&mut self, micros: u32) {
+        while self.higher(0).is_some_and(|higher| higher <= micros) {
+            self.up();
+        }
+    }
+
+    /// Goes down past the entries that are `micros` long or longer.
+    pub(super) fn down_past(&mut self, micros: u32) {
+        while self.lower().is_some_and(|lower| lower >= micros) {
+            self.down();
+        }
+    }
+
+    /// Goes down past censored entries to one that finished.
+    pub(super) fn down_to_finished(&mut self) {
+        while self.entry_below().is_some_and(Entry::is_censored) {
+            self.down();
+        }
+    }
+
+    /// What S is where [`next_survival`](Self::next_survival) is `share`.
+    pub(super) fn survival_before_next(&self, share: f32) -> f32 {
+        let samples = self.sorted.len() as f32;
+        (share * (samples + 1.0) - 1.0) / samples.max(1.0)
+    }
+
+    /// How many entries lie above.
+    pub(super) fn above(&self) -> usize {
+        self.sorted.len() - self.below
+    }
+
+    fn entry_below(&self) -> Option<Entry> {
+        self.sorted.get(self.below.checked_sub(1)?).copied()
+    }
+
+    fn up(&mut self) {
+        let above = self.above();
+        if let Some(entry) = self.sorted.get(self.below) {
+            if entry.is_censored() && above > 1 {
+                self.mass *= above as f32 / (above - 1) as f32;
+            }
+            self.below += 1;
+        }
+    }
+
+    fn down(&mut self) {
+        if let Some(entry) = self.entry_below() {
+            self.below -= 1;
+            let above = self.above();
+            if entry.is_censored() && above > 1 {
+                self.mass *= (above - 1) as f32 / above as f32;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Sample;
+
+    fn entries(samples: &[(u16, bool)]) -> Vec<Entry> {
+        let mut entries: Vec<_> = samples
+            .iter()
+            .filter_map(|&(micros, finished)| {
+                let elapsed = Duration::from_micros(micros.into());
+                Entry::of(if finished {
+                    Sample::Finished(elapsed)
+                } else {
+                    Sample::Dropped(elapsed)
+                })
+            })
+            .collect();
+        entries.sort();
+        entries
+    }
+
+    /// As in textbooks: at each time where something finished, the curve is multiplied by the share of
+    /// those still running that went on.
+    fn product_limit(entries: &[Entry], t: u32) -> f64 {
+        let mut survival = 1.0;
+        for (rank, entry) in entries.iter().enumerate() {
+            if entry.micros() <= t && !entry.is_censored() {
+                survival *= 1.0 - 1.0 / (entries.len() - rank) as f64;
+            }
+        }
+        survival
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_the_product_limit_estimate_in_both_directions(
+            samples in prop::collection::vec((0_u16..60, any::<bool>()), 1..80),
+        ) {
+            let entries = entries(&samples);
+            let longest = entries.last().map_or(0, |entry| entry.micros());
+            let (mut up, mut down) = (Cursor::new(&entries), Cursor::top(&entries));
+            prop_assert_eq!(down.survival(), 0.0);
+            for t in 0..longest {
+                up.up_past(t);
+                let expected = product_limit(&entries, t);
+                prop_assert!((f64::from(up.survival()) - expected).abs() < 1e-5);
+            }
+            for t in (0..longest).rev() {
+                down.down_past(t + 1);
+                let expected = product_limit(&entries, t);
+                prop_assert!((f64::from(down.survival()) - expected).abs() < 1e-5);
+            }
+        }
+    }
+
+    #[test]
+    fn it_stops_at_the_right_places() {
+        let entries = entries(&[(10, true), (20, true), (20, false), (30, false)]);
+        let mut cursor = Cursor::new(&entries);
+        cursor.up_to(20);
+        assert_eq!((cursor.lower(), cursor.higher(0)), (Some(10), Some(20)));
+        assert_eq!((cursor.higher(2), cursor.higher(3)), (Some(30), None));
+        assert_eq!((cursor.survival(), cursor.next_survival()), (0.75, 0.8));
+        cursor.up_past(20);
+        assert_eq!((cursor.lower(), cursor.higher(0)), (Some(20), Some(30)));
+        assert_eq!((cursor.survival(), cursor.above()), (0.5, 1));
+        let mut cursor = Cursor::top(&entries);
+        cursor.down_to_finished();
+        assert_eq!((cursor.lower(), cursor.above()), (Some(20), 2));
+        assert_eq!(cursor.survival(), 0.5);
+        cursor.down_past(0);
+        assert_eq!((cursor.lower(), cursor.survival()), (None, 1.0));
+    }
+}

@@ -1,0 +1,342 @@
+//! What a slow primary says about its hedge.
+//!
+//! If the two were independent, a hedge would finish within y with chance F(y), however slow its primary.
+//! But a request may be hard wherever it runs, and a server that is slow for one attempt is slow for the
+//! next.
+
+/// How the latencies of a request's attempts depend on each other.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Dependence {
+    /// By how much the odds that a hedge exceeds a latency rise when its primary is slow; 1 if they do
+    /// not.
+    pub(super) odds: f32,
+    /// The share of slow primaries whose hedges are as slow, so that they never help.
+    pub(super) stuck: f32,
+}
+
+impl Dependence {
+    /// Independent attempts.
+    pub(super) const NONE: Self = Self {
+        odds: 1.0,
+        stuck: 0.0,
+    };
+
+    /// The chance that the hedge of a slow primary finishes within a latency that a share `share` of all
+    /// attempts does not exceed.
+    pub(super) fn in_time(self, share: f32) -> f32 {
+        (1.0 - self.stuck) * share / (share + self.odds * (1.0 - share))
+    }
+}
+
+/// A request's primary and its hedge: the shares of attempts that take longer than they did, as far as
+/// that is known.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pair {
+    pub(super) primary: f32,
+    pub(super) hedge: f32,
+    pub(super) finished: Finished,
+}
+
+/// Which of a pair finished; the other one would have taken longer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Finished {
+    Primary,
+    Hedge,
+    Neither,
+}
+
+impl Pair {
+    /// How much more likely the pair is when the odds ratio between its attempts is `odds` than when they
+    /// are independent, by Plackett's distribution (1965), whose odds ratio is the same everywhere.
+    fn likelihood(self, odds: f32) -> f32 {
+        let (u, v) = (self.primary, self.hedge);
+        let more = odds - 1.0;
+        let sum = 1.0 + more * (u + v);
+        let root = libm::sqrtf((sum * sum - 4.0 * odds * more * u * v).max(f32::MIN_POSITIVE));
+        // Of what finished, the density is taken: the derivative. Both forms are the same, each exact where
+        // the other subtracts what is nearly equal.
+        let dropped = |above: f32| {
+            let rest = sum - 2.0 * odds * above;
+            if rest > 0.0 {
+                2.0 * odds * (1.0 - above) / (root * (root + rest))
+            } else {
+                (root - rest) / (2.0 * above * root)
+            }
+        };
+        match self.finished {
+            Finished::Primary => dropped(v),
+            Finished::Hedge => dropped(u),
+            Finished::Neither => 2.0 * odds / (sum + root),
+        }
+    }
+
+    /// How much more likely it is when a share `stuck` of hedges can but lose.
+    fn likelihood_stuck(self, stuck: f32) -> f32 {
+        match self.finished {
+            Finished::Hedge => 1.0 - stuck,
+            Finished::Primary | Finished::Neither => 1.0 - stuck + stuck / self.hedge,
+        }
+    }
+
+    /// How much it tells, from 0 to 1: next to nothing if the hedge had no time.
+    fn weight(self) -> f32 {
+        match self.finished {
+            Finished::Hedge => 1.0,
+            Finished::Primary | Finished::Neither => 1.0 - self.hedge,
+        }
+    }
+}
+
+/// How well pairs fit a few hypotheses. A rough idea has to do: the two latencies of a request are never
+/// both known.
+#[derive(Clone, Debug)]
+pub(super) struct Hypotheses {
+    /// Log-likelihoods, below that of the best.
+    fits: [f32; Self::COUNT],
+    pairs: u32,
+}
+
+impl Hypotheses {
+    const ODDS: [f32; 13] = [
+        0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0,
+    ];
+    const STUCK: [f32; 8] = [0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97];
+    const COUNT: usize = Self::ODDS.len() + Self::STUCK.len();
+
+    /// How fast pairs are forgotten: the last 125 that tell something count.
+    const FORGETTING: f32 = 1.0 / 125.0;
+    /// None is ruled out further than this, so that a few pairs can bring it back.
+    const DEEPEST: f32 = -8.0;
+
+    pub(super) const fn new() -> Self {
+        Self {
+            fits: [0.0; Self::COUNT],
+            pairs: 0,
+        }
+    }
+
+    /// How many pairs there were.
+    pub(super) const fn pairs(&self) -> u32 {
+        self.pairs
+    }
+
+    pub(super) fn learn(&mut self, pair: Pair) {
+        /// What no hypothesis explains is an outlier.
+        const LEAST: f32 = 1e-6;
+
+        let memory = 1.0 - Self::FORGETTING * pair.weight();
+        let mut best = f32::MIN;
+        for (fit, dependence) in self.fits.iter_mut().zip(Self::all()) {
+            let likelihood = if dependence.stuck > 0.0 {
+                pair.likelihood_stuck(dependence.stuck)
+            } else {
+                pair.likelihood(dependence.odds)
+            };
+            // `max` also takes the place of a NaN.
+            *fit = *fit * memory + libm::logf(likelihood.max(LEAST));
+            best = best.max(*fit);
+        }
+        for fit in &mut self.fits {
+            *fit = (*fit - best).max(Self::DEEPEST);
+        }
+        self.pairs = self.pairs.saturating_add(1);
+    }
+
+    /// The mean of the hypotheses, each weighted by its probability. Before there are pairs, independence has
+    /// one half, and of the others those closer to it have more.
+    pub(super) fn mean(&self) -> Dependence {
+        let (mut total, mut log_odds, mut stuck) = (0.0, 0.0, 0.0);
+        for (fit, dependence) in self.fits.iter().zip(Self::all()) {
+            let log = libm::log2f(dependence.odds);
+            let prior = if dependence == Dependence::NONE {
+                2.5
+            } else {
+                -0.2 * log.abs() - dependence.stuck
+            };
+            let weight = libm::expf(fit + prior);
+            total += weight;
+            log_odds += weight * log;
+            stuck += weight * dependence.stuck;
+        }
+        Dependence {
+            odds: libm::exp2f(log_odds / total),
+            stuck: stuck / total,
+        }
+    }
+
+    fn all() -> impl Iterator<Item = Dependence> {
+        let odds = Self::ODDS.map(|odds| Dependence {
+            odds,
+            ..Dependence::NONE
+        });
+        let stuck = Self::STUCK.map(|stuck| Dependence {
+            stuck,
+            ..Dependence::NONE
+        });
+        odds.into_iter().chain(stuck)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(primary: f32, hedge: f32, finished: Finished) -> Pair {
+        Pair {
+            primary,
+            hedge,
+            finished,
+        }
+    }
+
+    /// The share of pairs that exceed both, by its definition: `odds` is the ratio of the odds of one
+    /// with and without the other.
+    fn both(u: f64, v: f64, odds: f64) -> f64 {
+        let (mut low, mut high) = ((u + v - 1.0).max(0.0), u.min(v));
+        for _ in 0..100 {
+            let both = 0.5 * (low + high);
+            let ratio = both * (1.0 - u - v + both) / ((u - both) * (v - both));
+            if ratio < odds {
+                low = both;
+            } else {
+                high = both;
+            }
+        }
+        low
+    }
+
+    #[test]
+    fn likelihoods_are_those_of_a_constant_odds_ratio() {
+        const STEP: f64 = 1e-4;
+        for odds in [0.25, 0.5, 2.0, 64.0] {
+            for (u, v) in [(0.5, 0.5), (0.02, 0.6), (0.3, 0.05), (0.9, 0.97)] {
+                let (u32, v32, odds32) = (u as f32, v as f32, odds as f32);
+                let check = |finished, expected: f64| {
+                    let likelihood = f64::from(pair(u32, v32, finished).likelihood(odds32));
+                    let off = (likelihood / expected - 1.0).abs();
+                    assert!(
+                        off < 1e-2,
+                        "{finished:?} {odds} {u} {v}: {likelihood} {expected}"
+                    );
+                };
+                // Of what finished, the density is known: the change with it of the share of both.
+                let slope_u = both(u + STEP, v, odds) - both(u - STEP, v, odds);
+                let slope_v = both(u, v + STEP, odds) - both(u, v - STEP, odds);
+                check(Finished::Neither, both(u, v, odds) / (u * v));
+                check(Finished::Primary, slope_u / (2.0 * STEP) / v);
+                check(Finished::Hedge, slope_v / (2.0 * STEP) / u);
+            }
+        }
+        for finished in [Finished::Primary, Finished::Hedge, Finished::Neither] {
+            assert_eq!(pair(0.1, 0.3, finished).likelihood(1.0), 1.0);
+        }
+    }
+
+    #[test]
+    fn at_first_attempts_have_little_to_do_with_each_other() {
+        let dependence = Hypotheses::new().mean();
+        assert!((0.8..2.0).contains(&dependence.odds), "{dependence:?}");
+        assert!(dependence.stuck < 0.15, "{dependence:?}");
+    }
+
+    #[test]
+    fn a_hedge_that_had_no_time_tells_nothing() {
+        let mut hypotheses = Hypotheses::new();
+        for _ in 0..5 {
+            hypotheses.learn(pair(0.01, 0.4, Finished::Primary));
+        }
+        let before = hypotheses.mean();
+        for _ in 0..1000 {
+            hypotheses.learn(pair(0.05, 1.0, Finished::Primary));
+        }
+        let after = hypotheses.mean();
+        assert!((after.odds - before.odds).abs() < 1e-3, "{after:?}");
+        assert!((after.stuck - before.stuck).abs() < 1e-3, "{after:?}");
+        assert_eq!(hypotheses.pairs(), 1005);
+    }
+
+    /// Hedges of slow primaries that take as long as any attempt, given as much time as a share 1 − `left`
+    /// of attempts take.
+    fn independent(hypotheses: &mut Hypotheses, pairs: u32, left: f32) {
+        for n in 0..pairs {
+            // A sequence that fills the range evenly (Weyl, 1916).
+            let v = libm::fmodf(0.618_034 * (n + 1) as f32, 1.0);
+            hypotheses.learn(if v > left {
+                pair(0.02, v, Finished::Hedge)
+            } else {
+                pair(0.02, left, Finished::Primary)
+            });
+        }
+    }
+
+    #[test]
+    fn independent_attempts_are_recognised() {
+        for left in [0.05, 0.5] {
+            let mut hypotheses = Hypotheses::new();
+            independent(&mut hypotheses, 300, left);
+            let dependence = hypotheses.mean();
+            assert!(
+                (0.7..1.4).contains(&dependence.odds),
+                "{left}: {dependence:?}"
+            );
+            assert!(dependence.stuck < 0.06, "{left}: {dependence:?}");
+        }
+    }
+
+    #[test]
+    fn hedges_that_only_lose_are_given_up_soon_and_come_back_soon() {
+        let mut hypotheses = Hypotheses::new();
+        for _ in 0..20 {
+            hypotheses.learn(pair(0.01, 0.4, Finished::Primary));
+        }
+        assert!(
+            hypotheses.mean().in_time(0.5) < 0.05,
+            "{:?}",
+            hypotheses.mean()
+        );
+        for _ in 0..200 {
+            hypotheses.learn(pair(0.01, 0.4, Finished::Primary));
+        }
+        independent(&mut hypotheses, 12, 0.5);
+        assert!(
+            hypotheses.mean().in_time(0.5) > 0.25,
+            "{:?}",
+            hypotheses.mean()
+        );
+    }
+
+    #[test]
+    fn hedges_that_help_or_not_at_all_are_told_from_those_that_help_a_little() {
+        // Six in ten are as slow as their primaries, and the others as fast as ever.
+        let mut stuck = Hypotheses::new();
+        for n in 0..300 {
+            let v = libm::fmodf(0.618_034 * (n + 1) as f32, 1.0);
+            stuck.learn(if n % 5 < 3 || v < 0.02 {
+                pair(0.01, 0.02, Finished::Primary)
+            } else {
+                pair(0.01, v, Finished::Hedge)
+            });
+        }
+        let dependence = stuck.mean();
+        assert!((0.5..0.7).contains(&dependence.stuck), "{dependence:?}");
+        assert!((0.8..1.3).contains(&dependence.odds), "{dependence:?}");
+    }
+
+    #[test]
+    fn outliers_and_extremes_are_survived() {
+        let mut hypotheses = Hypotheses::new();
+        for finished in [Finished::Primary, Finished::Hedge, Finished::Neither] {
+            for u in [f32::MIN_POSITIVE, 1e-5, 1.0] {
+                for v in [f32::MIN_POSITIVE, 1e-5, 1.0] {
+                    hypotheses.learn(pair(u, v, finished));
+                    let dependence = hypotheses.mean();
+                    assert!(
+                        dependence.odds.is_finite() && dependence.odds > 0.0,
+                        "{dependence:?}"
+                    );
+                    assert!((0.0..1.0).contains(&dependence.stuck), "{dependence:?}");
+                }
+            }
+        }
+    }
+}

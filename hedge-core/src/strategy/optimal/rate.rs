@@ -1,0 +1,100 @@
+//! Keeps the number of hedges at the budget.
+
+/// How many more hedges were started than the budget allowed for, or fewer.
+///
+/// The budget is followed with a [`correction`](Self::correction) that makes up for these as if over
+/// the next 1000 requests, or 25 / budget if that is more. However wrong the estimate is of the share of
+/// requests that exceed a delay, the budget is kept over thousands of requests.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rate {
+    surplus: f32,
+}
+
+impl Rate {
+    pub(super) const fn new() -> Self {
+        Self { surplus: 0.0 }
+    }
+
+    /// A request has ended. What was saved up while `sparing` on purpose is not spent later.
+    pub(super) fn count(&mut self, hedged: bool, budget: f32, sparing: bool) {
+        let room = room(budget);
+        let least = if sparing {
+            self.surplus.min(0.0)
+        } else {
+            -0.5 * room
+        };
+        let change = if hedged { 1.0 - budget } else { -budget };
+        self.surplus = (self.surplus + change).clamp(least, 2.0 * room);
+    }
+
+    /// What to multiply the budget by for the next hundreds of requests: 0.1 to 1.5.
+    pub(super) fn correction(self, budget: f32) -> f32 {
+        self.share_left(budget).max(0.1)
+    }
+
+    /// What to multiply the chance by for the next request: 1, and down to 0 when the budget is being
+    /// overspent fast because all of a sudden every request is slow.
+    pub(super) fn brake(self, budget: f32) -> f32 {
+        (3.0 * self.share_left(budget)).clamp(0.0, 1.0)
+    }
+
+    fn share_left(self, budget: f32) -> f32 {
+        1.0 - self.surplus / room(budget)
+    }
+}
+
+/// The surplus at which hedging stops.
+fn room(budget: f32) -> f32 {
+    (1000.0 * budget).max(25.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Counts requests of which a share `due` is hedged with chance 1 × correction, evenly.
+    fn hedges(rate: &mut Rate, requests: u32, due: f32, budget: f32) -> u32 {
+        let (mut owed, mut hedges) = (0.0, 0);
+        for _ in 0..requests {
+            owed += (due * rate.correction(budget)).min(1.0) * rate.brake(budget);
+            let hedged = owed >= 1.0;
+            owed -= f32::from(u8::from(hedged));
+            hedges += u32::from(hedged);
+            rate.count(hedged, budget, false);
+        }
+        hedges
+    }
+
+    #[test]
+    fn the_budget_is_kept_however_wrong_the_estimate_is() {
+        for budget in [0.01, 0.05, 0.25] {
+            for wrong in [0.75, 1.0, 1.5, 3.0] {
+                let mut rate = Rate::new();
+                hedges(&mut rate, 10_000, wrong * budget, budget);
+                let hedges = hedges(&mut rate, 20_000, wrong * budget, budget);
+                let share = hedges as f32 / 20_000.0 / budget;
+                assert!((0.98..1.02).contains(&share), "{budget} {wrong}: {share}");
+            }
+        }
+    }
+
+    #[test]
+    fn when_every_request_is_due_hedging_stops_soon() {
+        let mut rate = Rate::new();
+        let first = hedges(&mut rate, 1000, 1.0, 0.05);
+        assert!((50..=101).contains(&first), "{first}");
+        assert!(hedges(&mut rate, 10_000, 1.0, 0.05) <= 510);
+    }
+
+    #[test]
+    fn what_is_saved_up_is_limited_and_what_is_spared_on_purpose_is_not_saved() {
+        let mut rate = Rate::new();
+        (0..100_000).for_each(|_| rate.count(false, 0.1, false));
+        assert_eq!(rate.correction(0.1), 1.5);
+        (0..100).for_each(|_| rate.count(true, 0.1, false));
+        let surplus = rate.surplus;
+        assert!(surplus > 0.0);
+        (0..100_000).for_each(|_| rate.count(false, 0.1, true));
+        assert_eq!((rate.surplus, rate.correction(0.1)), (0.0, 1.0));
+    }
+}
