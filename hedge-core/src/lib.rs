@@ -93,7 +93,7 @@ pub use report::{End, Report, Sample};
 pub use sharded::{Sharded, SharedBudget};
 pub use slots::{Capacity, Max, Nil, Slot, Slots};
 pub use strategy::{
-    Adaptive, AnyStrategy, ExponentialBackoff, Fixed, Hints, Off, Percentile, Strategy,
+    Adaptive, AnyStrategy, ExponentialBackoff, Fixed, Hints, Off, Optimal, Percentile, Strategy,
     WorkloadAware,
 };
 pub use telemetry::{Event, EventKind, NoSink, Sink};

@@ -5,7 +5,7 @@ use core::time::Duration;
 use crate::guard::Guard;
 use crate::strategy::{Hints, Plan, Strategy};
 use crate::terms::{Standing, Terms};
-use crate::{ConfigError, Instant, Options, Report, Suppressed};
+use crate::{ConfigError, Instant, Options, Report, StrategyKind, Suppressed};
 
 /// A strategy and what surrounds it, as behind a hedger's lock.
 #[derive(Clone, Debug)]
@@ -54,7 +54,9 @@ impl<S: Strategy> Policy<S> {
     }
 
     fn guarded(&self) -> bool {
-        self.options.guard.unwrap_or_else(|| self.strategy.learns())
+        // `optimal` fades out by itself, and its early hedges rightly win seldom.
+        let learns = self.strategy.learns() && self.strategy.kind() != StrategyKind::Optimal;
+        self.options.guard.unwrap_or(learns)
     }
 
     pub(crate) fn set_options(&mut self, options: Options) -> Result<(), ConfigError> {

@@ -35,6 +35,8 @@ impl BoxedStrategy {
             AnyStrategy::Off(strategy) => Self::new(strategy),
             AnyStrategy::Fixed(strategy) => Self::new(strategy),
             AnyStrategy::Percentile(strategy) => Self::new(strategy),
+            AnyStrategy::Adaptive(strategy) => Self::new(strategy),
+            AnyStrategy::Optimal(strategy) => Self::new(strategy),
             AnyStrategy::ExponentialBackoff(strategy) => Self::new(strategy),
             AnyStrategy::WorkloadAware(strategy) => Self::new(strategy),
             other => Self::new(other),

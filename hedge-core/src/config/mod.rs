@@ -59,7 +59,7 @@ use crate::{ConfigError, Name, StrategyKind};
 ///
 /// | option | default | valid |
 /// |---|---|---|
-/// | `strategy` | `percentile` | `off`, `fixed`, `percentile`, `adaptive`, `workload_aware`, `exponential_backoff`, `optimal`¹ |
+/// | `strategy` | `percentile` | `off`, `fixed`, `percentile`, `adaptive`, `workload_aware`, `exponential_backoff`, `optimal` |
 /// | `strategy_name` | none | 1 to 32 bytes |
 /// | `delay_ms` | 100 | a time; a config file that names `fixed` has to give it |
 /// | `percentile` | 95 | 50 to 99.9 |
@@ -93,11 +93,9 @@ use crate::{ConfigError, Name, StrategyKind};
 /// | `timeout_ms` | 30000 | a time > 0 |
 /// | `enable_cancellation` | true | |
 /// | `enabled`, `observe_only` | true, false | |
-/// | `guard` | true where the strategy learns | |
+/// | `guard` | true where the strategy learns, but for `optimal` | |
 /// | `cost_per_attempt` | 1 | ≥ 0 |
 /// | `telemetry_prefix` | `hedging` | names of letters, digits and `_`, joined by dots; at most 32 bytes |
-///
-/// ¹ Not built in yet: its options are checked, then the strategy is refused.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]

@@ -308,24 +308,6 @@ fn more_of_what_can_be_right() {
 }
 
 #[test]
-fn a_strategy_that_is_not_built_in_is_refused_once_its_options_are_right() {
-    let kind = StrategyKind::Optimal;
-    let mut config = HedgeConfig {
-        strategy: kind,
-        ..HedgeConfig::default()
-    };
-    assert_refused(&config, "strategy", "\"optimal\"", "which is not built in");
-    config.strategy = StrategyKind::WorkloadAware;
-    config.workload_inner = Some(kind);
-    let option = "workload_inner";
-    assert_refused(&config, option, "\"optimal\"", "which is not built in");
-    config.learning_rate = 2.0;
-    assert_refused(&config, "learning_rate", "2", "0 to 1");
-    config.budget_percent = -1.0;
-    assert_refused(&config, "budget_percent", "-1", "0 to 100");
-}
-
-#[test]
 fn the_strategy_is_the_one_named_with_its_options() {
     assert_eq!(delay(strategy(|c| c.strategy = StrategyKind::Off)), None);
     let fixed = strategy(|c| (c.strategy, c.delay_ms) = (StrategyKind::Fixed, Some(0.25)));

@@ -11,8 +11,8 @@ use crate::builder::{check_cost, telemetry_prefix};
 use crate::strategy::{AnyInner, AnyStrategy, Hints, Strategy};
 use crate::time::millis;
 use crate::{
-    Adaptive, Budget, ConfigError, ExponentialBackoff, Fixed, Name, Off, Options, Percentile,
-    StrategyKind, WorkloadAware,
+    Adaptive, Budget, ConfigError, ExponentialBackoff, Fixed, Name, Off, Optimal, Options,
+    Percentile, StrategyKind, WorkloadAware,
 };
 
 /// Checks every option, and makes of them what a hedger is built from.
@@ -72,7 +72,6 @@ fn strategy_name(config: &HedgeConfig) -> Result<Name, ConfigError> {
 
 fn strategy<const N: usize>(config: &HedgeConfig) -> Result<AnyStrategy<N>, ConfigError> {
     let strategies = Strategies::new(config)?;
-    check_optimal(config)?;
     let kind = Choice::STRATEGY.check(config.strategy)?;
     let inner = config
         .workload_inner
@@ -92,6 +91,7 @@ struct Strategies<const N: usize> {
     fixed: Option<Fixed>,
     percentile: Percentile<N>,
     adaptive: Adaptive,
+    optimal: Optimal<N>,
     backoff: ExponentialBackoff,
     over_base_delay: WorkloadAware,
 }
@@ -102,6 +102,7 @@ impl<const N: usize> Strategies<N> {
             fixed: optional_time("delay_ms", config.delay_ms)?.map(Fixed::new),
             percentile: percentile(config)?,
             adaptive: adaptive(config)?,
+            optimal: optimal(config)?,
             backoff: backoff(config)?,
             over_base_delay: WorkloadAware::base_delay(time("base_delay", config.base_delay)?),
         })
@@ -123,9 +124,8 @@ impl<const N: usize> Strategies<N> {
                 self.adaptive.validate()?;
                 Ok(self.adaptive.into())
             }
-            StrategyKind::Optimal | StrategyKind::WorkloadAware | StrategyKind::Custom => {
-                Err(choice.not_built_in(kind))
-            }
+            StrategyKind::Optimal => Ok(self.optimal.into()),
+            StrategyKind::WorkloadAware | StrategyKind::Custom => Err(choice.not_built_in(kind)),
         }
     }
 }
@@ -204,9 +204,18 @@ pub(super) fn check_candidates_len(len: usize) -> Result<(), ConfigError> {
     ))
 }
 
-fn check_optimal(config: &HedgeConfig) -> Result<(), ConfigError> {
-    ConfigError::check_range("optimal_target", config.optimal_target, 50.0, 99.9)?;
-    ConfigError::check_above("optimal_budget_percent", config.optimal_budget_percent, 0.0)
+fn optimal<const N: usize>(config: &HedgeConfig) -> Result<Optimal<N>, ConfigError> {
+    let (target, budget) = (config.optimal_target, config.optimal_budget_percent);
+    let mut strategy = Optimal::<1000>::with_window::<N>(target, budget)
+        .window_size(count(config.window_size))
+        .min_samples(count(config.min_samples))
+        .initial_delay(time("initial_delay", config.initial_delay)?)
+        .warmup(config.warmup);
+    if let Some(age) = optional_time("max_age_ms", config.max_age_ms)? {
+        strategy = strategy.max_age(age);
+    }
+    strategy.validate()?;
+    Ok(strategy)
 }
 
 /// `millis` as the nearest whole number of nanoseconds.

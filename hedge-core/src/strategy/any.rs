@@ -3,7 +3,8 @@
 use core::time::Duration;
 
 use super::{
-    Adaptive, ExponentialBackoff, Fixed, Hints, Off, Percentile, Plan, Strategy, WorkloadAware,
+    Adaptive, ExponentialBackoff, Fixed, Hints, Off, Optimal, Percentile, Plan, Strategy,
+    WorkloadAware,
 };
 use crate::{ConfigError, Instant, Report, StrategyKind};
 
@@ -97,6 +98,8 @@ any! {
         Percentile(Percentile<N>),
         /// By Thompson Sampling over candidate delays.
         Adaptive(Adaptive),
+        /// After the delay and with the chance that lower a percentile most.
+        Optimal(Optimal<N>),
         /// After a delay that success shortens and failure lengthens.
         ExponentialBackoff(ExponentialBackoff),
         /// After a delay scaled by hints.
@@ -115,6 +118,8 @@ any! {
         Percentile(Percentile<N>),
         /// By Thompson Sampling over candidate delays.
         Adaptive(Adaptive),
+        /// After the delay and with the chance that lower a percentile most.
+        Optimal(Optimal<N>),
         /// After a delay that success shortens and failure lengthens.
         ExponentialBackoff(ExponentialBackoff),
     }
@@ -153,6 +158,7 @@ from! {
     Fixed(Fixed),
     Percentile(Percentile<N>),
     Adaptive(Adaptive),
+    Optimal(Optimal<N>),
     ExponentialBackoff(ExponentialBackoff),
 }
 
