@@ -8,6 +8,35 @@ use rand_core::Rng;
 #[cfg(test)]
 mod tests;
 
+/// Eight bytes of state, for a hedger's few draws: SplitMix64 (Steele, Lea and Flood, 2014).
+#[derive(Clone, Debug)]
+pub(crate) struct SplitMix(pub(crate) u64);
+
+impl SplitMix {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+}
+
+/// For tests of what is not drawn but estimated.
+#[cfg(test)]
+impl SplitMix {
+    /// Between 0 and 1, never either.
+    pub(crate) fn uniform(&mut self) -> f64 {
+        ((self.next() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+    }
+
+    /// From the normal distribution with mean 0 and variance 1 (Box and Muller, 1958).
+    pub(crate) fn normal(&mut self) -> f64 {
+        let radius = libm::sqrt(-2.0 * libm::log(self.uniform()));
+        radius * libm::cos(core::f64::consts::TAU * self.uniform())
+    }
+}
+
 /// Draws from distributions, one after the other, out of a generator's bits.
 #[derive(Debug)]
 pub(crate) struct Draws<'r, R> {

@@ -35,7 +35,6 @@ enum Expected {
     Above(f64),
     AtLeast(f64),
     AtMost(f64, &'static str),
-    NotBuiltIn,
 }
 
 impl ConfigError {
@@ -55,13 +54,6 @@ impl ConfigError {
     /// An option that has to be given and was not.
     pub fn missing(option: &'static str, expected: &'static str) -> Self {
         Self::new(option, Value::Missing, Expected::Text(expected))
-    }
-
-    pub(crate) fn not_built_in(option: &'static str, value: &str) -> Self {
-        Self {
-            expected: Expected::NotBuiltIn,
-            ..Self::text(option, value, "")
-        }
     }
 
     /// `value` if `low ≤ value ≤ high`.
@@ -151,7 +143,6 @@ impl fmt::Display for ConfigError {
             Expected::Above(bound) => write!(f, ", but must be greater than {bound}"),
             Expected::AtLeast(bound) => write!(f, ", but must be at least {bound}"),
             Expected::AtMost(bound, why) => write!(f, ", but must be at most {bound}, {why}"),
-            Expected::NotBuiltIn => write!(f, ", which is not built in"),
         }
     }
 }

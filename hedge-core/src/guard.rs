@@ -1,13 +1,17 @@
 //! Suspends hedging while hedges do not help.
 
-use crate::{Cause, End, Report, Sample};
+use crate::{Cause, End, Report, Sample, Suppressed};
 
-/// Watches what became of the last hedges.
+/// Watches what became of the last hedges, and how many requests came to want one.
 ///
-/// When none of the last [`WINDOW`](Self::WINDOW) won, hedging is suspended. One in
-/// [`PROBE_EVERY`](Self::PROBE_EVERY) hedges that come due is still started, as a probe, and the first
-/// probe that wins resumes hedging. (Harsher rules, such as two wins in 24, suspend hedges that win
-/// rarely but save much, as those do that find a shorter queue.)
+/// * When none of the last [`WINDOW`](Self::WINDOW) hedges won, hedging is suspended. (Harsher rules,
+///   such as two wins in 24, suspend hedges that win rarely but save much, as those do that find a
+///   shorter queue. How much a win saved is not known, since the primary was dropped.)
+/// * So it is when nearly all requests pass the hedge delay: that is a backend that has become slow, not
+///   the tail of one, and hedges add to what slows it.
+///
+/// One in [`PROBE_EVERY`](Self::PROBE_EVERY) hedges that come due is still started, as a probe. The first
+/// that wins, or fewer requests that pass the delay, resume hedging.
 ///
 /// It sees only its own hedger's requests, not the load that hedges cause elsewhere.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,19 +19,30 @@ pub(crate) struct Guard {
     /// How many hedges in a row did not win.
     lost: u8,
     due: u8,
+    /// The share of requests that passed the delay, of about the last 32.
+    passed: f32,
+    slow: bool,
 }
 
 impl Guard {
     const WINDOW: u8 = 24;
     const PROBE_EVERY: u8 = 100;
+    /// When the backend counts as slow, and when no longer.
+    const SLOW: f32 = 0.9;
+    const NO_LONGER_SLOW: f32 = 0.75;
 
     pub(crate) const fn new() -> Self {
-        Self { lost: 0, due: 0 }
+        Self {
+            lost: 0,
+            due: 0,
+            passed: 0.0,
+            slow: false,
+        }
     }
 
     /// Whether a hedge that is due may start.
     pub(crate) fn admit(&mut self) -> bool {
-        if self.lost < Self::WINDOW {
+        if self.lost < Self::WINDOW && !self.slow {
             return true;
         }
         self.due = (self.due + 1) % Self::PROBE_EVERY;
@@ -35,6 +50,16 @@ impl Guard {
     }
 
     pub(crate) fn record(&mut self, report: &Report) {
+        if let Some(passed) = passed(report) {
+            let now = f32::from(u8::from(passed));
+            self.passed += (now - self.passed) / 32.0;
+            let limit = if self.slow {
+                Self::NO_LONGER_SLOW
+            } else {
+                Self::SLOW
+            };
+            self.slow = self.passed > limit;
+        }
         // A hedge after a failure says nothing about slowness, nor does one whose race nobody won.
         if report.hedge_cause != Some(Cause::Delay) || !matches!(report.end, End::Won(_)) {
             return;
@@ -50,6 +75,27 @@ impl Guard {
 
     pub(crate) fn reset(&mut self) {
         *self = Self::new();
+    }
+}
+
+/// Whether the request passed the hedge delay; absent if it tells nothing about that.
+fn passed(report: &Report) -> Option<bool> {
+    if report.hedge_cause == Some(Cause::Delay) {
+        return Some(true);
+    }
+    match report.suppressed? {
+        Suppressed::NotDue => Some(false),
+        Suppressed::BudgetRatio
+        | Suppressed::BudgetRate
+        | Suppressed::InFlight
+        | Suppressed::Guard
+        | Suppressed::NotDrawn
+        | Suppressed::ObserveOnly => Some(true),
+        Suppressed::Off
+        | Suppressed::WarmingUp
+        | Suppressed::Deadline
+        | Suppressed::Pushback
+        | Suppressed::MaxHedges => None,
     }
 }
 
@@ -87,6 +133,8 @@ mod tests {
         let mut guard = Guard::new();
         for n in 0..240 {
             guard.record(&hedged(u8::from(n % 24 == 0)));
+            // Most requests need none.
+            guard.record(&Report::new(Sample::Finished(Duration::from_millis(20))));
             assert!(guard.admit());
         }
     }
@@ -98,5 +146,34 @@ mod tests {
             guard.record(&Report::new(Sample::Finished(Duration::from_millis(20))));
         }
         assert_eq!(guard, Guard::new());
+    }
+
+    #[test]
+    fn slowness_is_not_a_tail() {
+        let mut guard = Guard::new();
+        let (fast, won) = (
+            Report::new(Sample::Finished(Duration::from_millis(20))),
+            hedged(1),
+        );
+        let mut held_back = hedged(0);
+        held_back.hedge_cause = None;
+        held_back.suppressed = Some(Suppressed::BudgetRatio);
+        // Two requests in three may well pass the delay, over and over.
+        for n in 0..600 {
+            guard.record(if n % 3 == 0 { &fast } else { &won });
+            assert!(guard.admit());
+        }
+        // When all of them do, winning or not, few are hedged soon.
+        let mut admitted = 0;
+        for n in 0..300 {
+            guard.record(if n % 2 == 0 { &held_back } else { &won });
+            admitted += u32::from(guard.admit());
+        }
+        assert!((20..60).contains(&admitted), "{admitted}");
+        // And when half of them no longer do, all that are due.
+        for n in 0..40 {
+            guard.record(if n % 2 == 0 { &fast } else { &won });
+        }
+        assert!(guard.admit());
     }
 }

@@ -211,6 +211,32 @@ where
             .edit(self.timer.now(), |policy| policy.reset());
     }
 
+    /// What was learned, to be kept over a restart. Neither the guard's opinion, which takes 24 hedges
+    /// to come back, nor the metrics are part of it.
+    ///
+    /// Without an allocator, [`with_strategy`](Self::with_strategy) gets at
+    /// [`Strategy::export`](crate::Strategy::export).
+    #[cfg(feature = "alloc")]
+    pub fn export(&self) -> crate::strategy::Learned {
+        let now = self.timer.now();
+        self.with_strategy(|strategy| crate::strategy::Learned::of(strategy, now))
+    }
+
+    /// Goes on with what was learned before, in place of what has been learned since.
+    ///
+    /// # Errors
+    ///
+    /// If it is of another kind of strategy, or if something in it cannot be right; nothing is changed
+    /// then.
+    #[cfg(feature = "alloc")]
+    pub fn restore(
+        &self,
+        learned: &crate::strategy::Learned,
+    ) -> Result<(), crate::strategy::RestoreError> {
+        let now = self.timer.now();
+        self.with_strategy(|strategy| learned.restore(strategy, now))
+    }
+
     /// The options in force.
     pub fn options(&self) -> Options {
         self.shared

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use crate::dist::SplitMix;
 use crate::guard::Guard;
 use crate::strategy::{Hints, Plan, Strategy};
 use crate::terms::{Standing, Terms};
@@ -13,7 +14,7 @@ pub struct Policy<S> {
     pub(crate) strategy: S,
     options: Options,
     guard: Guard,
-    seed: u64,
+    draws: SplitMix,
 }
 
 /// What a request that wants to hedge tells.
@@ -34,12 +35,12 @@ impl<S> Policy<S> {
             strategy,
             options,
             guard: Guard::new(),
-            seed: 0,
+            draws: SplitMix(0),
         }
     }
 
     pub(crate) fn seeded(mut self, seed: u64) -> Self {
-        self.seed = seed;
+        self.draws = SplitMix(seed);
         self
     }
 
@@ -109,13 +110,9 @@ impl<S: Strategy> Policy<S> {
         Ok(())
     }
 
-    /// In [0, 1), uniform. SplitMix64 (Steele, Lea and Flood, 2014).
+    /// In [0, 1), uniform.
     fn draw(&mut self) -> f32 {
-        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.seed;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ z >> 31) >> 40) as f32 / (1 << 24) as f32
+        (self.draws.next() >> 40) as f32 / (1 << 24) as f32
     }
 
     pub(crate) fn record(&mut self, report: &Report, now: Instant) {

@@ -14,6 +14,7 @@ use ages::Ages;
 
 mod ages;
 mod draw;
+mod table;
 #[cfg(test)]
 mod tests;
 

@@ -43,12 +43,8 @@ impl Choice {
         self.check(kind.ok_or_else(|| self.error(text))?)
     }
 
-    /// A kind that a config may name, but that this version does not have.
-    pub(super) fn not_built_in(self, kind: StrategyKind) -> ConfigError {
-        ConfigError::not_built_in(self.option, kind.as_str())
-    }
-
-    fn error(self, text: &str) -> ConfigError {
+    /// Says what the option may name.
+    pub(super) fn error(self, text: &str) -> ConfigError {
         ConfigError::text(self.option, text, self.expected)
     }
 }

@@ -125,7 +125,7 @@ impl<const N: usize> Strategies<N> {
                 Ok(self.adaptive.into())
             }
             StrategyKind::Optimal => Ok(self.optimal.into()),
-            StrategyKind::WorkloadAware | StrategyKind::Custom => Err(choice.not_built_in(kind)),
+            StrategyKind::WorkloadAware | StrategyKind::Custom => Err(choice.error(kind.as_str())),
         }
     }
 }

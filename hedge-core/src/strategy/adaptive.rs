@@ -1,14 +1,15 @@
 //! Thompson Sampling over a few delays.
 
+use core::iter;
 use core::time::Duration;
 
 use rand_core::SeedableRng;
 use rand_xoshiro::Xoshiro128PlusPlus;
 
-use super::warmup::{Start, Warmup};
-use super::{Hints, Plan, Strategy};
+use super::recent::start_options;
+use super::{Hints, Plan, ReadColumns, RestoreError, Strategy, WriteColumns};
 use crate::dist::Draws;
-use crate::time::{millis, nanos};
+use crate::time::nanos;
 use crate::{ConfigError, End, Instant, Report, StrategyKind};
 
 pub use arms::ArmStats;
@@ -78,7 +79,6 @@ mod tests;
 pub struct Adaptive<const N: usize = 256> {
     arms: Arms,
     history: History<N>,
-    start: Start,
     learning_rate: f64,
     cost_weight: f64,
     seed: u64,
@@ -99,11 +99,9 @@ impl Adaptive {
     /// The same, with room for the last `N` latencies of primaries. Those give the median and what is
     /// drawn for the unknown; 64 are enough, and more than 1000 are slow to notice a change.
     pub const fn with_window<const N: usize>() -> Adaptive<N> {
-        const { assert!(N >= 10, "a window holds 10 or more samples") };
         Adaptive {
             arms: Arms::new(),
-            history: History::new(None),
-            start: Start::DEFAULT,
+            history: History::new(),
             learning_rate: 0.1,
             cost_weight: 0.25,
             seed: 0,
@@ -163,38 +161,17 @@ impl<const N: usize> Adaptive<N> {
         self
     }
 
-    /// When to hedge until there are enough samples; 100 ms unless set.
-    #[must_use]
-    pub const fn initial_delay(mut self, delay: Duration) -> Self {
-        self.start.initial_delay = delay;
-        self
-    }
-
-    /// How many samples are enough: 1 to `N`; 10 unless set.
-    #[must_use]
-    pub const fn min_samples(mut self, samples: usize) -> Self {
-        self.start.min_samples = if samples < u32::MAX as usize {
-            samples as u32
-        } else {
-            u32::MAX
-        };
-        self
-    }
-
-    /// What to do until there are enough samples.
-    #[must_use]
-    pub const fn warmup(mut self, warmup: Warmup) -> Self {
-        self.start.warmup = warmup;
-        self
-    }
+    start_options!(history.primaries.start);
 
     /// Samples this old, more than zero, are forgotten, to within an eighth. With too few left, the
     /// strategy warms up again; with none left, it has forgotten everything. Setting it forgets all
     /// samples.
     #[must_use]
-    pub const fn max_age(mut self, age: Duration) -> Self {
-        self.history = History::new(Some(age));
-        self
+    pub const fn max_age(self, age: Duration) -> Self {
+        Self {
+            history: self.history.aging(age),
+            ..self
+        }
     }
 
     /// What has been learned, for people to look at.
@@ -206,8 +183,8 @@ impl<const N: usize> Adaptive<N> {
         }
         AdaptiveStats {
             samples,
-            warming_up: !self.start.is_over(samples, N),
-            median: self.history.exact_median(),
+            warming_up: !self.history.primaries.is_warm(),
+            median: self.history.primaries.median(),
             weight: self.arms.weight(),
             best: self.arms.best(),
             arms,
@@ -273,7 +250,7 @@ impl<const N: usize> Strategy for Adaptive<N> {
         }
         let mut draws = Draws::new(generator(&mut self.rng, self.seed));
         let picked = self.arms.pick(&mut draws);
-        self.start.plan(picked, self.history.len(), N)
+        self.history.primaries.plan(picked)
     }
 
     fn record(&mut self, report: &Report, now: Instant) {
@@ -290,8 +267,7 @@ impl<const N: usize> Strategy for Adaptive<N> {
     }
 
     fn typical(&self) -> Option<Duration> {
-        let over = self.start.is_over(self.history.len(), N);
-        self.history.exact_median().filter(|_| over)
+        self.history.primaries.typical()
     }
 
     fn reset(&mut self) {
@@ -308,11 +284,24 @@ impl<const N: usize> Strategy for Adaptive<N> {
         self.arms.validate()?;
         ConfigError::check_range("learning_rate", self.learning_rate, 0.0, 1.0)?;
         ConfigError::check_at_least("cost_weight", self.cost_weight, 0.0)?;
-        self.start.validate(N)?;
-        match self.history.max_age() {
-            Some(age) => ConfigError::check_above("max_age_ms", millis(age), 0.0),
-            None => Ok(()),
-        }
+        self.history.primaries.validate()
+    }
+
+    fn export(&self, columns: &mut dyn WriteColumns, now: Instant) {
+        self.history.export(columns, now);
+        self.arms.export(columns);
+        columns.column("reference_s", &mut iter::once(self.reference.into()));
+        columns.column("max_hedges", &mut iter::once(self.max_hedges.into()));
+    }
+
+    /// What was believed of the delays is taken if they are still the same ones.
+    fn restore(&mut self, columns: &dyn ReadColumns, now: Instant) -> Result<(), RestoreError> {
+        let reference = columns.number("reference_s", 0.0, f32::MAX.into())? as f32;
+        let max_hedges = columns.number("max_hedges", 1.0, u8::MAX.into())? as u8;
+        let arms = self.arms.restored(columns)?;
+        self.history.restore(columns, now)?;
+        (self.arms, self.reference, self.max_hedges) = (arms, reference, max_hedges);
+        Ok(())
     }
 }
 

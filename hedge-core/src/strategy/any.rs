@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use super::{
-    Adaptive, ExponentialBackoff, Fixed, Hints, Off, Optimal, Percentile, Plan, Strategy,
-    WorkloadAware,
+    Adaptive, ExponentialBackoff, Fixed, Hints, Off, Optimal, Percentile, Plan, ReadColumns,
+    RestoreError, Strategy, WorkloadAware, WriteColumns,
 };
 use crate::{ConfigError, Instant, Report, StrategyKind};
 
@@ -53,6 +53,22 @@ macro_rules! any {
             fn reset(&mut self) {
                 match self {
                     $(Self::$variant(strategy) => strategy.reset(),)*
+                }
+            }
+
+            fn export(&self, columns: &mut dyn WriteColumns, now: Instant) {
+                match self {
+                    $(Self::$variant(strategy) => strategy.export(columns, now),)*
+                }
+            }
+
+            fn restore(
+                &mut self,
+                columns: &dyn ReadColumns,
+                now: Instant,
+            ) -> Result<(), RestoreError> {
+                match self {
+                    $(Self::$variant(strategy) => strategy.restore(columns, now),)*
                 }
             }
 

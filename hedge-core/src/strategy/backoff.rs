@@ -1,8 +1,9 @@
 //! A delay that grows when hedges do not pay.
 
+use core::iter;
 use core::time::Duration;
 
-use super::{Hints, Plan, Strategy};
+use super::{Hints, Plan, ReadColumns, RestoreError, Strategy, WriteColumns};
 use crate::time::{millis, nanos};
 use crate::{ConfigError, End, Instant, Report, StrategyKind, Suppressed};
 
@@ -59,6 +60,10 @@ enum Ending {
     Success,
     Failure,
     Error,
+}
+
+impl Ending {
+    const ALL: [Self; 3] = [Self::Success, Self::Failure, Self::Error];
 }
 
 impl ExponentialBackoff {
@@ -188,6 +193,31 @@ impl Strategy for ExponentialBackoff {
         self.last = None;
         self.streak = 0;
         self.adjustments = 0;
+    }
+
+    fn export(&self, columns: &mut dyn WriteColumns, _: Instant) {
+        let current = self.current.map(|delay| nanos(delay) as f64);
+        let ending = self.last.map(|ending| f64::from(ending as u8));
+        columns.column("delay_ns", &mut current.into_iter());
+        columns.column("ending", &mut ending.into_iter());
+        columns.column("streak", &mut iter::once(self.streak as f64));
+        columns.column("adjustments", &mut iter::once(self.adjustments as f64));
+    }
+
+    fn restore(&mut self, columns: &dyn ReadColumns, _: Instant) -> Result<(), RestoreError> {
+        let most = u64::MAX as f64;
+        let current = columns.optional("delay_ns", 0.0, most)?;
+        let ending = columns.optional("ending", 0.0, 2.0)?;
+        let streak = columns.number("streak", 0.0, most)?;
+        let adjustments = columns.number("adjustments", 0.0, most)?;
+        *self = Self {
+            current: current.map(|nanos| Duration::from_nanos(nanos as u64)),
+            last: ending.and_then(|ending| Ending::ALL.get(ending as usize).copied()),
+            streak: streak as u64,
+            adjustments: adjustments as u64,
+            ..*self
+        };
+        Ok(())
     }
 
     fn kind(&self) -> StrategyKind {

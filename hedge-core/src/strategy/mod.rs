@@ -44,19 +44,26 @@ mod adaptive;
 mod any;
 mod backoff;
 mod choice;
+mod columns;
 mod fixed;
 mod hints;
+#[cfg(feature = "alloc")]
+mod learned;
 mod optimal;
 mod percentile;
 mod plan;
+mod recent;
 mod warmup;
 mod workload;
 
 pub use adaptive::{Adaptive, AdaptiveStats, ArmStats};
 pub use any::{AnyInner, AnyStrategy};
 pub use backoff::{BackoffStats, ExponentialBackoff};
+pub use columns::{ReadColumns, RestoreError, WriteColumns};
 pub use fixed::{Fixed, Off};
 pub use hints::{Hints, ModelComplexity, Priority, TimeOfDay};
+#[cfg(feature = "alloc")]
+pub use learned::Learned;
 pub use optimal::{Optimal, OptimalStats};
 pub use percentile::{Percentile, PercentileStats};
 pub use plan::Plan;
@@ -94,6 +101,26 @@ pub trait Strategy {
     /// Forgets what was learned.
     fn reset(&mut self) {}
 
+    /// Writes down what was learned, to be kept over a restart; all that [`restore`](Self::restore)
+    /// needs.
+    ///
+    /// The columns of built-in strategies have units in their names. A latency that is negative is a
+    /// bound: the attempt was dropped after so long.
+    fn export(&self, columns: &mut dyn WriteColumns, now: Instant) {
+        let _ = (columns, now);
+    }
+
+    /// Takes what was written down in place of what was learned. Options stay; where they differ from
+    /// those of then, as much is taken as fits. All samples count as new.
+    ///
+    /// # Errors
+    ///
+    /// Names the first column that is missing or cannot be right; nothing is changed then.
+    fn restore(&mut self, columns: &dyn ReadColumns, now: Instant) -> Result<(), RestoreError> {
+        let _ = (columns, now);
+        Ok(())
+    }
+
     /// Which kind of strategy this is.
     fn kind(&self) -> StrategyKind {
         StrategyKind::Custom
@@ -125,6 +152,12 @@ macro_rules! forward {
         }
         fn reset(&mut self) {
             (**self).reset();
+        }
+        fn export(&self, columns: &mut dyn WriteColumns, now: Instant) {
+            (**self).export(columns, now);
+        }
+        fn restore(&mut self, columns: &dyn ReadColumns, now: Instant) -> Result<(), RestoreError> {
+            (**self).restore(columns, now)
         }
         fn kind(&self) -> StrategyKind {
             (**self).kind()

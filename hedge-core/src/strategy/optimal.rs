@@ -1,11 +1,11 @@
 //! The best delay and chance for a budget.
 
+use core::iter;
 use core::time::Duration;
 
-use super::warmup::{Start, Warmup};
-use super::{Hints, Plan, Strategy};
-use crate::time::millis;
-use crate::window::{Entry, Window};
+use super::recent::{Recent, start_options};
+use super::{Hints, Plan, ReadColumns, RestoreError, Strategy, Warmup, WriteColumns};
+use crate::window::Entry;
 use crate::{Cause, ConfigError, Instant, Report, Sample, StrategyKind};
 
 use choose::{Goal, SingleR, Steady, choose};
@@ -73,10 +73,7 @@ mod tests;
 pub struct Optimal<const N: usize = 1000> {
     target_percent: f64,
     budget_percent: f64,
-    /// As asked for; the window holds what is possible.
-    window_size: u32,
-    start: Start,
-    window: Window<N>,
+    recent: Recent<N>,
     learned: Learned,
 }
 
@@ -117,13 +114,10 @@ impl Optimal {
         target_percent: f64,
         budget_percent: f64,
     ) -> Optimal<N> {
-        const { assert!(N >= 10, "a window holds 10 or more samples") };
         Optimal {
             target_percent,
             budget_percent,
-            window_size: N as u32,
-            start: Start::DEFAULT,
-            window: Window::new(N, None),
+            recent: Recent::new(),
             learned: Learned::NOTHING,
         }
     }
@@ -132,82 +126,58 @@ impl Optimal {
 impl<const N: usize> Optimal<N> {
     /// How many of the last latencies count: 10 to `N`, which is the default. Forgets what was learned.
     #[must_use]
-    pub const fn window_size(mut self, samples: usize) -> Self {
-        self.window_size = saturated(samples);
-        let max_age = self.window.max_age();
-        self.emptied(samples, max_age)
+    pub const fn window_size(self, samples: usize) -> Self {
+        Self {
+            recent: self.recent.sized(samples),
+            learned: Learned::NOTHING,
+            ..self
+        }
     }
 
-    /// When to hedge until there are enough samples; 100 ms unless set.
-    #[must_use]
-    pub const fn initial_delay(mut self, delay: Duration) -> Self {
-        self.start.initial_delay = delay;
-        self
-    }
-
-    /// How many samples are enough: 1 to the window's size; 10 unless set.
-    #[must_use]
-    pub const fn min_samples(mut self, samples: usize) -> Self {
-        self.start.min_samples = saturated(samples);
-        self
-    }
-
-    /// What to do until there are enough samples.
-    #[must_use]
-    pub const fn warmup(mut self, warmup: Warmup) -> Self {
-        self.start.warmup = warmup;
-        self
-    }
+    start_options!(recent.start);
 
     /// Forgets samples as old as this, more than zero, to within an eighth: they leave in eight
     /// groups, none of them younger than 7/8 of it. With too few left, the strategy warms up again. Forgets what
     /// was learned.
     #[must_use]
     pub const fn max_age(self, age: Duration) -> Self {
-        let size = self.window_size as usize;
-        self.emptied(size, Some(age))
-    }
-
-    const fn emptied(mut self, size: usize, max_age: Option<Duration>) -> Self {
-        self.window = Window::new(size, max_age);
-        self.learned = Learned::NOTHING;
-        self
+        Self {
+            recent: self.recent.aging(age),
+            learned: Learned::NOTHING,
+            ..self
+        }
     }
 
     /// What has been learned, for people to look at.
     pub fn stats(&self) -> OptimalStats {
         let (plan, policy) = (self.current(), self.learned.policy);
         let micros = |micros: u32| Duration::from_micros(micros.into());
+        let window = &self.recent.window;
         OptimalStats {
-            window: self.window.size(),
-            samples: self.window.len(),
-            censored: self.window.censored(),
+            window: window.size(),
+            samples: window.len(),
+            censored: window.censored(),
             pairs: self.learned.hypotheses.pairs(),
-            warming_up: !self.is_warm(),
+            warming_up: !self.recent.is_warm(),
             probing: self.is_probing(),
             delay: plan.delay(),
             chance: plan.chance(),
             predicted: policy.map(|policy| micros(policy.predicted)),
             unhedged: policy.and_then(|policy| policy.unhedged).map(micros),
-            median: self.window.percentile(0.5),
+            median: self.recent.median(),
         }
     }
 
     fn current(&self) -> Plan {
-        let (samples, window) = (self.window.len(), self.window.size());
-        let usable = self.is_warm() || self.start.warmup == Warmup::Prior;
+        let usable = self.recent.is_warm() || self.recent.start.warmup == Warmup::Prior;
         let policy = self.learned.policy.filter(|_| usable);
         let delay = policy.map(|policy| Duration::from_micros(policy.delay.into()));
         let chance = policy.map_or(1.0, |policy| policy.chance);
-        self.start
-            .plan(delay, samples, window)
+        self.recent
+            .plan(delay)
             .with_chance(chance * self.learned.rate.brake(self.budget()))
             // A second hedge never.
             .then_every(Duration::MAX)
-    }
-
-    fn is_warm(&self) -> bool {
-        self.start.is_over(self.window.len(), self.window.size())
     }
 
     fn is_probing(&self) -> bool {
@@ -215,28 +185,33 @@ impl<const N: usize> Optimal<N> {
     }
 
     fn choose(&mut self) {
-        self.learned.changes = 0;
-        let goal = Goal {
+        let goal = self.goal(&self.learned, self.is_probing());
+        let learned = &mut self.learned;
+        learned.policy = choose(self.recent.window.sorted(), goal, &mut learned.steady);
+        learned.changes = 0;
+    }
+
+    fn goal(&self, learned: &Learned, probing: bool) -> Goal {
+        Goal {
             target: self.target(),
             budget: self.budget(),
-            dependence: self.learned.hypotheses.mean(),
-            correction: self.learned.rate.correction(self.budget()),
-            probing: self.is_probing(),
-        };
-        self.learned.policy = choose(self.window.sorted(), goal, &mut self.learned.steady);
+            dependence: learned.hypotheses.mean(),
+            correction: learned.rate.correction(self.budget()),
+            probing,
+        }
     }
 
     /// Whether a tenth of the window has changed, so that the cost of a choice is spread over as many
     /// requests.
     fn is_stale(&self) -> bool {
         let changes = usize::from(self.learned.changes);
-        changes > 0 && (10 * changes >= self.window.len() || changes >= 500)
+        changes > 0 && (10 * changes >= self.recent.window.len() || changes >= 500)
     }
 
     /// Learns from a request that was hedged, but not from too many: to look up a latency takes about
     /// 1 ns for each sample in the window.
     fn learn_pair(&mut self, report: &Report) {
-        let price = self.window.len() as u16 / 64;
+        let price = self.recent.window.len() as u16 / 64;
         let saved = self.learned.credit.saturating_add(1);
         self.learned.credit = saved.min(16 * price.max(1));
         if self.learned.credit >= price
@@ -268,7 +243,7 @@ impl<const N: usize> Optimal<N> {
     /// take the same time, what finished lies in their midst.
     fn share_above(&self, sample: Sample) -> Option<f32> {
         let entry = Entry::of(sample)?;
-        let mut cursor = Cursor::new(self.window.sorted());
+        let mut cursor = Cursor::new(self.recent.window.sorted());
         cursor.up_to(entry.micros());
         let at_least = cursor.next_survival();
         if entry.is_censored() {
@@ -301,16 +276,10 @@ impl<const N: usize> Default for Optimal<N> {
 
 impl<const N: usize> Strategy for Optimal<N> {
     fn plan(&mut self, _: &Hints, now: Instant) -> Plan {
-        if self.window.expire(now) {
+        if self.recent.window.expire(now) {
             self.choose();
         }
-        let plan = self.current();
-        // Samples that leave by age change the plan without a record.
-        if self.window.max_age().is_some() {
-            plan
-        } else {
-            plan.reusable()
-        }
+        self.recent.lasting(self.current())
     }
 
     fn record(&mut self, report: &Report, now: Instant) {
@@ -318,7 +287,7 @@ impl<const N: usize> Strategy for Optimal<N> {
         let hedged = report.hedge_cause == Some(Cause::Delay);
         let (budget, sparing) = (self.budget(), self.is_probing());
         self.learned.rate.count(hedged, budget, sparing);
-        if self.window.push(report.primary, now) {
+        if self.recent.window.push(report.primary, now) {
             self.learned.changes = self.learned.changes.saturating_add(1);
         }
         if self.is_stale() {
@@ -327,15 +296,11 @@ impl<const N: usize> Strategy for Optimal<N> {
     }
 
     fn typical(&self) -> Option<Duration> {
-        if self.is_warm() {
-            self.window.percentile(0.5)
-        } else {
-            None
-        }
+        self.recent.typical()
     }
 
     fn reset(&mut self) {
-        self.window.clear();
+        self.recent.window.clear();
         self.learned = Learned::NOTHING;
     }
 
@@ -346,20 +311,32 @@ impl<const N: usize> Strategy for Optimal<N> {
     fn validate(&self) -> Result<(), ConfigError> {
         ConfigError::check_range("optimal_target", self.target_percent, 50.0, 99.9)?;
         ConfigError::check_above("optimal_budget_percent", self.budget_percent, 0.0)?;
-        let size = f64::from(self.window_size);
-        let capacity = N as f64;
-        ConfigError::check_at_least("window_size", size, 10.0)?;
-        ConfigError::check_at_most(
-            "window_size",
-            size,
-            capacity,
-            "which is what the type holds",
-        )?;
-        self.start.validate(self.window.size())?;
-        match self.window.max_age() {
-            Some(age) => ConfigError::check_above("max_age_ms", millis(age), 0.0),
-            None => Ok(()),
-        }
+        self.recent.validate()
+    }
+
+    fn export(&self, columns: &mut dyn WriteColumns, now: Instant) {
+        self.recent.window.export("latencies_us", columns, now);
+        let probing = f64::from(u8::from(self.is_probing()));
+        columns.column("probing", &mut iter::once(probing));
+        self.learned.hypotheses.export(columns);
+        self.learned.rate.export(columns);
+        self.learned.steady.export(columns);
+    }
+
+    fn restore(&mut self, columns: &dyn ReadColumns, now: Instant) -> Result<(), RestoreError> {
+        let probing = columns.number("probing", 0.0, 1.0)? > 0.5;
+        let mut learned = Learned {
+            hypotheses: Hypotheses::restore(columns)?,
+            rate: Rate::restore(columns)?,
+            steady: Steady::restore(columns)?,
+            ..Learned::NOTHING
+        };
+        self.recent.window.restore("latencies_us", columns, now)?;
+        let goal = self.goal(&learned, probing);
+        let mut steady = learned.steady;
+        learned.policy = choose(self.recent.window.sorted(), goal, &mut steady);
+        self.learned = learned;
+        Ok(())
     }
 }
 
@@ -398,13 +375,4 @@ fn within(share: f64, low: f64, high: f64) -> f32 {
     } else {
         share.clamp(low, high)
     }) as f32
-}
-
-/// Options are kept in 32 bits; more than fits is not valid anyway.
-const fn saturated(samples: usize) -> u32 {
-    if samples < u32::MAX as usize {
-        samples as u32
-    } else {
-        u32::MAX
-    }
 }

@@ -2,10 +2,8 @@
 
 use core::time::Duration;
 
-use super::warmup::{Start, Warmup};
-use super::{Hints, Plan, Strategy};
-use crate::time::millis;
-use crate::window::Window;
+use super::recent::{Recent, start_options};
+use super::{Hints, Plan, ReadColumns, RestoreError, Strategy, WriteColumns};
 use crate::{ConfigError, Instant, Report, StrategyKind};
 
 #[cfg(test)]
@@ -42,10 +40,7 @@ mod tests;
 #[derive(Clone, Debug)]
 pub struct Percentile<const N: usize = 1000> {
     percent: f64,
-    /// As asked for; the window holds what is possible.
-    window_size: u32,
-    start: Start,
-    window: Window<N>,
+    recent: Recent<N>,
     /// The percentile of the window, `changes` ago.
     learned: Option<Duration>,
     changes: u16,
@@ -59,12 +54,9 @@ impl Percentile {
 
     /// The same, with room for the last `N` latencies, 10 to 65 535, at 8 bytes each.
     pub const fn with_window<const N: usize>(percent: f64) -> Percentile<N> {
-        const { assert!(N >= 10, "a window holds 10 or more samples") };
         Percentile {
             percent,
-            window_size: N as u32,
-            start: Start::DEFAULT,
-            window: Window::new(N, None),
+            recent: Recent::new(),
             learned: None,
             changes: 0,
         }
@@ -75,66 +67,47 @@ impl<const N: usize> Percentile<N> {
     /// How many of the last latencies count: 10 to `N`, which is the default. Setting it forgets all
     /// samples.
     #[must_use]
-    pub const fn window_size(mut self, samples: usize) -> Self {
-        self.window_size = saturated(samples);
-        let max_age = self.window.max_age();
-        self.emptied(samples, max_age)
+    pub const fn window_size(self, samples: usize) -> Self {
+        Self {
+            recent: self.recent.sized(samples),
+            learned: None,
+            changes: 0,
+            ..self
+        }
     }
 
-    /// When to hedge until there are enough samples; 100 ms unless set.
-    #[must_use]
-    pub const fn initial_delay(mut self, delay: Duration) -> Self {
-        self.start.initial_delay = delay;
-        self
-    }
-
-    /// How many samples are enough: 1 to the window's size; 10 unless set.
-    #[must_use]
-    pub const fn min_samples(mut self, samples: usize) -> Self {
-        self.start.min_samples = saturated(samples);
-        self
-    }
-
-    /// What to do until there are enough samples.
-    #[must_use]
-    pub const fn warmup(mut self, warmup: Warmup) -> Self {
-        self.start.warmup = warmup;
-        self
-    }
+    start_options!(recent.start);
 
     /// Samples this old, more than zero, are forgotten, to within an eighth: they leave in groups, each
     /// between 7/8 of it and all of it old. With too few left, the strategy warms up again. Setting
     /// it forgets all samples.
     #[must_use]
     pub const fn max_age(self, age: Duration) -> Self {
-        let size = self.window_size as usize;
-        self.emptied(size, Some(age))
-    }
-
-    const fn emptied(mut self, size: usize, max_age: Option<Duration>) -> Self {
-        self.window = Window::new(size, max_age);
-        self.learned = None;
-        self.changes = 0;
-        self
+        Self {
+            recent: self.recent.aging(age),
+            learned: None,
+            changes: 0,
+            ..self
+        }
     }
 
     /// What has been learned, for people to look at.
     pub fn stats(&self) -> PercentileStats {
-        let (samples, window) = (self.window.len(), self.window.size());
+        let window = &self.recent.window;
         PercentileStats {
-            window,
-            samples,
-            censored: self.window.censored(),
-            warming_up: !self.start.is_over(samples, window),
-            delay: self.start.plan(self.estimate(), samples, window).delay(),
-            median: self.window.percentile(0.5),
+            window: window.size(),
+            samples: window.len(),
+            censored: window.censored(),
+            warming_up: !self.recent.is_warm(),
+            delay: self.recent.plan(self.estimate()).delay(),
+            median: self.recent.median(),
         }
     }
 
     /// The percentile of the window, give or take the last few samples.
     fn estimate(&self) -> Option<Duration> {
         if self.is_stale() {
-            self.window.percentile(self.share())
+            self.recent.window.percentile(self.share())
         } else {
             self.learned
         }
@@ -143,7 +116,7 @@ impl<const N: usize> Percentile<N> {
     /// Whether a 64th of the window has changed, so that the cost of an estimate is spread over as
     /// many requests. It moves by much less than its own error meanwhile.
     fn is_stale(&self) -> bool {
-        self.changes > 0 && 64 * usize::from(self.changes) >= self.window.len()
+        self.changes > 0 && 64 * usize::from(self.changes) >= self.recent.window.len()
     }
 
     /// The percentile, within what is possible, as a share. For a NaN the window gives its largest
@@ -162,41 +135,28 @@ impl<const N: usize> Default for Percentile<N> {
 
 impl<const N: usize> Strategy for Percentile<N> {
     fn plan(&mut self, _: &Hints, now: Instant) -> Plan {
-        if self.window.expire(now) {
+        if self.recent.window.expire(now) {
             self.changes = u16::MAX;
         }
         if self.is_stale() {
             self.learned = self.estimate();
             self.changes = 0;
         }
-        let plan = self
-            .start
-            .plan(self.learned, self.window.len(), self.window.size());
-        // Samples that leave by age change the plan without a record.
-        if self.window.max_age().is_some() {
-            plan
-        } else {
-            plan.reusable()
-        }
+        self.recent.lasting(self.recent.plan(self.learned))
     }
 
     fn record(&mut self, report: &Report, now: Instant) {
-        if self.window.push(report.primary, now) {
+        if self.recent.window.push(report.primary, now) {
             self.changes = self.changes.saturating_add(1);
         }
     }
 
     fn typical(&self) -> Option<Duration> {
-        let (samples, window) = (self.window.len(), self.window.size());
-        if self.start.is_over(samples, window) {
-            self.window.percentile(0.5)
-        } else {
-            None
-        }
+        self.recent.typical()
     }
 
     fn reset(&mut self) {
-        self.window.clear();
+        self.recent.window.clear();
         self.learned = None;
         self.changes = 0;
     }
@@ -207,20 +167,17 @@ impl<const N: usize> Strategy for Percentile<N> {
 
     fn validate(&self) -> Result<(), ConfigError> {
         ConfigError::check_range("percentile", self.percent, 50.0, 99.9)?;
-        let size = f64::from(self.window_size);
-        let capacity = N as f64;
-        ConfigError::check_at_least("window_size", size, 10.0)?;
-        ConfigError::check_at_most(
-            "window_size",
-            size,
-            capacity,
-            "which is what the type holds",
-        )?;
-        self.start.validate(self.window.size())?;
-        match self.window.max_age() {
-            Some(age) => ConfigError::check_above("max_age_ms", millis(age), 0.0),
-            None => Ok(()),
-        }
+        self.recent.validate()
+    }
+
+    fn export(&self, columns: &mut dyn WriteColumns, now: Instant) {
+        self.recent.window.export("latencies_us", columns, now);
+    }
+
+    fn restore(&mut self, columns: &dyn ReadColumns, now: Instant) -> Result<(), RestoreError> {
+        self.recent.window.restore("latencies_us", columns, now)?;
+        self.changes = u16::MAX;
+        Ok(())
     }
 }
 
@@ -240,13 +197,4 @@ pub struct PercentileStats {
     pub delay: Option<Duration>,
     /// What half of the primaries do not exceed.
     pub median: Option<Duration>,
-}
-
-/// Options are kept in 32 bits; more than fits is not valid anyway.
-const fn saturated(samples: usize) -> u32 {
-    if samples < u32::MAX as usize {
-        samples as u32
-    } else {
-        u32::MAX
-    }
 }

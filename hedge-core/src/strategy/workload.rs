@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::backoff::scaled;
-use super::{Fixed, Hints, Plan, Strategy};
+use super::{Fixed, Hints, Plan, ReadColumns, RestoreError, Strategy, WriteColumns};
 use crate::{ConfigError, Instant, Report, StrategyKind};
 
 /// Multiplies another strategy's delay by what the [`Hints`] about a request suggest, so that a
@@ -103,6 +103,14 @@ impl<S: Strategy> Strategy for WorkloadAware<S> {
 
     fn reset(&mut self) {
         self.inner.reset();
+    }
+
+    fn export(&self, columns: &mut dyn WriteColumns, now: Instant) {
+        self.inner.export(columns, now);
+    }
+
+    fn restore(&mut self, columns: &dyn ReadColumns, now: Instant) -> Result<(), RestoreError> {
+        self.inner.restore(columns, now)
     }
 
     fn kind(&self) -> StrategyKind {

@@ -1,11 +1,13 @@
 //! What is believed of each delay.
 
+use core::iter;
 use core::time::Duration;
 
 use rand_core::Rng;
 
 use crate::ConfigError;
 use crate::dist::Draws;
+use crate::strategy::{ReadColumns, RestoreError, WriteColumns};
 use crate::time::millis;
 
 /// The delays and the evidence on each. All share one weight, since every request teaches all of them.
@@ -148,6 +150,38 @@ impl Arms {
                 beta,
             }
         })
+    }
+
+    pub(super) fn export(&self, columns: &mut dyn WriteColumns) {
+        let arms = || self.arms.iter().take(self.len());
+        columns.column("delays_ns", &mut arms().map(|arm| arm.delay as f64));
+        columns.column("means", &mut arms().map(|arm| arm.mean));
+        columns.column("variances", &mut arms().map(|arm| arm.variance));
+        columns.column("picks", &mut arms().map(|arm| arm.picks.into()));
+        columns.column("weight", &mut iter::once(self.weight));
+    }
+
+    /// The same delays with what was believed of them, or with no beliefs if those were other delays.
+    pub(super) fn restored(&self, columns: &dyn ReadColumns) -> Result<Self, RestoreError> {
+        let delays = columns.numbers("delays_ns", 0.0, u64::MAX as f64)?;
+        let means = columns.exactly(delays.len(), "means", 0.0, 1.0)?;
+        let variances = columns.exactly(delays.len(), "variances", 0.0, 1.0)?;
+        let picks = columns.exactly(delays.len(), "picks", 0.0, u32::MAX.into())?;
+        let weight = columns.number("weight", 0.0, f64::MAX)?;
+
+        let mut restored = self.clone();
+        restored.forget_picks();
+        restored.clear();
+        let arms = restored.arms.iter_mut().take(self.len());
+        if !arms.map(|arm| arm.delay as f64).eq(delays.iter().copied()) {
+            return Ok(restored);
+        }
+        restored.weight = weight;
+        let beliefs = means.iter().zip(variances).zip(picks);
+        for (arm, ((mean, variance), picks)) in restored.arms.iter_mut().zip(beliefs) {
+            (arm.mean, arm.variance, arm.picks) = (*mean, *variance, *picks as u32);
+        }
+        Ok(restored)
     }
 
     pub(super) fn validate(&self) -> Result<(), ConfigError> {

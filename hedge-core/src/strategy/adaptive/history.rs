@@ -1,10 +1,13 @@
 //! The last latencies, and draws from them for those that are not known.
 
+use core::iter;
 use core::time::Duration;
 
 use rand_core::Rng;
 
 use crate::dist::Draws;
+use crate::strategy::recent::Recent;
+use crate::strategy::{ReadColumns, RestoreError, WriteColumns};
 use crate::window::Window;
 use crate::{Instant, Report};
 
@@ -13,7 +16,7 @@ const HEDGES: usize = 64;
 
 #[derive(Clone, Debug)]
 pub(super) struct History<const N: usize> {
-    primaries: Window<N>,
+    pub(super) primaries: Recent<N>,
     /// Apart, since a hedge is started only for a slow request, and may be slow for the same reason.
     hedges: Window<HEDGES>,
     /// How many requests' worth of evidence the hedges are, fading as the arms' does.
@@ -24,10 +27,21 @@ pub(super) struct History<const N: usize> {
 }
 
 impl<const N: usize> History<N> {
-    pub(super) const fn new(max_age: Option<Duration>) -> Self {
+    pub(super) const fn new() -> Self {
         Self {
-            primaries: Window::new(N, max_age),
-            hedges: Window::new(HEDGES, max_age),
+            primaries: Recent::new(),
+            hedges: Window::new(HEDGES, None),
+            hedge_weight: 0.0,
+            median: 0.0,
+            changes: 0,
+        }
+    }
+
+    /// The same without samples, which leave at this age.
+    pub(super) const fn aging(self, max_age: Duration) -> Self {
+        Self {
+            primaries: self.primaries.aging(max_age),
+            hedges: Window::new(HEDGES, Some(max_age)),
             hedge_weight: 0.0,
             median: 0.0,
             changes: 0,
@@ -35,11 +49,7 @@ impl<const N: usize> History<N> {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.primaries.len()
-    }
-
-    pub(super) const fn max_age(&self) -> Option<Duration> {
-        self.primaries.max_age()
+        self.primaries.window.len()
     }
 
     /// The median of primaries in seconds, give or take the last few, and never zero.
@@ -47,12 +57,8 @@ impl<const N: usize> History<N> {
         (self.len() > 0).then(|| self.median.max(1e-6))
     }
 
-    pub(super) fn exact_median(&self) -> Option<Duration> {
-        self.primaries.percentile(0.5)
-    }
-
     pub(super) fn clear(&mut self) {
-        self.primaries.clear();
+        self.primaries.window.clear();
         self.hedges.clear();
         self.hedge_weight = 0.0;
     }
@@ -64,7 +70,7 @@ impl<const N: usize> History<N> {
     /// Drops what is too old. Returns whether that was any primary.
     pub(super) fn expire(&mut self, now: Instant) -> bool {
         self.hedges.expire(now);
-        self.primaries.expire(now)
+        self.primaries.window.expire(now)
     }
 
     pub(super) fn push(&mut self, report: &Report, memory: f32, now: Instant) {
@@ -74,20 +80,46 @@ impl<const N: usize> History<N> {
         {
             self.hedge_weight += 1.0;
         }
-        if !self.primaries.push(report.primary, now) {
+        if !self.primaries.window.push(report.primary, now) {
             return;
         }
         self.changes = self.changes.saturating_add(1);
         // A 64th of the window moves the median by less than its own error.
         if 64 * usize::from(self.changes) >= self.len() {
-            self.changes = 0;
-            self.median = self.exact_median().unwrap_or_default().as_secs_f32();
+            self.look();
         }
+    }
+
+    fn look(&mut self) {
+        self.changes = 0;
+        self.median = self.primaries.median().unwrap_or_default().as_secs_f32();
+    }
+
+    pub(super) fn export(&self, columns: &mut dyn WriteColumns, now: Instant) {
+        self.primaries.window.export("latencies_us", columns, now);
+        self.hedges.export("hedges_us", columns, now);
+        columns.column("hedge_weight", &mut iter::once(self.hedge_weight.into()));
+    }
+
+    pub(super) fn restore(
+        &mut self,
+        columns: &dyn ReadColumns,
+        now: Instant,
+    ) -> Result<(), RestoreError> {
+        let hedge_weight = columns.number("hedge_weight", 0.0, f32::MAX.into())? as f32;
+        let mut hedges = self.hedges.clone();
+        hedges.restore("hedges_us", columns, now)?;
+        self.primaries
+            .window
+            .restore("latencies_us", columns, now)?;
+        (self.hedges, self.hedge_weight) = (hedges, hedge_weight);
+        self.look();
+        Ok(())
     }
 
     /// How long a primary that ran for `bound` would have taken, in seconds.
     pub(super) fn primary<R: Rng>(&self, bound: Duration, draws: &mut Draws<'_, R>) -> f32 {
-        seconds(self.primaries.draw_above(Some(bound), draws), draws)
+        seconds(self.primaries.window.draw_above(Some(bound), draws), draws)
     }
 
     /// How long a hedge would have taken, in seconds, given that it ran for `bound`, if it was started.
@@ -105,7 +137,7 @@ impl<const N: usize> History<N> {
                 Err(beyond) => bound = Some(beyond),
             }
         }
-        seconds(self.primaries.draw_above(bound, draws), draws)
+        seconds(self.primaries.window.draw_above(bound, draws), draws)
     }
 }
 

@@ -3,6 +3,7 @@ use std::vec::Vec;
 use proptest::prelude::{prop_assert, proptest};
 
 use super::*;
+use crate::strategy::Warmup;
 use crate::{Cause, Sample, Suppressed};
 
 const fn ms(millis: u64) -> Duration {
@@ -57,7 +58,7 @@ fn race(primary: Duration, delay: Duration, hedges: &[Duration]) -> Report {
 
 /// Primaries of 1 to 40 ms.
 fn history() -> History<64> {
-    let mut history = History::new(None);
+    let mut history = History::new();
     for millis in 1..=40 {
         history.push(&finished(ms(millis)), 1.0, Instant::ZERO);
     }

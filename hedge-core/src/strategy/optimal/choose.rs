@@ -1,8 +1,11 @@
 //! Which policy to follow.
 
+use core::iter;
+
 use super::curve::Cursor;
 use super::dependence::Dependence;
 use super::search::{Search, latest};
+use crate::strategy::{ReadColumns, RestoreError, WriteColumns};
 use crate::window::Entry;
 
 /// What to aim for.
@@ -140,6 +143,18 @@ impl Steady {
             mean: 0.0,
             delays: 0,
         }
+    }
+
+    pub(super) fn export(&self, columns: &mut dyn WriteColumns) {
+        columns.column("mean_delay_us", &mut iter::once(self.mean));
+        columns.column("delays", &mut iter::once(self.delays.into()));
+    }
+
+    pub(super) fn restore(columns: &dyn ReadColumns) -> Result<Self, RestoreError> {
+        Ok(Self {
+            mean: columns.number("mean_delay_us", 0.0, u32::MAX.into())?,
+            delays: columns.number("delays", 0.0, Self::MOST.into())? as u8,
+        })
     }
 
     /// The mean, this delay included. One that is off by a factor of two is no error: it begins anew.

@@ -4,6 +4,10 @@
 //! But a request may be hard wherever it runs, and a server that is slow for one attempt is slow for the
 //! next.
 
+use core::iter;
+
+use crate::strategy::{ReadColumns, RestoreError, WriteColumns};
+
 /// How the latencies of a request's attempts depend on each other.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Dependence {
@@ -113,6 +117,21 @@ impl Hypotheses {
             fits: [0.0; Self::COUNT],
             pairs: 0,
         }
+    }
+
+    pub(super) fn export(&self, columns: &mut dyn WriteColumns) {
+        columns.column("fits", &mut self.fits.iter().copied().map(f64::from));
+        columns.column("pairs", &mut iter::once(self.pairs.into()));
+    }
+
+    pub(super) fn restore(columns: &dyn ReadColumns) -> Result<Self, RestoreError> {
+        let fits = columns.exactly(Self::COUNT, "fits", Self::DEEPEST.into(), 0.0)?;
+        let mut restored = Self::new();
+        for (slot, fit) in restored.fits.iter_mut().zip(fits) {
+            *slot = *fit as f32;
+        }
+        restored.pairs = columns.number("pairs", 0.0, u32::MAX.into())? as u32;
+        Ok(restored)
     }
 
     /// How many pairs there were.

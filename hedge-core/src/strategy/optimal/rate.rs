@@ -1,5 +1,9 @@
 //! Keeps the number of hedges at the budget.
 
+use core::iter;
+
+use crate::strategy::{ReadColumns, RestoreError, WriteColumns};
+
 /// How many more hedges were started than the budget allowed for, or fewer.
 ///
 /// The budget is followed with a [`correction`](Self::correction) that makes up for these as if over
@@ -13,6 +17,17 @@ pub(super) struct Rate {
 impl Rate {
     pub(super) const fn new() -> Self {
         Self { surplus: 0.0 }
+    }
+
+    pub(super) fn export(&self, columns: &mut dyn WriteColumns) {
+        columns.column("surplus", &mut iter::once(self.surplus.into()));
+    }
+
+    pub(super) fn restore(columns: &dyn ReadColumns) -> Result<Self, RestoreError> {
+        // As much as any budget can reach; a request that ends clamps it to what this one can.
+        let most = f64::from(2.0 * room(1.0));
+        let surplus = columns.number("surplus", -most, most)? as f32;
+        Ok(Self { surplus })
     }
 
     /// A request has ended. What was saved up while `sparing` on purpose is not spent later.

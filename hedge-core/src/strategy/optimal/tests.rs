@@ -1,30 +1,12 @@
-use core::f64::consts::{SQRT_2, TAU};
+use core::f64::consts::SQRT_2;
 use std::vec::Vec;
 
 use super::*;
+use crate::dist::SplitMix;
 use crate::{End, Suppressed};
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
-}
-
-/// SplitMix64 (Steele, Lea and Flood, 2014).
-#[derive(Clone)]
-struct Rng(u64);
-
-impl Rng {
-    /// In (0, 1).
-    fn uniform(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (((z ^ z >> 31) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
-    }
-
-    fn normal(&mut self) -> f64 {
-        libm::sqrt(-2.0 * libm::log(self.uniform())) * libm::cos(TAU * self.uniform())
-    }
 }
 
 /// A distribution of latencies in ms, by the latency that a share of attempts exceeds.
@@ -53,7 +35,7 @@ fn logit(above: f64) -> f64 {
 }
 
 /// A primary and its hedge, whose latencies depend on each other by a Gaussian copula.
-fn attempts(rng: &mut Rng, quantile: Quantile, correlation: f64) -> [f64; 2] {
+fn attempts(rng: &mut SplitMix, quantile: Quantile, correlation: f64) -> [f64; 2] {
     if correlation == 0.0 {
         return [quantile(rng.uniform()), quantile(rng.uniform())];
     }
@@ -65,7 +47,7 @@ fn attempts(rng: &mut Rng, quantile: Quantile, correlation: f64) -> [f64; 2] {
 /// Requests one after the other, as a hedger makes them.
 struct Requests<const N: usize> {
     strategy: Optimal<N>,
-    rng: Rng,
+    rng: SplitMix,
     latencies: Vec<f64>,
     hedged: Vec<bool>,
 }
@@ -74,13 +56,17 @@ impl<const N: usize> Requests<N> {
     fn new(strategy: Optimal<N>, seed: u64) -> Self {
         Self {
             strategy,
-            rng: Rng(seed),
+            rng: SplitMix(seed),
             latencies: Vec::new(),
             hedged: Vec::new(),
         }
     }
 
-    fn make(&mut self, requests: u32, mut draw: impl FnMut(&mut Rng) -> [f64; 2]) -> &mut Self {
+    fn make(
+        &mut self,
+        requests: u32,
+        mut draw: impl FnMut(&mut SplitMix) -> [f64; 2],
+    ) -> &mut Self {
         for _ in 0..requests {
             let [primary, hedge] = draw(&mut self.rng).map(|millis| millis.max(0.0) / 1e3);
             let [primary, hedge] = [primary, hedge].map(Duration::from_secs_f64);
@@ -259,7 +245,7 @@ fn hedges_that_win_less_often_are_still_used_well() {
 fn a_change_of_pace_is_followed_within_the_budget() {
     let mut requests = Requests::new(Optimal::new(99.0, 5.0), 1);
     requests.make(4_000, |rng| attempts(rng, exponential, 0.0));
-    let slow = |rng: &mut Rng| attempts(rng, exponential, 0.0).map(|millis| 5.0 * millis);
+    let slow = |rng: &mut SplitMix| attempts(rng, exponential, 0.0).map(|millis| 5.0 * millis);
     requests.make(300, slow);
     assert!(requests.rate(300) < 0.3, "{}", requests.rate(300));
     requests.make(2_700, slow);
@@ -439,7 +425,7 @@ fn a_reset_forgets_what_was_learned_and_keeps_options() {
     assert_eq!(plan(&mut strategy).chance(), 1.0);
     record(&mut strategy, [60; 20]);
     assert_eq!(strategy.stats().samples, 15);
-    assert_eq!(strategy.window.max_age(), Some(ms(800)));
+    assert_eq!(strategy.recent.window.max_age(), Some(ms(800)));
 }
 
 #[test]

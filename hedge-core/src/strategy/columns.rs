@@ -1,0 +1,197 @@
+//! What a strategy has learned, as a table: columns of numbers, each with a name.
+//!
+//! That is plain enough for every strategy and for every format, and for a microcontroller to write to
+//! flash number by number.
+
+use core::fmt;
+
+#[cfg(feature = "alloc")]
+use crate::StrategyKind;
+
+/// Takes what a strategy has learned; see [`Strategy::export`](super::Strategy::export).
+pub trait WriteColumns {
+    /// One column. A name comes only once.
+    fn column(&mut self, name: &'static str, values: &mut dyn Iterator<Item = f64>);
+}
+
+/// Gives it back; see [`Strategy::restore`](super::Strategy::restore).
+///
+/// Where the table comes from is not to be trusted: strategies get at it through
+/// [`numbers`](#method.numbers) and [`number`](#method.number), which check.
+pub trait ReadColumns {
+    /// The column of this name, if there is one.
+    fn column(&self, name: &str) -> Option<&[f64]>;
+}
+
+impl<'c> dyn ReadColumns + 'c {
+    /// The column of this name.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or if a number in it is not `low` to `high`.
+    pub fn numbers(&self, name: &'static str, low: f64, high: f64) -> Result<&[f64], RestoreError> {
+        let Some(column) = self.column(name) else {
+            return Err(RestoreError(Problem::Missing { name }));
+        };
+        // Written so that a NaN is found.
+        let is_wrong = |value: &f64| !(low <= *value && *value <= high);
+        match column.iter().position(is_wrong) {
+            None => Ok(column),
+            Some(at) => Err(RestoreError(Problem::Value {
+                name,
+                at,
+                value: column.get(at).copied().unwrap_or(f64::NAN),
+                low,
+                high,
+            })),
+        }
+    }
+
+    /// The same of a column of this length.
+    ///
+    /// # Errors
+    ///
+    /// As [`numbers`](#method.numbers), and if there are more or fewer.
+    pub fn exactly(
+        &self,
+        len: usize,
+        name: &'static str,
+        low: f64,
+        high: f64,
+    ) -> Result<&[f64], RestoreError> {
+        let column = self.numbers(name, low, high)?;
+        if column.len() == len {
+            Ok(column)
+        } else {
+            Err(RestoreError(Problem::Length {
+                name,
+                found: column.len(),
+                expected: len,
+            }))
+        }
+    }
+
+    /// The number in the column of this name, if it is not empty.
+    ///
+    /// # Errors
+    ///
+    /// As [`numbers`](#method.numbers).
+    pub fn optional(
+        &self,
+        name: &'static str,
+        low: f64,
+        high: f64,
+    ) -> Result<Option<f64>, RestoreError> {
+        Ok(self.numbers(name, low, high)?.first().copied())
+    }
+
+    /// The one number in the column of this name.
+    ///
+    /// # Errors
+    ///
+    /// As [`exactly`](#method.exactly) of length 1.
+    pub fn number(&self, name: &'static str, low: f64, high: f64) -> Result<f64, RestoreError> {
+        let column = self.exactly(1, name, low, high)?;
+        Ok(column.first().copied().unwrap_or(low))
+    }
+}
+
+/// Columns in an array, as firmware may have them.
+///
+/// ```
+/// use hedge_core::strategy::{ExponentialBackoff, ReadColumns, Strategy};
+/// use hedge_core::Instant;
+///
+/// let columns: [(&str, &[f64]); 4] = [
+///     ("delay_ns", &[25e6]),
+///     ("ending", &[0.0]),
+///     ("streak", &[3.0]),
+///     ("adjustments", &[3.0]),
+/// ];
+/// let mut strategy = ExponentialBackoff::new();
+/// strategy.restore(&columns.as_slice(), Instant::ZERO)?;
+/// assert_eq!(strategy.stats().delay.as_millis(), 25);
+/// # Ok::<(), hedge_core::strategy::RestoreError>(())
+/// ```
+impl ReadColumns for &[(&str, &[f64])] {
+    fn column(&self, name: &str) -> Option<&[f64]> {
+        let mut columns = self.iter();
+        columns
+            .find(|(of, _)| *of == name)
+            .map(|(_, column)| *column)
+    }
+}
+
+/// Why a strategy cannot go on with what was learned before.
+///
+/// ```
+/// use hedge_core::strategy::{Percentile, Strategy};
+/// use hedge_core::Instant;
+///
+/// let columns: [(&str, &[f64]); 1] = [("latencies_us", &[12_000.0, f64::NAN])];
+/// let error = Percentile::new(95.0).restore(&columns.as_slice(), Instant::ZERO).unwrap_err();
+/// let text = "`latencies_us[1]` is NaN, but must be -2147483647 to 2147483647";
+/// assert_eq!(error.to_string(), text);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RestoreError(Problem);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Problem {
+    #[cfg(feature = "alloc")]
+    Strategy {
+        found: StrategyKind,
+        expected: StrategyKind,
+    },
+    Missing {
+        name: &'static str,
+    },
+    Length {
+        name: &'static str,
+        found: usize,
+        expected: usize,
+    },
+    Value {
+        name: &'static str,
+        at: usize,
+        value: f64,
+        low: f64,
+        high: f64,
+    },
+}
+
+impl RestoreError {
+    #[cfg(feature = "alloc")]
+    pub(super) const fn other_strategy(found: StrategyKind, expected: StrategyKind) -> Self {
+        Self(Problem::Strategy { found, expected })
+    }
+}
+
+impl fmt::Display for RestoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            #[cfg(feature = "alloc")]
+            Problem::Strategy { found, expected } => {
+                write!(f, "learned by `{found}`, but the strategy is `{expected}`")
+            }
+            Problem::Missing { name } => write!(f, "`{name}` is missing"),
+            Problem::Length {
+                name,
+                found,
+                expected,
+            } => write!(
+                f,
+                "`{name}` holds {found} numbers, but must hold {expected}"
+            ),
+            Problem::Value {
+                name,
+                at,
+                value,
+                low,
+                high,
+            } => write!(f, "`{name}[{at}]` is {value}, but must be {low} to {high}"),
+        }
+    }
+}
+
+impl core::error::Error for RestoreError {}

@@ -1,0 +1,122 @@
+//! The last latencies of primaries, and the options on them that learned strategies share.
+
+use core::time::Duration;
+
+use super::Plan;
+use super::warmup::Start;
+use crate::ConfigError;
+use crate::time::millis;
+use crate::window::Window;
+
+/// A window of samples, and what to do until it has enough of them.
+#[derive(Clone, Debug)]
+pub(super) struct Recent<const N: usize> {
+    pub(super) window: Window<N>,
+    pub(super) start: Start,
+    /// As asked for; the window holds what is possible.
+    size: u32,
+}
+
+impl<const N: usize> Recent<N> {
+    pub(super) const fn new() -> Self {
+        const { assert!(N >= 10, "a window holds 10 or more samples") };
+        Self {
+            window: Window::new(N, None),
+            start: Start::DEFAULT,
+            size: N as u32,
+        }
+    }
+
+    /// The same without samples, of which so many count.
+    pub(super) const fn sized(mut self, samples: usize) -> Self {
+        self.size = saturated(samples);
+        self.window = Window::new(samples, self.window.max_age());
+        self
+    }
+
+    /// The same without samples, which leave at this age.
+    pub(super) const fn aging(mut self, max_age: Duration) -> Self {
+        self.window = Window::new(self.size as usize, Some(max_age));
+        self
+    }
+
+    /// Whether there are enough samples.
+    pub(super) fn is_warm(&self) -> bool {
+        self.start.is_over(self.window.len(), self.window.size())
+    }
+
+    /// The plan, given the delay that the samples suggest.
+    pub(super) fn plan(&self, learned: Option<Duration>) -> Plan {
+        self.start
+            .plan(learned, self.window.len(), self.window.size())
+    }
+
+    /// `plan`, which holds for every request until the next record, unless samples may leave by age
+    /// before that.
+    pub(super) fn lasting(&self, plan: Plan) -> Plan {
+        if self.window.max_age().is_some() {
+            plan
+        } else {
+            plan.reusable()
+        }
+    }
+
+    /// What half of the primaries do not exceed.
+    pub(super) fn median(&self) -> Option<Duration> {
+        self.window.percentile(0.5)
+    }
+
+    /// The median, once there are enough samples.
+    pub(super) fn typical(&self) -> Option<Duration> {
+        if self.is_warm() { self.median() } else { None }
+    }
+
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        let (size, capacity) = (f64::from(self.size), N as f64);
+        ConfigError::check_at_least("window_size", size, 10.0)?;
+        let why = "which is what the type holds";
+        ConfigError::check_at_most("window_size", size, capacity, why)?;
+        self.start.validate(self.window.size())?;
+        match self.window.max_age() {
+            Some(age) => ConfigError::check_above("max_age_ms", millis(age), 0.0),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The builder methods on how to start, for a strategy with a `Start` at the path given.
+macro_rules! start_options {
+    ($($path:ident).+) => {
+        /// When to hedge until there are enough samples; 100 ms unless set.
+        #[must_use]
+        pub const fn initial_delay(mut self, delay: core::time::Duration) -> Self {
+            self.$($path).+.initial_delay = delay;
+            self
+        }
+
+        /// How many samples are enough: 1 to the window's size; 10 unless set.
+        #[must_use]
+        pub const fn min_samples(mut self, samples: usize) -> Self {
+            self.$($path).+.min_samples = $crate::strategy::recent::saturated(samples);
+            self
+        }
+
+        /// What to do until there are enough samples.
+        #[must_use]
+        pub const fn warmup(mut self, warmup: $crate::strategy::Warmup) -> Self {
+            self.$($path).+.warmup = warmup;
+            self
+        }
+    };
+}
+
+pub(super) use start_options;
+
+/// Options are kept in 32 bits; more than fits is not valid anyway.
+pub(super) const fn saturated(samples: usize) -> u32 {
+    if samples < u32::MAX as usize {
+        samples as u32
+    } else {
+        u32::MAX
+    }
+}
