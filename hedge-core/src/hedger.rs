@@ -14,7 +14,7 @@ use crate::ledger::{Ledger, State};
 use crate::metrics::{Metrics, MetricsSnapshot};
 use crate::options::Labels;
 use crate::pace::{Pace, Shared, Wishes};
-use crate::race::{Finish, Judge, Pacer, Race, Settled, race};
+use crate::race::{Earliest, Finish, Judge, Pacer, Race, Settled, race};
 use crate::slots::{Capacity, Max, Slots};
 use crate::strategy::{Hints, Strategy};
 use crate::{
@@ -425,7 +425,7 @@ pin_project! {
         P: Pacer,
     {
         #[pin]
-        race: Race<T, P, M, V, E, S>,
+        race: Race<T, P, M, Earliest<V, E>, S>,
     }
 }
 
@@ -444,6 +444,7 @@ where
             how,
             result,
             record: outcome,
+            ..
         } = ready!(self.project().race.poll(cx));
         let attempts = outcome.attempts;
         Poll::Ready(match (how, result) {

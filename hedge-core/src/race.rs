@@ -62,6 +62,67 @@ pub trait Judge<V, E>: Pacer {
     fn finished(&mut self, index: u8, result: &Result<V, E>, now: Instant) -> Verdict;
 }
 
+/// What is kept of the results that were refused, to be returned if nobody wins.
+pub trait Refused<P, V, E>: Default {
+    /// Attempt `index` was refused; `pacer` has just judged it.
+    fn keep(&mut self, pacer: &P, index: u8, result: Result<V, E>);
+
+    /// What to return when every attempt was refused, and which attempt's it is.
+    fn take(&mut self) -> Option<(u8, Result<V, E>)>;
+
+    /// What to return when the time is up.
+    fn take_late(&mut self) -> Option<Result<V, E>>;
+}
+
+/// Keeps the earliest attempt's: the value that was refused and the error, until it is known which of
+/// them is wanted.
+#[derive(Debug)]
+pub struct Earliest<V, E> {
+    value: Option<(u8, V)>,
+    error: Option<(u8, E)>,
+}
+
+impl<V, E> Default for Earliest<V, E> {
+    fn default() -> Self {
+        Self {
+            value: None,
+            error: None,
+        }
+    }
+}
+
+impl<P, V, E> Refused<P, V, E> for Earliest<V, E> {
+    fn keep(&mut self, _: &P, index: u8, result: Result<V, E>) {
+        fn keep<R>(kept: &mut Option<(u8, R)>, index: u8, result: R) {
+            if kept.as_ref().is_none_or(|(kept, _)| index < *kept) {
+                *kept = Some((index, result));
+            }
+        }
+        match result {
+            Ok(value) => keep(&mut self.value, index, value),
+            Err(error) => keep(&mut self.error, index, error),
+        }
+    }
+
+    fn take(&mut self) -> Option<(u8, Result<V, E>)> {
+        let index = |kept: Option<u8>| kept.unwrap_or(u8::MAX);
+        let value = index(self.value.as_ref().map(|(index, _)| *index));
+        let error = index(self.error.as_ref().map(|(index, _)| *index));
+        if value < error {
+            let kept = self.value.take();
+            kept.map(|(index, value)| (index, Ok(value)))
+        } else {
+            let kept = self.error.take();
+            kept.map(|(index, error)| (index, Err(error)))
+        }
+    }
+
+    /// The earliest error: a value that was refused is no answer to give late.
+    fn take_late(&mut self) -> Option<Result<V, E>> {
+        self.error.take().map(|(_, error)| Err(error))
+    }
+}
+
 /// How a race ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Settled {
@@ -79,14 +140,16 @@ pub enum Settled {
 
 /// What a race resolves to.
 #[derive(Debug)]
-pub struct Finish<V, E, R> {
+pub struct Finish<V, E, R, P: Pacer> {
     /// How it ended.
     pub how: Settled,
-    /// The result of the attempt that `how` names; after a timeout the error of the earliest attempt
-    /// that had returned one, if any had.
+    /// The result of the attempt that `how` names; after a timeout what was kept for that, if anything
+    /// was.
     pub result: Option<Result<V, E>>,
+    /// What else was kept of the results that were refused.
+    pub refused: R,
     /// What the pacer knows of the request.
-    pub record: R,
+    pub record: P::Record,
 }
 
 pin_project! {
@@ -97,7 +160,7 @@ pin_project! {
     #[project = RaceProj]
     #[derive(Debug)]
     #[must_use = "futures do nothing unless you `.await` or poll them"]
-    pub struct Race<T, P, L, V, E, S>
+    pub struct Race<T, P, L, R, S>
     where
         T: Timer,
         P: Pacer,
@@ -111,13 +174,11 @@ pin_project! {
         alarm: Option<T::Sleep>,
         alarm_at: Instant,
         launch: L,
-        // What to return if nobody wins: the value that was refused and the error of the earliest
-        // attempts that failed so.
-        refused_value: Option<(u8, V)>,
-        error: Option<(u8, E)>,
+        // What to return if nobody wins.
+        refused: R,
         launched: u8,
-        // An attempt was refused, and none has failed since.
-        refused: bool,
+        // An attempt was not admitted, and none has failed since.
+        exhausted: bool,
         desk: Desk<T, P>,
     }
 }
@@ -131,7 +192,7 @@ pub fn race<const MAX: usize, T, P, L, F, V, E>(
     timer: T,
     pacer: P,
     launch: L,
-) -> Race<T, P, L, V, E, <Max<MAX> as Capacity<F>>::Slots>
+) -> Race<T, P, L, Earliest<V, E>, <Max<MAX> as Capacity<F>>::Slots>
 where
     T: Timer,
     P: Judge<V, E>,
@@ -139,15 +200,27 @@ where
     F: Future<Output = Result<V, E>>,
     Max<MAX>: Capacity<F>,
 {
+    race_in(timer, pacer, launch)
+}
+
+/// The same with room for the attempts, and a way to keep refused results, of the caller's choice.
+pub fn race_in<T, P, L, F, V, E, R, S>(timer: T, pacer: P, launch: L) -> Race<T, P, L, R, S>
+where
+    T: Timer,
+    P: Judge<V, E>,
+    L: FnMut(Attempt) -> F,
+    F: Future<Output = Result<V, E>>,
+    R: Refused<P, V, E>,
+    S: Slots<F>,
+{
     Race {
         attempts: Default::default(),
         alarm: None,
         alarm_at: Instant::ZERO,
         launch,
-        refused_value: None,
-        error: None,
+        refused: R::default(),
         launched: 0,
-        refused: false,
+        exhausted: false,
         desk: Desk {
             timer,
             pacer,
@@ -157,15 +230,16 @@ where
     }
 }
 
-impl<T, P, L, F, V, E, S> Future for Race<T, P, L, V, E, S>
+impl<T, P, L, F, V, E, R, S> Future for Race<T, P, L, R, S>
 where
     T: Timer,
     P: Judge<V, E>,
     L: FnMut(Attempt) -> F,
     F: Future<Output = Result<V, E>>,
+    R: Refused<P, V, E>,
     S: Slots<F>,
 {
-    type Output = Finish<V, E, P::Record>;
+    type Output = Finish<V, E, R, P>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -202,8 +276,8 @@ where
                     }
                     Verdict::Retry | Verdict::RetryAfter(_) => {
                         now = this.desk.timed.then_some(at);
-                        this.keep(index, result);
-                        *this.refused = false;
+                        this.refused.keep(&this.desk.pacer, index, result);
+                        *this.exhausted = false;
                     }
                 }
             }
@@ -218,8 +292,8 @@ where
             now = Some(time);
             let deadline = this.desk.pacer.deadline();
             if deadline.is_some_and(|deadline| time >= deadline) {
-                let error = this.error.take().map(|(_, error)| Err(error));
-                return Poll::Ready(this.settle(Settled::TimedOut, error, time));
+                let late = this.refused.take_late();
+                return Poll::Ready(this.settle(Settled::TimedOut, late, time));
             }
 
             let due = this.due();
@@ -229,7 +303,7 @@ where
                         from = this.start(attempt);
                     }
                     None => {
-                        *this.refused = true;
+                        *this.exhausted = true;
                         from = S::CAPACITY;
                     }
                 }
@@ -239,7 +313,7 @@ where
             let end = deadline.unwrap_or(Instant::MAX);
             let due = due.filter(|due| *due < end);
             if due.is_none() && this.attempts.live() == 0 {
-                let Some((index, result)) = this.take_earliest() else {
+                let Some((index, result)) = this.refused.take() else {
                     return Poll::Pending;
                 };
                 return Poll::Ready(this.settle(Settled::Failed(index), Some(result), time));
@@ -259,7 +333,7 @@ where
     }
 }
 
-impl<T, P, L, V, E, S> RaceProj<'_, T, P, L, V, E, S>
+impl<T, P, L, R, S> RaceProj<'_, T, P, L, R, S>
 where
     T: Timer,
     P: Pacer,
@@ -283,37 +357,10 @@ where
         F: Future,
         S: Slots<F>,
     {
-        if *self.refused || usize::from(*self.launched) >= S::CAPACITY {
+        if *self.exhausted || usize::from(*self.launched) >= S::CAPACITY {
             return None;
         }
         self.desk.pacer.due()
-    }
-
-    /// Keeps a failed attempt's result, if it is the earliest of its kind.
-    fn keep(&mut self, index: u8, result: Result<V, E>) {
-        fn keep<R>(kept: &mut Option<(u8, R)>, index: u8, result: R) {
-            if kept.as_ref().is_none_or(|(kept, _)| index < *kept) {
-                *kept = Some((index, result));
-            }
-        }
-        match result {
-            Ok(value) => keep(self.refused_value, index, value),
-            Err(error) => keep(self.error, index, error),
-        }
-    }
-
-    /// The result of the earliest attempt that failed.
-    fn take_earliest(&mut self) -> Option<(u8, Result<V, E>)> {
-        let index = |kept: Option<u8>| kept.unwrap_or(u8::MAX);
-        let value = index(self.refused_value.as_ref().map(|(index, _)| *index));
-        let error = index(self.error.as_ref().map(|(index, _)| *index));
-        if value < error {
-            self.refused_value
-                .take()
-                .map(|(index, value)| (index, Ok(value)))
-        } else {
-            self.error.take().map(|(index, error)| (index, Err(error)))
-        }
     }
 
     /// Sleeps until `wake`. Polled every time: embassy keeps one deadline per task, so that a wake-up
@@ -341,14 +388,15 @@ where
     }
 
     /// Drops what lost, then tells the pacer.
-    fn settle<F>(
+    fn settle<F, V, E>(
         &mut self,
         how: Settled,
         result: Option<Result<V, E>>,
         now: Instant,
-    ) -> Finish<V, E, P::Record>
+    ) -> Finish<V, E, R, P>
     where
         F: Future,
+        R: Default,
         S: Slots<F>,
     {
         let keep = matches!(how, Settled::Won(_)) && self.desk.pacer.keeps_losers();
@@ -356,19 +404,17 @@ where
             self.attempts.as_mut().clear();
         }
         self.alarm.set(None);
-        // What nobody will ask for should not live on in a future that may be kept.
-        *self.refused_value = None;
-        *self.error = None;
         Finish {
             how,
             result,
+            refused: mem::take(self.refused),
             record: self.desk.settle(how, now),
         }
     }
 
     fn poll_losers<F>(&mut self, cx: &mut Context<'_>)
     where
-        F: Future<Output = Result<V, E>>,
+        F: Future,
         S: Slots<F>,
     {
         let mut from = 0;
@@ -379,7 +425,7 @@ where
     }
 }
 
-impl<T, P, L, V, E, S> Race<T, P, L, V, E, S>
+impl<T, P, L, R, S> Race<T, P, L, R, S>
 where
     T: Timer,
     P: Pacer,
