@@ -34,6 +34,7 @@
 //! | [`Budget`] | what hedges may cost |
 //! | [`HedgeConfig`] | every option, from a file |
 //! | [`manual`] | testing your own code on a virtual clock |
+//! | [`cascade`] | several providers, one after the other |
 //! | [`telemetry`] | events |
 //! | [`race`](mod@race), [`ledger`] | how it works, and what a runtime adapter builds on |
 #![no_std]
@@ -46,6 +47,7 @@ extern crate std;
 mod attempt;
 mod budget;
 mod builder;
+pub mod cascade;
 mod config;
 mod dist;
 mod error;

@@ -12,11 +12,12 @@ use crate::{Attempt, Instant, Name, Outcome, StrategyKind, Suppressed};
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Event {
-    /// Which request, unique among the requests of its hedger.
+    /// Which request, unique among the requests of its hedger; for a cascade, see
+    /// [`Cascade::sink`](crate::cascade::Cascade::sink).
     pub request: u64,
     /// When, on the hedger's timer.
     pub at: Instant,
-    /// The hedger's `strategy_name`; empty if it has none.
+    /// The hedger's `strategy_name`, or the cascade's name; empty if it has none.
     pub strategy_name: Name,
     /// What.
     pub kind: EventKind,
@@ -79,6 +80,74 @@ pub enum EventKind {
         /// How many attempts were started.
         attempts: u8,
     },
+    /// `cascade.start`: a cascade was asked.
+    CascadeStart {
+        /// How many tiers it has.
+        tiers: u8,
+    },
+    /// `cascade.tier.start`: a tier was asked.
+    TierStart {
+        /// Which, from 0.
+        tier: u8,
+        /// Its name.
+        name: Name,
+    },
+    /// `cascade.tier.completed`: a tier answered or failed.
+    TierCompleted {
+        /// Which.
+        tier: u8,
+        /// Its name.
+        name: Name,
+        /// From its own start.
+        latency: Duration,
+        /// How good its answer is; absent if it failed.
+        quality: Option<f64>,
+        /// Whether that will do.
+        accepted: bool,
+    },
+    /// `cascade.tier.timeout`: a tier's delay passed, so that the next one is asked besides.
+    TierTimeout {
+        /// Which.
+        tier: u8,
+        /// Its name.
+        name: Name,
+        /// From its own start.
+        elapsed: Duration,
+    },
+    /// `cascade.tier.cancelled`: a tier was dropped before it answered.
+    TierCancelled {
+        /// Which.
+        tier: u8,
+        /// Its name.
+        name: Name,
+        /// From its own start.
+        elapsed: Duration,
+    },
+    /// `cascade.stop`: the cascade gave an answer.
+    CascadeStop {
+        /// From its start.
+        duration: Duration,
+        /// Which tier's.
+        tier: u8,
+        /// Whether it met the tier's threshold.
+        accepted: bool,
+        /// What all tiers cost that were asked.
+        total_cost: f64,
+        /// What those cost that answered.
+        completed_cost: f64,
+    },
+    /// `cascade.exception`: no tier answered.
+    CascadeException {
+        /// From its start.
+        duration: Duration,
+        /// Whether its time was up.
+        timed_out: bool,
+    },
+    /// `cascade.dropped`: the caller dropped the cascade's request.
+    CascadeDropped {
+        /// From its start.
+        duration: Duration,
+    },
 }
 
 impl EventKind {
@@ -93,6 +162,14 @@ impl EventKind {
             Self::RequestStop { .. } => "request.stop",
             Self::RequestException { .. } => "request.exception",
             Self::RequestDropped { .. } => "request.dropped",
+            Self::CascadeStart { .. } => "cascade.start",
+            Self::TierStart { .. } => "cascade.tier.start",
+            Self::TierCompleted { .. } => "cascade.tier.completed",
+            Self::TierTimeout { .. } => "cascade.tier.timeout",
+            Self::TierCancelled { .. } => "cascade.tier.cancelled",
+            Self::CascadeStop { .. } => "cascade.stop",
+            Self::CascadeException { .. } => "cascade.exception",
+            Self::CascadeDropped { .. } => "cascade.dropped",
         }
     }
 }

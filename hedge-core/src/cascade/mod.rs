@@ -1,0 +1,299 @@
+//! Providers asked one after the other, each as soon as those before it are late, have failed or are not
+//! good enough.
+//!
+//! ```
+//! use core::time::Duration;
+//! use hedge_core::cascade::{Cascade, Tier};
+//! # use hedge_core::manual::ManualTimer;
+//!
+//! # let clock = ManualTimer::<8>::new();
+//! # let ask = async |answer: &'static str, millis| {
+//! #     clock.sleep(Duration::from_millis(millis)).await;
+//! #     Ok::<_, std::io::Error>(answer)
+//! # };
+//! let tiers = [
+//!     Tier::new("gpt-4").delay(Duration::from_millis(500)).cost(0.03).quality_threshold(0.95),
+//!     Tier::new("gpt-3.5").delay(Duration::from_millis(300)).cost(0.002).quality_threshold(0.85),
+//!     Tier::new("gemini").cost(0.0001),
+//! ];
+//! let quality = |answer: &&str| if answer.contains("detail") { 1.0 } else { 0.9 };
+//! let cascade = Cascade::new(&clock, tiers)?.quality(quality);
+//!
+//! let answer = clock.drive(cascade.request((
+//!     || ask("an answer in detail", 4800),
+//!     || ask("an answer", 250),
+//!     || ask("perhaps", 100),
+//! )))?;
+//! assert_eq!(answer.value, "an answer");
+//! assert_eq!(answer.outcome.tier_name().as_str(), "gpt-3.5");
+//! assert_eq!(answer.outcome.total_latency, Duration::from_millis(750));
+//! assert_eq!(answer.outcome.total_cost, 0.032);
+//! assert_eq!(answer.outcome.completed_cost, 0.002);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A tier is asked when the one before it has been out for its delay, has failed, or has answered below its
+//! own threshold. The first answer that meets its own tier's threshold wins, and the other tiers' futures
+//! are dropped before it is returned. If no answer does, the best one is returned, with
+//! [`accepted`](CascadeOutcome::accepted) false; so it is when the time is up. If there is none at all, the
+//! error names what each tier failed with.
+//!
+//! A tier can be hedged by a [`Hedger`](crate::Hedger) of its own:
+//!
+//! ```
+//! # use core::time::Duration;
+//! # use hedge_core::cascade::{Cascade, Tier};
+//! # use hedge_core::manual::ManualTimer;
+//! # use hedge_core::{Attempt, Error, Hedger};
+//! # let clock = ManualTimer::<8>::new();
+//! # let ask_large = async |_: Attempt| Ok::<_, ()>("large");
+//! # let ask_small = async || Ok::<_, ()>("small");
+//! let hedger = Hedger::builder(&clock).build_local()?;
+//! let cascade = Cascade::new(&clock, [Tier::new("large"), Tier::new("small")])?;
+//! let answer = clock.drive(cascade.request((
+//!     async || Ok(hedger.request(&ask_large).await?.value),
+//!     async || ask_small().await.map_err(|error| Error::Failed { error, attempts: 1 }),
+//! )));
+//! assert_eq!(answer.unwrap().value, "large");
+//! # Ok::<(), hedge_core::ConfigError>(())
+//! ```
+//!
+//! What applies to hedging applies here: more than one provider may do the work, and be paid for it.
+
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+use core::time::Duration;
+
+use pin_project_lite::pin_project;
+
+use crate::race::{Finish, Race, Settled, race_in};
+use crate::slots::Slots;
+use crate::{Attempt, Capacity, ConfigError, Max, Name, NoSink, Sink, Timer};
+
+pub use outcome::{CascadeError, CascadeOutcome, Cascaded, Failures};
+pub use requests::{Asked, Either, Requests};
+#[cfg(feature = "alloc")]
+pub use requests::{BoxedRequest, boxed};
+pub use tier::{Tier, TierEnd, TierReport};
+
+use pacer::{CascadePacer, Kept};
+
+mod outcome;
+mod pacer;
+mod requests;
+#[cfg(test)]
+mod tests;
+mod tier;
+
+/// Up to `N` tiers, to be asked over and over; see the [module](self). `N` is 1 to 8.
+#[derive(Clone, Debug)]
+pub struct Cascade<T, const N: usize, Q = AnyAnswer, K = NoSink> {
+    timer: T,
+    plan: Plan<N>,
+    quality: Q,
+    sink: K,
+}
+
+/// What all requests of a cascade have in common.
+#[derive(Clone, Debug)]
+struct Plan<const N: usize> {
+    /// Of which the first `len` are.
+    tiers: [Tier; N],
+    len: usize,
+    timeout: Option<Duration>,
+    name: Name,
+}
+
+impl<T, const N: usize> Cascade<T, N> {
+    /// These tiers, the one to be asked first at the front. Every answer is as good as the other, and all
+    /// of it may take 30 s, unless told otherwise.
+    ///
+    /// # Errors
+    ///
+    /// If an option of a tier cannot be right.
+    pub fn new(timer: T, tiers: [Tier; N]) -> Result<Self, ConfigError> {
+        const { assert!(N >= 1 && N <= 8, "a cascade has 1 to 8 tiers") };
+        Self::checked(timer, tiers, N)
+    }
+
+    /// The same from as many tiers as a config lists, 1 to `N`.
+    ///
+    /// # Errors
+    ///
+    /// If there are none or too many, or if an option of one cannot be right.
+    pub fn from_slice(timer: T, tiers: &[Tier]) -> Result<Self, ConfigError> {
+        const { assert!(N >= 1 && N <= 8, "a cascade has 1 to 8 tiers") };
+        ConfigError::check_range("tiers", tiers.len() as f64, 1.0, N as f64)?;
+        let mut room = [const { Tier::new("") }; N];
+        for (place, tier) in room.iter_mut().zip(tiers) {
+            *place = *tier;
+        }
+        Self::checked(timer, room, tiers.len())
+    }
+
+    fn checked(timer: T, tiers: [Tier; N], len: usize) -> Result<Self, ConfigError> {
+        tiers.iter().try_for_each(Tier::validate)?;
+        let plan = Plan {
+            tiers,
+            len,
+            timeout: Some(Duration::from_secs(30)),
+            name: Name::EMPTY,
+        };
+        Ok(Self {
+            timer,
+            plan,
+            quality: AnyAnswer,
+            sink: NoSink,
+        })
+    }
+}
+
+impl<T, const N: usize, Q, K> Cascade<T, N, Q, K> {
+    /// How good an answer is, a larger number being better: a closure `Fn(&V) -> f64`.
+    pub fn quality<R>(self, quality: R) -> Cascade<T, N, R, K> {
+        Cascade {
+            timer: self.timer,
+            plan: self.plan,
+            quality,
+            sink: self.sink,
+        }
+    }
+
+    /// How long all of it may take; `None` for as long as it wants.
+    #[must_use]
+    pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.plan.timeout = timeout.into();
+        self
+    }
+
+    /// What its events call it; at most 32 bytes, the rest is cut.
+    #[must_use]
+    pub fn name(mut self, name: &str) -> Self {
+        self.plan.name = Name::truncated(name);
+        self
+    }
+
+    /// Hands events to `sink`. Their `request` is the nanosecond at which the cascade started.
+    pub fn sink<S: Sink>(self, sink: S) -> Cascade<T, N, Q, S> {
+        Cascade {
+            timer: self.timer,
+            plan: self.plan,
+            quality: self.quality,
+            sink,
+        }
+    }
+
+    /// The tiers, in order.
+    pub fn tiers(&self) -> &[Tier] {
+        self.plan.tiers.get(..self.plan.len).unwrap_or_default()
+    }
+}
+
+impl<T: Timer + Clone, const N: usize, Q, K: Sink> Cascade<T, N, Q, K> {
+    /// Asks the tiers, each through its own closure.
+    ///
+    /// # Errors
+    ///
+    /// [`CascadeError::Failed`] when every tier failed, [`CascadeError::Timeout`] when the time was up
+    /// before one had answered, [`CascadeError::Invalid`] when there are more or fewer closures than tiers.
+    pub fn request<'c, V, E, R>(
+        &'c self,
+        requests: R,
+    ) -> impl Future<Output = Result<Cascaded<V, N>, CascadeError<E, N>>> + use<'c, T, V, E, R, Q, K, N>
+    where
+        R: Requests<V, E>,
+        Q: Quality<V>,
+        Max<N>: Capacity<Asked<R::Future>>,
+    {
+        let (tiers, found) = (self.plan.len, requests.len());
+        let invalid = (tiers != found).then(|| {
+            let expected = "as many as there are tiers";
+            ConfigError::number("requests", found as f64, expected)
+        });
+        let mut start = requests.starter();
+        Asking {
+            race: race_in::<_, _, _, _, _, _, _, SlotsOf<N, Asked<R::Future>>>(
+                self.timer.clone(),
+                CascadePacer::new(&self.plan, &self.quality, &self.sink),
+                move |attempt: Attempt| Asked::new(start(attempt.index())),
+            ),
+            invalid,
+        }
+    }
+}
+
+type SlotsOf<const N: usize, F> = <Max<N> as Capacity<F>>::Slots;
+
+pin_project! {
+    /// A request to a cascade.
+    struct Asking<R> {
+        #[pin]
+        race: R,
+        invalid: Option<ConfigError>,
+    }
+}
+
+impl<T, V, E, L, F, S, Q, K, const N: usize> Future
+    for Asking<Race<T, CascadePacer<'_, Q, K, N>, L, Kept<V, E, N>, S>>
+where
+    T: Timer,
+    L: FnMut(Attempt) -> F,
+    F: Future<Output = Result<V, E>>,
+    S: Slots<F>,
+    Q: Quality<V>,
+    K: Sink,
+{
+    type Output = Result<Cascaded<V, N>, CascadeError<E, N>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Some(invalid) = this.invalid.take() {
+            return Poll::Ready(Err(CascadeError::Invalid(invalid)));
+        }
+        let Finish {
+            how,
+            result,
+            refused: Kept { mut errors, .. },
+            record: outcome,
+        } = ready!(this.race.poll(cx));
+        let error = match result {
+            Some(Ok(value)) => return Poll::Ready(Ok(Cascaded { value, outcome })),
+            Some(Err(error)) => Some(error),
+            None => None,
+        };
+        if let Settled::Failed(index) = how
+            && let Some(slot) = errors.get_mut(usize::from(index))
+        {
+            *slot = error;
+        }
+        let failures = Failures { errors, outcome };
+        Poll::Ready(Err(if how == Settled::TimedOut {
+            CascadeError::Timeout(failures)
+        } else {
+            CascadeError::Failed(failures)
+        }))
+    }
+}
+
+/// Says how good an answer is. Closures `Fn(&V) -> f64` do.
+pub trait Quality<V> {
+    /// A larger number for a better answer. One that is not a number meets no threshold.
+    fn of(&self, answer: &V) -> f64;
+}
+
+impl<V, F: Fn(&V) -> f64> Quality<V> for F {
+    fn of(&self, answer: &V) -> f64 {
+        self(answer)
+    }
+}
+
+/// The default: every answer has quality 1.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AnyAnswer;
+
+impl<V> Quality<V> for AnyAnswer {
+    fn of(&self, _: &V) -> f64 {
+        1.0
+    }
+}

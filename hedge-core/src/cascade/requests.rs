@@ -1,0 +1,224 @@
+//! What each tier of a cascade is asked.
+
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
+
+/// One closure per tier, called when that tier is asked: a tuple of up to eight, an array, or a `Vec`.
+///
+/// The futures that a tuple's closures return may be of different types; none is boxed. Those of an
+/// array or a `Vec` are all of one type, as those of [`BoxedRequest`] are.
+pub trait Requests<V, E> {
+    /// Any tier's future.
+    type Future: Future<Output = Result<V, E>>;
+
+    /// For how many tiers they are.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What asks the tier at an index, once; it gives nothing for one that there is not, or that was
+    /// asked before.
+    fn starter(self) -> impl FnMut(usize) -> Option<Self::Future>;
+}
+
+impl<V, E, R, F, const N: usize> Requests<V, E> for [R; N]
+where
+    R: FnOnce() -> F,
+    F: Future<Output = Result<V, E>>,
+{
+    type Future = F;
+
+    fn len(&self) -> usize {
+        N
+    }
+
+    fn starter(self) -> impl FnMut(usize) -> Option<F> {
+        let mut requests = self.map(Some);
+        move |index| Some(requests.get_mut(index)?.take()?())
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<V, E, R, F> Requests<V, E> for alloc::vec::Vec<R>
+where
+    R: FnOnce() -> F,
+    F: Future<Output = Result<V, E>>,
+{
+    type Future = F;
+
+    fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    fn starter(self) -> impl FnMut(usize) -> Option<F> {
+        let mut requests: alloc::vec::Vec<Option<R>> = self.into_iter().map(Some).collect();
+        move |index| Some(requests.get_mut(index)?.take()?())
+    }
+}
+
+/// A closure that returns a future, both of any type: for a `Vec` of as many tiers as a config lists.
+/// Made by [`boxed`].
+#[cfg(feature = "alloc")]
+pub type BoxedRequest<'r, V, E> = alloc::boxed::Box<
+    dyn FnOnce() -> Pin<alloc::boxed::Box<dyn Future<Output = Result<V, E>> + Send + 'r>>
+        + Send
+        + 'r,
+>;
+
+/// Boxes a closure and the future that it will return.
+#[cfg(feature = "alloc")]
+pub fn boxed<'r, V, E, F>(request: impl FnOnce() -> F + Send + 'r) -> BoxedRequest<'r, V, E>
+where
+    F: Future<Output = Result<V, E>> + Send + 'r,
+{
+    use alloc::boxed::Box;
+
+    Box::new(move || Box::pin(request()))
+}
+
+pin_project! {
+    /// The future of a tier that is asked. Of one that cannot be, it never ends.
+    #[derive(Debug)]
+    pub struct Asked<F> {
+        #[pin]
+        future: Option<F>,
+    }
+}
+
+impl<F> Asked<F> {
+    pub(super) fn new(future: Option<F>) -> Self {
+        Self { future }
+    }
+}
+
+impl<F: Future> Future for Asked<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        match self.project().future.as_pin_mut() {
+            Some(future) => future.poll(cx),
+            None => Poll::Pending,
+        }
+    }
+}
+
+pin_project! {
+    /// The future of one of several tiers.
+    // The macro takes no docs on a variant's fields.
+    #[allow(missing_docs)]
+    #[project = EitherProj]
+    #[derive(Debug)]
+    pub enum Either<A, B> {
+        /// This tier's.
+        This {
+            #[pin] future: A },
+        /// That of one after it.
+        Later {
+            #[pin] future: B },
+    }
+}
+
+impl<A, B> Future for Either<A, B>
+where
+    A: Future,
+    B: Future<Output = A::Output>,
+{
+    type Output = A::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<A::Output> {
+        match self.project() {
+            EitherProj::This { future } => future.poll(cx),
+            EitherProj::Later { future } => future.poll(cx),
+        }
+    }
+}
+
+macro_rules! either {
+    ($last:ident) => { $last };
+    ($first:ident $($later:ident)+) => { Either<$first, either!($($later)+)> };
+}
+
+macro_rules! wrapped {
+    ([] $future:expr) => { $future };
+    ([$outer:ident $($inner:ident)*] $future:expr) => {
+        Either::$outer { future: wrapped!([$($inner)*] $future) }
+    };
+}
+
+macro_rules! tuple {
+    ($len:literal: $($request:ident $future:ident $index:literal $path:tt,)+) => {
+        impl<V, E, $($request, $future),+> Requests<V, E> for ($($request,)+)
+        where
+            $(
+                $request: FnOnce() -> $future,
+                $future: Future<Output = Result<V, E>>,
+            )+
+        {
+            type Future = either!($($future)+);
+
+            fn len(&self) -> usize {
+                $len
+            }
+
+            #[allow(non_snake_case)]
+            fn starter(self) -> impl FnMut(usize) -> Option<Self::Future> {
+                let ($($request,)+) = self;
+                $(let mut $request = Some($request);)+
+                move |index| match index {
+                    $($index => Some(wrapped!($path $request.take()?())),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+tuple! { 1: A Fa 0 [], }
+tuple! { 2: A Fa 0 [This], B Fb 1 [Later], }
+tuple! { 3: A Fa 0 [This], B Fb 1 [Later This], C Fc 2 [Later Later], }
+tuple! { 4:
+    A Fa 0 [This],
+    B Fb 1 [Later This],
+    C Fc 2 [Later Later This],
+    D Fd 3 [Later Later Later],
+}
+tuple! { 5:
+    A Fa 0 [This],
+    B Fb 1 [Later This],
+    C Fc 2 [Later Later This],
+    D Fd 3 [Later Later Later This],
+    G Fg 4 [Later Later Later Later],
+}
+tuple! { 6:
+    A Fa 0 [This],
+    B Fb 1 [Later This],
+    C Fc 2 [Later Later This],
+    D Fd 3 [Later Later Later This],
+    G Fg 4 [Later Later Later Later This],
+    H Fh 5 [Later Later Later Later Later],
+}
+tuple! { 7:
+    A Fa 0 [This],
+    B Fb 1 [Later This],
+    C Fc 2 [Later Later This],
+    D Fd 3 [Later Later Later This],
+    G Fg 4 [Later Later Later Later This],
+    H Fh 5 [Later Later Later Later Later This],
+    I Fi 6 [Later Later Later Later Later Later],
+}
+tuple! { 8:
+    A Fa 0 [This],
+    B Fb 1 [Later This],
+    C Fc 2 [Later Later This],
+    D Fd 3 [Later Later Later This],
+    G Fg 4 [Later Later Later Later This],
+    H Fh 5 [Later Later Later Later Later This],
+    I Fi 6 [Later Later Later Later Later Later This],
+    J Fj 7 [Later Later Later Later Later Later Later],
+}
