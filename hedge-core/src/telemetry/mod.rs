@@ -1,7 +1,11 @@
 //! Events: what happened, in order, as it happens.
 
+mod ring;
+
 use core::fmt;
 use core::time::Duration;
+
+pub use ring::{Ring, RingSink};
 
 use crate::{Attempt, Instant, Name, Outcome, StrategyKind, Suppressed};
 
@@ -209,5 +213,28 @@ impl Sink for NoSink {
 impl<F: Fn(&Event)> Sink for F {
     fn emit(&self, event: &Event) {
         self(event);
+    }
+}
+
+/// Both are told, in this order.
+impl<A: Sink, B: Sink> Sink for (A, B) {
+    fn emit(&self, event: &Event) {
+        self.0.emit(event);
+        self.1.emit(event);
+    }
+
+    fn enabled(&self) -> bool {
+        self.0.enabled() || self.1.enabled()
+    }
+}
+
+#[cfg(feature = "std")]
+impl<K: Sink + ?Sized> Sink for std::sync::Arc<K> {
+    fn emit(&self, event: &Event) {
+        (**self).emit(event);
+    }
+
+    fn enabled(&self) -> bool {
+        (**self).enabled()
     }
 }
