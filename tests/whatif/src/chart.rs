@@ -1,18 +1,28 @@
 //! Latency against extra load: what each strategy makes of what it may spend.
 
+mod picture;
+
+use std::fs;
 use std::path::Path;
 
-use plotters::prelude::*;
+use hedge_core::StrategyKind;
 
-use crate::lab::{self, Candidate, Terms};
+use crate::candidate::Candidate;
+use crate::lab::{self, Terms};
 use crate::optimum::Known;
 use crate::workload::Source;
 
-/// Budgets to try, in percent.
-const BUDGETS: [f64; 10] = [0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0];
+use picture::{Curve, Looks, Picture};
 
-/// Draws the target percentile against the extra load, a curve for each candidate as its aim varies (its
-/// percentile, delay or budget), and the optimum.
+/// Extra load to aim at, in percent.
+const AIMS: [f64; 12] = [
+    0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.5, 10.0, 15.0, 20.0,
+];
+/// Requests behind each point.
+const REQUESTS: u64 = 50_000;
+
+/// Draws the target percentile against the extra load: a curve for each candidate as its aim varies, a point
+/// where it has none, what the optimum reaches, and what there is without hedging.
 pub(crate) fn draw(
     file: &Path,
     candidates: &[Candidate],
@@ -20,78 +30,89 @@ pub(crate) fn draw(
     terms: &Terms,
     known: Option<&Known>,
 ) -> Result<(), String> {
-    let mut curves = Vec::new();
-    if let Some(known) = known {
-        let points = BUDGETS.map(|budget| (budget, known.best(terms.target, budget / 100.0)));
-        curves.push(("optimum".to_owned(), points.to_vec()));
-    }
-    for candidate in candidates {
+    let terms = Terms {
+        requests: terms.requests.min(REQUESTS),
+        ..*terms
+    };
+    let sorted = sorted(source, &terms);
+    let mut curves = vec![Curve {
+        name: "no hedging".into(),
+        looks: Looks::Unhedged,
+        points: vec![(0.0, lab::percentile(&sorted, terms.target))],
+    }];
+    let hedging = candidates
+        .iter()
+        .filter(|candidate| candidate.config.strategy != StrategyKind::Off);
+    for (index, candidate) in hedging.enumerate() {
         let mut points = Vec::new();
-        for budget in BUDGETS {
-            let candidate = aimed(candidate, budget);
-            let terms = Terms {
-                budget: budget * 2.0,
-                requests: terms.requests.min(50_000),
-                ..*terms
-            };
+        for candidate in aimed(candidate, &sorted) {
             let row = lab::run(&candidate, source, &terms, None, |_| {})?;
             points.push((row.extra_load * 100.0, row.percentile(terms.target)));
         }
-        points.sort_by(|a, b| a.0.total_cmp(&b.0));
-        curves.push((candidate.config.strategy.to_string(), points));
+        curves.push(Curve {
+            name: candidate.name.clone(),
+            looks: Looks::Strategy(index),
+            points,
+        });
     }
-    plot(file, &curves, source, terms).map_err(|error| format!("{}: {error}", file.display()))
+    // Last, so that it lies over what comes near it.
+    if let Some(known) = known {
+        curves.push(Curve {
+            name: "optimum".into(),
+            looks: Looks::Optimum,
+            points: AIMS
+                .map(|aim| (aim, known.best(terms.target, aim / 100.0)))
+                .to_vec(),
+        });
+    }
+    let loads = curves.iter().flat_map(|curve| &curve.points);
+    let right = loads
+        .map(|(load, _)| *load)
+        .fold(AIMS[AIMS.len() - 1], f64::max);
+    let picture = Picture {
+        title: format!("P{} against extra load", terms.target),
+        subtitle: format!("{}, {} requests a point", source.name(), terms.requests),
+        percentile: terms.target,
+        right,
+        curves,
+    };
+    let svg = picture.svg()?;
+    fs::write(file, svg).map_err(|error| format!("{}: {error}", file.display()))
 }
 
-/// The candidate with its aim set for this budget, where it has one.
-fn aimed(candidate: &Candidate, budget: f64) -> Candidate {
-    let mut candidate = candidate.clone();
-    candidate.config.percentile = (100.0 - budget).clamp(50.0, 99.9);
-    candidate.config.optimal_budget_percent = budget;
-    candidate
+fn sorted(source: &Source, terms: &Terms) -> Vec<f64> {
+    let mut sorted: Vec<f64> = source
+        .stream(terms.requests, terms.seed)
+        .map(|[primary, _]| primary)
+        .collect();
+    sorted.sort_by(f64::total_cmp);
+    sorted
 }
 
-type Curves = [(String, Vec<(f64, f64)>)];
-
-fn plot(
-    file: &Path,
-    curves: &Curves,
-    source: &Source,
-    terms: &Terms,
-) -> Result<(), Box<dyn core::error::Error>> {
-    let points = || curves.iter().flat_map(|(_, points)| points).copied();
-    let right = points().map(|(x, _)| x).fold(1.0, f64::max) * 1.02;
-    let (low, high) = points().fold((f64::MAX, 0.0_f64), |(low, high), (_, y)| {
-        (low.min(y), high.max(y))
-    });
-    let root = SVGBackend::new(file, (900, 560)).into_drawing_area();
-    root.fill(&WHITE)?;
-    let title = format!("{}: P{} against extra load", source.name(), terms.target);
-    let mut chart = ChartBuilder::on(&root)
-        .caption(title, ("sans-serif", 20))
-        .margin(16)
-        .x_label_area_size(44)
-        .y_label_area_size(70)
-        .build_cartesian_2d(0.0..right, (low * 0.9..high * 1.1).log_scale())?;
-    chart
-        .configure_mesh()
-        .x_desc("extra load, % of the requests")
-        .y_desc("ms")
-        .light_line_style(WHITE)
-        .draw()?;
-    for (index, (name, points)) in curves.iter().enumerate() {
-        let colour = Palette99::pick(index).to_rgba();
-        let style = colour.stroke_width(2);
-        chart
-            .draw_series(LineSeries::new(points.iter().copied(), style).point_size(3))?
-            .label(name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
+/// The candidate at every aim, or as it is if it has none.
+fn aimed(candidate: &Candidate, sorted: &[f64]) -> Vec<Candidate> {
+    let at = |aim: f64| {
+        let mut candidate = candidate.clone();
+        let config = &mut candidate.config;
+        let delay = lab::percentile(sorted, 100.0 - aim);
+        // The safety net is not what is drawn.
+        let net = (2.0 * aim).max(config.budget_percent);
+        match config.strategy {
+            StrategyKind::Fixed => config.delay_ms = Some(delay),
+            StrategyKind::WorkloadAware if config.workload_inner.is_none() => {
+                config.base_delay = delay;
+            }
+            StrategyKind::Percentile => config.percentile = (100.0 - aim).clamp(50.0, 99.9),
+            StrategyKind::Optimal => config.optimal_budget_percent = aim,
+            _ => return None,
+        }
+        config.budget_percent = net;
+        Some(candidate)
+    };
+    let curve: Vec<_> = AIMS.into_iter().filter_map(at).collect();
+    if curve.is_empty() {
+        vec![candidate.clone()]
+    } else {
+        curve
     }
-    chart
-        .configure_series_labels()
-        .border_style(BLACK.mix(0.2))
-        .background_style(WHITE)
-        .draw()?;
-    root.present()?;
-    Ok(())
 }

@@ -3,8 +3,9 @@
 use core::time::Duration;
 
 use hedge_core::{Budget, HedgeConfig, Hedger, Instant};
-use serde_json::{Value, json};
+use serde::Serialize;
 
+use crate::candidate::Candidate;
 use crate::engine::{self, Still};
 use crate::optimum::Known;
 use crate::queue::{self, Queues};
@@ -14,52 +15,9 @@ use crate::workload::{Model, Source};
 pub(crate) const WINDOW: usize = 4096;
 const MAX: usize = 8;
 
-/// A strategy as named on the command line.
-#[derive(Clone, Debug)]
-pub(crate) struct Candidate {
-    /// As given.
-    pub(crate) name: String,
-    pub(crate) config: HedgeConfig,
-}
-
-impl Candidate {
-    /// `NAME[:option=value,...]`: options as in a config file.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let (name, options) = text.split_once(':').unwrap_or((text, ""));
-        let mut fields = serde_json::Map::new();
-        fields.insert("strategy".into(), json!(name));
-        for option in split(options) {
-            let (key, value) = option
-                .split_once('=')
-                .ok_or_else(|| format!("`{option}` in `{text}` is not of the form option=value"))?;
-            // A number, a list or a boolean as in JSON, else a word.
-            let value = serde_json::from_str(value).unwrap_or_else(|_| json!(value));
-            fields.insert(key.trim().into(), value);
-        }
-        let config = serde_json::from_value(Value::Object(fields))
-            .map_err(|error| format!("strategy `{text}`: {error}"))?;
-        Ok(Self {
-            name: text.into(),
-            config,
-        })
-    }
-}
-
-/// Splits at commas outside brackets.
-fn split(options: &str) -> impl Iterator<Item = &str> {
-    let mut depth = 0_i32;
-    let comma = move |c: char| {
-        depth += i32::from(c == '[') - i32::from(c == ']');
-        c == ',' && depth == 0
-    };
-    options.split(comma).filter(|option| !option.is_empty())
-}
-
 /// What every candidate is run with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
-    pub(crate) budget: f64,
-    pub(crate) max_hedges: u8,
     pub(crate) requests: u64,
     pub(crate) seed: u64,
     /// The percentile that matters.
@@ -77,8 +35,29 @@ pub(crate) struct Row {
     pub(crate) hedge_rate: f64,
     pub(crate) extra_load: f64,
     pub(crate) cost: f64,
-    /// The target percentile over the optimum's at the same extra load; absent where none is known.
-    pub(crate) vs_optimum: Option<f64>,
+    /// The optimum at the same extra load; absent where none is known.
+    pub(crate) optimum: Option<Optimum>,
+}
+
+/// A percentile over the one that the optimum reaches.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Optimum {
+    pub(crate) p99: f64,
+    pub(crate) target: f64,
+}
+
+/// A row as programs read it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Figures<'a> {
+    strategy: &'a str,
+    p50_ms: f64,
+    p95_ms: f64,
+    p99_ms: f64,
+    p999_ms: f64,
+    hedge_rate: f64,
+    extra_load: f64,
+    cost: f64,
+    p99_vs_optimum: Option<f64>,
 }
 
 impl Row {
@@ -87,18 +66,18 @@ impl Row {
         percentile(&self.latencies, p)
     }
 
-    pub(crate) fn json(&self) -> Value {
-        json!({
-            "strategy": self.name,
-            "p50_ms": self.percentile(50.0),
-            "p95_ms": self.percentile(95.0),
-            "p99_ms": self.percentile(99.0),
-            "p999_ms": self.percentile(99.9),
-            "hedge_rate": self.hedge_rate,
-            "extra_load": self.extra_load,
-            "cost": self.cost,
-            "p99_vs_optimum": self.vs_optimum,
-        })
+    pub(crate) fn figures(&self) -> Figures<'_> {
+        Figures {
+            strategy: &self.name,
+            p50_ms: self.percentile(50.0),
+            p95_ms: self.percentile(95.0),
+            p99_ms: self.percentile(99.0),
+            p999_ms: self.percentile(99.9),
+            hedge_rate: self.hedge_rate,
+            extra_load: self.extra_load,
+            cost: self.cost,
+            p99_vs_optimum: self.optimum.map(|optimum| optimum.p99),
+        }
     }
 }
 
@@ -117,6 +96,8 @@ pub(crate) fn known(source: &Source, requests: u64) -> Option<Known> {
     let stream = source.stream(requests, 0x0dd5_eed5);
     match source {
         Source::Model(Model::Queue(_) | Model::Slowdown) => None,
+        // One delay is not the best for latencies that drift.
+        Source::Trace { in_order: true, .. } => None,
         Source::Model(Model::Correlated(_)) => Some(Known::joint(stream)),
         Source::Trace { lines, .. } if lines.iter().all(|[_, second]| second.is_some()) => {
             Some(Known::joint(stream))
@@ -138,8 +119,9 @@ pub(crate) fn run(
     mut tick: impl FnMut(u64),
 ) -> Result<Row, String> {
     let mut config = candidate.config.clone();
-    config.budget_percent = terms.budget;
-    config.max_hedges = terms.max_hedges;
+    if !candidate.times_out {
+        config.timeout_ms = HedgeConfig::MAX_MILLIS;
+    }
     let failed = |error| format!("strategy `{}`: {error}", candidate.name);
     let settings = config.validate_for::<WINDOW>().map_err(failed)?;
     let hedger = Hedger::builder(Still)
@@ -201,13 +183,21 @@ impl Tally {
         self.latencies.sort_by(f64::total_cmp);
         let requests = self.latencies.len().max(1) as f64;
         let extra_load = self.hedges as f64 / requests;
-        let reached = percentile(&self.latencies, target);
+        let optimum = known.map(|known| {
+            let over = |p| match (percentile(&self.latencies, p), known.best(p, extra_load)) {
+                (reached, best) if reached == best => 1.0,
+                (reached, best) => reached / best,
+            };
+            let p99 = over(99.0);
+            let target = if target == 99.0 { p99 } else { over(target) };
+            Optimum { p99, target }
+        });
         Row {
             name,
             hedge_rate: self.hedged.iter().filter(|hedged| **hedged).count() as f64 / requests,
             extra_load,
             cost: self.cost / requests,
-            vs_optimum: known.map(|known| reached / known.best(target, extra_load)),
+            optimum,
             hedged: self.hedged,
             latencies: self.latencies,
         }
@@ -216,40 +206,6 @@ impl Tally {
 
 pub(crate) fn ms(ms: f64) -> Duration {
     Duration::from_secs_f64(ms.max(0.0) / 1e3)
-}
-
-/// The strategies to try when none is named, the plainest first.
-pub(crate) fn all(source: &Source) -> Vec<Candidate> {
-    let mut sample: Vec<f64> = source
-        .stream(10_000, 1)
-        .map(|[latency, _]| latency)
-        .collect();
-    sample.sort_by(f64::total_cmp);
-    let p95 = percentile(&sample, 95.0);
-    let median = percentile(&sample, 50.0).max(0.001);
-    let arms = [1.0, 2.0, 4.0, 8.0, 16.0]
-        .map(|times| format!("{:.3}", median * times))
-        .join(",");
-    let texts = [
-        "off".to_owned(),
-        format!("fixed:delay_ms={p95:.3}"),
-        "percentile".to_owned(),
-        format!(
-            "exponential_backoff:exponential_base_delay={p95:.3},exponential_min_delay={:.3},\
-                 exponential_max_delay={:.3}",
-            median / 10.0,
-            p95 * 100.0
-        ),
-        format!("adaptive:delay_candidates=[{arms}]"),
-        "optimal".to_owned(),
-    ];
-    // What is not built in is not tried.
-    let usable = |candidate: &Candidate| candidate.config.validate_for::<WINDOW>().is_ok();
-    texts
-        .iter()
-        .filter_map(|text| Candidate::parse(text).ok())
-        .filter(usable)
-        .collect()
 }
 
 /// A hedger around one strategy, for the tables.

@@ -63,39 +63,31 @@ impl Known {
         if extra <= 0.0 {
             return unhedged;
         }
-        // The delays from where the whole extra load would be spent with q = 1 down to zero, and up to the
-        // target: by rank, so that every shape of distribution is covered.
+        // Delays by rank, so that every shape of distribution is covered: evenly, and the tail more finely.
         let n = self.pairs.len();
-        let mut best = unhedged;
-        for step in 0..=400 {
-            let d = match step {
-                0 => 0.0,
-                _ => self.pairs[(step * n / 401).min(n - 1)][0],
-            };
-            best = best.min(self.reached(d, target, extra));
-        }
-        for step in 0..400 {
-            // The tail, more finely: the ranks above the 90th percentile.
-            let d = self.pairs[(n - n / 10) + step * (n / 10) / 401][0];
-            best = best.min(self.reached(d, target, extra));
-        }
-        best
+        let evenly = (0..400).map(|step| step * n / 400);
+        let tail = (0..400).map(|step| n - n / 10 + step * (n / 10) / 401);
+        let delays = evenly.chain(tail).map(|rank| self.pairs[rank][0]);
+        [0.0].into_iter().chain(delays).fold(unhedged, |best, d| {
+            best.min(self.reached(d, target, extra, best))
+        })
     }
 
-    /// The target percentile when hedging after `d` as often as `extra` allows.
-    fn reached(&self, d: f64, target: f64, extra: f64) -> f64 {
+    /// The target percentile when hedging after `d` as often as `extra` allows, or `best` if that is no more.
+    fn reached(&self, d: f64, target: f64, extra: f64, best: f64) -> f64 {
         let n = self.pairs.len() as f64;
         let past = self.slower(d) as f64 / n;
-        if past == 0.0 {
-            return f64::INFINITY;
+        if past == 0.0 || d >= best {
+            return best;
         }
         let q = (extra / past).min(1.0);
         let allowed = 1.0 - target / 100.0;
         let slower = |t: f64| self.slower(t) as f64 / n * (1.0 - q * self.saved(t, t - d));
-        let (mut low, mut high) = (d.min(self.percentile(target)), self.percentile(target));
-        if low == high || slower(low) <= allowed {
-            return high.max(low);
+        // Most delays are not better, which is soon known.
+        if slower(best) > allowed {
+            return best;
         }
+        let (mut low, mut high) = (d, best);
         for _ in 0..40 {
             let middle = (low + high) / 2.0;
             if slower(middle) <= allowed {

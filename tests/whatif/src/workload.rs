@@ -6,6 +6,8 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, Exp, LogNormal, Normal, StandardNormal};
 
+use crate::trace::{LONGEST, Line};
+
 /// A model of a service's latencies, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Model {
@@ -116,7 +118,7 @@ impl FromStr for Model {
             "exponential" => Self::Exponential,
             "bimodal" => Self::Bimodal,
             "slowdown" => Self::Slowdown,
-            "correlated" => return number("a correlation", 0.0, 0.999).map(Self::Correlated),
+            "correlated" => return number("a correlation", 0.0, 1.0).map(Self::Correlated),
             "queue" => return number("a load", 0.01, 0.99).map(Self::Queue),
             _ => {
                 return Err(format!(
@@ -138,12 +140,24 @@ pub(crate) enum Source {
     Model(Model),
     /// Pairs drawn at random: both of a line, or two lines' where the trace has one column.
     Trace {
-        lines: Vec<[Option<f64>; 2]>,
+        lines: Vec<Line>,
         in_order: bool,
     },
 }
 
 impl Source {
+    /// How many requests to simulate where nobody says.
+    pub(crate) fn requests(&self) -> u64 {
+        const ENOUGH: u64 = 100_000;
+        match self {
+            Self::Trace {
+                lines,
+                in_order: true,
+            } => ENOUGH.next_multiple_of(lines.len().max(1) as u64),
+            _ => ENOUGH,
+        }
+    }
+
     /// A stream of `requests` pairs.
     pub(crate) fn stream(&self, requests: u64, seed: u64) -> Stream<'_> {
         Stream {
@@ -179,7 +193,7 @@ impl Iterator for Stream<'_> {
         }
         let n = self.next;
         self.next += 1;
-        Some(match self.source {
+        let pair: [f64; 2] = match self.source {
             Source::Model(Model::Slowdown) => {
                 let slow = (self.requests * 2 / 5..self.requests * 3 / 5).contains(&n);
                 Model::Lognormal
@@ -205,6 +219,7 @@ impl Iterator for Stream<'_> {
                 };
                 [first, second.or(at(other)[0]).unwrap_or(first)]
             }
-        })
+        };
+        Some(pair.map(|ms| ms.min(LONGEST)))
     }
 }

@@ -10,32 +10,38 @@ use crate::queue::{self, Queues};
 /// P99 of a queue's requests, hedged over unhedged.
 pub(super) fn queues() -> Claims {
     let mut claims = Vec::new();
-    for load in [0.7, 0.9] {
+    for (load, reference) in [
+        (0.7, "without the guard 1.11"),
+        (0.9, "without the guard 1.40"),
+    ] {
         let [guarded, unguarded] = ratios(Queues::One, load)?;
         claims.push(Claim {
             what: format!(
-                "harmful queue, load {load}: P99 over unhedged, mean / worst of 20 seeds"
+                "8 servers, one queue, load {load}, lognormal service, `percentile` at P95, budget 10 %: P99 over \
+                 unhedged, mean / worst seed"
             ),
-            reference: "P95 and a 10 % budget: 1.11 (0.7), 1.40 (0.9)",
-            target: "≤ 1.02 / ≤ 1.10".into(),
+            reference,
+            target: "≤ 1.02 / ≤ 1.10",
             measured: format!(
-                "{:.3} / {:.3} (unguarded {:.2})",
+                "{:.3} / {:.3} (without the guard {:.2})",
                 mean(&guarded),
                 worst(&guarded),
                 mean(&unguarded)
             ),
             met: mean(&guarded) <= 1.02 && worst(&guarded) <= 1.10,
-            reason: "",
         });
     }
     let [guarded, unguarded] = ratios(Queues::Each, 0.9)?;
     claims.push(Claim {
-        what: "helpful queue (8 queues, random routing), load 0.9: P99 over unhedged".into(),
-        reference: "unguarded 0.71",
-        target: "≤ 0.80".into(),
-        measured: format!("{:.3} (unguarded {:.2})", mean(&guarded), mean(&unguarded)),
+        what: "the same with a queue for each server, attempts sent anywhere, load 0.9".into(),
+        reference: "without the guard 0.71",
+        target: "≤ 0.80",
+        measured: format!(
+            "{:.3} (without the guard {:.2})",
+            mean(&guarded),
+            mean(&unguarded)
+        ),
         met: mean(&guarded) <= 0.80,
-        reason: "",
     });
     Ok(claims)
 }

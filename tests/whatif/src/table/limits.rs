@@ -1,7 +1,8 @@
 //! How near `optimal` comes to the best that could be done.
 
 use super::{Claim, Claims, REQUESTS, each_seed, mean, worst};
-use crate::lab::{self, Candidate, Row, Terms, percentile};
+use crate::candidate::{Aims, Candidate};
+use crate::lab::{self, Row, Terms, percentile};
 use crate::optimum::Known;
 use crate::workload::{Model, Source};
 
@@ -12,7 +13,14 @@ pub(super) fn optimum() -> Claims {
         (model, Known::independent(stream.stream(500_000, 0xface)))
     });
     let mut claims = Vec::new();
-    for budget in [1.0, 2.0, 3.0, 5.0, 10.0, 25.0] {
+    for (budget, reference) in [
+        (1.0, ""),
+        (2.0, "a hedge at P98: up to 1.24"),
+        (3.0, ""),
+        (5.0, ""),
+        (10.0, ""),
+        (25.0, ""),
+    ] {
         let mut parts = Vec::new();
         let mut met = true;
         for (model, known) in &knowns {
@@ -21,26 +29,39 @@ pub(super) fn optimum() -> Claims {
                 .iter()
                 .map(|row| row.extra_load * 100.0 / budget)
                 .collect();
-            let (reached, spent) = (pooled(&rows), mean(&extra) * budget / 100.0);
-            let ratio = reached / known.best(99.0, spent);
+            let spent = mean(&extra) * budget / 100.0;
+            let ratio = pooled(&rows) / known.best(99.0, spent);
             met &= ratio <= 1.05 && mean(&extra) <= 1.02 && worst(&extra) <= 1.08;
-            met &= *model != Model::Bimodal || budget != 2.0 || reached <= 30.0;
             parts.push(format!(
-                "{} {ratio:.3} ({:.2} B)",
+                "{} {ratio:.3} ({:.2} B, {:.2} B)",
                 model.name(),
-                mean(&extra)
+                mean(&extra),
+                worst(&extra)
             ));
         }
         claims.push(Claim {
-            what: format!("`optimal`, budget {budget} %: P99 over the optimum (and extra load)"),
-            reference: "P98 at 2 %: up to 1.24×; a coin flip in a gap",
-            target: "≤ 1.05 (≤ 1.02 B)".into(),
+            what: format!(
+                "`optimal`, budget B = {budget} %: pooled P99 over the optimum's (extra load, mean and worst seed)"
+            ),
+            reference,
+            target: "≤ 1.05 (≤ 1.02 B, ≤ 1.08 B)",
             measured: parts.join(", "),
             met,
-            reason: "",
         });
     }
     Ok(claims)
+}
+
+/// A slow mode as rare as the budget: a delay has to fall into the gap.
+pub(super) fn gap() -> Claims {
+    let reached = pooled(&runs(Model::Bimodal, 2.0)?);
+    Ok(vec![Claim {
+        what: "`optimal`, bimodal, budget 2 %: P99".into(),
+        reference: "unhedged 400 ms",
+        target: "≤ 30 ms",
+        measured: format!("{reached:.1} ms"),
+        met: reached <= 30.0,
+    }])
 }
 
 /// Attempts that are slow together.
@@ -54,13 +75,12 @@ pub(super) fn correlation() -> Claims {
         let ratio = pooled(&rows) / known.best(99.0, mean(&extra));
         claims.push(Claim {
             what: format!(
-                "correlation {rho} on exponential, `optimal`, 5 %: P99 over the correlated optimum"
+                "exponential, attempts of a request correlated {rho}, `optimal`, budget 5 %: P99 over the optimum's"
             ),
-            reference: "an independent model loses to a fixed delay",
-            target: "≤ 1.05".into(),
+            reference: "who takes attempts for independent loses to a fixed delay",
+            target: "≤ 1.05",
             measured: format!("{ratio:.3} at {:.2} % extra", mean(&extra) * 100.0),
             met: ratio <= 1.05,
-            reason: "",
         });
     }
     let settled = each_seed(|seed| {
@@ -76,33 +96,30 @@ pub(super) fn correlation() -> Claims {
         Ok(late.iter().filter(|hedged| **hedged).count() as f64 / late.len() as f64 * 100.0)
     })?;
     claims.push(Claim {
-        what: "correlation 0.9 on exponential, `optimal`, 5 %: hedge rate after 5000 requests"
+        what: "the same, correlated 0.9, where hedges cannot win: hedge rate after 5000 requests"
             .into(),
-        reference: "pure load",
-        target: "≤ 0.5 %".into(),
+        reference: "5 %, all in vain",
+        target: "≤ 0.5 %",
         measured: format!(
             "{:.2} % (worst seed {:.2} %)",
             mean(&settled),
             worst(&settled)
         ),
         met: mean(&settled) <= 0.5,
-        reason: "",
     });
     Ok(claims)
 }
 
 const TERMS: Terms = Terms {
-    budget: 100.0,
-    max_hedges: 1,
     requests: REQUESTS,
     seed: 0,
     target: 99.0,
 };
 
 fn optimal(budget: f64) -> Result<Candidate, String> {
-    Candidate::parse(&format!(
-        "optimal:optimal_budget_percent={budget},window_size=4000"
-    ))
+    let text =
+        format!("optimal:optimal_budget_percent={budget},window_size=4000,budget_percent=100");
+    Candidate::parse(&text, &Aims::DEFAULT)
 }
 
 fn runs(model: Model, budget: f64) -> Result<Vec<Row>, String> {

@@ -9,64 +9,79 @@ mod seed;
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-/// What is claimed, what was measured, and whether that will do.
+use indicatif::ProgressBar;
+
+use crate::terminal;
+
+/// A row of the table: what was measured, and whether that will do.
 pub(crate) struct Claim {
     pub(crate) what: String,
+    /// What others do, or what happens without.
     pub(crate) reference: &'static str,
-    pub(crate) target: String,
+    pub(crate) target: &'static str,
     pub(crate) measured: String,
     pub(crate) met: bool,
-    /// Why it cannot be met, if it is not.
-    pub(crate) reason: &'static str,
 }
 
 pub(crate) type Claims = Result<Vec<Claim>, String>;
 
+const HEAD: &str = "\
+Figures are means over 20 seeds, of 20 000 requests each where nothing else is said, in virtual time. *Optimum* is the
+lowest P99 that any delay, and any chance of hedging after it, could reach with as much extra load, all latencies known
+beforehand. Latencies are drawn from these models, in ms; LN(m, σ) is lognormal with the median m:
+
+- lognormal: 96.5 % LN(117, 0.55) + 3.5 % LN(1000, 0.30)
+- pareto: 10 U^(−1/1.1), U uniform
+- exponential: mean 100
+- bimodal: 98 % N(10, 1) + 2 % N(400, 10)
+
+| what | for comparison | target | measured | met |
+|---|---|---|---|---|
+";
+
 /// Every table, in order.
 pub(crate) fn print() -> Result<(), String> {
-    let sections: [fn() -> Claims; 6] = [
-        delays::hedge_rates,
+    let sections: [fn() -> Claims; 7] = [
+        delays::due,
         limits::optimum,
+        limits::gap,
         delays::slowdown,
         limits::correlation,
         guards::queues,
         learners::adaptive,
     ];
-    let bar = crate::progress(sections.len() as u64 + 1);
-    println!("| what | reference | target | measured | met |");
-    println!("|---|---|---|---|---|");
-    let mut missed = Vec::new();
+    let bar = terminal::progress(sections.len() as u64 + 1);
+    show(&bar, HEAD)?;
+    let mut missed = String::new();
     for section in sections {
-        let claims = section().unwrap_or_else(|error| {
-            missed.push((format!("a section of this table ({error})"), ""));
-            Vec::new()
-        });
-        for claim in claims {
+        for claim in section()? {
             let Claim {
                 what,
                 reference,
                 target,
                 measured,
                 met,
-                reason,
             } = claim;
             let mark = if met { "yes" } else { "**no**" };
-            bar.suspend(|| println!("| {what} | {reference} | {target} | {measured} | {mark} |"));
+            show(
+                &bar,
+                &format!("| {what} | {reference} | {target} | {measured} | {mark} |\n"),
+            )?;
             if !met {
-                missed.push((what, reason));
+                missed += &format!("\nNot met: {what}: {measured} instead of {target}.\n");
             }
         }
         bar.inc(1);
     }
-    bar.suspend(|| {
-        for (what, reason) in &missed {
-            println!("\nNot met: {what}. {reason}");
-        }
-        println!();
-    });
-    seed::print(&bar)?;
+    show(&bar, &missed)?;
+    show(&bar, &seed::table()?)?;
     bar.finish_and_clear();
     Ok(())
+}
+
+/// Prints above the bar.
+fn show(bar: &ProgressBar, text: &str) -> Result<(), String> {
+    bar.suspend(|| terminal::print(text))
 }
 
 /// Seeds that means are taken over.
