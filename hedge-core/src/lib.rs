@@ -51,6 +51,8 @@ pub mod cascade;
 mod config;
 mod dist;
 mod error;
+#[cfg(feature = "std")]
+pub mod face;
 mod guard;
 mod hedger;
 mod histogram;

@@ -1,22 +1,15 @@
 //! The hedger of a tokio server.
 
 use core::future::Future;
-use core::time::Duration;
-use std::sync::Arc;
 
-use hedge_core::{
-    Attempt, Budget, ByResult, Capacity, ConfigError, Error, HedgeConfig, Hedged, Instant, Max,
-    Metrics, MetricsSnapshot, Name, Options, Percentile, Sharded, Sink, Strategy,
-};
-use tokio::time;
+use hedge_core::{Attempt, ByResult, HedgeConfig, Hedged, face};
 
-use crate::erased::{BoxedSink, BoxedStrategy};
-use crate::{SharedBudget, Spawned, TokioTimer};
+use crate::{RequestError, TokioTimer};
 
 /// Hedges the requests to one backend. A clone is another handle to the same hedger.
 ///
 /// Attempts have room for one primary and up to three hedges, `MAX` in all;
-/// [`Builder::attempts`] changes that.
+/// [`Builder::attempts`](face::Builder::attempts) changes that.
 ///
 /// ```
 /// use hedge_tokio::{Budget, Hedger, Percentile};
@@ -34,359 +27,104 @@ use crate::{SharedBudget, Spawned, TokioTimer};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
-pub struct Hedger<const MAX: usize = 4> {
-    core: Arc<Core<MAX>>,
-}
-
-/// What the requests of a [`Hedger`] share.
-pub type Ledger = Sharded<BoxedStrategy, Metrics>;
-
-/// One request before it is made: options of its own. See [`hedge_core::Call`].
-pub type Call<'h, C = ByResult, const MAX: usize = 4> =
-    hedge_core::Call<'h, TokioTimer, Ledger, SharedBudget, BoxedSink, C, MAX>;
-
-type Core<const MAX: usize> = hedge_core::Hedger<TokioTimer, Ledger, SharedBudget, BoxedSink, MAX>;
-
-impl Hedger {
-    /// Starts to build a hedger: the 95th percentile of the last 1000 requests, one hedge, a budget of
-    /// 10 %, a timeout of 30 s, unless told otherwise.
-    pub fn builder() -> Builder {
-        Builder {
-            core: hedge_core::Hedger::builder(TokioTimer::new())
-                .strategy(BoxedStrategy::new(Percentile::new(95.0)))
-                .sink(BoxedSink::default())
-                .attempts(),
-            shared: None,
-        }
-    }
-
-    /// A hedger as `config` says.
-    ///
-    /// ```
-    /// use hedge_tokio::{HedgeConfig, Hedger};
-    ///
-    /// let config = HedgeConfig { percentile: 99.0, budget_percent: 5.0, ..HedgeConfig::default() };
-    /// let hedger = Hedger::from_config(&config)?;
-    /// # Ok::<(), hedge_tokio::ConfigError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Names the first option that cannot be right, its value and what would be.
-    pub fn from_config(config: &HedgeConfig) -> Result<Self, ConfigError> {
-        Builder::from_config(config)?.build()
-    }
-}
-
-impl<const MAX: usize> Hedger<MAX> {
-    /// Makes a request: `launch` is called once per attempt, when it starts, inside the caller's task.
-    ///
-    /// The first attempt that returns `Ok` gives the value. An `Err` starts the next hedge at once, if
-    /// `max_hedges` and the budget allow, and never beats an attempt that is still running. Attempts
-    /// that lose are dropped before this resolves, and so they are with `enable_cancellation` off: for losers
-    /// to run on they have to be tasks, see [`request_detached`](Self::request_detached). Dropping the
-    /// future drops every attempt.
-    ///
-    /// Hedge only what is idempotent: more than one attempt may reach the backend, and a dropped one may
-    /// have had its effect.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Failed`] when every attempt failed, [`Error::Timeout`] when the request's time is up.
-    pub fn request<V, E, F, Fut>(
-        &self,
-        launch: F,
-    ) -> impl Future<Output = Result<Hedged<V>, Error<E>>> + use<'_, V, E, F, Fut, MAX>
-    where
-        F: FnMut(Attempt) -> Fut,
-        Fut: Future<Output = Result<V, E>>,
-        Max<MAX>: Capacity<Fut>,
-    {
-        self.core.request(launch)
-    }
-
-    /// A request with options of its own.
-    ///
-    /// ```
-    /// # use core::time::Duration;
-    /// use hedge_tokio::{Hedger, Hints};
-    ///
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let hedger = Hedger::builder().build()?;
-    /// # let prompt = "";
-    /// let hedged = hedger
-    ///     .call()
-    ///     .timeout(Duration::from_secs(2))
-    ///     .hints(Hints::NONE.prompt_length(prompt.len() as u32))
-    ///     .request(|_| async { Ok::<_, std::io::Error>("answer") })
-    ///     .await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn call(&self) -> Call<'_, ByResult, MAX> {
-        self.core.call()
-    }
-
-    /// A request whose losers run on: nothing is aborted when another attempt wins, when the time is up
-    /// or when this future is dropped, as a write wants that should reach every replica. Every attempt
-    /// is a task from its start. A hedge that runs on stays counted in flight until it ends.
-    ///
-    /// # Errors
-    ///
-    /// As [`request`](Self::request). A panic of an attempt resumes here.
-    ///
-    /// # Panics
-    ///
-    /// As [`tokio::spawn`] does outside a runtime.
-    pub fn request_detached<V, E, F, Fut>(
-        &self,
-        mut launch: F,
-    ) -> impl Future<Output = Result<Hedged<V>, Error<E>>> + use<'_, V, E, F, Fut, MAX>
-    where
-        F: FnMut(Attempt) -> Fut,
-        Fut: Future<Output = Result<V, E>> + Send + 'static,
-        V: Send + 'static,
-        E: Send + 'static,
-        Max<MAX>: Capacity<Spawned<Result<V, E>>>,
-    {
-        let budget = self.core.budget();
-        self.core
-            .call()
-            .keep_losers()
-            .request(move |attempt| Spawned::attempt(attempt, budget, launch(attempt)).running_on())
-    }
-
-    /// A request whose attempts are tasks of their own, so that attempts that compute a lot run beside
-    /// each other. Tasks that lose are aborted, at their next `.await`.
-    ///
-    /// # Errors
-    ///
-    /// As [`request`](Self::request). A panic of an attempt resumes here.
-    ///
-    /// # Panics
-    ///
-    /// As [`tokio::spawn`] does outside a runtime.
-    pub fn request_spawned<V, E, F, Fut>(
-        &self,
-        mut launch: F,
-    ) -> impl Future<Output = Result<Hedged<V>, Error<E>>> + use<'_, V, E, F, Fut, MAX>
-    where
-        F: FnMut(Attempt) -> Fut,
-        Fut: Future<Output = Result<V, E>> + Send + 'static,
-        V: Send + 'static,
-        E: Send + 'static,
-        Max<MAX>: Capacity<Spawned<Result<V, E>>>,
-    {
-        let budget = self.core.budget();
-        self.core
-            .request(move |attempt| Spawned::attempt(attempt, budget, launch(attempt)))
-    }
-
-    /// What was counted, every request that has ended included.
-    pub fn metrics(&self) -> MetricsSnapshot {
-        self.core.metrics()
-    }
-
-    /// Starts counting anew.
-    pub fn reset_metrics(&self) {
-        self.core.reset_metrics();
-    }
-
-    /// Access to the strategy, if it is an `S`; as for its `stats()`. `f` must be short, and
-    /// must not use the hedger.
-    ///
-    /// ```
-    /// use hedge_tokio::{Hedger, Percentile};
-    ///
-    /// let hedger = Hedger::builder().strategy(Percentile::new(99.0)).build()?;
-    /// let stats = hedger.with_strategy(|percentile: &mut Percentile| percentile.stats());
-    /// assert_eq!(stats.map(|stats| stats.samples), Some(0));
-    /// # Ok::<(), hedge_tokio::ConfigError>(())
-    /// ```
-    pub fn with_strategy<S: Strategy + 'static, R>(
-        &self,
-        f: impl FnOnce(&mut S) -> R,
-    ) -> Option<R> {
-        self.core
-            .with_strategy(|strategy| strategy.downcast().map(f))
-    }
-
-    /// Changes the strategy of the working hedger. What the old one had learned is lost.
-    ///
-    /// # Errors
-    ///
-    /// Names the first option that cannot be right; nothing is changed then.
-    pub fn set_strategy<S>(&self, strategy: S) -> Result<(), ConfigError>
-    where
-        S: Strategy + Send + 'static,
-    {
-        self.core.set_strategy(BoxedStrategy::new(strategy))
-    }
-
-    /// Forgets what was learned. Options, metrics and budget stay.
-    pub fn reset(&self) {
-        self.core.reset();
-    }
-
-    /// The options in force.
-    pub fn options(&self) -> Options {
-        self.core.options()
-    }
-
-    /// Changes options of the working hedger, for requests that are made from now on.
-    ///
-    /// # Errors
-    ///
-    /// Names the first option that cannot be right; nothing is changed then.
-    pub fn set_options(&self, options: Options) -> Result<(), ConfigError> {
-        self.core.set_options(options)
-    }
-
-    /// The budget, to share it.
-    pub fn budget(&self) -> &SharedBudget {
-        self.core.budget()
-    }
-
-    /// Changes the budget's options, for all that share it. Hedges in flight stay counted.
-    ///
-    /// # Errors
-    ///
-    /// Names the first option that cannot be right; nothing is changed then.
-    pub fn set_budget(&self, budget: Budget) -> Result<(), ConfigError> {
-        self.core.set_budget(budget)
-    }
-
-    /// How many hedges are running, in all that share the budget.
-    pub fn in_flight(&self) -> u32 {
-        self.core.budget().edit(|budget| budget.in_flight())
-    }
-
-    /// The hedger's `strategy_name`; empty if it has none.
-    pub fn strategy_name(&self) -> Name {
-        self.core.strategy_name()
-    }
-
-    /// Tokio's `instant` on the hedger's clock, as [`Call::deadline`](hedge_core::Call::deadline) takes it.
-    pub fn instant(&self, instant: time::Instant) -> Instant {
-        self.core.timer().instant(instant)
-    }
-}
+///
+/// From a config:
+///
+/// ```
+/// use hedge_tokio::{HedgeConfig, Hedger};
+///
+/// let config = HedgeConfig { percentile: 99.0, budget_percent: 5.0, ..HedgeConfig::default() };
+/// let hedger = Hedger::from_config(&config)?;
+/// # Ok::<(), hedge_tokio::ConfigError>(())
+/// ```
+///
+/// A request with options of its own:
+///
+/// ```
+/// # use core::time::Duration;
+/// use hedge_tokio::{Hedger, Hints};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let hedger = Hedger::builder().build()?;
+/// # let prompt = "";
+/// let hedged = hedger
+///     .call()
+///     .timeout(Duration::from_secs(2))
+///     .hints(Hints::NONE.prompt_length(prompt.len() as u32))
+///     .request(|_| async { Ok::<_, std::io::Error>("answer") })
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// What the strategy has learned:
+///
+/// ```
+/// use hedge_tokio::{Hedger, Percentile};
+///
+/// let hedger = Hedger::builder().strategy(Percentile::new(99.0)).build()?;
+/// let stats = hedger.with_strategy(|percentile: &mut Percentile| percentile.stats());
+/// assert_eq!(stats.map(|stats| stats.samples), Some(0));
+/// # Ok::<(), hedge_tokio::ConfigError>(())
+/// ```
+pub type Hedger<const MAX: usize = 4> = face::Hedger<TokioTimer, MAX>;
 
 /// Collects the parts of a [`Hedger`], and refuses what cannot be right.
-#[derive(Debug)]
-#[must_use = "a builder does nothing until it builds"]
-pub struct Builder<const MAX: usize = 4> {
-    core: CoreBuilder<MAX>,
-    shared: Option<SharedBudget>,
+pub type Builder<const MAX: usize = 4> = face::Builder<TokioTimer, MAX>;
+
+/// One request before it is made: options of its own. See [`hedge_core::Call`].
+pub type Call<'h, C = ByResult, const MAX: usize = 4> = face::Call<'h, TokioTimer, C, MAX>;
+
+/// A [`Budget`](crate::Budget) that several hedgers and a retry layer share: a clone is another handle to it.
+///
+/// It has a clock of its own, for the reserve per second.
+///
+/// ```
+/// use hedge_tokio::{Budget, Hedger, SharedBudget};
+///
+/// let budget = SharedBudget::new(Budget::percent(5.0));
+/// let search = Hedger::builder().shared_budget(budget.clone()).build()?;
+/// let ads = Hedger::builder().shared_budget(budget.clone()).build()?;
+///
+/// // A retry layer that makes requests of its own deposits for each, and charges its retries.
+/// budget.deposit();
+/// if budget.try_charge().is_ok() {
+///     // … retry …
+///     budget.release(1);
+/// }
+/// # Ok::<(), hedge_tokio::ConfigError>(())
+/// ```
+pub type SharedBudget = face::SharedBudget<TokioTimer>;
+
+/// Makes one hedged request as `config` says, and keeps nothing.
+///
+/// A strategy that learns has nothing to learn from here and hedges as it does before its first sample.
+/// Whoever calls a backend more than once should keep a [`Hedger`].
+///
+/// ```
+/// use hedge_tokio::{HedgeConfig, StrategyKind};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = HedgeConfig { max_hedges: 2, ..HedgeConfig::default() };
+/// let hedged = hedge_tokio::request(|_| async { Ok::<_, std::io::Error>("answer") }, &config).await?;
+/// assert_eq!(hedged.value, "answer");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// [`RequestError::Config`] for an option that cannot be right, before anything is sent;
+/// [`RequestError::Request`] as [`Hedger::request`](face::Hedger::request).
+pub async fn request<V, E, F, Fut>(
+    launch: F,
+    config: &HedgeConfig,
+) -> Result<Hedged<V>, RequestError<E>>
+where
+    F: FnMut(Attempt) -> Fut,
+    Fut: Future<Output = Result<V, E>>,
+{
+    face::request::<TokioTimer, _, _, _, _>(launch, config).await
 }
-
-impl Builder {
-    /// As `config` says; parts may still be changed.
-    ///
-    /// # Errors
-    ///
-    /// Names the first option that cannot be right, its value and what would be.
-    pub fn from_config(config: &HedgeConfig) -> Result<Self, ConfigError> {
-        let settings = config.validate()?;
-        let core = hedge_core::Hedger::builder(TokioTimer::new()).settings(settings);
-        let core = core
-            .map_strategy(BoxedStrategy::picked)
-            .sink(BoxedSink::default())
-            .attempts();
-        Ok(Self { core, shared: None })
-    }
-}
-
-impl<const MAX: usize> Builder<MAX> {
-    /// When to hedge: a built-in strategy or one of your own.
-    pub fn strategy(self, strategy: impl Strategy + Send + 'static) -> Self {
-        self.map(|core| core.strategy(BoxedStrategy::new(strategy)))
-    }
-
-    /// Makes room for `N` attempts in every request, 1 to 8; the primary is one of them. A request's
-    /// future grows by the size of an attempt for each.
-    pub fn attempts<const N: usize>(self) -> Builder<N> {
-        Builder {
-            core: self.core.attempts(),
-            shared: self.shared,
-        }
-    }
-
-    /// What hedges may cost, for this hedger alone.
-    pub fn budget(mut self, budget: Budget) -> Self {
-        self.shared = None;
-        self.map(|core| core.budget(budget))
-    }
-
-    /// What hedges may cost, together with all others that hold a clone.
-    pub fn shared_budget(mut self, budget: SharedBudget) -> Self {
-        self.shared = Some(budget);
-        self
-    }
-
-    /// How many hedges a request may have. Default: 1.
-    pub fn max_hedges(self, hedges: u8) -> Self {
-        self.map(|core| core.max_hedges(hedges))
-    }
-
-    /// How long a request may take, all attempts included. Default: 30 s.
-    pub fn timeout(self, timeout: Duration) -> Self {
-        self.map(|core| core.timeout(timeout))
-    }
-
-    /// All options that may change while the hedger works, at once.
-    pub fn options(self, options: Options) -> Self {
-        self.map(|core| core.options(options))
-    }
-
-    /// What outcomes and events call this hedger; at most 32 bytes.
-    pub fn strategy_name(self, name: &str) -> Self {
-        self.map(|core| core.strategy_name(name))
-    }
-
-    /// What the names of its events begin with: parts of letters, digits and `_`, joined by dots, at
-    /// most 32 bytes. Default: `hedging`.
-    pub fn telemetry_prefix(self, prefix: &str) -> Self {
-        self.map(|core| core.telemetry_prefix(prefix))
-    }
-
-    /// What one attempt costs, in a unit of yours. Default: 1.
-    pub fn cost_per_attempt(self, cost: f64) -> Self {
-        self.map(|core| core.cost_per_attempt(cost))
-    }
-
-    /// Seeds the draws of strategies that hedge only a share of the slow requests. Default: 0.
-    pub fn seed(self, seed: u64) -> Self {
-        self.map(|core| core.seed(seed))
-    }
-
-    /// Hands events to `sink`.
-    pub fn sink(self, sink: impl Sink + Send + Sync + 'static) -> Self {
-        self.map(|core| core.sink(BoxedSink::new(sink)))
-    }
-
-    fn map(self, f: impl FnOnce(CoreBuilder<MAX>) -> CoreBuilder<MAX>) -> Self {
-        Self {
-            core: f(self.core),
-            shared: self.shared,
-        }
-    }
-
-    /// Builds the hedger.
-    ///
-    /// # Errors
-    ///
-    /// Names the first option that cannot be right, its value and what would be.
-    pub fn build(self) -> Result<Hedger<MAX>, ConfigError> {
-        let Self { core, shared } = self;
-        let budget = |own| shared.unwrap_or_else(|| SharedBudget::new(own));
-        Ok(Hedger {
-            core: Arc::new(core.build_with(Ledger::new, budget)?),
-        })
-    }
-}
-
-type CoreBuilder<const MAX: usize> =
-    hedge_core::Builder<TokioTimer, BoxedStrategy, Metrics, BoxedSink, MAX>;

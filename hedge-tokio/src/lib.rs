@@ -32,19 +32,16 @@
 //! | spread heavy computing over threads | [`Hedger::request_spawned`] |
 //! | see what it did | [`Outcome`], [`Hedger::metrics`] |
 
-mod budget;
-mod erased;
 mod hedger;
-mod once;
 mod spawn;
 mod timer;
 
-pub use budget::SharedBudget;
-pub use erased::{BoxedSink, BoxedStrategy};
-pub use hedger::{Builder, Call, Hedger, Ledger};
-pub use once::{RequestError, request};
+pub use hedger::{Builder, Call, Hedger, SharedBudget, request};
 pub use spawn::Spawned;
 pub use timer::TokioTimer;
+
+#[doc(no_inline)]
+pub use hedge_core::face::{BoxedSink, BoxedStrategy, Ledger, RequestError};
 
 #[doc(no_inline)]
 pub use hedge_core::{

@@ -3,6 +3,7 @@
 use core::pin::Pin;
 use core::time::Duration;
 
+use hedge_core::face::Runtime;
 use hedge_core::{Instant, Timer};
 use tokio::time;
 
@@ -63,5 +64,13 @@ impl Timer for TokioTimer {
 
     fn rearm(&self, sleep: Pin<&mut time::Sleep>, deadline: Instant) {
         sleep.reset(self.at(deadline));
+    }
+}
+
+impl Runtime for TokioTimer {
+    type Instant = time::Instant;
+
+    fn instant(&self, instant: time::Instant) -> Instant {
+        self.instant(instant)
     }
 }

@@ -1,40 +1,23 @@
 //! A budget for several hedgers.
 
-use hedge_core::{Budget, Charge, Instant, Suppressed, Timer};
-
-use crate::TokioTimer;
+use super::Runtime;
+use crate::{Budget, Charge, Instant, Suppressed};
 
 /// A [`Budget`] that several hedgers and a retry layer share: a clone is another handle to it.
 ///
 /// It has a clock of its own, for the reserve per second.
-///
-/// ```
-/// use hedge_tokio::{Budget, Hedger, SharedBudget};
-///
-/// let budget = SharedBudget::new(Budget::percent(5.0));
-/// let search = Hedger::builder().shared_budget(budget.clone()).build()?;
-/// let ads = Hedger::builder().shared_budget(budget.clone()).build()?;
-///
-/// // A retry layer that makes requests of its own deposits for each, and charges its retries.
-/// budget.deposit();
-/// if budget.try_charge().is_ok() {
-///     // … retry …
-///     budget.release(1);
-/// }
-/// # Ok::<(), hedge_tokio::ConfigError>(())
-/// ```
 #[derive(Clone, Debug)]
-pub struct SharedBudget {
-    core: hedge_core::SharedBudget,
-    timer: TokioTimer,
+pub struct SharedBudget<R> {
+    core: crate::SharedBudget,
+    timer: R,
 }
 
-impl SharedBudget {
+impl<R: Runtime> SharedBudget<R> {
     /// Shares `budget`.
     pub fn new(budget: Budget) -> Self {
         Self {
-            core: hedge_core::SharedBudget::new(budget),
-            timer: TokioTimer::new(),
+            core: crate::SharedBudget::new(budget),
+            timer: R::default(),
         }
     }
 
@@ -58,19 +41,19 @@ impl SharedBudget {
     }
 
     /// Exclusive access to the budget, every deposit counted. `f` must not use a hedger that shares it.
-    pub fn edit<R>(&self, f: impl FnOnce(&mut Budget) -> R) -> R {
+    pub fn edit<V>(&self, f: impl FnOnce(&mut Budget) -> V) -> V {
         self.core.edit(f)
     }
 }
 
-impl From<Budget> for SharedBudget {
+impl<R: Runtime> From<Budget> for SharedBudget<R> {
     fn from(budget: Budget) -> Self {
         Self::new(budget)
     }
 }
 
 /// Hedgers have clocks of their own, with other epochs: the time that they tell is not used.
-impl Charge for SharedBudget {
+impl<R: Runtime> Charge for SharedBudget<R> {
     fn deposit(&self) {
         self.deposit();
     }
@@ -83,7 +66,7 @@ impl Charge for SharedBudget {
         self.release(hedges);
     }
 
-    fn edit<R>(&self, f: impl FnOnce(&mut Budget) -> R) -> R {
+    fn edit<V>(&self, f: impl FnOnce(&mut Budget) -> V) -> V {
         self.edit(f)
     }
 }

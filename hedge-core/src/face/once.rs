@@ -3,40 +3,28 @@
 use core::fmt;
 use core::future::Future;
 
-use hedge_core::{Attempt, ConfigError, Error, HedgeConfig, Hedged};
-
-use crate::Hedger;
+use super::{Hedger, Runtime};
+use crate::{Attempt, ConfigError, Error, HedgeConfig, Hedged};
 
 /// Makes one hedged request as `config` says, and keeps nothing.
 ///
 /// A strategy that learns has nothing to learn from here and hedges as it does before its first sample.
 /// Whoever calls a backend more than once should keep a [`Hedger`].
 ///
-/// ```
-/// use hedge_tokio::{HedgeConfig, StrategyKind};
-///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let config = HedgeConfig { max_hedges: 2, ..HedgeConfig::default() };
-/// let hedged = hedge_tokio::request(|_| async { Ok::<_, std::io::Error>("answer") }, &config).await?;
-/// assert_eq!(hedged.value, "answer");
-/// # Ok(())
-/// # }
-/// ```
-///
 /// # Errors
 ///
 /// [`RequestError::Config`] for an option that cannot be right, before anything is sent;
 /// [`RequestError::Request`] as [`Hedger::request`].
-pub async fn request<V, E, F, Fut>(
+pub async fn request<R, V, E, F, Fut>(
     launch: F,
     config: &HedgeConfig,
 ) -> Result<Hedged<V>, RequestError<E>>
 where
+    R: Runtime,
     F: FnMut(Attempt) -> Fut,
     Fut: Future<Output = Result<V, E>>,
 {
-    let hedger = Hedger::from_config(config).map_err(RequestError::Config)?;
+    let hedger = Hedger::<R>::from_config(config).map_err(RequestError::Config)?;
     hedger.request(launch).await.map_err(RequestError::Request)
 }
 

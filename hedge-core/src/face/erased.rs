@@ -1,11 +1,12 @@
-//! What lets the faces do without generics: strategies and sinks behind a box.
+//! What lets a face do without generics: strategies and sinks behind a box.
 
 use core::any::Any;
 use core::fmt;
 use core::time::Duration;
+use std::boxed::Box;
 
-use hedge_core::strategy::Plan;
-use hedge_core::{
+use crate::strategy::Plan;
+use crate::{
     AnyStrategy, ConfigError, Event, Hints, Instant, Report, Sink, Strategy, StrategyKind,
 };
 
@@ -39,7 +40,6 @@ impl BoxedStrategy {
             AnyStrategy::Optimal(strategy) => Self::new(strategy),
             AnyStrategy::ExponentialBackoff(strategy) => Self::new(strategy),
             AnyStrategy::WorkloadAware(strategy) => Self::new(strategy),
-            other => Self::new(other),
         }
     }
 
