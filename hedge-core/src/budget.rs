@@ -1,7 +1,5 @@
 //! How much extra load the callee is asked to bear.
 
-use core::time::Duration;
-
 use crate::{ConfigError, Instant, Lock, Suppressed};
 
 /// Bounds extra attempts three ways: by a share of the requests, by a reserve per second, and by how
@@ -37,9 +35,11 @@ pub struct Budget {
     max_in_flight: Option<u32>,
     unlimited: bool,
 
-    /// What a request deposits, in millionths of a token.
+    /// What a request deposits, in millionths of a token, as are the next three.
     deposit: u32,
     tokens: u64,
+    /// What a second adds to the reserve.
+    rate: u64,
     reserve: u64,
     refilled: Instant,
     in_flight: u32,
@@ -62,6 +62,7 @@ impl Budget {
             unlimited: false,
             deposit,
             tokens: 0,
+            rate: 0,
             reserve: 0,
             refilled: Instant::ZERO,
             in_flight: 0,
@@ -85,10 +86,12 @@ impl Budget {
         self.full()
     }
 
-    /// How many hedges a second may start when the bucket is empty. Default: 0.
+    /// How many hedges a second may start when the bucket is empty; millionths of a hedge are the finest
+    /// step. Default: 0.
     #[must_use]
     pub const fn min_per_second(mut self, hedges: f64) -> Self {
         self.min_per_second = hedges;
+        self.rate = (hedges * TOKEN as f64 + 0.5) as u64;
         self.full()
     }
 
@@ -115,11 +118,10 @@ impl Budget {
 
     /// A second's worth, and at least one hedge.
     const fn reserve_capacity(&self) -> u64 {
-        if self.min_per_second > 0.0 {
-            let second = (self.min_per_second * TOKEN as f64) as u64;
-            if second > TOKEN { second } else { TOKEN }
-        } else {
-            0
+        match self.rate {
+            0 => 0,
+            1..TOKEN => TOKEN,
+            rate => rate,
         }
     }
 
@@ -166,7 +168,7 @@ impl Budget {
         if !self.unlimited {
             if let Some(rest) = self.tokens.checked_sub(TOKEN) {
                 self.tokens = rest;
-            } else if self.min_per_second > 0.0 {
+            } else if self.rate > 0 {
                 self.refill(now);
                 let rest = self.reserve.checked_sub(TOKEN);
                 self.reserve = rest.ok_or(Suppressed::BudgetRate)?;
@@ -179,15 +181,19 @@ impl Budget {
     }
 
     fn refill(&mut self, now: Instant) {
-        let per_second = self.min_per_second * TOKEN as f64;
-        let earned = (now.since(self.refilled).as_secs_f64() * per_second) as u64;
-        // Only as far as was paid for: being asked often must not lose fractions.
-        let paid = Duration::try_from_secs_f64(earned as f64 / per_second).unwrap_or(Duration::MAX);
-        self.refilled = (self.refilled + paid).min(now.max(self.refilled));
-        self.reserve = self
-            .reserve
-            .saturating_add(earned)
-            .min(self.reserve_capacity());
+        const SECOND: u64 = 1_000_000_000;
+        let elapsed = now.nanos_since(self.refilled);
+        // Not all that was earned in a long time at a high rate; the rest is earned when next asked.
+        let earned = elapsed.saturating_mul(self.rate) / SECOND;
+        self.reserve = self.reserve.saturating_add(earned);
+        if self.reserve < self.reserve_capacity() {
+            // Only as far as was paid for: being asked often must not lose fractions.
+            let paid = (earned * SECOND).div_ceil(self.rate);
+            self.refilled = self.refilled.later(paid);
+        } else {
+            self.reserve = self.reserve_capacity();
+            self.refilled = self.refilled.max(now);
+        }
     }
 
     /// Gives back the places in flight of `hedges` that ended. Their tokens stay spent.
@@ -295,6 +301,8 @@ impl<L: Lock<Data = Budget>> Charge for L {
 
 #[cfg(test)]
 mod tests {
+    use core::time::Duration;
+
     use super::*;
 
     fn at(ms: u64) -> Instant {
@@ -342,6 +350,11 @@ mod tests {
         // Half a millionth of a token each time: one from the start, one after 100 s.
         let granted = (0..2_200_000).filter(|n| slow.charge(micros(50 * n)).is_ok());
         assert_eq!(granted.count(), 2);
+        // Nor does a high rate, of more than fits at once, but for parts of a nanosecond.
+        let mut fast = Budget::percent(0.0).min_per_second(100_000.0);
+        let mut granted = |ms| (0..200_000).filter(|_| fast.charge(at(ms)).is_ok()).count();
+        assert_eq!(granted(0), 100_000);
+        assert!((49_990..=50_000).contains(&granted(500)));
         // Time does not run backwards, nor does the reserve overflow.
         assert_eq!(budget.charge(at(0)), Err(Suppressed::BudgetRate));
         assert_eq!(budget.charge(Instant::MAX), Ok(()));

@@ -3,7 +3,7 @@
 use core::cell::RefCell;
 use core::time::Duration;
 
-use crate::hedger::{Hedger, LocalHedger, check_room};
+use crate::hedger::{Hedger, LocalHedger};
 use crate::ledger::{Ledger, State};
 use crate::metrics::{Metrics, NoMetrics, Recorder};
 use crate::options::Labels;
@@ -242,21 +242,16 @@ impl<T, S, M, K, const MAX: usize> Builder<T, S, M, K, MAX> {
         if let Some(wrong) = self.wrong {
             return Err(wrong);
         }
-        self.strategy.validate()?;
-        self.options.validate()?;
-        check_room(self.options.max_hedges, MAX)?;
-        // The budget that counts, which others may have made.
-        let budget = budget(self.budget);
-        budget.edit(|budget| budget.validate(self.options.max_hedges))?;
-        check_cost(self.cost_per_attempt)?;
         let policy = Policy::new(self.strategy, self.options).seeded(self.seed);
         let ledger = ledger(State::new(policy, self.metrics));
         // Uptime counts from now on, not from the first request.
         ledger.reset_metrics(self.timer.now());
+        // The budget that counts, which others may have made.
+        let budget = budget(self.budget);
         let (labels, cost) = (self.labels, self.cost_per_attempt);
-        Ok(Hedger::assemble(
-            self.timer, ledger, budget, self.sink, labels, cost,
-        ))
+        let hedger = Hedger::assemble(self.timer, ledger, budget, self.sink, labels, cost);
+        hedger.validate()?;
+        Ok(hedger)
     }
 }
 

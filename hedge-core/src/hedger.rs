@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use pin_project_lite::pin_project;
 
-use crate::builder::Builder;
+use crate::builder::{Builder, check_cost};
 use crate::ledger::{Ledger, State};
 use crate::metrics::{Metrics, MetricsSnapshot};
 use crate::options::Labels;
@@ -69,7 +69,8 @@ impl<T> Hedger<T, (), ()> {
 }
 
 impl<T, L, B, K, const MAX: usize> Hedger<T, L, B, K, MAX> {
-    /// A hedger of parts, in a `const` if need be. Nothing is checked; what cannot be right is clamped.
+    /// A hedger of parts, in a `const` if need be. Nothing is checked, and what cannot be right is clamped;
+    /// [`validate`](Self::validate) says what that was.
     pub const fn from_parts(timer: T, ledger: L, budget: B, sink: K) -> Self {
         Self::assemble(timer, ledger, budget, sink, Labels::DEFAULT, 1.0)
     }
@@ -130,6 +131,30 @@ impl<T, L, B, K, const MAX: usize> Hedger<T, L, B, K, MAX> {
     /// Who hears of events.
     pub const fn sink(&self) -> &K {
         &self.shared.sink
+    }
+}
+
+impl<T: Timer, L: Ledger, B: Charge, K, const MAX: usize> Hedger<T, L, B, K, MAX> {
+    /// Whether its parts can be right. A builder has asked; whoever assembled them in a `const` has not.
+    ///
+    /// # Errors
+    ///
+    /// Names the first option that cannot be right.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let Shared {
+            ledger,
+            budget,
+            cost_per_attempt,
+            ..
+        } = &self.shared;
+        let options = ledger.edit(self.timer.now(), |policy| {
+            policy.strategy.validate()?;
+            let options = policy.options();
+            options.validate().map(|()| options)
+        })?;
+        check_room(options.max_hedges, MAX)?;
+        budget.edit(|budget| budget.validate(options.max_hedges))?;
+        check_cost(*cost_per_attempt)
     }
 }
 

@@ -1,7 +1,5 @@
 //! The decisions of one request: the [`Pacer`] over what a hedger's requests share.
 
-use core::time::Duration;
-
 use crate::ledger::Ledger;
 use crate::metrics::Recorder;
 use crate::options::Labels;
@@ -11,7 +9,7 @@ use crate::strategy::Hints;
 use crate::terms::{Standing, Terms};
 use crate::{
     Attempt, Cause, Charge, Classify, End, Event, EventKind, Instant, Outcome, Report, Sample,
-    Sink, Suppressed, Verdict, time,
+    Sink, Suppressed, Verdict,
 };
 
 /// What the requests of one hedger share.
@@ -161,7 +159,7 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
     /// When the next hedge would be due by the passing of its delay, pushback aside.
     fn scheduled(&mut self) -> Option<Instant> {
         let offset = self.terms().offset(self.started)?;
-        Some(self.start_of(0) + offset + Duration::from_nanos(self.shift))
+        Some(self.start_of(0).later(offset).later(self.shift))
     }
 
     fn permit(&mut self, retry: bool, now: Instant) -> Result<(), Suppressed> {
@@ -388,7 +386,7 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pacer for Pace<'_, L, B
         }
         // What pushback held up, the rest of the schedule follows at its own pace.
         if let Some(due) = self.scheduled() {
-            let held_up = time::nanos(self.hold.since(due));
+            let held_up = self.hold.nanos_since(due);
             self.shift = self.shift.saturating_add(held_up);
         }
         let index = self.started;

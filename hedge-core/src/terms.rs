@@ -24,11 +24,9 @@ const NEVER: u64 = u64::MAX;
 
 impl Terms {
     pub(crate) fn new(plan: &Plan, options: &Options) -> Self {
-        let offset = |k| plan.offset(k).map_or(NEVER, time::nanos);
-        let delay = offset(1);
         Self {
-            delay,
-            step: offset(2).saturating_sub(delay),
+            delay: plan.delay().map_or(NEVER, time::nanos),
+            step: plan.step().map_or(0, time::nanos),
             timeout: options.timeout.map_or(NEVER, time::nanos),
             chance: plan.chance(),
             reason: plan.suppressed().unwrap_or(Suppressed::NotDue) as u8,
@@ -65,7 +63,7 @@ impl Terms {
     pub(crate) fn until(self, deadline: Instant, start: Instant) -> Self {
         match deadline {
             Instant::MAX => self,
-            _ => self.within(time::nanos(deadline.since(start))),
+            _ => self.within(deadline.nanos_since(start)),
         }
     }
 
@@ -95,14 +93,14 @@ impl Terms {
         (self.delay != NEVER).then(|| Duration::from_nanos(self.delay))
     }
 
-    /// When hedge `k`, 1 or more, is due, from the start of the request.
-    pub(crate) fn offset(&self, k: u8) -> Option<Duration> {
+    /// When hedge `k`, 1 or more, is due, in nanoseconds from the start of the request.
+    pub(crate) fn offset(&self, k: u8) -> Option<u64> {
         let later = self.step.saturating_mul(u64::from(k.saturating_sub(1)));
-        Some(self.delay()?.saturating_add(Duration::from_nanos(later)))
+        (self.delay != NEVER).then(|| self.delay.saturating_add(later))
     }
 
     pub(crate) fn deadline(&self, start: Instant) -> Option<Instant> {
-        (self.timeout != NEVER).then(|| start + Duration::from_nanos(self.timeout))
+        (self.timeout != NEVER).then(|| start.later(self.timeout))
     }
 
     pub(crate) fn chance(&self) -> f32 {
@@ -205,7 +203,7 @@ mod tests {
             for plan in [plan, Plan::never(Suppressed::WarmingUp)] {
                 let terms = Terms::new(&plan, &options);
                 assert_eq!(Terms::from_words(terms.to_words()), terms);
-                assert_eq!(terms.offset(3), plan.offset(3));
+                assert_eq!(terms.offset(3), plan.offset(3).map(time::nanos));
             }
         }
         for kind in StrategyKind::ALL {

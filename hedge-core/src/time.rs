@@ -39,7 +39,17 @@ impl Instant {
 
     /// Time from `earlier` to `self`; zero when `earlier` is later.
     pub const fn since(self, earlier: Self) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+        Duration::from_nanos(self.nanos_since(earlier))
+    }
+
+    /// The same in nanoseconds. A `Duration` takes a division, which is slow on microcontrollers.
+    pub(crate) const fn nanos_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// So many nanoseconds later; saturates at [`Instant::MAX`].
+    pub(crate) const fn later(self, nanos: u64) -> Self {
+        Self(self.0.saturating_add(nanos))
     }
 }
 
@@ -48,7 +58,7 @@ impl Add<Duration> for Instant {
 
     /// Saturates at [`Instant::MAX`].
     fn add(self, rhs: Duration) -> Self {
-        Self(self.0.saturating_add(nanos(rhs)))
+        self.later(nanos(rhs))
     }
 }
 

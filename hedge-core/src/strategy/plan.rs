@@ -82,6 +82,11 @@ impl Plan {
         self.when.ok()
     }
 
+    /// How much later than the first the second hedge is due, and each after that.
+    pub(crate) fn step(&self) -> Option<Duration> {
+        self.step.or(self.delay())
+    }
+
     /// Why no hedge is planned.
     pub fn suppressed(&self) -> Option<Suppressed> {
         self.when.err()
