@@ -1,0 +1,86 @@
+//! The clock: async-io's natively, the browser's on the web.
+
+#[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
+mod native;
+#[cfg(all(target_family = "wasm", target_os = "unknown"))]
+mod web;
+
+#[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
+use native as platform;
+#[cfg(all(target_family = "wasm", target_os = "unknown"))]
+use web as platform;
+
+pub use platform::Sleep;
+
+use core::pin::Pin;
+
+use hedge_core::face::Runtime;
+use hedge_core::{Instant, Timer};
+
+/// The clock and the timers of async-std, smol and browsers. The epoch is when it was made.
+///
+/// ```
+/// use core::time::Duration;
+/// use hedge_async_std::{AsyncStdTimer, Timer};
+///
+/// # smol::block_on(async {
+/// let timer = AsyncStdTimer::new();
+/// let deadline = timer.now() + Duration::from_millis(5);
+/// timer.sleep_until(deadline).await;
+/// assert!(timer.now() >= deadline);
+/// # });
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct AsyncStdTimer {
+    epoch: platform::Instant,
+}
+
+impl AsyncStdTimer {
+    /// A timer whose epoch is now.
+    pub fn new() -> Self {
+        Self {
+            epoch: platform::Instant::now(),
+        }
+    }
+
+    /// This timer's name for `instant`, one of `std::time`, or on the web of the crate `web_time`; the epoch if
+    /// it was before that.
+    pub fn instant(&self, instant: platform::Instant) -> Instant {
+        Instant::from_epoch(instant.saturating_duration_since(self.epoch))
+    }
+
+    /// The platform's name for `instant`, if it has one.
+    fn at(&self, instant: Instant) -> Option<platform::Instant> {
+        self.epoch.checked_add(instant.since_epoch())
+    }
+}
+
+impl Default for AsyncStdTimer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Timer for AsyncStdTimer {
+    type Sleep = Sleep;
+
+    fn now(&self) -> Instant {
+        Instant::from_epoch(self.epoch.elapsed())
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Sleep {
+        Sleep::until(self.at(deadline))
+    }
+
+    fn rearm(&self, sleep: Pin<&mut Sleep>, deadline: Instant) {
+        sleep.get_mut().put_off(self.at(deadline));
+    }
+}
+
+impl Runtime for AsyncStdTimer {
+    type Instant = platform::Instant;
+
+    fn instant(&self, instant: platform::Instant) -> Instant {
+        self.instant(instant)
+    }
+}

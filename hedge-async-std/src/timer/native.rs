@@ -1,0 +1,36 @@
+//! async-io's timer: what `async_std::task::sleep` and `smol::Timer` are.
+
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+use async_io::Timer;
+
+pub(super) use std::time::Instant;
+
+/// A sleep of an [`AsyncStdTimer`](crate::AsyncStdTimer).
+#[derive(Debug)]
+#[must_use = "futures do nothing unless you `.await` or poll them"]
+pub struct Sleep(Timer);
+
+impl Sleep {
+    /// For ever, if there is no deadline.
+    pub(super) fn until(deadline: Option<Instant>) -> Self {
+        Self(deadline.map_or_else(Timer::never, Timer::at))
+    }
+
+    pub(super) fn put_off(&mut self, deadline: Option<Instant>) {
+        match deadline {
+            Some(deadline) => self.0.set_at(deadline),
+            None => self.0 = Timer::never(),
+        }
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.0).poll(cx).map(drop)
+    }
+}

@@ -1,0 +1,209 @@
+//! Events and outcomes by defmt.
+
+use core::time::Duration;
+
+use ::defmt::{Format, Formatter, debug, info, warn, write};
+use hedge_core::{Attempt, Cause, Error, Event, EventKind, Name, Outcome, Sink};
+
+/// Logs every event by defmt: hedges as `info`, failures as `warn`, the rest as `debug`.
+///
+/// As with any crate, which of them are in the firmware at all is said by `DEFMT_LOG` when it is built:
+/// `DEFMT_LOG=hedge_embassy=info`.
+///
+/// ```
+/// use hedge_embassy::{Budget, DefmtSink, Hedger, NoMetrics, Options, Percentile, hedger_with};
+///
+/// static HEDGER: Hedger<Percentile<64>, NoMetrics, DefmtSink> = hedger_with(
+///     Percentile::with_window(95.0),
+///     Budget::percent(10.0),
+///     Options::DEFAULT,
+///     NoMetrics,
+///     DefmtSink,
+/// );
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DefmtSink;
+
+impl Sink for DefmtSink {
+    fn emit(&self, event: &Event) {
+        match event.kind {
+            EventKind::HedgeFired { .. } | EventKind::HedgeWon { .. } => info!("{}", Logged(event)),
+            EventKind::RequestException { .. } => warn!("{}", Logged(event)),
+            _ => debug!("{}", Logged(event)),
+        }
+    }
+}
+
+/// Something of hedge's for defmt to print, which knows only the types of its own friends.
+///
+/// ```
+/// use hedge_embassy::{Hedged, Logged};
+///
+/// fn tell(hedged: Hedged<u16>) {
+///     defmt::info!("{} after {}", hedged.value, Logged(&hedged.outcome));
+/// }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Logged<'a, T>(pub &'a T);
+
+impl Format for Logged<'_, Event> {
+    fn format(&self, f: Formatter<'_>) {
+        let Event {
+            request,
+            strategy_name,
+            kind,
+            ..
+        } = self.0;
+        write!(
+            f,
+            "{}request {=u64}: {}",
+            Prefix(strategy_name),
+            *request,
+            Logged(kind)
+        );
+    }
+}
+
+impl Format for Logged<'_, EventKind> {
+    fn format(&self, f: Formatter<'_>) {
+        let name = self.0.name();
+        match self.0 {
+            EventKind::HedgeFired { attempt, delay } => {
+                write!(f, "{=str}, {}", name, Logged(attempt));
+                if let Some(delay) = delay {
+                    write!(f, ", planned after {}", Micros(*delay));
+                }
+            }
+            EventKind::HedgeSuppressed { reason } => {
+                write!(f, "{=str}, {=str}", name, reason.as_str())
+            }
+            EventKind::HedgeWon { attempt, latency } => {
+                write!(
+                    f,
+                    "{=str}, attempt {=u8} after {}",
+                    name,
+                    *attempt,
+                    Micros(*latency)
+                );
+            }
+            EventKind::RequestCancelled { attempt, elapsed } => {
+                write!(
+                    f,
+                    "{=str}, attempt {=u8} after {}",
+                    name,
+                    *attempt,
+                    Micros(*elapsed)
+                );
+            }
+            EventKind::RequestStop { outcome, .. } => {
+                write!(f, "{=str}, {}", name, Logged(outcome))
+            }
+            EventKind::RequestException {
+                duration,
+                timed_out,
+                attempts,
+                ..
+            } => write!(
+                f,
+                "{=str} after {}, timed out: {=bool}, attempts: {=u8}",
+                name,
+                Micros(*duration),
+                *timed_out,
+                *attempts
+            ),
+            EventKind::RequestDropped { duration, attempts } => {
+                write!(
+                    f,
+                    "{=str} after {}, attempts: {=u8}",
+                    name,
+                    Micros(*duration),
+                    *attempts
+                );
+            }
+            _ => write!(f, "{=str}", name),
+        }
+    }
+}
+
+impl Format for Logged<'_, Outcome> {
+    fn format(&self, f: Formatter<'_>) {
+        let outcome = self.0;
+        write!(
+            f,
+            "answered by attempt {=u8} of {=u8} after {}",
+            outcome.winner,
+            outcome.attempts,
+            Micros(outcome.total_latency)
+        );
+        if let Some(reason) = outcome.suppressed {
+            write!(f, ", not hedged: {=str}", reason.as_str());
+        }
+    }
+}
+
+impl Format for Logged<'_, Attempt> {
+    fn format(&self, f: Formatter<'_>) {
+        let cause = match self.0.cause() {
+            Cause::Retry => " (retry)",
+            _ => "",
+        };
+        let (index, elapsed) = (self.0.index() as u8, self.0.elapsed());
+        write!(
+            f,
+            "attempt {=u8}{=str} at {}",
+            index,
+            cause,
+            Micros(elapsed)
+        );
+    }
+}
+
+impl<E: Format> Format for Logged<'_, Error<E>> {
+    fn format(&self, f: Formatter<'_>) {
+        match self.0 {
+            Error::Failed { error, attempts } => {
+                write!(f, "{=u8} attempts failed: {}", *attempts, error)
+            }
+            Error::Timeout {
+                elapsed,
+                attempts,
+                error,
+            } => {
+                let elapsed = Micros(*elapsed);
+                write!(
+                    f,
+                    "no answer from {=u8} attempts after {}",
+                    *attempts, elapsed
+                );
+                if let Some(error) = error {
+                    write!(f, ": {}", error);
+                }
+            }
+            _ => write!(f, "no answer from {=u8} attempts", self.0.attempts()),
+        }
+    }
+}
+
+/// The hedger's name, if it has one.
+struct Prefix<'a>(&'a Name);
+
+impl Format for Prefix<'_> {
+    fn format(&self, f: Formatter<'_>) {
+        if !self.0.is_empty() {
+            write!(f, "{=str} ", self.0.as_str());
+        }
+    }
+}
+
+/// As embassy's own durations: the number is on the wire, its unit in the program on the desk.
+struct Micros(Duration);
+
+impl Format for Micros {
+    fn format(&self, f: Formatter<'_>) {
+        write!(
+            f,
+            "{=u64} us",
+            u64::try_from(self.0.as_micros()).unwrap_or(u64::MAX)
+        );
+    }
+}
