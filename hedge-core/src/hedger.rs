@@ -17,6 +17,7 @@ use crate::pace::{Pace, Shared, Wishes};
 use crate::race::{Earliest, Finish, Judge, Pacer, Race, Settled, race};
 use crate::slots::{Capacity, Max, Slots};
 use crate::strategy::{Hints, Strategy};
+use crate::trace::Trace;
 use crate::{
     Attempt, Budget, ByResult, Charge, Classify, ConfigError, Error, Hedged, Instant, Name, NoSink,
     Options, Outcome, Percentile, Sink, Timer, time,
@@ -428,6 +429,7 @@ where
     {
         let timer = self.hedger.timer.clone();
         Request {
+            trace: Trace::new(self.hedger.strategy_name()),
             race: race::<MAX, _, _, _, _, _, _>(timer, self.pace(), launch),
         }
     }
@@ -451,6 +453,7 @@ pin_project! {
     {
         #[pin]
         race: Race<T, P, M, Earliest<V, E>, S>,
+        trace: Trace,
     }
 }
 
@@ -465,28 +468,36 @@ where
     type Output = Result<Hedged<V>, Error<E>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Finish {
-            how,
-            result,
-            record: outcome,
-            ..
-        } = ready!(self.project().race.poll(cx));
-        let attempts = outcome.attempts;
-        Poll::Ready(match (how, result) {
-            (Settled::TimedOut, result) => {
-                let error = result.and_then(Result::err);
-                Err(Error::Timeout {
-                    elapsed: outcome.total_latency,
-                    attempts,
-                    error,
-                })
-            }
-            (_, Some(Ok(value))) => Ok(Hedged { value, outcome }),
-            (_, Some(Err(error))) => Err(Error::Failed { error, attempts }),
-            // A race that was not dropped and did not time out has a result.
-            (_, None) => return Poll::Pending,
-        })
+        let this = self.project();
+        let finish = {
+            let _span = this.trace.enter();
+            ready!(this.race.poll(cx))
+        };
+        let Some(result) = answer(finish) else {
+            return Poll::Pending;
+        };
+        this.trace.record(&result);
+        Poll::Ready(result)
     }
+}
+
+/// What the caller is told; absent for a race that was dropped, which nobody polls.
+fn answer<V, E, R, P>(finish: Finish<V, E, R, P>) -> Option<Result<Hedged<V>, Error<E>>>
+where
+    P: Pacer<Record = Outcome>,
+{
+    let outcome = finish.record;
+    let attempts = outcome.attempts;
+    Some(match (finish.how, finish.result) {
+        (Settled::TimedOut, result) => Err(Error::Timeout {
+            elapsed: outcome.total_latency,
+            attempts,
+            error: result.and_then(Result::err),
+        }),
+        (_, Some(Ok(value))) => Ok(Hedged { value, outcome }),
+        (_, Some(Err(error))) => Err(Error::Failed { error, attempts }),
+        (_, None) => return None,
+    })
 }
 
 impl<T, P, M, V, E, S> Request<T, P, M, V, E, S>
@@ -514,8 +525,10 @@ where
     {
         core::future::poll_fn(|cx| {
             if self.race.is_settled() {
+                let this = self.as_mut().project();
+                let _span = this.trace.enter();
                 // Never ready again.
-                let _ = self.as_mut().project().race.poll(cx);
+                let _ = this.race.poll(cx);
             }
             let over = self.live() == 0 || !self.race.is_settled();
             if over { Poll::Ready(()) } else { Poll::Pending }

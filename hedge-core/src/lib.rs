@@ -75,6 +75,7 @@ pub mod telemetry;
 mod terms;
 mod time;
 mod timer;
+mod trace;
 mod window;
 
 pub use attempt::{Attempt, ByResult, Cause, Classify, Verdict};

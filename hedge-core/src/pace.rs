@@ -9,7 +9,7 @@ use crate::strategy::Hints;
 use crate::terms::{Standing, Terms};
 use crate::{
     Attempt, Cause, Charge, Classify, End, Event, EventKind, Instant, Outcome, Report, Sample,
-    Sink, Suppressed, Verdict,
+    Sink, Suppressed, Verdict, trace,
 };
 
 /// What the requests of one hedger share.
@@ -275,20 +275,27 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
         }
     }
 
+    fn is_heard(&self) -> bool {
+        self.shared.sink.enabled() || trace::is_listening()
+    }
+
     fn emit(&self, at: Instant, kind: EventKind) {
-        if self.shared.sink.enabled() {
-            let strategy_name = self.shared.labels.strategy_name;
-            self.shared.sink.emit(&Event {
+        if self.is_heard() {
+            let event = Event {
                 request: self.id,
                 at,
-                strategy_name,
+                strategy_name: self.shared.labels.strategy_name,
                 kind,
-            });
+            };
+            trace::event(&event);
+            if self.shared.sink.enabled() {
+                self.shared.sink.emit(&event);
+            }
         }
     }
 
     fn emit_end(&self, how: Settled, losers: u8, now: Instant, report: &Report, outcome: Outcome) {
-        if !self.shared.sink.enabled() {
+        if !self.is_heard() {
             return;
         }
         if let (Settled::Won(attempt @ 1..), Some(sample)) = (how, report.hedge) {
@@ -310,7 +317,11 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
             now,
             match how {
                 Settled::Won(_) => EventKind::RequestStop { duration, outcome },
-                Settled::Dropped => EventKind::RequestDropped { duration, attempts },
+                Settled::Dropped => EventKind::RequestDropped {
+                    duration,
+                    attempts,
+                    strategy,
+                },
                 Settled::Fatal(_) | Settled::Failed(_) | Settled::TimedOut => {
                     let timed_out = how == Settled::TimedOut;
                     EventKind::RequestException {
@@ -337,7 +348,7 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pacer for Pace<'_, L, B
     type Record = Outcome;
 
     fn timed(&mut self) -> bool {
-        L::Metrics::ON || self.shared.sink.enabled() || self.standing().learns
+        L::Metrics::ON || self.is_heard() || self.standing().learns
     }
 
     fn start(&mut self, now: Instant) {
@@ -349,7 +360,7 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pacer for Pace<'_, L, B
         }
         self.deposited = true;
         self.shared.budget.deposit();
-        if self.shared.sink.enabled() {
+        if self.is_heard() {
             self.id = self.shared.ledger.next_id();
             self.emit(now, EventKind::RequestStart);
         }

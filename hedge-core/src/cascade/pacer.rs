@@ -2,7 +2,7 @@
 
 use super::{CascadeOutcome, Plan, Quality, TierEnd, TierReport};
 use crate::race::{Judge, Pacer, Refused, Settled};
-use crate::{Attempt, Cause, Event, EventKind, Instant, Sink, Verdict};
+use crate::{Attempt, Cause, Event, EventKind, Instant, Sink, Verdict, trace};
 
 /// The decisions of one cascade.
 #[derive(Debug)]
@@ -108,13 +108,17 @@ impl<'c, Q, K: Sink, const N: usize> CascadePacer<'c, Q, K, N> {
     }
 
     fn emit(&self, at: Instant, kind: EventKind) {
-        if self.sink.enabled() {
-            self.sink.emit(&Event {
+        if self.sink.enabled() || trace::is_listening() {
+            let event = Event {
                 request: self.start.since_epoch().as_nanos() as u64,
                 at,
                 strategy_name: self.plan.name,
                 kind,
-            });
+            };
+            trace::event(&event);
+            if self.sink.enabled() {
+                self.sink.emit(&event);
+            }
         }
     }
 

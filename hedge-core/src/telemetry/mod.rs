@@ -1,10 +1,14 @@
 //! Events: what happened, in order, as it happens.
 
+#[cfg(feature = "metrics")]
+mod metrics;
 mod ring;
 
 use core::fmt;
 use core::time::Duration;
 
+#[cfg(feature = "metrics")]
+pub use metrics::MetricsSink;
 pub use ring::{Ring, RingSink};
 
 use crate::{Attempt, Instant, Name, Outcome, StrategyKind, Suppressed};
@@ -83,6 +87,8 @@ pub enum EventKind {
         duration: Duration,
         /// How many attempts were started.
         attempts: u8,
+        /// Which kind of strategy decided.
+        strategy: StrategyKind,
     },
     /// `cascade.start`: a cascade was asked.
     CascadeStart {

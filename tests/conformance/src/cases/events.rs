@@ -196,7 +196,9 @@ pub async fn of_a_dropped_request<T: Timer + Clone, H: Home>(world: &World<T, H>
     let backend = Backend::new(world, &[]);
     abandon(&hedger, &backend, 2).await;
     let (duration, attempts) = ear.only(|event| match event {
-        EventKind::RequestDropped { duration, attempts } => Some((duration, attempts)),
+        EventKind::RequestDropped {
+            duration, attempts, ..
+        } => Some((duration, attempts)),
         _ => None,
     });
     world.assert_took(duration, 1);

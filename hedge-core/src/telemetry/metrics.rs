@@ -1,0 +1,346 @@
+//! Events as metrics.
+
+use core::time::Duration;
+use std::string::String;
+use std::sync::OnceLock;
+use std::vec::Vec;
+
+use metrics::{
+    Counter, Histogram, Label, Unit, counter, describe_counter, describe_histogram, histogram,
+};
+
+use super::{Event, EventKind, Sink};
+use crate::{Name, StrategyKind, Suppressed};
+
+/// Counts requests and hedges through the facade of the crate `metrics`, and so in Prometheus,
+/// OpenTelemetry and wherever else there is an exporter for it.
+///
+/// | metric | labels | what |
+/// |---|---|---|
+/// | `hedge_requests_total` | `result`: `ok`, `refused`, `failed`, `timeout`, `dropped` | requests that ended |
+/// | `hedge_attempts_total` | | attempts they started, the primaries included |
+/// | `hedge_hedged_requests_total` | | requests that started a hedge |
+/// | `hedge_wins_total` | | requests that a hedge won |
+/// | `hedge_suppressed_total` | `reason`, as [`Suppressed::as_str`] | requests that started none, though one was due |
+/// | `hedge_request_duration_seconds` | | a histogram of how long requests took that had an answer |
+///
+/// All have the labels `strategy` and `strategy_name`. The recorder has to be installed before the first
+/// request: handles are made once.
+///
+/// ```
+/// use hedge_core::manual::ManualTimer;
+/// use hedge_core::telemetry::MetricsSink;
+/// use hedge_core::Hedger;
+///
+/// let clock = ManualTimer::<8>::new();
+/// let hedger = Hedger::builder(&clock)
+///     .strategy_name("search")
+///     .sink(MetricsSink::new())
+///     .build_local()?;
+/// # Ok::<(), hedge_core::ConfigError>(())
+/// ```
+#[derive(Default)]
+pub struct MetricsSink {
+    /// Those of the first strategy that there was; others are looked up every time.
+    handles: OnceLock<Handles>,
+}
+
+impl MetricsSink {
+    /// A sink for one hedger.
+    pub const fn new() -> Self {
+        Self {
+            handles: OnceLock::new(),
+        }
+    }
+}
+
+impl core::fmt::Debug for MetricsSink {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("MetricsSink")
+    }
+}
+
+impl Sink for MetricsSink {
+    fn emit(&self, event: &Event) {
+        let Some(end) = End::of(&event.kind) else {
+            return;
+        };
+        let (strategy, name) = (end.strategy, event.strategy_name);
+        let handles = self.handles.get_or_init(|| Handles::new(strategy, name));
+        if (handles.strategy, handles.name) == (strategy, name) {
+            handles.count(&end);
+        } else {
+            Handles::new(strategy, name).count(&end);
+        }
+    }
+}
+
+/// How a request ended.
+struct End {
+    result: Outcome,
+    strategy: StrategyKind,
+    attempts: u8,
+    hedge_won: bool,
+    suppressed: Option<Suppressed>,
+    duration: Option<Duration>,
+}
+
+/// The values of the label `result`.
+#[derive(Clone, Copy)]
+enum Outcome {
+    Ok,
+    Refused,
+    Failed,
+    Timeout,
+    Dropped,
+}
+
+impl Outcome {
+    const NAMES: [&str; 5] = ["ok", "refused", "failed", "timeout", "dropped"];
+}
+
+impl End {
+    fn of(kind: &EventKind) -> Option<Self> {
+        let failed = |result, strategy, attempts| Self {
+            result,
+            strategy,
+            attempts,
+            hedge_won: false,
+            suppressed: None,
+            duration: None,
+        };
+        Some(match *kind {
+            EventKind::RequestStop { duration, outcome } => Self {
+                result: if outcome.accepted {
+                    Outcome::Ok
+                } else {
+                    Outcome::Refused
+                },
+                strategy: outcome.strategy,
+                attempts: outcome.attempts,
+                hedge_won: outcome.hedge_won,
+                suppressed: outcome.suppressed,
+                duration: Some(duration),
+            },
+            EventKind::RequestException {
+                timed_out: true,
+                attempts,
+                strategy,
+                ..
+            } => failed(Outcome::Timeout, strategy, attempts),
+            EventKind::RequestException {
+                attempts, strategy, ..
+            } => failed(Outcome::Failed, strategy, attempts),
+            EventKind::RequestDropped {
+                attempts, strategy, ..
+            } => failed(Outcome::Dropped, strategy, attempts),
+            _ => return None,
+        })
+    }
+}
+
+struct Handles {
+    strategy: StrategyKind,
+    name: Name,
+    requests: [Counter; Outcome::NAMES.len()],
+    attempts: Counter,
+    hedged: Counter,
+    wins: Counter,
+    /// One for each reason, made when there is need.
+    suppressed: [OnceLock<Counter>; Suppressed::ALL.len()],
+    duration: Histogram,
+}
+
+impl Handles {
+    fn new(strategy: StrategyKind, name: Name) -> Self {
+        describe();
+        let labels = || labels(strategy, name);
+        let requests = |result| {
+            let mut labels = labels();
+            labels.push(Label::from_static_parts("result", result));
+            counter!("hedge_requests_total", labels)
+        };
+        Self {
+            strategy,
+            name,
+            requests: Outcome::NAMES.map(requests),
+            attempts: counter!("hedge_attempts_total", labels()),
+            hedged: counter!("hedge_hedged_requests_total", labels()),
+            wins: counter!("hedge_wins_total", labels()),
+            suppressed: [const { OnceLock::new() }; Suppressed::ALL.len()],
+            duration: histogram!("hedge_request_duration_seconds", labels()),
+        }
+    }
+
+    fn count(&self, end: &End) {
+        if let Some(requests) = self.requests.get(end.result as usize) {
+            requests.increment(1);
+        }
+        self.attempts.increment(end.attempts.into());
+        self.hedged.increment((end.attempts > 1).into());
+        self.wins.increment(end.hedge_won.into());
+        if let Some(duration) = end.duration {
+            self.duration.record(duration);
+        }
+        let was_due = |reason: &Suppressed| *reason != Suppressed::NotDue;
+        if let Some(reason) = end.suppressed.filter(was_due)
+            && let Some(suppressed) = self.suppressed.get(reason.index())
+        {
+            let counter = suppressed.get_or_init(|| {
+                let mut labels = labels(self.strategy, self.name);
+                labels.push(Label::from_static_parts("reason", reason.as_str()));
+                counter!("hedge_suppressed_total", labels)
+            });
+            counter.increment(1);
+        }
+    }
+}
+
+fn labels(strategy: StrategyKind, name: Name) -> Vec<Label> {
+    std::vec![
+        Label::from_static_parts("strategy", strategy.as_str()),
+        Label::new("strategy_name", String::from(name.as_str())),
+    ]
+}
+
+fn describe() {
+    describe_counter!("hedge_requests_total", "Requests that ended, by result.");
+    describe_counter!(
+        "hedge_attempts_total",
+        "Attempts started, the primaries included."
+    );
+    describe_counter!(
+        "hedge_hedged_requests_total",
+        "Requests that started a hedge."
+    );
+    describe_counter!("hedge_wins_total", "Requests that a hedge won.");
+    describe_counter!(
+        "hedge_suppressed_total",
+        "Requests whose hedge was not started, by reason."
+    );
+    describe_histogram!(
+        "hedge_request_duration_seconds",
+        Unit::Seconds,
+        "How long requests took that had an answer."
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+    use std::collections::BTreeMap;
+    use std::format;
+
+    use super::*;
+    use crate::manual::ManualTimer;
+    use crate::{Attempt, Budget, Fixed, Hedger};
+
+    const fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    /// What is counted, as Prometheus would show it, zeros left out.
+    fn counted(f: impl FnOnce()) -> BTreeMap<String, String> {
+        let recorder = DebuggingRecorder::new();
+        let snapshotter = recorder.snapshotter();
+        metrics::with_local_recorder(&recorder, f);
+        let snapshot = snapshotter.snapshot().into_vec();
+        let shown = snapshot.into_iter().filter_map(|(key, _, _, value)| {
+            let (name, labels) = key.key().clone().into_parts();
+            let labels: Vec<String> = labels
+                .iter()
+                .map(|label| format!("{}={}", label.key(), label.value()))
+                .collect();
+            let value = match value {
+                DebugValue::Counter(0) => return None,
+                DebugValue::Counter(count) => format!("{count}"),
+                DebugValue::Histogram(values) => format!("{values:?}"),
+                DebugValue::Gauge(value) => format!("{value}"),
+            };
+            Some((format!("{}{{{}}}", name.as_str(), labels.join(",")), value))
+        });
+        shown.collect()
+    }
+
+    #[test]
+    fn requests_are_counted_with_their_labels() {
+        let counted = counted(|| {
+            let clock = ManualTimer::<8>::new();
+            let hedger = Hedger::builder(&clock)
+                .strategy(Fixed::new(ms(20)))
+                .budget(Budget::percent(0.0).min_per_second(1.0))
+                .timeout(ms(500))
+                .strategy_name("search")
+                .sink(MetricsSink::new())
+                .build_local()
+                .unwrap();
+            let clock = &clock;
+            let take = |primary: u64, hedge: u64| {
+                let attempt = move |attempt: Attempt| async move {
+                    clock
+                        .sleep(ms(if attempt.is_hedge() { hedge } else { primary }))
+                        .await;
+                    Ok::<_, ()>(())
+                };
+                clock.drive(hedger.request(attempt)).is_ok()
+            };
+            // In time; won by a hedge; refused by the budget; out of time.
+            assert!(take(10, 1) && take(100, 30) && take(100, 30) && !take(900, 900));
+            let failing = hedger
+                .call()
+                .unhedged()
+                .request(|_| async { Err::<(), _>(()) });
+            assert!(clock.drive(failing).is_err());
+        });
+        let labels = "strategy=fixed,strategy_name=search";
+        let expected = [
+            (format!("hedge_attempts_total{{{labels}}}"), "6"),
+            (format!("hedge_hedged_requests_total{{{labels}}}"), "1"),
+            (
+                format!("hedge_request_duration_seconds{{{labels}}}"),
+                "[0.01, 0.05, 0.1]",
+            ),
+            (
+                format!("hedge_requests_total{{{labels},result=failed}}"),
+                "1",
+            ),
+            (format!("hedge_requests_total{{{labels},result=ok}}"), "3"),
+            (
+                format!("hedge_requests_total{{{labels},result=timeout}}"),
+                "1",
+            ),
+            (
+                format!("hedge_suppressed_total{{{labels},reason=budget_rate}}"),
+                "1",
+            ),
+            (format!("hedge_wins_total{{{labels}}}"), "1"),
+        ];
+        let expected = expected.map(|(name, value)| (name, String::from(value)));
+        assert_eq!(counted, BTreeMap::from(expected));
+    }
+
+    #[test]
+    fn a_change_of_strategy_changes_the_label() {
+        let counted = counted(|| {
+            let clock = ManualTimer::<8>::new();
+            let hedger = Hedger::builder(&clock)
+                .strategy(crate::AnyStrategy::<20>::from(Fixed::new(ms(20))))
+                .sink(MetricsSink::new())
+                .build_local()
+                .unwrap();
+            for _ in 0..2 {
+                let _ = clock.drive(hedger.request(|_| async { Ok::<_, ()>(()) }));
+                hedger.set_strategy(crate::Off.into()).unwrap();
+            }
+        });
+        for strategy in ["fixed", "off"] {
+            let name =
+                format!("hedge_requests_total{{strategy={strategy},strategy_name=,result=ok}}");
+            assert_eq!(
+                counted.get(&name).map(String::as_str),
+                Some("1"),
+                "{counted:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Requests as `tracing` sees them.
+//!
+//! With the feature `tracing` every request has a span, `hedge.request`, whose fields are those of its
+//! [`Outcome`](crate::Outcome), and its events are events in it. Attempts run in the span, so that those of
+//! an HTTP client nest. Without the feature all of this is nothing.
+
+#[cfg(feature = "tracing")]
+pub(crate) use on::{Trace, event, is_listening};
+
+#[cfg(not(feature = "tracing"))]
+pub(crate) use off::{Trace, event, is_listening};
+
+#[cfg(feature = "tracing")]
+mod on {
+    use core::time::Duration;
+
+    use tracing::field::Empty;
+    use tracing::span::Entered;
+    use tracing::{Level, Span, debug, enabled, info_span};
+
+    use crate::{Error, Event, EventKind, Hedged, Name, Outcome, Suppressed};
+
+    /// A request's span, made when it is first polled.
+    #[derive(Debug)]
+    pub(crate) struct Trace {
+        name: Name,
+        span: Option<Span>,
+    }
+
+    impl Trace {
+        pub(crate) const fn new(name: Name) -> Self {
+            Self { name, span: None }
+        }
+
+        pub(crate) fn enter(&mut self) -> Entered<'_> {
+            let name = self.name;
+            self.span.get_or_insert_with(|| span(name)).enter()
+        }
+
+        pub(crate) fn record<V, E>(&self, result: &Result<Hedged<V>, Error<E>>) {
+            let Some(span) = &self.span else {
+                return;
+            };
+            match result {
+                Ok(hedged) => outcome(span, &hedged.outcome),
+                Err(error) => {
+                    let text = if error.is_timeout() {
+                        "timeout"
+                    } else {
+                        "failed"
+                    };
+                    span.record("error", text);
+                    span.record("attempts", error.attempts());
+                }
+            }
+        }
+    }
+
+    fn span(strategy_name: Name) -> Span {
+        info_span!(
+            target: "hedge",
+            "hedge.request",
+            strategy_name = strategy_name.as_str(),
+            strategy = Empty,
+            accepted = Empty,
+            hedged = Empty,
+            hedge_won = Empty,
+            winner = Empty,
+            attempts = Empty,
+            total_latency_ms = Empty,
+            primary_latency_ms = Empty,
+            backup_latency_ms = Empty,
+            hedge_delay_ms = Empty,
+            suppressed = Empty,
+            cost = Empty,
+            error = Empty,
+        )
+    }
+
+    fn outcome(span: &Span, outcome: &Outcome) {
+        if span.is_disabled() {
+            return;
+        }
+        span.record("strategy", outcome.strategy.as_str());
+        span.record("accepted", outcome.accepted);
+        span.record("hedged", outcome.hedged);
+        span.record("hedge_won", outcome.hedge_won);
+        span.record("winner", outcome.winner);
+        span.record("attempts", outcome.attempts);
+        span.record("total_latency_ms", millis(outcome.total_latency));
+        span.record("primary_latency_ms", outcome.primary_latency.map(millis));
+        span.record("backup_latency_ms", outcome.backup_latency.map(millis));
+        span.record("hedge_delay_ms", outcome.hedge_delay.map(millis));
+        span.record("suppressed", outcome.suppressed.map(Suppressed::as_str));
+        span.record("cost", outcome.cost);
+    }
+
+    /// Whether events are wanted.
+    pub(crate) fn is_listening() -> bool {
+        enabled!(target: "hedge", Level::DEBUG)
+    }
+
+    /// Says what happened. How a request starts and ends is its span's to tell.
+    pub(crate) fn event(event: &Event) {
+        let name = event.kind.name();
+        match event.kind {
+            EventKind::HedgeFired { attempt, delay } => debug!(
+                target: "hedge",
+                attempt = attempt.index(),
+                cause = ?attempt.cause(),
+                delay_ms = delay.map(millis),
+                elapsed_ms = millis(attempt.elapsed()),
+                "{name}"
+            ),
+            EventKind::HedgeSuppressed { reason } => {
+                debug!(target: "hedge", reason = reason.as_str(), "{name}");
+            }
+            EventKind::HedgeWon { attempt, latency } => {
+                debug!(target: "hedge", attempt, latency_ms = millis(latency), "{name}");
+            }
+            EventKind::RequestCancelled { attempt, elapsed } => {
+                debug!(target: "hedge", attempt, elapsed_ms = millis(elapsed), "{name}");
+            }
+            EventKind::RequestDropped {
+                duration, attempts, ..
+            } => {
+                debug!(target: "hedge", attempts, duration_ms = millis(duration), "{name}");
+            }
+            EventKind::RequestStart
+            | EventKind::RequestStop { .. }
+            | EventKind::RequestException { .. } => {}
+            EventKind::CascadeStart { tiers } => {
+                debug!(target: "hedge", cascade = event.strategy_name.as_str(), tiers, "{name}");
+            }
+            EventKind::TierStart { tier, name: of } => {
+                debug!(target: "hedge", tier, tier_name = of.as_str(), "{name}");
+            }
+            EventKind::TierCompleted {
+                tier,
+                name: of,
+                latency,
+                quality,
+                accepted,
+            } => debug!(
+                target: "hedge",
+                tier,
+                tier_name = of.as_str(),
+                latency_ms = millis(latency),
+                quality,
+                accepted,
+                "{name}"
+            ),
+            EventKind::TierTimeout {
+                tier,
+                name: of,
+                elapsed,
+            }
+            | EventKind::TierCancelled {
+                tier,
+                name: of,
+                elapsed,
+            } => debug!(
+                target: "hedge",
+                tier,
+                tier_name = of.as_str(),
+                elapsed_ms = millis(elapsed),
+                "{name}"
+            ),
+            EventKind::CascadeStop {
+                duration,
+                tier,
+                accepted,
+                total_cost,
+                completed_cost,
+            } => debug!(
+                target: "hedge",
+                tier,
+                accepted,
+                duration_ms = millis(duration),
+                total_cost,
+                completed_cost,
+                "{name}"
+            ),
+            EventKind::CascadeException {
+                duration,
+                timed_out,
+            } => {
+                debug!(target: "hedge", timed_out, duration_ms = millis(duration), "{name}");
+            }
+            EventKind::CascadeDropped { duration } => {
+                debug!(target: "hedge", duration_ms = millis(duration), "{name}");
+            }
+        }
+    }
+
+    fn millis(duration: Duration) -> f64 {
+        crate::time::millis(duration)
+    }
+}
+
+#[cfg(not(feature = "tracing"))]
+mod off {
+    use crate::{Error, Event, Hedged, Name};
+
+    #[derive(Debug)]
+    pub(crate) struct Trace;
+
+    pub(crate) struct Entered;
+
+    impl Trace {
+        pub(crate) const fn new(_: Name) -> Self {
+            Self
+        }
+
+        pub(crate) fn enter(&mut self) -> Entered {
+            Entered
+        }
+
+        pub(crate) fn record<V, E>(&self, _: &Result<Hedged<V>, Error<E>>) {}
+    }
+
+    pub(crate) const fn is_listening() -> bool {
+        false
+    }
+
+    pub(crate) fn event(_: &Event) {}
+}

@@ -1,0 +1,221 @@
+//! What `tracing` is told of requests.
+
+use core::fmt;
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hedge_core::cascade::{Cascade, Tier};
+use hedge_core::manual::ManualTimer;
+use hedge_core::{Attempt, Budget, Fixed, Hedger};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Subscriber, info_span};
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{Layer, Registry};
+
+type Fields = BTreeMap<&'static str, String>;
+
+/// Collects the closed spans with their fields, and the events with the span they were in.
+#[derive(Clone, Default)]
+struct Collector(Arc<Mutex<Collected>>);
+
+#[derive(Clone, Default)]
+struct Collected {
+    spans: Vec<(&'static str, Option<&'static str>, Fields)>,
+    events: Vec<(String, Option<&'static str>)>,
+}
+
+struct Visitor<'f>(&'f mut Fields);
+
+impl Visit for Visitor<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.insert(field.name(), format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name(), value.into());
+    }
+}
+
+impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Collector {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut fields = Fields::new();
+        attributes.record(&mut Visitor(&mut fields));
+        context.span(id).unwrap().extensions_mut().insert(fields);
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        let span = context.span(id).unwrap();
+        let mut extensions = span.extensions_mut();
+        values.record(&mut Visitor(extensions.get_mut::<Fields>().unwrap()));
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut fields = Fields::new();
+        event.record(&mut Visitor(&mut fields));
+        let span = context.event_span(event).map(|span| span.name());
+        let message = fields.remove("message").unwrap_or_default();
+        self.lock().events.push((message, span));
+    }
+
+    fn on_close(&self, id: Id, context: Context<'_, S>) {
+        let span = context.span(&id).unwrap();
+        let parent = span.parent().map(|parent| parent.name());
+        let fields = span.extensions_mut().remove::<Fields>().unwrap();
+        self.lock().spans.push((span.name(), parent, fields));
+    }
+}
+
+impl Collector {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Collected> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was collected while `f` ran.
+    fn of(f: impl FnOnce()) -> Collected {
+        let collector = Self::default();
+        let registry = Registry::default().with(collector.clone());
+        tracing::subscriber::with_default(registry, f);
+        collector.lock().clone()
+    }
+}
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+type Clock = ManualTimer<8>;
+
+/// The primary takes 100 ms and the hedge 30.
+async fn answer(clock: &Clock, attempt: Attempt) -> Result<usize, ()> {
+    clock
+        .sleep(if attempt.is_hedge() { ms(30) } else { ms(100) })
+        .await;
+    Ok(attempt.index())
+}
+
+#[test]
+fn a_request_is_a_span_with_its_outcome_and_its_events() {
+    let collected = Collector::of(|| {
+        let clock = Clock::new();
+        let hedger = Hedger::builder(&clock)
+            .strategy(Fixed::new(ms(20)))
+            .strategy_name("search")
+            .build_local()
+            .unwrap();
+        let _caller = info_span!("caller").entered();
+        clock
+            .drive(hedger.request(|attempt| answer(&clock, attempt)))
+            .unwrap();
+    });
+    let requests = |span: &&(_, _, _)| span.0 == "hedge.request";
+    let request = collected.spans.iter().find(requests).unwrap();
+    assert_eq!(request.1, Some("caller"));
+    for (field, value) in [
+        ("strategy_name", "search"),
+        ("strategy", "fixed"),
+        ("hedged", "true"),
+        ("hedge_won", "true"),
+        ("winner", "1"),
+        ("attempts", "2"),
+        ("total_latency_ms", "50.0"),
+        ("backup_latency_ms", "30.0"),
+        ("hedge_delay_ms", "20.0"),
+        ("cost", "2.0"),
+    ] {
+        assert_eq!(
+            request.2.get(field).map(String::as_str),
+            Some(value),
+            "{field}"
+        );
+    }
+    assert_eq!(request.2.get("primary_latency_ms"), None);
+    assert_eq!(request.2.get("suppressed"), None);
+    let names = ["hedge.fired", "hedge.won", "request.cancelled"];
+    let events = names.map(|name| (name.into(), Some("hedge.request")));
+    assert_eq!(collected.events, events);
+}
+
+#[test]
+fn what_attempts_do_nests_in_it() {
+    let collected = Collector::of(|| {
+        let clock = Clock::new();
+        let hedger = Hedger::builder(&clock).build_local().unwrap();
+        let request = hedger.request(|_| async {
+            // As an HTTP client does.
+            let _span = info_span!("http");
+            Ok::<_, ()>(())
+        });
+        clock.drive(request).unwrap();
+    });
+    let names: Vec<_> = collected
+        .spans
+        .iter()
+        .map(|span| (span.0, span.1))
+        .collect();
+    assert_eq!(
+        names,
+        [("http", Some("hedge.request")), ("hedge.request", None)]
+    );
+}
+
+#[test]
+fn why_nothing_was_hedged_and_that_it_failed_is_told() {
+    let collected = Collector::of(|| {
+        let clock = Clock::new();
+        let hedger = Hedger::builder(&clock)
+            .strategy(Fixed::new(ms(20)))
+            .budget(Budget::percent(0.0))
+            .build_local()
+            .unwrap();
+        clock
+            .drive(hedger.request(|attempt| answer(&clock, attempt)))
+            .unwrap();
+        let failing = hedger.request(|_| async { Err::<(), _>(()) });
+        assert!(clock.drive(failing).is_err());
+    });
+    let requests: Vec<_> = collected
+        .spans
+        .iter()
+        .filter(|span| span.0 == "hedge.request")
+        .collect();
+    assert_eq!(requests[0].2["suppressed"], "budget_ratio");
+    assert_eq!(requests[1].2["error"], "failed");
+    assert_eq!(collected.events[0].0, "hedge.suppressed");
+}
+
+#[test]
+fn cascades_are_told_too() {
+    let collected = Collector::of(|| {
+        let clock = Clock::new();
+        let cascade = Cascade::new(&clock, [Tier::new("a").delay(ms(10)), Tier::new("b")]);
+        let cascade = cascade.unwrap();
+        let answers = clock.drive(cascade.request([100, 20].map(|millis| {
+            let clock = &clock;
+            move || async move {
+                clock.sleep(ms(millis)).await;
+                Ok::<_, ()>(())
+            }
+        })));
+        assert!(answers.is_ok());
+    });
+    let names: Vec<_> = collected
+        .events
+        .iter()
+        .map(|event| event.0.as_str())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "cascade.start",
+            "cascade.tier.start",
+            "cascade.tier.timeout",
+            "cascade.tier.start",
+            "cascade.tier.completed",
+            "cascade.tier.cancelled",
+            "cascade.stop",
+        ]
+    );
+}
