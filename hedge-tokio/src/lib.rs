@@ -30,11 +30,14 @@
 //! | treat some `Ok` as failures | [`Hedger::call`], [`Call::classify`](hedge_core::Call::classify) |
 //! | let losers run on | [`Hedger::request_detached`] |
 //! | spread heavy computing over threads | [`Hedger::request_spawned`] |
+//! | put it into a tower stack | `tower::HedgeLayer` (feature `tower`) |
 //! | see what it did | [`Outcome`], [`Hedger::metrics`] |
 
 mod hedger;
 mod spawn;
 mod timer;
+#[cfg(feature = "tower")]
+pub mod tower;
 
 pub use hedger::{Builder, Call, Hedger, SharedBudget, request};
 pub use spawn::Spawned;

@@ -1,0 +1,224 @@
+//! The layer and its service.
+
+use core::convert::Infallible;
+use core::fmt;
+use core::future::{Future, poll_fn};
+use core::mem;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use core::time::Duration;
+
+use hedge_core::Error;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::Policy;
+use crate::Hedger;
+
+/// What fails with any error.
+pub type BoxError = Box<dyn core::error::Error + Send + Sync>;
+
+/// Puts a [`HedgeService`] around a service; see the [module](super).
+#[derive(Clone, Debug)]
+pub struct HedgeLayer<P> {
+    hedger: Hedger,
+    policy: P,
+}
+
+impl<P> HedgeLayer<P> {
+    /// Hedges by `hedger` what `policy` lets be hedged. A clone of the hedger is the same hedger: it tells
+    /// the metrics.
+    pub const fn new(hedger: Hedger, policy: P) -> Self {
+        Self { hedger, policy }
+    }
+}
+
+impl<S, P: Clone> Layer<S> for HedgeLayer<P> {
+    type Service = HedgeService<S, P>;
+
+    fn layer(&self, inner: S) -> HedgeService<S, P> {
+        HedgeService {
+            inner,
+            hedger: self.hedger.clone(),
+            policy: self.policy.clone(),
+        }
+    }
+}
+
+/// A service whose requests are hedged.
+///
+/// When every attempt failed, the error is the earliest attempt's own. When the time was up it is
+/// [`TimedOut`].
+#[derive(Clone, Debug)]
+pub struct HedgeService<S, P> {
+    inner: S,
+    hedger: Hedger,
+    policy: P,
+}
+
+impl<S, P> HedgeService<S, P> {
+    /// Hedges the requests to `inner`, as [`HedgeLayer`] does.
+    pub const fn new(inner: S, hedger: Hedger, policy: P) -> Self {
+        Self {
+            inner,
+            hedger,
+            policy,
+        }
+    }
+
+    /// The hedger.
+    pub const fn hedger(&self) -> &Hedger {
+        &self.hedger
+    }
+}
+
+impl<S, P, Req> Service<Req> for HedgeService<S, P>
+where
+    S: Service<Req> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Response: Send + 'static,
+    S::Error: Into<BoxError> + Send,
+    P: Policy<Req, S::Response, S::Error> + Clone + Send + Sync + 'static,
+    Req: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = ResponseFuture<S::Response>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Req) -> ResponseFuture<S::Response> {
+        // The service that was found ready goes with this request; what takes its place has yet to be
+        // asked.
+        let spare = self.inner.clone();
+        let ready = mem::replace(&mut self.inner, spare.clone());
+        let call = Called {
+            hedger: self.hedger.clone(),
+            policy: self.policy.clone(),
+            copy: self.policy.copy(&request),
+            spare,
+        };
+        ResponseFuture {
+            inner: Box::pin(call.response(ready, request)),
+        }
+    }
+}
+
+/// What one request needs.
+struct Called<S, P, Req> {
+    hedger: Hedger,
+    policy: P,
+    /// For hedges; absent if there may be none.
+    copy: Option<Req>,
+    spare: S,
+}
+
+impl<S, P, Req> Called<S, P, Req>
+where
+    S: Service<Req> + Clone,
+    S::Error: Into<BoxError>,
+    P: Policy<Req, S::Response, S::Error> + Clone,
+{
+    async fn response(self, ready: S, request: Req) -> Result<S::Response, BoxError> {
+        let Self {
+            hedger,
+            policy,
+            copy,
+            spare,
+        } = self;
+        let call = hedger.call().classify(|result: &_| policy.classify(result));
+        let call = if copy.is_some() {
+            call
+        } else {
+            call.unhedged()
+        };
+        let mut primary = Some((ready, request));
+        let copies = policy.clone();
+        let attempt = move |_| {
+            // The first attempt is the primary; a hedge is made only of what there is a copy of.
+            let first = primary.take();
+            let hedge = || Some((spare.clone(), copies.copy(copy.as_ref()?)?));
+            let is_ready = first.is_some();
+            let sent = first.or_else(hedge);
+            async move {
+                let Some((mut service, request)) = sent else {
+                    return core::future::pending().await;
+                };
+                if !is_ready {
+                    poll_fn(|cx| service.poll_ready(cx)).await?;
+                }
+                service.call(request).await
+            }
+        };
+        match call.request(attempt).await {
+            Ok(mut hedged) => {
+                policy.answered(&mut hedged.value, &hedged.outcome);
+                Ok(hedged.value)
+            }
+            Err(Error::Failed { error, .. }) => Err(error.into()),
+            Err(Error::Timeout {
+                elapsed,
+                attempts,
+                error,
+            }) => Err(Box::new(TimedOut {
+                elapsed,
+                attempts,
+                error: error.map(Into::into),
+            })),
+            // There is no other.
+            Err(error) => Err(error.to_string().into()),
+        }
+    }
+}
+
+/// The request's time was up.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct TimedOut {
+    /// How long the request had run.
+    pub elapsed: Duration,
+    /// How many attempts were started.
+    pub attempts: u8,
+    /// The error of the earliest attempt that had failed by then, if one had.
+    error: Option<BoxError>,
+}
+
+impl fmt::Display for TimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (elapsed, attempts) = (self.elapsed, self.attempts);
+        let error = None::<Infallible>;
+        Error::Timeout {
+            elapsed,
+            attempts,
+            error,
+        }
+        .fmt(f)
+    }
+}
+
+impl core::error::Error for TimedOut {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        self.error.as_deref().map(|error| error as _)
+    }
+}
+
+/// The response to a request that is hedged.
+pub struct ResponseFuture<Res> {
+    inner: Pin<Box<dyn Future<Output = Result<Res, BoxError>> + Send>>,
+}
+
+impl<Res> Future for ResponseFuture<Res> {
+    type Output = Result<Res, BoxError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.inner.as_mut().poll(cx)
+    }
+}
+
+impl<Res> fmt::Debug for ResponseFuture<Res> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,357 @@
+//! The hedge layer among other layers, on tokio's paused clock.
+
+use core::future::Future;
+use core::pin::Pin;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::task::{Context, Poll};
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use hedge_tokio::tower::{BoxError, Cloned, HedgeLayer, HttpPolicy, TimedOut};
+use hedge_tokio::{Budget, Fixed, Hedger, Outcome, SharedBudget};
+use http::{Method, Request, Response, StatusCode};
+use tokio::time::{self, Instant};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// What the next call does.
+type Script = Arc<Mutex<VecDeque<(u64, Result<Response<String>, Broken>)>>>;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Broken(u8);
+
+impl core::fmt::Display for Broken {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "broken {}", self.0)
+    }
+}
+
+impl core::error::Error for Broken {}
+
+/// A server that does as its script says. It insists on being asked whether it is ready.
+struct Server {
+    script: Script,
+    calls: Arc<AtomicUsize>,
+    dropped: Arc<AtomicUsize>,
+    ready: AtomicBool,
+}
+
+impl Clone for Server {
+    fn clone(&self) -> Self {
+        Self {
+            script: self.script.clone(),
+            calls: self.calls.clone(),
+            dropped: self.dropped.clone(),
+            ready: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Server {
+    fn new(script: impl IntoIterator<Item = (u64, Result<Response<String>, Broken>)>) -> Self {
+        Self {
+            script: Arc::new(Mutex::new(script.into_iter().collect())),
+            calls: Arc::default(),
+            dropped: Arc::default(),
+            ready: AtomicBool::new(false),
+        }
+    }
+
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    fn dropped(&self) -> usize {
+        self.dropped.load(Ordering::SeqCst)
+    }
+}
+
+/// Counts itself when it is dropped before it is done.
+struct Unfinished(Option<Arc<AtomicUsize>>);
+
+impl Unfinished {
+    fn finish(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(dropped) = &self.0 {
+            dropped.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Service<Request<String>> for Server {
+    type Response = Response<String>;
+    type Error = Broken;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<String>, Broken>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        self.ready.store(true, Ordering::SeqCst);
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<String>) -> Self::Future {
+        assert!(self.ready.swap(false, Ordering::SeqCst), "was not ready");
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        let (millis, result) = self
+            .script
+            .lock()
+            .unwrap()
+            .pop_front()
+            .expect("no more calls");
+        let mut unfinished = Unfinished(Some(self.dropped.clone()));
+        Box::pin(async move {
+            time::sleep(ms(millis)).await;
+            unfinished.finish();
+            result
+        })
+    }
+}
+
+fn ok(text: &str) -> Result<Response<String>, Broken> {
+    Ok(Response::new(text.into()))
+}
+
+fn status(status: StatusCode) -> Result<Response<String>, Broken> {
+    let mut response = Response::new(String::new());
+    *response.status_mut() = status;
+    Ok(response)
+}
+
+fn get() -> Request<String> {
+    Request::new(String::new())
+}
+
+fn hedger() -> Hedger {
+    let builder = Hedger::builder().strategy(Fixed::new(ms(20))).max_hedges(2);
+    builder.budget(Budget::percent(200.0)).build().unwrap()
+}
+
+async fn call<S>(service: &mut S, request: Request<String>) -> Result<S::Response, S::Error>
+where
+    S: Service<Request<String>>,
+{
+    service.ready().await?.call(request).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_request_is_hedged_and_its_loser_dropped() {
+    let server = Server::new([(500, ok("primary")), (15, ok("hedge"))]);
+    let mut service = HedgeLayer::new(hedger(), HttpPolicy::new()).layer(server.clone());
+    let start = Instant::now();
+    let response = call(&mut service, get()).await.unwrap();
+    assert_eq!(response.body(), "hedge");
+    assert_eq!((start.elapsed(), server.dropped()), (ms(35), 1));
+    let outcome = response.extensions().get::<Outcome>().unwrap();
+    assert!(outcome.hedge_won);
+    assert_eq!(service.hedger().metrics().hedge_wins, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_idempotent_methods_are_hedged() {
+    for (method, calls) in [
+        (Method::GET, 2),
+        (Method::PUT, 2),
+        (Method::DELETE, 2),
+        (Method::POST, 1),
+        (Method::PATCH, 1),
+    ] {
+        let server = Server::new([(500, ok("")), (10, ok(""))]);
+        let mut service = HedgeLayer::new(hedger(), HttpPolicy::new()).layer(server.clone());
+        let mut request = get();
+        *request.method_mut() = method.clone();
+        call(&mut service, request).await.unwrap();
+        assert_eq!(server.calls(), calls, "{method}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_start_a_hedge_and_pushback_delays_it() {
+    let busy = || {
+        let mut response = status(StatusCode::TOO_MANY_REQUESTS).unwrap();
+        let patience = "1".parse().unwrap();
+        response.headers_mut().insert("retry-after", patience);
+        Ok(response)
+    };
+    for (first, total) in [
+        (status(StatusCode::BAD_GATEWAY), 15),
+        (Err(Broken(1)), 15),
+        (busy(), 1015),
+    ] {
+        let server = Server::new([(5, first), (10, ok("hedge"))]);
+        let mut service = HedgeLayer::new(hedger(), HttpPolicy::new()).layer(server.clone());
+        let start = Instant::now();
+        assert_eq!(call(&mut service, get()).await.unwrap().body(), "hedge");
+        assert_eq!(start.elapsed(), ms(total));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn if_all_fail_the_earliest_failure_is_returned() {
+    let bad = || status(StatusCode::BAD_GATEWAY);
+    let server = Server::new([(5, bad()), (5, Err(Broken(2))), (5, Err(Broken(3)))]);
+    let mut service = HedgeLayer::new(hedger(), HttpPolicy::new()).layer(server);
+    let response = call(&mut service, get()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+    assert!(!response.extensions().get::<Outcome>().unwrap().accepted);
+
+    let server = Server::new([
+        (5, Err(Broken(1))),
+        (5, Err(Broken(2))),
+        (5, Err(Broken(3))),
+    ]);
+    let mut service = HedgeLayer::new(hedger(), HttpPolicy::new()).layer(server);
+    let error = call(&mut service, get()).await.unwrap_err();
+    // As the service below made it.
+    assert_eq!(error.downcast_ref(), Some(&Broken(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_may_be_up() {
+    let server = Server::new([(5, Err(Broken(1))), (500, ok("")), (500, ok(""))]);
+    let mut options = hedger().options();
+    options.timeout = Some(ms(100));
+    let hedger = hedger();
+    hedger.set_options(options).unwrap();
+    let mut service = HedgeLayer::new(hedger, HttpPolicy::new()).layer(server.clone());
+    let error = call(&mut service, get()).await.unwrap_err();
+    let timed_out = error.downcast_ref::<TimedOut>().unwrap();
+    assert_eq!((timed_out.elapsed, timed_out.attempts), (ms(100), 3));
+    assert_eq!(
+        timed_out.to_string(),
+        "no answer from 3 attempts after 100ms"
+    );
+    assert_eq!(error.source().unwrap().to_string(), "broken 1");
+    assert_eq!(server.dropped(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hedge_takes_no_place_that_is_reserved() {
+    // One place: the hedge waits for it, and the primary answers.
+    let server = Server::new([(100, ok("primary")), (1, ok("hedge"))]);
+    let mut service = ServiceBuilder::new()
+        .layer(HedgeLayer::new(hedger(), HttpPolicy::new()))
+        .concurrency_limit(1)
+        .service(server.clone());
+    let start = Instant::now();
+    assert_eq!(call(&mut service, get()).await.unwrap().body(), "primary");
+    assert_eq!((start.elapsed(), server.calls()), (ms(100), 1));
+    // The place is free again.
+    assert_eq!(call(&mut service, get()).await.unwrap().body(), "hedge");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_may_be_called_while_it_serves() {
+    let server = Server::new([(50, ok("a")), (10, ok("b")), (10, ok("c"))]);
+    let mut service = HedgeLayer::new(hedger(), HttpPolicy::new()).layer(server);
+    let first = service.ready().await.unwrap().call(get());
+    let second = service.ready().await.unwrap().call(get());
+    let (first, second) = tokio::join!(first, second);
+    // The hedge of the first wins at 30 ms.
+    assert_eq!(
+        (
+            first.unwrap().body().as_str(),
+            second.unwrap().body().as_str()
+        ),
+        ("c", "b")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn timeouts_above_and_below_are_theirs() {
+    // Below: an attempt that is given up is a failure, and the next one starts.
+    let server = Server::new([(500, ok("")), (500, ok("")), (10, ok("third"))]);
+    let mut service = ServiceBuilder::new()
+        .layer(HedgeLayer::new(hedger(), HttpPolicy::new()))
+        .timeout(ms(50))
+        .service(server);
+    assert_eq!(call(&mut service, get()).await.unwrap().body(), "third");
+
+    // Above: the request is dropped with all its attempts.
+    let server = Server::new([(500, ok("")), (500, ok("")), (500, ok(""))]);
+    let mut service = ServiceBuilder::new()
+        .timeout(ms(50))
+        .layer(HedgeLayer::new(hedger(), HttpPolicy::new()))
+        .service(server.clone());
+    let error: BoxError = call(&mut service, get()).await.unwrap_err();
+    assert!(error.is::<tower::timeout::error::Elapsed>());
+    assert_eq!((server.calls(), server.dropped()), (3, 3));
+}
+
+/// Retries as long as the budget allows.
+#[derive(Clone)]
+struct Budgeted(SharedBudget);
+
+impl tower::retry::Policy<Request<String>, Response<String>, BoxError> for Budgeted {
+    type Future = core::future::Ready<()>;
+
+    fn retry(
+        &mut self,
+        _: &mut Request<String>,
+        result: &mut Result<Response<String>, BoxError>,
+    ) -> Option<Self::Future> {
+        let retry = result.is_err() && self.0.try_charge().is_ok();
+        retry.then(|| core::future::ready(()))
+    }
+
+    fn clone_request(&mut self, request: &Request<String>) -> Option<Request<String>> {
+        Some(request.clone())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_layer_may_share_the_budget() {
+    // Three tokens: two go to hedges, one to a retry, whose own hedges find none.
+    let budget = SharedBudget::new(Budget::percent(10.0).burst(3));
+    let hedger = Hedger::builder()
+        .max_hedges(2)
+        .shared_budget(budget.clone());
+    let server = Server::new((0..9).map(|n| (1, Err(Broken(n)))));
+    let mut service = ServiceBuilder::new()
+        .retry(Budgeted(budget))
+        .layer(HedgeLayer::new(hedger.build().unwrap(), HttpPolicy::new()))
+        .service(server.clone());
+    let error = call(&mut service, get()).await.unwrap_err();
+    assert_eq!(error.downcast_ref(), Some(&Broken(3)));
+    assert_eq!(server.calls(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn load_that_is_shed_is_a_failure_of_the_attempt() {
+    let server = Server::new([(100, ok("primary")), (100, ok("other"))]);
+    let service = ServiceBuilder::new()
+        .layer(HedgeLayer::new(hedger(), HttpPolicy::new()))
+        .load_shed()
+        .concurrency_limit(1)
+        .service(server.clone());
+    // The hedges are shed at once, and the primary answers.
+    let mut service = service;
+    assert_eq!(call(&mut service, get()).await.unwrap().body(), "primary");
+    assert_eq!(server.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_request_that_can_be_cloned_may_be_hedged() {
+    let service = tower::service_fn(|millis: u64| async move {
+        time::sleep(ms(millis)).await;
+        Ok::<_, Broken>(millis)
+    });
+    let mut service = HedgeLayer::new(hedger(), Cloned).layer(service);
+    assert_eq!(service.ready().await.unwrap().call(30).await.unwrap(), 30);
+    assert_eq!(service.hedger().metrics().hedged_requests, 1);
+}
+
+#[test]
+fn layer_and_service_can_be_shared() {
+    fn shared<T: Clone + Send + Sync + 'static>(_: &T) {}
+    let layer = HedgeLayer::new(hedger(), HttpPolicy::new());
+    shared(&layer);
+    shared(&layer.layer(tower::service_fn(|_: Request<String>| async { ok("") })));
+}
