@@ -76,6 +76,11 @@ impl<T, S, M, K, const MAX: usize> Builder<T, S, M, K, MAX> {
         self.map(|strategy, _, sink| (strategy, NoMetrics, sink))
     }
 
+    /// Makes another sink of the one there is, as to put one before it.
+    pub fn map_sink<R>(self, f: impl FnOnce(K) -> R) -> Builder<T, S, M, R, MAX> {
+        self.map(|strategy, metrics, sink| (strategy, metrics, f(sink)))
+    }
+
     /// Hands events to `sink`.
     pub fn sink<R>(self, sink: R) -> Builder<T, S, M, R, MAX> {
         self.map(|strategy, metrics, _| (strategy, metrics, sink))

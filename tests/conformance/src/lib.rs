@@ -14,6 +14,7 @@
 #[cfg(feature = "std")]
 extern crate std;
 
+mod audit;
 mod backend;
 pub mod cases;
 mod draws;

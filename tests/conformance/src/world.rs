@@ -10,6 +10,7 @@ use hedge_core::{
 };
 
 use crate::Home;
+use crate::audit::Audit;
 
 /// A clock, a unit of time, and how requests share state.
 pub struct World<T, H> {
@@ -19,9 +20,9 @@ pub struct World<T, H> {
     home: PhantomData<fn() -> H>,
 }
 
-/// A hedger at home in `H`.
+/// A hedger at home in `H`, whose events are audited.
 pub(crate) type Built<T, H, S, M = Metrics, K = NoSink, const MAX: usize = 4> =
-    Hedger<T, <H as Home>::Ledger<S, M>, <H as Home>::Budget, K, MAX>;
+    Hedger<T, <H as Home>::Ledger<S, M>, <H as Home>::Budget, (K, Audit<H>), MAX>;
 
 impl<T: Timer + Clone, H: Home> World<T, H> {
     /// A world whose clock moves only when all have to wait: cases assert exact times.
@@ -112,6 +113,11 @@ impl<T: Timer + Clone, H: Home> World<T, H> {
         &self,
         builder: Builder<T, S, M, K, MAX>,
     ) -> Built<T, H, S, M, K, MAX> {
+        // Not where nobody listens at all: such requests may go untimed.
+        let builder = builder.map_sink(|sink| {
+            let audited = M::ON || sink.enabled();
+            (sink, Audit::new(audited))
+        });
         match builder.build_with(H::ledger, H::budget) {
             Ok(hedger) => hedger,
             Err(error) => panic!("{error}"),

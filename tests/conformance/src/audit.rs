@@ -1,0 +1,163 @@
+//! What holds of the events of every request, whatever the case is about.
+
+use heapless::Vec;
+use hedge_core::{Event, EventKind, Instant, Lock, Sink};
+
+use crate::Home;
+
+/// A sink that follows every request of a hedger from its start to its end, and panics when it is dropped
+/// if one of them was not told of as it should be.
+pub(crate) struct Audit<H: Home> {
+    books: H::Lock<Books>,
+    on: bool,
+}
+
+struct Books {
+    open: Vec<Account, 64>,
+    /// The first event that should not have been, and why.
+    fault: Option<(Event, &'static str)>,
+}
+
+/// What is known of a request that has started and not ended.
+struct Account {
+    request: u64,
+    start: Instant,
+    last: Instant,
+    started: u8,
+    /// A bit per attempt.
+    cancelled: u8,
+    winner: Option<u8>,
+}
+
+impl<H: Home> Audit<H> {
+    pub(crate) fn new(on: bool) -> Self {
+        let books = Books {
+            open: Vec::new(),
+            fault: None,
+        };
+        Self {
+            books: H::lock(books),
+            on,
+        }
+    }
+}
+
+impl<H: Home> Sink for Audit<H> {
+    fn emit(&self, event: &Event) {
+        self.books.with(|books| {
+            if let Err(why) = books.enter(event) {
+                books.fault.get_or_insert((*event, why));
+            }
+        });
+    }
+
+    fn enabled(&self) -> bool {
+        self.on
+    }
+}
+
+impl Books {
+    fn enter(&mut self, event: &Event) -> Result<(), &'static str> {
+        let known = self
+            .open
+            .iter()
+            .position(|open| open.request == event.request);
+        if event.kind == EventKind::RequestStart {
+            let account = Account {
+                request: event.request,
+                start: event.at,
+                last: event.at,
+                started: 1,
+                cancelled: 0,
+                winner: None,
+            };
+            check(known.is_none(), "it starts twice")?;
+            return self.open.push(account).map_err(|_| "too many requests");
+        }
+        let place = known.ok_or("no such request is open")?;
+        let ended = self.open[place].enter(event)?;
+        if ended {
+            self.open.swap_remove(place);
+        }
+        Ok(())
+    }
+}
+
+impl Account {
+    /// Whether that was the last event.
+    fn enter(&mut self, event: &Event) -> Result<bool, &'static str> {
+        check(event.at >= self.last, "it is before the last")?;
+        self.last = event.at;
+        let told = event.at.since(self.start);
+        match event.kind {
+            EventKind::HedgeFired { attempt, .. } => {
+                check(attempt.index() == self.started.into(), "not the next")?;
+                check(attempt.elapsed() == told, "not when it started")?;
+                check(self.is_racing(), "the race is over")?;
+                self.started += 1;
+            }
+            EventKind::HedgeSuppressed { .. } => check(self.is_racing(), "the race is over")?,
+            EventKind::HedgeWon { attempt, .. } => {
+                check((1..self.started).contains(&attempt), "it is not a hedge")?;
+                check(self.is_racing(), "the race is over")?;
+                self.winner = Some(attempt);
+            }
+            EventKind::RequestCancelled { attempt, elapsed } => {
+                check(attempt < self.started, "it was not started")?;
+                check(self.winner != Some(attempt), "it has won")?;
+                check(elapsed <= told, "it is longer than the request")?;
+                check(self.cancelled >> attempt == 0, "not in order")?;
+                self.cancelled |= 1 << attempt;
+            }
+            EventKind::RequestStop { duration, outcome } => {
+                check(duration == told, "it took another time")?;
+                check(outcome.total_latency == told, "it took another time")?;
+                check(outcome.attempts == self.started, "other attempts")?;
+                check(outcome.hedged == (self.started > 1), "hedged or not")?;
+                check(outcome.hedged == outcome.suppressed.is_none(), "no reason")?;
+                let won = outcome.hedge_won.then_some(outcome.winner);
+                check(won == self.winner, "another hedge won")?;
+                check(self.cancelled & 1 << outcome.winner == 0, "it was dropped")?;
+                return Ok(true);
+            }
+            EventKind::RequestException {
+                duration, attempts, ..
+            }
+            | EventKind::RequestDropped {
+                duration, attempts, ..
+            } => {
+                check(duration == told, "it took another time")?;
+                check(attempts == self.started, "other attempts")?;
+                check(self.winner.is_none(), "a hedge had won")?;
+                return Ok(true);
+            }
+            _ => return Err("a hedger has no such event"),
+        }
+        Ok(false)
+    }
+
+    /// Whether nothing has been told of its end.
+    fn is_racing(&self) -> bool {
+        self.winner.is_none() && self.cancelled == 0
+    }
+}
+
+fn check(holds: bool, why: &'static str) -> Result<(), &'static str> {
+    if holds { Ok(()) } else { Err(why) }
+}
+
+impl<H: Home> Drop for Audit<H> {
+    fn drop(&mut self) {
+        #[cfg(feature = "std")]
+        if std::thread::panicking() {
+            return;
+        }
+        let (fault, open) = self
+            .books
+            .with(|books| (books.fault.take(), books.open.len()));
+        if let Some((event, why)) = fault {
+            panic!("{why}: {event:?}");
+        }
+        assert_eq!(open, 0, "requests that never ended");
+    }
+}
