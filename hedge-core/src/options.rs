@@ -37,8 +37,8 @@ pub struct Options {
     pub max_delay: Option<Duration>,
     /// Whether hedging is suspended while hedges do not help: when none of the last 24 won, all but one in a
     /// hundred are held back until one of those wins. It sees this hedger's requests, not the load that
-    /// hedges cause elsewhere. Default: true where the strategy learns, but for `optimal`, which fades out by
-    /// itself.
+    /// hedges cause elsewhere. Default: true where the strategy learns, but for
+    /// `exponential_backoff`, whose delay hedges that lose lengthen.
     pub guard: Option<bool>,
     /// What is assumed about a request whose caller does not say. Default: nothing.
     pub hints: Hints,

@@ -6,7 +6,7 @@ use crate::dist::SplitMix;
 use crate::guard::Guard;
 use crate::strategy::{Hints, Plan, Strategy};
 use crate::terms::{Standing, Terms};
-use crate::{ConfigError, Instant, Options, Report, StrategyKind, Suppressed};
+use crate::{ConfigError, Instant, Options, Report, Suppressed};
 
 /// A strategy and what surrounds it, as behind a hedger's lock.
 #[derive(Clone, Debug)]
@@ -55,9 +55,8 @@ impl<S: Strategy> Policy<S> {
     }
 
     fn guarded(&self) -> bool {
-        // `optimal` fades out by itself, and its early hedges rightly win seldom.
-        let learns = self.strategy.learns() && self.strategy.kind() != StrategyKind::Optimal;
-        self.options.guard.unwrap_or(learns)
+        let wanted = || self.strategy.wants_guard();
+        self.options.guard.unwrap_or_else(wanted)
     }
 
     pub(crate) fn set_options(&mut self, options: Options) -> Result<(), ConfigError> {
@@ -117,7 +116,7 @@ impl<S: Strategy> Policy<S> {
 
     pub(crate) fn record(&mut self, report: &Report, now: Instant) {
         self.strategy.record(report, now);
-        self.guard.record(report);
+        self.guard.record(report, || self.strategy.promised_wins());
     }
 
     /// Another strategy, which starts with a clean slate.

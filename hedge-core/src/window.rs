@@ -34,6 +34,9 @@ pub(crate) struct Window<const N: usize> {
     ages: Ages,
 }
 
+/// One, as a whole number of parts: microcontrollers have no `f64`.
+const ONE: u64 = 1 << 32;
+
 impl<const N: usize> Window<N> {
     /// The largest number of samples a window can be built for.
     pub(crate) const LIMIT: usize = u16::MAX as usize;
@@ -149,15 +152,20 @@ impl<const N: usize> Window<N> {
     /// each is constant from one run of censored samples to the next.
     pub(crate) fn percentile(&self, p: f64) -> Option<Duration> {
         /// Absorbs rounding, so that a curve that gets exactly there counts.
-        const SLACK: f64 = 1.0 + 1e-9;
+        const SLACK: u64 = 1 << 16;
 
         let sorted = self.sorted();
-        let n = sorted.len();
-        let last = n.checked_sub(1)?;
-        // How many samples, of the mass that each has by now, may lie above the answer. A NaN
-        // becomes 0.
-        let mut above = (n as f64 - p * (n as f64 + 1.0)).max(0.0) * SLACK;
-        let mut at = last.saturating_sub(above as usize);
+        let n = sorted.len() as u64;
+        let last = sorted.len().checked_sub(1)?;
+        // A NaN becomes 1.
+        let share = if p < 1.0 {
+            (p * ONE as f64) as u64
+        } else {
+            ONE
+        };
+        // How many samples, of the mass that each has by now, may lie above the answer.
+        let mut above = (n * ONE).saturating_sub(share * (n + 1)) + SLACK;
+        let mut at = last.saturating_sub((above / ONE) as usize);
         let mut mark = usize::from(self.first_censored);
         while mark <= at {
             let run = sorted.get(mark..).unwrap_or_default();
@@ -167,12 +175,37 @@ impl<const N: usize> Window<N> {
                 at = last;
                 break;
             }
-            above *= (n - end) as f64 / (n - mark) as f64;
-            at = last.saturating_sub(above as usize).max(end);
+            let (more, all) = (sorted.len() - end, sorted.len() - mark);
+            above = above.saturating_mul(more as u64) / all as u64;
+            at = last.saturating_sub((above / ONE) as usize).max(end);
             let events = sorted.get(end..=at).unwrap_or_default();
             mark = end + leading_events(events);
         }
         sorted.get(at).map(|entry| entry.duration())
+    }
+
+    /// The share of the hedges started after `delay` that would win if they took as long as these samples,
+    /// whatever their primary takes. What was censored counts as if it had finished then.
+    pub(crate) fn wins_after(&self, delay: Duration) -> f32 {
+        let (sorted, delay) = (self.sorted(), Entry::finished(delay).micros());
+        let first = sorted.partition_point(|entry| entry.micros() <= delay);
+        let mut in_time = 0;
+        let mut wins = 0;
+        for slow in sorted.get(first..).unwrap_or_default() {
+            let rest = slow.micros() - delay;
+            let later = sorted.get(in_time..).unwrap_or_default();
+            in_time += later
+                .iter()
+                .take_while(|entry| entry.micros() < rest)
+                .count();
+            wins += in_time;
+        }
+        let pairs = sorted.len() * (sorted.len() - first);
+        if pairs > 0 {
+            wins as f32 / pairs as f32
+        } else {
+            0.0
+        }
     }
 
     /// Every sample, ascending.

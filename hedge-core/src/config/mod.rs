@@ -93,7 +93,7 @@ use crate::{ConfigError, Name, StrategyKind};
 /// | `timeout_ms` | 30000 | a time > 0 |
 /// | `enable_cancellation` | true | |
 /// | `enabled`, `observe_only` | true, false | |
-/// | `guard` | true where the strategy learns, but for `optimal` | |
+/// | `guard` | true where the strategy learns, but for `exponential_backoff` | |
 /// | `cost_per_attempt` | 1 | ≥ 0 |
 /// | `telemetry_prefix` | `hedging` | names of letters, digits and `_`, joined by dots; at most 32 bytes |
 #[derive(Clone, Debug, PartialEq)]

@@ -270,6 +270,11 @@ impl<const N: usize> Strategy for Adaptive<N> {
         self.history.primaries.typical()
     }
 
+    fn promised_wins(&self) -> Option<f32> {
+        let delay = self.arms.best()?;
+        Some(self.history.primaries.window.wins_after(delay))
+    }
+
     fn reset(&mut self) {
         self.forget();
         self.arms.forget_picks();

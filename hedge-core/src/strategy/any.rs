@@ -50,6 +50,18 @@ macro_rules! any {
                 }
             }
 
+            fn promised_wins(&self) -> Option<f32> {
+                match self {
+                    $(Self::$variant(strategy) => strategy.promised_wins(),)*
+                }
+            }
+
+            fn wants_guard(&self) -> bool {
+                match self {
+                    $(Self::$variant(strategy) => strategy.wants_guard(),)*
+                }
+            }
+
             fn reset(&mut self) {
                 match self {
                     $(Self::$variant(strategy) => strategy.reset(),)*

@@ -188,6 +188,11 @@ impl Strategy for ExponentialBackoff {
         self.adjustments = self.adjustments.saturating_add(1);
     }
 
+    /// Hedges that lose lengthen the delay.
+    fn wants_guard(&self) -> bool {
+        false
+    }
+
     fn reset(&mut self) {
         self.current = None;
         self.last = None;

@@ -98,6 +98,18 @@ pub trait Strategy {
         None
     }
 
+    /// The share of hedges, 0 to 1, that would win if a hedge took as long as any attempt does, however slow
+    /// its primary is; absent if that is not known. The guard takes it for what hedges promise.
+    fn promised_wins(&self) -> Option<f32> {
+        None
+    }
+
+    /// Whether the guard watches hedges unless an option says otherwise. Not where the strategy itself sees
+    /// to it that hedges which do not help fade out.
+    fn wants_guard(&self) -> bool {
+        self.learns()
+    }
+
     /// Forgets what was learned.
     fn reset(&mut self) {}
 
@@ -149,6 +161,12 @@ macro_rules! forward {
         }
         fn typical(&self) -> Option<Duration> {
             (**self).typical()
+        }
+        fn promised_wins(&self) -> Option<f32> {
+            (**self).promised_wins()
+        }
+        fn wants_guard(&self) -> bool {
+            (**self).wants_guard()
         }
         fn reset(&mut self) {
             (**self).reset();

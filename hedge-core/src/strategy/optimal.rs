@@ -299,6 +299,11 @@ impl<const N: usize> Strategy for Optimal<N> {
         self.recent.typical()
     }
 
+    fn promised_wins(&self) -> Option<f32> {
+        let delay = self.current().delay()?;
+        Some(self.recent.window.wins_after(delay))
+    }
+
     fn reset(&mut self) {
         self.recent.window.clear();
         self.learned = Learned::NOTHING;

@@ -101,6 +101,14 @@ impl<S: Strategy> Strategy for WorkloadAware<S> {
         self.inner.typical()
     }
 
+    fn promised_wins(&self) -> Option<f32> {
+        self.inner.promised_wins()
+    }
+
+    fn wants_guard(&self) -> bool {
+        self.inner.wants_guard()
+    }
+
     fn reset(&mut self) {
         self.inner.reset();
     }
