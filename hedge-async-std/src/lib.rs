@@ -91,8 +91,9 @@ pub use hedge_core::face::{BoxedSink, BoxedStrategy, Ledger, RequestError};
 
 #[doc(no_inline)]
 pub use hedge_core::{
-    AnyStrategy, Attempt, Budget, ByResult, Cause, Charge, Classify, ConfigError, End, Error,
-    Event, EventKind, ExponentialBackoff, Fixed, HedgeConfig, Hedged, Hints, Instant,
-    MetricsSnapshot, Name, Off, Options, Outcome, Percentile, Report, Sample, Sink, Strategy,
-    StrategyKind, Suppressed, Timer, Verdict, WorkloadAware, strategy, telemetry,
+    Adaptive, AnyStrategy, Attempt, Budget, ByResult, Cause, Charge, Classify, ConfigError, End,
+    Error, Event, EventKind, ExponentialBackoff, Fixed, HedgeConfig, Hedged, Hints, Instant,
+    MetricsSnapshot, Name, Off, Optimal, Options, Outcome, Percentile, Report, Sample, Sink,
+    Strategy, StrategyKind, Suppressed, Timer, Verdict, WorkloadAware, cascade, strategy,
+    telemetry,
 };

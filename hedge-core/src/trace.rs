@@ -5,18 +5,21 @@
 //! an HTTP client nest. Without the feature all of this is nothing.
 
 #[cfg(feature = "tracing")]
-pub(crate) use on::{Trace, event, is_listening};
+pub(crate) use on::{Trace, carried, event, is_listening};
 
+#[cfg(all(feature = "std", not(feature = "tracing")))]
+pub(crate) use core::convert::identity as carried;
 #[cfg(not(feature = "tracing"))]
 pub(crate) use off::{Trace, event, is_listening};
 
 #[cfg(feature = "tracing")]
 mod on {
+    use core::future::Future;
     use core::time::Duration;
 
     use tracing::field::Empty;
     use tracing::span::Entered;
-    use tracing::{Level, Span, debug, enabled, info_span};
+    use tracing::{Instrument, Level, Span, debug, enabled, info_span};
 
     use crate::{Error, Event, EventKind, Hedged, Name, Outcome, Suppressed};
 
@@ -54,6 +57,11 @@ mod on {
                 }
             }
         }
+    }
+
+    /// A future that takes the request's span to the task it runs in.
+    pub(crate) fn carried<F: Future>(future: F) -> impl Future<Output = F::Output> + use<F> {
+        future.in_current_span()
     }
 
     fn span(strategy_name: Name) -> Span {

@@ -111,7 +111,9 @@ impl Format for Logged<'_, EventKind> {
                 *timed_out,
                 *attempts
             ),
-            EventKind::RequestDropped { duration, attempts } => {
+            EventKind::RequestDropped {
+                duration, attempts, ..
+            } => {
                 write!(
                     f,
                     "{=str} after {}, attempts: {=u8}",

@@ -5,7 +5,7 @@ use core::fmt;
 use core::time::Duration;
 use std::boxed::Box;
 
-use crate::strategy::Plan;
+use crate::strategy::{Plan, ReadColumns, RestoreError, WriteColumns, forward};
 use crate::{
     AnyStrategy, ConfigError, Event, Hints, Instant, Report, Sink, Strategy, StrategyKind,
 };
@@ -56,33 +56,7 @@ impl fmt::Debug for BoxedStrategy {
 }
 
 impl Strategy for BoxedStrategy {
-    fn plan(&mut self, hints: &Hints, now: Instant) -> Plan {
-        self.0.plan(hints, now)
-    }
-
-    fn record(&mut self, report: &Report, now: Instant) {
-        self.0.record(report, now);
-    }
-
-    fn learns(&self) -> bool {
-        self.0.learns()
-    }
-
-    fn typical(&self) -> Option<Duration> {
-        self.0.typical()
-    }
-
-    fn reset(&mut self) {
-        self.0.reset();
-    }
-
-    fn kind(&self) -> StrategyKind {
-        self.0.kind()
-    }
-
-    fn validate(&self) -> Result<(), ConfigError> {
-        self.0.validate()
-    }
+    forward!(self => self.0);
 }
 
 /// Any sink, or none.

@@ -8,7 +8,7 @@ use core::task::{Context, Poll, ready};
 use std::sync::Arc;
 
 use super::{Runtime, SharedBudget};
-use crate::Attempt;
+use crate::{Attempt, trace};
 
 /// A runtime that runs tasks.
 pub trait Spawn: Runtime + Send + Sync + Unpin + 'static {
@@ -49,7 +49,7 @@ impl<R: Spawn, T: Send + 'static> Spawned<R, T> {
     /// As the runtime does where it cannot spawn.
     pub fn new(future: impl Future<Output = T> + Send + 'static) -> Self {
         Self {
-            task: Some(R::spawn(future)),
+            task: Some(R::spawn(trace::carried(future))),
             runs_on: false,
             place: None,
         }

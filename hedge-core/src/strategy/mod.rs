@@ -148,49 +148,52 @@ pub trait Strategy {
     }
 }
 
+/// Every method of a strategy that is another one, such as a reference to it.
 macro_rules! forward {
-    () => {
-        fn plan(&mut self, hints: &Hints, now: Instant) -> Plan {
-            (**self).plan(hints, now)
+    ($self:ident => $inner:expr) => {
+        fn plan(&mut $self, hints: &Hints, now: Instant) -> Plan {
+            $inner.plan(hints, now)
         }
-        fn record(&mut self, report: &Report, now: Instant) {
-            (**self).record(report, now);
+        fn record(&mut $self, report: &Report, now: Instant) {
+            $inner.record(report, now);
         }
-        fn learns(&self) -> bool {
-            (**self).learns()
+        fn learns(&$self) -> bool {
+            $inner.learns()
         }
-        fn typical(&self) -> Option<Duration> {
-            (**self).typical()
+        fn typical(&$self) -> Option<Duration> {
+            $inner.typical()
         }
-        fn promised_wins(&self) -> Option<f32> {
-            (**self).promised_wins()
+        fn promised_wins(&$self) -> Option<f32> {
+            $inner.promised_wins()
         }
-        fn wants_guard(&self) -> bool {
-            (**self).wants_guard()
+        fn wants_guard(&$self) -> bool {
+            $inner.wants_guard()
         }
-        fn reset(&mut self) {
-            (**self).reset();
+        fn reset(&mut $self) {
+            $inner.reset();
         }
-        fn export(&self, columns: &mut dyn WriteColumns, now: Instant) {
-            (**self).export(columns, now);
+        fn export(&$self, columns: &mut dyn WriteColumns, now: Instant) {
+            $inner.export(columns, now);
         }
-        fn restore(&mut self, columns: &dyn ReadColumns, now: Instant) -> Result<(), RestoreError> {
-            (**self).restore(columns, now)
+        fn restore(&mut $self, columns: &dyn ReadColumns, now: Instant) -> Result<(), RestoreError> {
+            $inner.restore(columns, now)
         }
-        fn kind(&self) -> StrategyKind {
-            (**self).kind()
+        fn kind(&$self) -> StrategyKind {
+            $inner.kind()
         }
-        fn validate(&self) -> Result<(), ConfigError> {
-            (**self).validate()
+        fn validate(&$self) -> Result<(), ConfigError> {
+            $inner.validate()
         }
     };
 }
 
+pub(crate) use forward;
+
 impl<S: Strategy + ?Sized> Strategy for &mut S {
-    forward!();
+    forward!(self => (**self));
 }
 
 #[cfg(feature = "alloc")]
 impl<S: Strategy + ?Sized> Strategy for alloc::boxed::Box<S> {
-    forward!();
+    forward!(self => (**self));
 }

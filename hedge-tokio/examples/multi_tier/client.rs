@@ -1,7 +1,7 @@
 //! The client: where a cascade goes into a program.
 
-use hedge_core::cascade::{Cascade, CascadeOutcome};
 use hedge_tokio::TokioTimer;
+use hedge_tokio::cascade::{Cascade, CascadeOutcome};
 
 use crate::Failure;
 use crate::model::MODELS;

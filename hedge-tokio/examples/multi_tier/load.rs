@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use hdrhistogram::Histogram;
-use hedge_core::cascade::CascadeOutcome;
+use hedge_tokio::cascade::CascadeOutcome;
 use indicatif::{ProgressBar, ProgressStyle};
 use rand::SeedableRng;
 use rand::rngs::StdRng;

@@ -3,7 +3,7 @@
 use core::ops::Range;
 use core::time::Duration;
 
-use hedge_core::cascade::Tier;
+use hedge_tokio::cascade::Tier;
 
 /// A language model, as a tier of the cascade.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 use core::fmt::{self, Display};
 
 use hdrhistogram::Histogram;
-use hedge_core::cascade::{CascadeOutcome, TierEnd};
+use hedge_tokio::cascade::{CascadeOutcome, TierEnd};
 use indicatif::HumanCount;
 use serde::{Serialize, Serializer};
 

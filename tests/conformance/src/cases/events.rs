@@ -69,7 +69,10 @@ pub async fn of_a_hedge_that_won<T: Timer + Clone, H: Home>(world: &World<T, H>)
             } if a == attempt => Some(elapsed),
             _ => None,
         });
-        world.assert_took(elapsed, ticks);
+        // By a real clock the hedge may have started late, and had less time.
+        if attempt == 0 || world.is_exact() {
+            world.assert_took(elapsed, ticks);
+        }
     }
     ear.assert_heard(&[
         "request.start",
