@@ -187,6 +187,7 @@ macro_rules! forward {
     };
 }
 
+#[cfg(feature = "std")]
 pub(crate) use forward;
 
 impl<S: Strategy + ?Sized> Strategy for &mut S {

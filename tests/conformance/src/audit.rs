@@ -13,7 +13,7 @@ pub(crate) struct Audit<H: Home> {
 }
 
 struct Books {
-    open: Vec<Account, 64>,
+    open: Vec<Account, 16>,
     /// The first event that should not have been, and why.
     fault: Option<(Event, &'static str)>,
 }

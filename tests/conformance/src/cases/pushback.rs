@@ -76,8 +76,12 @@ pub async fn pushback_leaves_what_is_running<T: Timer + Clone, H: Home>(world: &
 
 /// The longest pushback there is leaves nothing to wait for, whether the request has a timeout or not.
 pub async fn pushback_may_last_for_ever<T: Timer + Clone, H: Home>(world: &World<T, H>) {
-    let timed = world.build(world.fixed(40).timeout(world.ticks(60)));
-    for hedger in [timed, world.build(world.fixed(40))] {
+    for timed in [true, false] {
+        let mut builder = world.fixed(40);
+        if timed {
+            builder = builder.timeout(world.ticks(60));
+        }
+        let hedger = world.build(builder);
         let backend = Backend::new(world, &[err(1)]);
         let call = hedger.call();
         let call = call.classify(|_: &Result<_, _>| Verdict::RetryAfter(Duration::MAX));
