@@ -36,6 +36,7 @@
 //! | [`manual`] | testing your own code on a virtual clock |
 //! | [`cascade`] | several providers, one after the other |
 //! | [`telemetry`] | events |
+//! | [`FixedRegistry`], [`face::Registry`] | one hedger for each of many backends |
 //! | [`race`](mod@race), [`ledger`] | how it works, and what a runtime adapter builds on |
 #![no_std]
 
@@ -66,6 +67,7 @@ mod outcome;
 mod pace;
 mod policy;
 pub mod race;
+mod registry;
 mod report;
 #[cfg(feature = "std")]
 mod sharded;
@@ -93,6 +95,7 @@ pub use options::Options;
 pub use outcome::{Error, Hedged, Outcome, StrategyKind, Suppressed};
 pub use pace::Pace;
 pub use policy::{Ask, Policy};
+pub use registry::{FixedRegistry, InsertError};
 pub use report::{End, Report, Sample};
 #[cfg(feature = "std")]
 pub use sharded::{Sharded, SharedBudget};

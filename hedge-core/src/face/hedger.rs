@@ -5,9 +5,10 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use super::{BoxedSink, BoxedStrategy, Runtime, SharedBudget, Spawn, Spawned};
+use crate::strategy::{Learned, RestoreError};
 use crate::{
     Attempt, Budget, ByResult, Capacity, ConfigError, Error, HedgeConfig, Hedged, Instant, Max,
-    Metrics, MetricsSnapshot, Name, Options, Percentile, Sharded, Sink, Strategy,
+    Metrics, MetricsSnapshot, Name, Options, Percentile, Settings, Sharded, Sink, Strategy,
 };
 
 /// Hedges the requests to one backend. A clone is another handle to the same hedger.
@@ -117,6 +118,46 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
     /// Forgets what was learned. Options, metrics and budget stay.
     pub fn reset(&self) {
         self.core.reset();
+    }
+
+    /// What was learned, to be kept over a restart. Neither the guard's opinion, which takes 24 hedges
+    /// to come back, nor the metrics are part of it.
+    pub fn export(&self) -> Learned {
+        self.core.export()
+    }
+
+    /// Goes on with what was learned before, in place of what has been learned since.
+    ///
+    /// # Errors
+    ///
+    /// If it is of another kind of strategy, or if something in it cannot be right; nothing is changed
+    /// then.
+    pub fn restore(&self, learned: &Learned) -> Result<(), RestoreError> {
+        self.core.restore(learned)
+    }
+
+    /// Changes options, budget and strategy to `settings`, which are valid. A strategy of the same kind goes on with what the
+    /// one before it had learned, as far as its options allow, and the guard with its opinion.
+    ///
+    /// # Errors
+    ///
+    /// If there is no room for so many hedges; nothing is changed then.
+    pub(super) fn reconfigure(&self, settings: Settings) -> Result<(), ConfigError> {
+        self.core.set_options(settings.options)?;
+        self.core.set_budget(settings.budget)?;
+        let now = self.core.timer().now();
+        let mut new = BoxedStrategy::picked(settings.strategy);
+        // In one go, so that no request is learned from in between and lost.
+        let other_kind = self.core.with_strategy(|strategy| {
+            if strategy.kind() != new.kind() {
+                return Some(new);
+            }
+            // What does not fit any more, as that of another `workload_inner`, is learned anew.
+            let _ = Learned::of(strategy, now).restore(&mut new, now);
+            *strategy = new;
+            None
+        });
+        other_kind.map_or(Ok(()), |new| self.core.set_strategy(new))
     }
 
     /// The options in force.
@@ -235,13 +276,16 @@ impl<R: Runtime> Builder<R> {
     ///
     /// Names the first option that cannot be right, its value and what would be.
     pub fn from_config(config: &HedgeConfig) -> Result<Self, ConfigError> {
-        let settings = config.validate()?;
+        config.validate().map(Self::from_settings)
+    }
+
+    pub(super) fn from_settings(settings: Settings) -> Self {
         let core = crate::Hedger::builder(R::default()).settings(settings);
         let core = core
             .map_strategy(BoxedStrategy::picked)
             .sink(BoxedSink::default())
             .attempts();
-        Ok(Self { core, shared: None })
+        Self { core, shared: None }
     }
 }
 

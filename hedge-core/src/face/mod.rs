@@ -49,12 +49,14 @@ mod budget;
 mod erased;
 mod hedger;
 mod once;
+mod registry;
 mod spawn;
 
 pub use budget::SharedBudget;
 pub use erased::{BoxedSink, BoxedStrategy};
 pub use hedger::{Builder, Call, Hedger, Ledger};
 pub use once::{RequestError, request};
+pub use registry::{Registry, RegistryError};
 pub use spawn::{Spawn, Spawned};
 
 use crate::{Instant, Timer};
