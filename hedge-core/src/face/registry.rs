@@ -1,6 +1,7 @@
 //! One hedger for each of many backends.
 
 use core::fmt;
+use std::boxed::Box;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -155,7 +156,10 @@ impl<R: Runtime, const MAX: usize> Registry<R, MAX> {
         {
             return Ok(known.hedger.clone());
         }
-        let refused = |error| RegistryError::Config { name, error };
+        let refused = |error| RegistryError::Config {
+            name,
+            error: Box::new(error),
+        };
         let settings = config.validate().map_err(refused)?;
 
         let mut state = self.write();
@@ -304,7 +308,7 @@ pub enum RegistryError {
         /// The hedger's name.
         name: Name,
         /// Which option, its value and what would be right.
-        error: ConfigError,
+        error: Box<ConfigError>,
     },
     /// There is no room for another hedger.
     Full {
@@ -330,7 +334,7 @@ impl fmt::Display for RegistryError {
 impl core::error::Error for RegistryError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            Self::Config { error, .. } => Some(error),
+            Self::Config { error, .. } => Some(&**error),
             Self::Full { .. } => None,
         }
     }
