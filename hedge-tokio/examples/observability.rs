@@ -5,8 +5,8 @@
 //! cargo run -p hedge-tokio --example observability --features tracing,metrics
 //! ```
 
+use core::error::Error;
 use core::time::Duration;
-use std::error::Error;
 use std::io;
 
 use hedge_tokio::telemetry::MetricsSink;

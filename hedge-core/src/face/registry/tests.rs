@@ -143,7 +143,8 @@ fn the_same_config_changes_nothing() {
 fn what_cannot_be_right_is_named_and_changes_nothing() {
     let registry = Registry::<Still>::new();
     let hedger = registry.hedger(&config("search")).unwrap();
-    let wrong: [(fn(&mut HedgeConfig), &str); 4] = [
+    type Edit = fn(&mut HedgeConfig);
+    let wrong: [(Edit, &str); 4] = [
         (
             |c| c.percentile = 10.0,
             "hedger `search`: `percentile` is 10, but must be 50 to 99.9",
