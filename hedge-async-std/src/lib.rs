@@ -24,6 +24,7 @@
 //!
 //! | to | use |
 //! |---|---|
+//! | choose, size and test, page by page | [`_guide`] |
 //! | decide when to hedge | [`strategy`]; [`Percentile`] unless there is a reason |
 //! | bound what it costs | [`Budget`], [`SharedBudget`] |
 //! | read options from a file | [`HedgeConfig`], [`Hedger::from_config`](hedge_core::face::Hedger::from_config) |
@@ -89,6 +90,8 @@ pub use timer::{AsyncStdTimer, Sleep};
 #[doc(no_inline)]
 pub use hedge_core::face::{BoxedSink, BoxedStrategy, Ledger, RequestError};
 
+#[doc(inline)]
+pub use hedge_core::_guide;
 #[doc(no_inline)]
 pub use hedge_core::{
     Adaptive, AnyStrategy, Attempt, Budget, ByResult, Cause, Charge, Classify, ConfigError, End,

@@ -30,6 +30,7 @@
 //!
 //! | module | for |
 //! |---|---|
+//! | [`_guide`] | choosing a strategy, sizing a budget, testing, firmware, browsers |
 //! | [`strategy`] | when to hedge, and how to write a strategy |
 //! | [`Budget`] | what hedges may cost |
 //! | [`HedgeConfig`] | every option, from a file |
@@ -45,6 +46,7 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+pub mod _guide;
 mod attempt;
 mod budget;
 mod builder;

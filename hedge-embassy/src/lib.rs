@@ -24,6 +24,7 @@
 //!
 //! | to | use |
 //! |---|---|
+//! | choose, size and test, page by page | [`_guide`] |
 //! | decide when to hedge | [`strategy`]; [`Percentile`] unless there is a reason |
 //! | bound what it costs | [`Budget`] |
 //! | set other options, count, listen | [`hedger_with`] |
@@ -87,6 +88,8 @@ pub use hedger::{Hedger, hedger, hedger_with};
 pub use shared::Shared;
 pub use timer::EmbassyTimer;
 
+#[doc(inline)]
+pub use hedge_core::_guide;
 #[doc(no_inline)]
 pub use hedge_core::{
     Adaptive, AnyStrategy, Attempt, Budget, ByResult, Call, Cause, Charge, Classify, ConfigError,

@@ -24,6 +24,7 @@
 //!
 //! | to | use |
 //! |---|---|
+//! | choose, size, test and migrate, page by page | [`_guide`] |
 //! | decide when to hedge | [`strategy`]; [`Percentile`] unless there is a reason |
 //! | bound what it costs | [`Budget`], [`SharedBudget`] |
 //! | read options from a file | [`HedgeConfig`], [`Hedger::from_config`] |
@@ -33,6 +34,7 @@
 //! | put it into a tower stack | `tower::HedgeLayer` (feature `tower`) |
 //! | see what it did | [`Outcome`], [`Hedger::metrics`] |
 
+pub mod _guide;
 mod hedger;
 mod spawn;
 mod timer;

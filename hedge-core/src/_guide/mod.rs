@@ -1,0 +1,41 @@
+//! The guide: how to think about hedging, page by page. Nothing here but text, and examples that run.
+//!
+//! | page | the question |
+//! |---|---|
+//! | [`choosing_a_strategy`] | When should I hedge? |
+//! | [`sizing_a_budget`] | What may it cost? |
+//! | [`idempotence`] | What may be hedged at all? |
+//! | [`reading_outcomes`] | Does it help? |
+//! | [`testing_your_code`] | How do I test code that hedges? |
+//! | [`firmware`] | How does it fit on a microcontroller? |
+//! | [`browsers`] | How does it run in a web page? |
+//! | [`writing_an_adapter`] | What if my runtime is another one? |
+//! | [`from_crucible_hedging`] | I come from the Elixir library: what is called what? |
+
+pub mod choosing_a_strategy {
+    #![doc = include_str!("choosing_a_strategy.md")]
+}
+pub mod sizing_a_budget {
+    #![doc = include_str!("sizing_a_budget.md")]
+}
+pub mod idempotence {
+    #![doc = include_str!("idempotence.md")]
+}
+pub mod reading_outcomes {
+    #![doc = include_str!("reading_outcomes.md")]
+}
+pub mod testing_your_code {
+    #![doc = include_str!("testing_your_code.md")]
+}
+pub mod firmware {
+    #![doc = include_str!("firmware.md")]
+}
+pub mod browsers {
+    #![doc = include_str!("browsers.md")]
+}
+pub mod writing_an_adapter {
+    #![doc = include_str!("writing_an_adapter.md")]
+}
+pub mod from_crucible_hedging {
+    #![doc = include_str!("from_crucible_hedging.md")]
+}
