@@ -95,6 +95,22 @@ pub type Call<'h, C = ByResult, const MAX: usize = 4> = face::Call<'h, AsyncStdT
 /// ```
 pub type SharedBudget = face::SharedBudget<AsyncStdTimer>;
 
+/// One hedger for each `strategy_name`, made from its config on first use and shared from then on: a clone
+/// is another handle to the same registry.
+///
+/// ```
+/// use hedge_async_std::{HedgeConfig, Registry};
+///
+/// let registry = Registry::new();
+/// let config = HedgeConfig { strategy_name: Some("search".parse()?), ..HedgeConfig::default() };
+/// let hedger = registry.hedger(&config)?; // with which requests are made
+/// for (name, hedger) in registry.list() {
+///     println!("{name}: {} requests", hedger.metrics().total_requests);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub type Registry<const MAX: usize = 4> = face::Registry<AsyncStdTimer, MAX>;
+
 /// Makes one hedged request as `config` says, and keeps nothing.
 ///
 /// A strategy that learns has nothing to learn from here and hedges as it does before its first sample.

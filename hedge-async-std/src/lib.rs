@@ -30,6 +30,9 @@
 //! | read options from a file | [`HedgeConfig`], [`Hedger::from_config`](hedge_core::face::Hedger::from_config) |
 //! | treat some `Ok` as failures | [`Hedger::call`](hedge_core::face::Hedger::call), [`Call::classify`](hedge_core::Call::classify) |
 //! | make attempts tasks of their own | [your executor's `spawn`](#tasks) |
+//! | have a hedger for each of many backends | [`Registry`] |
+//! | ask several providers in turn | [`cascade`] |
+//! | run an experiment from a file | `stage` (feature `serde`) |
 //! | see what it did | [`Outcome`], [`Hedger::metrics`](hedge_core::face::Hedger::metrics) |
 //!
 //! # Runtimes
@@ -82,13 +85,15 @@
 //! its [future](hedge_core::Request::drain) is kept. A hedge counts as in flight until its request has ended.
 
 mod hedger;
+#[cfg(feature = "serde")]
+pub mod stage;
 mod timer;
 
-pub use hedger::{Builder, Call, Hedger, SharedBudget, request};
+pub use hedger::{Builder, Call, Hedger, Registry, SharedBudget, request};
 pub use timer::{AsyncStdTimer, Sleep};
 
 #[doc(no_inline)]
-pub use hedge_core::face::{BoxedSink, BoxedStrategy, Ledger, RequestError};
+pub use hedge_core::face::{BoxedSink, BoxedStrategy, Ledger, RegistryError, RequestError};
 
 #[doc(inline)]
 pub use hedge_core::_guide;
@@ -96,7 +101,7 @@ pub use hedge_core::_guide;
 pub use hedge_core::{
     Adaptive, AnyStrategy, Attempt, Budget, ByResult, Cause, Charge, Classify, ConfigError, End,
     Error, Event, EventKind, ExponentialBackoff, Fixed, HedgeConfig, Hedged, Hints, Instant,
-    MetricsSnapshot, Name, Off, Optimal, Options, Outcome, Percentile, Report, Sample, Sink,
-    Strategy, StrategyKind, Suppressed, Timer, Verdict, WorkloadAware, cascade, strategy,
+    MetricsSnapshot, Name, Off, Optimal, Options, Outcome, Overrides, Percentile, Report, Sample,
+    Sink, Strategy, StrategyKind, Suppressed, Timer, Verdict, WorkloadAware, cascade, strategy,
     telemetry,
 };

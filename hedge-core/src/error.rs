@@ -133,7 +133,13 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}` is ", self.option)?;
         match &self.value {
-            Value::Number(number) => write!(f, "{number}")?,
+            Value::Number(number) => match number.abs() {
+                // Nobody counts three hundred zeros.
+                size if size.is_finite() && size != 0.0 && !(1e-9..1e15).contains(&size) => {
+                    write!(f, "{number:e}")?;
+                }
+                _ => write!(f, "{number}")?,
+            },
             Value::Text(text) => write!(f, "{text:?}")?,
             Value::Missing => write!(f, "missing")?,
         }

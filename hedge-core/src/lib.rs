@@ -38,6 +38,7 @@
 //! | [`cascade`] | several providers, one after the other |
 //! | [`telemetry`] | events |
 //! | [`FixedRegistry`], [`face::Registry`] | one hedger for each of many backends |
+//! | `stage` (features `alloc`, `serde`) | experiments in a file, and pipelines that run them |
 //! | [`race`](mod@race), [`ledger`] | how it works, and what a runtime adapter builds on |
 #![no_std]
 
@@ -74,18 +75,22 @@ mod report;
 #[cfg(feature = "std")]
 mod sharded;
 mod slots;
+#[cfg(all(feature = "alloc", feature = "serde"))]
+pub mod stage;
 pub mod strategy;
 pub mod telemetry;
 mod terms;
 mod time;
 mod timer;
 mod trace;
+#[cfg(all(feature = "alloc", feature = "serde"))]
+mod value;
 mod window;
 
 pub use attempt::{Attempt, ByResult, Cause, Classify, Verdict};
 pub use budget::{Budget, Charge};
 pub use builder::Builder;
-pub use config::{HedgeConfig, Settings};
+pub use config::{HedgeConfig, Overrides, Settings};
 pub use error::ConfigError;
 pub use hedger::{Call, Hedger, LocalHedger, Request};
 pub use histogram::Histogram;

@@ -238,6 +238,25 @@ impl<E> Error<E> {
         matches!(self, Self::Timeout { .. })
     }
 
+    /// The same with another error of the attempt.
+    pub fn map<F>(self, f: impl FnOnce(E) -> F) -> Error<F> {
+        match self {
+            Self::Failed { error, attempts } => Error::Failed {
+                error: f(error),
+                attempts,
+            },
+            Self::Timeout {
+                elapsed,
+                attempts,
+                error,
+            } => Error::Timeout {
+                elapsed,
+                attempts,
+                error: error.map(f),
+            },
+        }
+    }
+
     /// The error of an attempt, if one failed.
     pub fn into_inner(self) -> Option<E> {
         match self {

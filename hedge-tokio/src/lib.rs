@@ -32,28 +32,33 @@
 //! | let losers run on | [`Hedger::request_detached`] |
 //! | spread heavy computing over threads | [`Hedger::request_spawned`] |
 //! | put it into a tower stack | `tower::HedgeLayer` (feature `tower`) |
+//! | have a hedger for each of many backends | [`Registry`] |
+//! | ask several providers in turn | [`cascade`] |
+//! | run an experiment from a file | `stage` (feature `serde`) |
 //! | see what it did | [`Outcome`], [`Hedger::metrics`] |
 
 pub mod _guide;
 mod hedger;
 mod spawn;
+#[cfg(feature = "serde")]
+pub mod stage;
 mod timer;
 #[cfg(feature = "tower")]
 pub mod tower;
 
-pub use hedger::{Builder, Call, Hedger, SharedBudget, request};
+pub use hedger::{Builder, Call, Hedger, Registry, SharedBudget, request};
 pub use spawn::Spawned;
 pub use timer::TokioTimer;
 
 #[doc(no_inline)]
-pub use hedge_core::face::{BoxedSink, BoxedStrategy, Ledger, RequestError};
+pub use hedge_core::face::{BoxedSink, BoxedStrategy, Ledger, RegistryError, RequestError};
 
 #[doc(no_inline)]
 pub use hedge_core::{
     Adaptive, AnyStrategy, Attempt, Budget, ByResult, Cause, Charge, Classify, ConfigError, End,
     Error, Event, EventKind, ExponentialBackoff, Fixed, HedgeConfig, Hedged, Hints, Instant,
-    MetricsSnapshot, Name, Off, Optimal, Options, Outcome, Percentile, Report, Sample, Sink,
-    Strategy, StrategyKind, Suppressed, Timer, Verdict, WorkloadAware, cascade, strategy,
+    MetricsSnapshot, Name, Off, Optimal, Options, Outcome, Overrides, Percentile, Report, Sample,
+    Sink, Strategy, StrategyKind, Suppressed, Timer, Verdict, WorkloadAware, cascade, strategy,
     telemetry,
 };
 

@@ -8,7 +8,7 @@ use crate::{ConfigError, StrategyKind};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Choice {
     option: &'static str,
-    expected: &'static str,
+    pub(super) expected: &'static str,
     nests: bool,
 }
 

@@ -1,6 +1,9 @@
 //! Every option under its name in a config file.
 
 mod kind;
+mod overrides;
+#[cfg(feature = "schemars")]
+pub(crate) mod schema;
 mod settings;
 #[cfg(feature = "serde")]
 mod text;
@@ -9,6 +12,7 @@ mod validate;
 #[cfg(test)]
 mod tests;
 
+pub use overrides::Overrides;
 pub use settings::Settings;
 
 use crate::strategy::{ModelComplexity, Priority, TimeOfDay, Warmup};
@@ -49,6 +53,9 @@ use crate::{ConfigError, Name, StrategyKind};
 /// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// With feature `schemars` there is a JSON Schema of it, for editors and for checking files:
+/// `schemars::schema_for!(HedgeConfig)`.
 ///
 /// Fields may be added; `..HedgeConfig::default()` keeps a program that names some of them compiling.
 ///
@@ -97,8 +104,12 @@ use crate::{ConfigError, Name, StrategyKind};
 /// | `cost_per_attempt` | 1 | ≥ 0 |
 /// | `telemetry_prefix` | `hedging` | names of letters, digits and `_`, joined by dots; at most 32 bytes |
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schemars",
+    schemars(default, deny_unknown_fields, transform = schema::add_ranges)
+)]
 pub struct HedgeConfig {
     /// When to hedge; any kind but [`Custom`](StrategyKind::Custom).
     pub strategy: StrategyKind,
@@ -108,10 +119,7 @@ pub struct HedgeConfig {
 
     /// `fixed`: the hedge delay, in ms. 100 in [`HedgeConfig::default`], but absent if a config file
     /// leaves it out, which is an error for `fixed`: there it should not be a guess.
-    #[cfg_attr(
-        feature = "serde",
-        serde(default, skip_serializing_if = "Option::is_none")
-    )]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub delay_ms: Option<f64>,
 
     /// `percentile`: which percentile of the last latencies the hedge delay is.
@@ -134,7 +142,8 @@ pub struct HedgeConfig {
     pub max_age_ms: Option<f64>,
 
     /// `adaptive`: the delays it chooses from, in ms.
-    #[cfg_attr(feature = "serde", serde(with = "text::candidates"))]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "text::candidates"))]
+    #[cfg_attr(feature = "schemars", schemars(schema_with = "schema::candidates"))]
     pub delay_candidates: heapless::Vec<f64, 16>,
     /// `adaptive`: how fast it forgets; 0 never does.
     pub learning_rate: f64,
@@ -149,13 +158,8 @@ pub struct HedgeConfig {
     /// `workload_aware`: the delay that hints scale, in ms, unless there is a `workload_inner`.
     pub base_delay: f64,
     /// `workload_aware`: the strategy whose delay hints scale, with its options from here.
-    #[cfg_attr(
-        feature = "serde",
-        serde(
-            deserialize_with = "text::workload_inner",
-            skip_serializing_if = "Option::is_none"
-        )
-    )]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(feature = "schemars", schemars(schema_with = "schema::inner"))]
     pub workload_inner: Option<StrategyKind>,
     /// How long a prompt is, in characters, where the caller of a request does not say.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
@@ -210,7 +214,7 @@ pub struct HedgeConfig {
     /// What one attempt costs, in a unit of yours.
     pub cost_per_attempt: f64,
     /// What the names of events begin with.
-    #[cfg_attr(feature = "serde", serde(deserialize_with = "text::telemetry_prefix"))]
+    #[cfg_attr(feature = "schemars", schemars(schema_with = "schema::prefix"))]
     pub telemetry_prefix: Name,
 }
 

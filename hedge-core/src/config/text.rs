@@ -2,15 +2,19 @@
 
 use core::fmt;
 
-use serde::de::{Error, SeqAccess, Visitor};
+use heapless::Vec;
+use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
+use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::kind::Choice;
+use super::validate::check_candidates_len;
+use super::{HedgeConfig, Overrides};
 use crate::strategy::{ModelComplexity, Priority, TimeOfDay, Warmup};
 use crate::{ConfigError, Name, StrategyKind};
 
 macro_rules! as_text {
-    ($($type:ty,)*) => {
+    ($($type:ty: $expected:expr,)*) => {
         $(
             impl Serialize for $type {
                 fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -20,7 +24,7 @@ macro_rules! as_text {
 
             impl<'de> Deserialize<'de> for $type {
                 fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                    deserializer.deserialize_str(Text(str::parse))
+                    deserializer.deserialize_str(Text(str::parse, $expected))
                 }
             }
         )*
@@ -28,22 +32,23 @@ macro_rules! as_text {
 }
 
 as_text! {
-    Name,
-    StrategyKind,
-    Warmup,
-    ModelComplexity,
-    TimeOfDay,
-    Priority,
+    Name: "text of at most 32 bytes",
+    StrategyKind: Choice::STRATEGY.expected,
+    Warmup: Self::EXPECTED,
+    ModelComplexity: Self::EXPECTED,
+    TimeOfDay: Self::EXPECTED,
+    Priority: Self::EXPECTED,
 }
 
-/// Reads text as `T`. A derived enum would list what is valid, but not name the option.
-struct Text<T>(fn(&str) -> Result<T, ConfigError>);
+/// Reads text as `T`, and says what would be right. A derived enum would list what is valid, but not name the
+/// option.
+struct Text<T>(fn(&str) -> Result<T, ConfigError>, &'static str);
 
 impl<T> Visitor<'_> for Text<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
+        f.write_str(self.1)
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
@@ -51,68 +56,186 @@ impl<T> Visitor<'_> for Text<T> {
     }
 }
 
-/// Reads the option `telemetry_prefix`.
-pub(super) fn telemetry_prefix<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Name, D::Error> {
-    deserializer.deserialize_str(Text(crate::builder::telemetry_prefix))
-}
+/// Options that are read and written by rules of their own.
+macro_rules! own_rules {
+    ($($(#[$meta:meta])* $name:ident($type:ty);)*) => {
+        $(
+            $(#[$meta])*
+            pub(super) struct $name($type);
 
-/// Reads the option `workload_inner`.
-pub(super) fn workload_inner<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<StrategyKind>, D::Error> {
-    struct Inner(StrategyKind);
-
-    impl<'de> Deserialize<'de> for Inner {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            deserializer.deserialize_str(Text(|text| Choice::INNER.parse(text).map(Self)))
-        }
-    }
-
-    let inner = Option::<Inner>::deserialize(deserializer)?;
-    Ok(inner.map(|Inner(kind)| kind))
-}
-
-/// Reads and writes the option `delay_candidates`.
-pub(super) mod candidates {
-    use heapless::Vec;
-
-    use super::*;
-    use crate::config::validate::check_candidates_len;
-
-    pub(crate) fn serialize<S: Serializer>(
-        candidates: &Vec<f64, 16>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(candidates)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Vec<f64, 16>, D::Error> {
-        deserializer.deserialize_seq(List)
-    }
-
-    struct List;
-
-    impl<'de> Visitor<'de> for List {
-        type Value = Vec<f64, 16>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list of numbers")
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-            let mut candidates = Vec::new();
-            let mut len: usize = 0;
-            while let Some(candidate) = list.next_element()? {
-                len = len.saturating_add(1);
-                // What does not fit is only counted.
-                let _ = candidates.push(candidate);
+            impl From<$type> for $name {
+                fn from(value: $type) -> Self {
+                    Self(value)
+                }
             }
-            check_candidates_len(len).map_err(A::Error::custom)?;
-            Ok(candidates)
+
+            impl From<$name> for $type {
+                fn from(value: $name) -> Self {
+                    value.0
+                }
+            }
+        )*
+    };
+}
+
+own_rules! {
+    /// `telemetry_prefix`, which is a dotted name.
+    Prefix(Name);
+    /// `workload_inner`, which names fewer strategies than `strategy`.
+    Inner(StrategyKind);
+    /// `delay_candidates`, of which there is room for some.
+    Candidates(Vec<f64, 16>);
+}
+
+impl Serialize for Prefix {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Prefix {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Text(crate::builder::telemetry_prefix, "a dotted name");
+        deserializer.deserialize_str(text).map(Self)
+    }
+}
+
+impl Serialize for Inner {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Inner {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Text(|text| Choice::INNER.parse(text), Choice::INNER.expected);
+        deserializer.deserialize_str(text).map(Self)
+    }
+}
+
+/// Writes the option `delay_candidates`.
+pub(super) fn candidates<S: Serializer>(
+    candidates: &Vec<f64, 16>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(candidates)
+}
+
+impl Serialize for Candidates {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        candidates(&self.0, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Candidates {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(List).map(Self)
+    }
+}
+
+struct List;
+
+impl<'de> Visitor<'de> for List {
+    type Value = Vec<f64, 16>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of numbers")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut candidates = Vec::new();
+        let mut len: usize = 0;
+        while let Some(candidate) = list.next_element()? {
+            len = len.saturating_add(1);
+            // What does not fit is only counted.
+            let _ = candidates.push(candidate);
         }
+        check_candidates_len(len).map_err(A::Error::custom)?;
+        Ok(candidates)
+    }
+}
+
+impl Serialize for Overrides {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.names().count()))?;
+        self.write(&mut map)?;
+        map.end()
+    }
+}
+
+/// An option that does not exist is an error.
+impl<'de> Deserialize<'de> for Overrides {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[cfg(feature = "alloc")]
+        return crate::value::located(deserializer, Self::strict);
+        #[cfg(not(feature = "alloc"))]
+        deserializer.deserialize_map(Options)
+    }
+}
+
+impl<'de> Deserialize<'de> for HedgeConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Overrides::deserialize(deserializer).map(|options| options.to_config())
+    }
+}
+
+impl Overrides {
+    /// Reads options that all have to exist, with errors that say where.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn strict(value: crate::value::Value) -> Result<Self, crate::value::ReadError> {
+        value.deserialize_map(Options)
+    }
+
+    /// The config of a file that has these options.
+    pub(crate) fn to_config(&self) -> HedgeConfig {
+        let mut config = HedgeConfig {
+            delay_ms: None,
+            ..HedgeConfig::default()
+        };
+        self.apply(&mut config);
+        config
+    }
+}
+
+struct Options;
+
+impl<'de> Visitor<'de> for Options {
+    type Value = Overrides;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table of options")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Overrides, A::Error> {
+        let mut options = Overrides::default();
+        while let Some(name) = map.next_key_seed(OptionName)? {
+            options.read(name, &mut map, false)?;
+        }
+        Ok(options)
+    }
+}
+
+/// Reads the name of an option that exists.
+struct OptionName;
+
+impl<'de> DeserializeSeed<'de> for OptionName {
+    type Value = &'static str;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<&'static str, D::Error> {
+        deserializer.deserialize_identifier(self)
+    }
+}
+
+impl Visitor<'_> for OptionName {
+    type Value = &'static str;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of an option")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<&'static str, E> {
+        let name = Overrides::NAMES.iter().find(|name| **name == text);
+        name.copied()
+            .ok_or_else(|| E::unknown_field(text, Overrides::NAMES))
     }
 }

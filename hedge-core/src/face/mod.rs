@@ -51,6 +51,8 @@ mod hedger;
 mod once;
 mod registry;
 mod spawn;
+#[cfg(feature = "serde")]
+mod stage;
 
 pub use budget::SharedBudget;
 pub use erased::{BoxedSink, BoxedStrategy};
@@ -58,6 +60,8 @@ pub use hedger::{Builder, Call, Hedger, Ledger};
 pub use once::{RequestError, request};
 pub use registry::{Registry, RegistryError};
 pub use spawn::{Spawn, Spawned};
+#[cfg(feature = "serde")]
+pub use stage::HedgingStage;
 
 use crate::{Instant, Timer};
 

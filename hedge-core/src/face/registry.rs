@@ -53,7 +53,7 @@ mod tests;
 ///
 /// # Room
 ///
-/// It holds [`CAPACITY`](Self::CAPACITY) hedgers unless [told otherwise](Self::with_capacity), at some
+/// It holds [`CAPACITY`](Self::CAPACITY) hedgers unless [told otherwise](Registry::with_capacity), at some
 /// 20 kB each. When it is full, a new name is an error. No hedger is ever evicted: that would lose its
 /// state, its metrics and its budget without a word, and the backend would be hedged as if nothing were
 /// known of it. Names should come from a config, not from requests; [`remove`](Self::remove) makes room.
@@ -81,10 +81,7 @@ struct Configured<R, const MAX: usize> {
     hedger: Hedger<R, MAX>,
 }
 
-impl<R, const MAX: usize> Registry<R, MAX> {
-    /// How many hedgers it holds unless told otherwise.
-    pub const CAPACITY: usize = 1024;
-
+impl<R> Registry<R> {
     /// A registry that is empty.
     pub fn new() -> Self {
         Self::with_capacity(Self::CAPACITY)
@@ -92,6 +89,20 @@ impl<R, const MAX: usize> Registry<R, MAX> {
 
     /// A registry with room for `capacity` hedgers. None is made, and no memory taken, before its use.
     pub fn with_capacity(capacity: usize) -> Self {
+        Self::empty(capacity)
+    }
+
+    /// The same for requests of up to `N` attempts, 1 to 8; the primary is one of them.
+    pub fn with_attempts<const N: usize>(capacity: usize) -> Registry<R, N> {
+        Registry::empty(capacity)
+    }
+}
+
+impl<R, const MAX: usize> Registry<R, MAX> {
+    /// How many hedgers it holds unless told otherwise.
+    pub const CAPACITY: usize = 1024;
+
+    fn empty(capacity: usize) -> Self {
         let state = RwLock::new(State {
             hedgers: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -130,7 +141,7 @@ impl<R, const MAX: usize> Registry<R, MAX> {
 
 impl<R, const MAX: usize> Default for Registry<R, MAX> {
     fn default() -> Self {
-        Self::new()
+        Self::empty(Self::CAPACITY)
     }
 }
 

@@ -18,6 +18,10 @@ macro_rules! choice {
             /// Every choice.
             pub const ALL: [Self; [$($text),*].len()] = [$(Self::$variant),*];
 
+            /// All of them, for errors.
+            #[cfg(feature = "serde")]
+            pub(crate) const EXPECTED: &'static str = $expected;
+
             /// The choice as in a config file.
             pub const fn as_str(self) -> &'static str {
                 match self {

@@ -1,0 +1,163 @@
+//! Options that take the place of a config's.
+
+use heapless::Vec;
+
+use super::HedgeConfig;
+use crate::strategy::{ModelComplexity, Priority, TimeOfDay, Warmup};
+use crate::{Name, StrategyKind};
+
+macro_rules! options {
+    (
+        $(#[$meta:meta])*
+        pub struct Overrides {
+            $($option:ident: $type:ty $([$null:ident])? $(=> $text:ident)?,)*
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub struct Overrides {
+            $(
+                #[doc = concat!("Instead of [`HedgeConfig::", stringify!($option), "`].")]
+                pub $option: Option<$type>,
+            )*
+        }
+
+        impl Overrides {
+            /// The name of every option, in the order of [`HedgeConfig`].
+            pub const NAMES: &[&str] = &[$(stringify!($option)),*];
+
+            /// Puts what is here in the place of what `config` says.
+            pub fn apply(&self, config: &mut HedgeConfig) {
+                // Names every field, so that none is forgotten.
+                let HedgeConfig { $($option),* } = config;
+                $(
+                    if let Some(value) = &self.$option {
+                        *$option = value.clone().into();
+                    }
+                )*
+            }
+
+            /// What is here, and else what is in `others`.
+            #[must_use]
+            pub fn or(self, others: Self) -> Self {
+                Self {
+                    $($option: self.$option.or(others.$option),)*
+                }
+            }
+
+            /// The names of the options that are here.
+            pub fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
+                let given = [$(self.$option.is_some()),*];
+                let names = Self::NAMES.iter().zip(given);
+                names.filter_map(|(name, given)| given.then_some(*name))
+            }
+
+            /// Whether there is none.
+            pub fn is_empty(&self) -> bool {
+                self.names().next().is_none()
+            }
+        }
+
+        #[cfg(feature = "serde")]
+        impl Overrides {
+            /// Reads the value of the option `name`, if there is one of that name. `null` stands for none
+            /// where the option may be absent, or where `lenient`.
+            pub(crate) fn read<'de, A: serde::de::MapAccess<'de>>(
+                &mut self,
+                name: &str,
+                map: &mut A,
+                lenient: bool,
+            ) -> Result<bool, A::Error> {
+                use serde::de::Error;
+
+                match name {
+                    $(stringify!($option) => {
+                        if self.$option.is_some() {
+                            return Err(A::Error::duplicate_field(stringify!($option)));
+                        }
+                        let null = lenient || options!(@null $($null)?);
+                        self.$option = if null {
+                            map.next_value::<Option<options!(@text $type $(=> $text)?)>>()?.map(Into::into)
+                        } else {
+                            Some(map.next_value::<options!(@text $type $(=> $text)?)>()?.into())
+                        };
+                        Ok(true)
+                    })*
+                    _ => Ok(false),
+                }
+            }
+
+            /// Writes the options that are here.
+            pub(crate) fn write<M: serde::ser::SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+                $(
+                    if let Some(value) = &self.$option {
+                        let value: options!(@text $type $(=> $text)?) = value.clone().into();
+                        map.serialize_entry(stringify!($option), &value)?;
+                    }
+                )*
+                Ok(())
+            }
+        }
+    };
+    (@null) => { false };
+    (@null null) => { true };
+    (@text $type:ty) => { $type };
+    (@text $type:ty => $text:ident) => { super::text::$text };
+}
+
+options! {
+    /// Some of the options of a [`HedgeConfig`], to take the place of its own.
+    ///
+    /// ```
+    /// use hedge_core::{HedgeConfig, Overrides};
+    ///
+    /// let urgent = Overrides { timeout_ms: Some(500.0), ..Overrides::default() };
+    /// let mut config = HedgeConfig::default();
+    /// urgent.apply(&mut config);
+    /// assert_eq!((config.timeout_ms, config.percentile), (500.0, 95.0));
+    /// ```
+    ///
+    /// With feature `serde` it is read and written like a config, of which it is a part.
+    pub struct Overrides {
+        strategy: StrategyKind,
+        strategy_name: Name [null],
+        delay_ms: f64 [null],
+        percentile: f64,
+        window_size: u32,
+        initial_delay: f64,
+        min_delay: f64,
+        max_delay: f64 [null],
+        min_samples: u32,
+        warmup: Warmup,
+        max_age_ms: f64 [null],
+        delay_candidates: Vec<f64, 16> => Candidates,
+        learning_rate: f64,
+        cost_weight: f64,
+        optimal_target: f64,
+        optimal_budget_percent: f64,
+        base_delay: f64,
+        workload_inner: StrategyKind [null] => Inner,
+        prompt_length: u32 [null],
+        model_complexity: ModelComplexity [null],
+        time_of_day: TimeOfDay [null],
+        priority: Priority [null],
+        exponential_base_delay: f64,
+        exponential_min_delay: f64,
+        exponential_max_delay: f64,
+        exponential_increase_factor: f64,
+        exponential_decrease_factor: f64,
+        exponential_error_factor: f64,
+        max_hedges: u8,
+        budget_percent: f64,
+        budget_min_per_second: f64,
+        budget_burst: u32,
+        max_in_flight: u32 [null],
+        timeout_ms: f64,
+        enable_cancellation: bool,
+        enabled: bool,
+        observe_only: bool,
+        guard: bool [null],
+        cost_per_attempt: f64,
+        telemetry_prefix: Name => Prefix,
+    }
+}

@@ -1,0 +1,181 @@
+//! The JSON Schema of a config: for editors, and to check files before they are used.
+
+use alloc::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use super::Overrides;
+use crate::strategy::{ModelComplexity, Priority, TimeOfDay, Warmup};
+use crate::{HedgeConfig, Name, StrategyKind};
+
+/// What numbers may be, beyond what their types say. What holds between options a schema cannot say.
+const RANGES: &[(&str, &str, f64)] = &[
+    ("percentile", "minimum", 50.0),
+    ("percentile", "maximum", 99.9),
+    ("window_size", "minimum", 10.0),
+    ("window_size", "maximum", 1000.0),
+    ("min_samples", "minimum", 1.0),
+    ("min_samples", "maximum", 1000.0),
+    ("max_age_ms", "exclusiveMinimum", 0.0),
+    ("learning_rate", "minimum", 0.0),
+    ("learning_rate", "maximum", 1.0),
+    ("cost_weight", "minimum", 0.0),
+    ("optimal_target", "minimum", 50.0),
+    ("optimal_target", "maximum", 99.9),
+    ("optimal_budget_percent", "exclusiveMinimum", 0.0),
+    ("exponential_increase_factor", "exclusiveMinimum", 1.0),
+    ("exponential_decrease_factor", "exclusiveMinimum", 0.0),
+    ("exponential_decrease_factor", "exclusiveMaximum", 1.0),
+    ("exponential_error_factor", "exclusiveMinimum", 1.0),
+    ("max_hedges", "minimum", 1.0),
+    ("max_hedges", "maximum", 7.0),
+    ("budget_percent", "minimum", 0.0),
+    ("budget_percent", "maximum", 700.0),
+    ("budget_min_per_second", "minimum", 0.0),
+    ("max_in_flight", "minimum", 1.0),
+    ("timeout_ms", "exclusiveMinimum", 0.0),
+    ("cost_per_attempt", "minimum", 0.0),
+];
+
+/// Options that are times.
+const TIMES: &[&str] = &[
+    "delay_ms",
+    "initial_delay",
+    "min_delay",
+    "max_delay",
+    "max_age_ms",
+    "base_delay",
+    "exponential_base_delay",
+    "exponential_min_delay",
+    "exponential_max_delay",
+    "timeout_ms",
+];
+
+/// Adds to the schema of a struct what its types do not say of its options.
+pub(crate) fn add_ranges(schema: &mut Schema) {
+    for &(option, bound, value) in RANGES {
+        add(schema, option, json_schema!({ bound: value }));
+    }
+    for option in TIMES {
+        let range = json_schema!({ "minimum": 0, "maximum": HedgeConfig::MAX_MILLIS });
+        add(schema, option, range);
+    }
+    // A file that leaves it out has none, unlike `HedgeConfig::default`.
+    if let Some(delay) = schema.pointer_mut("/properties/delay_ms") {
+        delay.as_object_mut().map(|delay| delay.remove("default"));
+    }
+}
+
+/// Adds keywords to the schema of a property.
+pub(crate) fn add(schema: &mut Schema, property: &str, mut keywords: Schema) {
+    let properties = schema.get_mut("properties");
+    let property = properties.and_then(|properties| properties.get_mut(property));
+    if let Some(property) = property.and_then(|property| property.as_object_mut()) {
+        property.append(keywords.ensure_object());
+    }
+}
+
+macro_rules! words {
+    ($($type:ident: $words:expr;)*) => {
+        $(impl JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                let words = $words.map(|word| word.as_str());
+                json_schema!({ "type": "string", "enum": words })
+            }
+        })*
+    };
+}
+
+/// The kinds that a config may name.
+const STRATEGIES: [StrategyKind; 7] = [
+    StrategyKind::Off,
+    StrategyKind::Fixed,
+    StrategyKind::Percentile,
+    StrategyKind::Adaptive,
+    StrategyKind::WorkloadAware,
+    StrategyKind::ExponentialBackoff,
+    StrategyKind::Optimal,
+];
+
+words! {
+    StrategyKind: STRATEGIES;
+    Warmup: Self::ALL;
+    ModelComplexity: Self::ALL;
+    TimeOfDay: Self::ALL;
+    Priority: Self::ALL;
+}
+
+impl JsonSchema for Name {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Name".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        // Characters, where the limit is on bytes: no name that is right is refused.
+        json_schema!({ "type": "string", "minLength": 1, "maxLength": Self::CAPACITY })
+    }
+}
+
+/// `telemetry_prefix`.
+pub(super) fn prefix(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "pattern": "^[A-Za-z0-9_]+(\\.[A-Za-z0-9_]+)*$",
+        "maxLength": Name::CAPACITY,
+    })
+}
+
+/// `workload_inner`.
+pub(super) fn inner(_: &mut SchemaGenerator) -> Schema {
+    let inner = STRATEGIES.into_iter();
+    let inner = inner.filter(|&kind| kind != StrategyKind::WorkloadAware);
+    let words: alloc::vec::Vec<_> = inner
+        .map(|kind| Some(kind.as_str()))
+        .chain([None])
+        .collect();
+    json_schema!({ "type": ["string", "null"], "enum": words })
+}
+
+/// `delay_candidates`.
+pub(super) fn candidates(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "items": { "type": "number", "exclusiveMinimum": 0, "maximum": HedgeConfig::MAX_MILLIS },
+        "minItems": 2,
+        "maxItems": 16,
+        "uniqueItems": true,
+    })
+}
+
+/// As that of [`HedgeConfig`], without defaults: what is left out stays as it is.
+impl JsonSchema for Overrides {
+    fn schema_name() -> Cow<'static, str> {
+        "Overrides".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = HedgeConfig::json_schema(generator);
+        schema.remove("description");
+        for option in Self::NAMES {
+            let option = alloc::format!("/properties/{option}");
+            if let Some(option) = schema.pointer_mut(&option) {
+                option
+                    .as_object_mut()
+                    .map(|option| option.remove("default"));
+            }
+        }
+        schema
+    }
+}

@@ -1,0 +1,132 @@
+//! What a stage says of itself.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::Serialize;
+
+use super::Value;
+use crate::{HedgeConfig, Overrides, StrategyKind};
+
+/// What a stage is called, needs and takes. It serialises to the schema that pipelines of this kind share:
+///
+/// ```
+/// use hedge_core::stage::Description;
+///
+/// let judge = Description::new("judge", "Says how good an answer is")
+///     .required("answer", "string")
+///     .optional("threshold", "number", 0.8);
+/// let json = serde_json::to_value(judge)?;
+/// assert_eq!(json["__schema_version__"], "1.0.0");
+/// assert_eq!(json["defaults"]["threshold"], 0.8);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Description {
+    /// The version of this schema.
+    #[serde(rename = "__schema_version__")]
+    pub schema_version: &'static str,
+    /// What a [`StageDef`](super::StageDef) calls the stage.
+    pub name: String,
+    /// What it does.
+    pub description: String,
+    /// What it has to be given.
+    pub required: Vec<String>,
+    /// What it may be given.
+    pub optional: Vec<String>,
+    /// The type of each.
+    pub types: BTreeMap<String, Value>,
+    /// What is taken for those that are not given, if that is known beforehand.
+    pub defaults: BTreeMap<String, Value>,
+    /// What else tools may want to know.
+    #[serde(rename = "__extensions__")]
+    pub extensions: BTreeMap<String, Value>,
+}
+
+impl Description {
+    /// A stage that needs and takes nothing.
+    pub fn new(name: &str, description: &str) -> Self {
+        Self {
+            schema_version: "1.0.0",
+            name: name.into(),
+            description: description.into(),
+            required: Vec::new(),
+            optional: Vec::new(),
+            types: BTreeMap::new(),
+            defaults: BTreeMap::new(),
+            extensions: BTreeMap::new(),
+        }
+    }
+
+    /// What it has to be given.
+    #[must_use]
+    pub fn required(mut self, name: &str, kind: impl Into<Value>) -> Self {
+        self.required.push(name.into());
+        self.types.insert(name.into(), kind.into());
+        self
+    }
+
+    /// What it may be given; nothing is the default if that is [`Value::Null`].
+    #[must_use]
+    pub fn optional(
+        mut self,
+        name: &str,
+        kind: impl Into<Value>,
+        default: impl Into<Value>,
+    ) -> Self {
+        self.optional.push(name.into());
+        self.types.insert(name.into(), kind.into());
+        let default = default.into();
+        if !default.is_null() {
+            self.defaults.insert(name.into(), default);
+        }
+        self
+    }
+
+    /// What else tools may want to know.
+    #[must_use]
+    pub fn extension(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.extensions.insert(name.into(), value.into());
+        self
+    }
+
+    /// The stage that hedges.
+    pub(crate) fn hedging(name: &str) -> Self {
+        let strategies: Value = StrategyKind::ALL
+            .into_iter()
+            .filter(|&kind| kind != StrategyKind::Custom)
+            .map(StrategyKind::as_str)
+            .collect();
+        let one_of_those = Value::from_iter([Value::from("enum"), strategies.clone()]);
+        let function = Value::from_iter([Value::from("function"), Value::from(0_i64)]);
+        let config = HedgeConfig::default();
+        let described = Self::new(name, "Request hedging for tail latency reduction")
+            .required("request_fn", function)
+            .optional("strategy", one_of_those, Value::Null)
+            .optional(
+                "delay_ms",
+                "number",
+                whole(config.delay_ms.unwrap_or_default()),
+            )
+            .optional("percentile", "number", Value::Null)
+            .optional("max_hedges", "integer", 2_i64)
+            .optional("timeout_ms", "number", whole(config.timeout_ms));
+        let more = Overrides::NAMES.iter().copied();
+        let more = more.filter(|name| !described.types.contains_key(*name));
+        let extension = Value::from([
+            ("strategies", strategies),
+            ("artifacts", Value::from_iter([format!("{name}_result")])),
+            ("metrics", Value::from_iter([name])),
+            ("more_options", more.collect()),
+        ]);
+        described.extension("hedging", extension)
+    }
+}
+
+/// A number that is known to be whole.
+fn whole(number: f64) -> i64 {
+    number as i64
+}
