@@ -1,6 +1,6 @@
 //! One hedger for each of many backends, in paused time.
 
-use std::time::Duration;
+use core::time::Duration;
 
 use hedge_tokio::{HedgeConfig, Percentile, Registry};
 use rand::rngs::StdRng;

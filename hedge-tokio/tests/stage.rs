@@ -1,7 +1,7 @@
 //! The stage that hedges, alone and in pipelines, in paused time.
 
-use std::error::Error;
-use std::time::Duration;
+use core::error::Error;
+use core::time::Duration;
 
 use hedge_tokio::stage::{
     Context, Description, Experiment, HedgingStage, Pipeline, Stage, StageDef, StageError, Value,

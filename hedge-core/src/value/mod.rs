@@ -134,6 +134,7 @@ macro_rules! from {
 from! {
     bool, value => Self::Bool(value);
     i64, number => Self::Integer(number);
+    i32, number => Self::Integer(number.into());
     u32, number => Self::Integer(number.into());
     u8, number => Self::Integer(number.into());
     f64, number => Self::Float(number);
