@@ -13,6 +13,25 @@ use tokio::time;
 ///
 /// The epoch is when the timer was made: runtimes with paused time have clocks of their own, so a timer
 /// should be made inside the runtime that uses it if time is paused there.
+///
+/// A hedger makes its own; a [cascade](crate::cascade) is given one:
+///
+/// ```
+/// use core::time::Duration;
+/// use hedge_tokio::TokioTimer;
+/// use hedge_tokio::cascade::{Cascade, Tier};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let tiers = [Tier::new("large").delay(Duration::from_millis(500)), Tier::new("small")];
+/// let cascade = Cascade::new(TokioTimer::new(), tiers)?;
+/// let answer = cascade.request((|| ask_large("why?"), || ask_small("why?"))).await?;
+/// println!("{} said {}", answer.outcome.tier_name(), answer.value);
+/// # Ok(())
+/// # }
+/// # async fn ask_large(_: &str) -> Result<String, std::io::Error> { Ok("because".into()) }
+/// # async fn ask_small(_: &str) -> Result<String, std::io::Error> { Ok("so".into()) }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct TokioTimer {
     epoch: time::Instant,

@@ -84,6 +84,8 @@ mod pacer;
 mod requests;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "serde")]
+mod text;
 mod tier;
 
 /// Up to `N` tiers, to be asked over and over; see the [module](self). `N` is 1 to 8.

@@ -17,6 +17,9 @@ use crate::{ConfigError, Name};
 ///     .quality_threshold(0.95);
 /// assert_eq!(tier.name(), "large-model");
 /// ```
+///
+/// With feature `serde` it is read from a config file, for [`Cascade::from_slice`](super::Cascade::from_slice).
+/// Its fields there are `name`, `delay_ms`, `cost` and `quality_threshold`; all but the first may be left out.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tier {
     pub(super) name: Name,

@@ -14,6 +14,10 @@ mod tests;
 
 pub use overrides::Overrides;
 pub use settings::Settings;
+#[cfg(feature = "serde")]
+pub(crate) use text::name;
+#[cfg(feature = "serde")]
+pub(crate) use validate::optional_time;
 
 use crate::strategy::{ModelComplexity, Priority, TimeOfDay, Warmup};
 use crate::{ConfigError, Name, StrategyKind};

@@ -56,6 +56,15 @@ impl<T> Visitor<'_> for Text<T> {
     }
 }
 
+/// Reads the field `name`, which is no `strategy_name`.
+pub(crate) fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Name, D::Error> {
+    let text = Text(
+        |text| Name::parse_for("name", text),
+        "text of at most 32 bytes",
+    );
+    deserializer.deserialize_str(text)
+}
+
 /// Options that are read and written by rules of their own.
 macro_rules! own_rules {
     ($($(#[$meta:meta])* $name:ident($type:ty);)*) => {

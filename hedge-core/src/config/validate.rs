@@ -225,7 +225,7 @@ fn time(option: &'static str, millis: f64) -> Result<Duration, ConfigError> {
     Ok(Duration::try_from_secs_f64(millis / 1e3).unwrap_or(Duration::MAX))
 }
 
-fn optional_time(
+pub(crate) fn optional_time(
     option: &'static str,
     millis: Option<f64>,
 ) -> Result<Option<Duration>, ConfigError> {
