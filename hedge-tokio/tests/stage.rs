@@ -92,6 +92,19 @@ async fn a_request_that_needs_no_hedge_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hedge_that_is_not_needed_after_all_says_so() {
+    let (stage, mut context) = (HedgingStage::new(), context(FIXED));
+    let slow =
+        |attempt: hedge_tokio::Attempt| after(if attempt.is_hedge() { 900 } else { 150 }, "blue");
+    stage.run(&mut context, slow).await.unwrap();
+    let metric = context.metric("hedging").unwrap();
+    is(metric, "hedged", true);
+    is(metric, "hedge_won", false);
+    is(metric, "primary_latency", 150.0);
+    is(metric, "winner", 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_run_may_have_options_of_its_own() {
     let (stage, mut context) = (HedgingStage::new(), context(FIXED));
     let slow = |_| after(5000, "blue");

@@ -11,10 +11,10 @@ use std::string::String;
 
 use super::{Hedger, Registry, RegistryError, Runtime};
 use crate::stage::{
-    BoxError, BoxFuture, Context, Description, Hedging, ReadError, Run, Stage, StageDef,
-    StageError, Value,
+    BoxError, BoxFuture, Context, Description, Hedging, ReadError, Stage, StageDef, StageError,
+    Value, check, overridden,
 };
-use crate::{Attempt, HedgeConfig, Hedged, Hints, Outcome, Overrides};
+use crate::{Attempt, HedgeConfig, Hedged, Hints, Outcome, Overrides, StrategyKind};
 
 /// The stage that hedges: it makes a request as the experiment's `reliability.hedging` says, and keeps the
 /// answer as artifact `hedging_result` and what was done for it as metric `hedging`.
@@ -87,7 +87,7 @@ impl<R> HedgingStage<R> {
 
     /// What it is called, needs and takes.
     pub fn describe(&self) -> Description {
-        Description::hedging(&self.name)
+        describe(&self.name)
     }
 
     fn artifact_name(&self) -> String {
@@ -184,12 +184,14 @@ impl<R: Runtime> HedgingStage<R> {
             (None, None) => return Err(StageError::MissingConfig),
         };
         let name = experiment.backend.id;
-        let mut run = hedging.with(overrides);
-        for config in [&mut run.base, &mut run.config] {
-            config.strategy_name = config.strategy_name.or(Some(name));
-        }
+        let mut base = hedging.stage_config();
+        base.strategy_name = base.strategy_name.or(Some(name));
+        let run = Run {
+            config: overridden(&base, overrides),
+            base,
+        };
         if !overrides.is_empty() {
-            run.validate().map_err(|error| {
+            check(&run.config).map_err(|error| {
                 let path = error.option().to_owned();
                 StageError::config(ReadError::option(path, &error))
             })?;
@@ -225,6 +227,12 @@ impl<R: Runtime> HedgingStage<R> {
     }
 }
 
+/// The options of one run, and what they are without those of its own.
+struct Run {
+    base: HedgeConfig,
+    config: HedgeConfig,
+}
+
 fn hints(overrides: &Overrides) -> Hints {
     Hints {
         prompt_length: overrides.prompt_length,
@@ -254,6 +262,32 @@ where
         context.insert_metric(&self.name, Value::from(&outcome));
         Ok(())
     }
+}
+
+fn describe(name: &str) -> Description {
+    let strategies: Value = StrategyKind::ALL
+        .into_iter()
+        .filter(|&kind| kind != StrategyKind::Custom)
+        .map(StrategyKind::as_str)
+        .collect();
+    let one_of_those = Value::from_iter([Value::from("enum"), strategies.clone()]);
+    let function = Value::from_iter([Value::from("function"), Value::from(0)]);
+    let description = Description::new(name, "Request hedging for tail latency reduction")
+        .required("request_fn", function)
+        .optional("strategy", one_of_those, Value::Null)
+        .optional("delay_ms", "number", 100)
+        .optional("percentile", "number", Value::Null)
+        .optional("max_hedges", "integer", 2)
+        .optional("timeout_ms", "number", 30_000);
+    let more = Overrides::NAMES.iter().copied();
+    let more = more.filter(|name| !description.types.contains_key(*name));
+    let extension = Value::from([
+        ("strategies", strategies),
+        ("artifacts", Value::from_iter([format!("{name}_result")])),
+        ("metrics", Value::from_iter([name])),
+        ("more_options", more.collect()),
+    ]);
+    description.extension("hedging", extension)
 }
 
 impl<R> Default for HedgingStage<R> {

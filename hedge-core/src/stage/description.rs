@@ -1,14 +1,12 @@
 //! What a stage says of itself.
 
 use alloc::collections::BTreeMap;
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde::Serialize;
 
 use super::Value;
-use crate::{HedgeConfig, Overrides, StrategyKind};
 
 /// What a stage is called, needs and takes. It serialises to the schema that pipelines of this kind share:
 ///
@@ -92,41 +90,4 @@ impl Description {
         self.extensions.insert(name.into(), value.into());
         self
     }
-
-    /// The stage that hedges.
-    pub(crate) fn hedging(name: &str) -> Self {
-        let strategies: Value = StrategyKind::ALL
-            .into_iter()
-            .filter(|&kind| kind != StrategyKind::Custom)
-            .map(StrategyKind::as_str)
-            .collect();
-        let one_of_those = Value::from_iter([Value::from("enum"), strategies.clone()]);
-        let function = Value::from_iter([Value::from("function"), Value::from(0_i64)]);
-        let config = HedgeConfig::default();
-        let described = Self::new(name, "Request hedging for tail latency reduction")
-            .required("request_fn", function)
-            .optional("strategy", one_of_those, Value::Null)
-            .optional(
-                "delay_ms",
-                "number",
-                whole(config.delay_ms.unwrap_or_default()),
-            )
-            .optional("percentile", "number", Value::Null)
-            .optional("max_hedges", "integer", 2_i64)
-            .optional("timeout_ms", "number", whole(config.timeout_ms));
-        let more = Overrides::NAMES.iter().copied();
-        let more = more.filter(|name| !described.types.contains_key(*name));
-        let extension = Value::from([
-            ("strategies", strategies),
-            ("artifacts", Value::from_iter([format!("{name}_result")])),
-            ("metrics", Value::from_iter([name])),
-            ("more_options", more.collect()),
-        ]);
-        described.extension("hedging", extension)
-    }
-}
-
-/// A number that is known to be whole.
-fn whole(number: f64) -> i64 {
-    number as i64
 }

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::hedging::{check, overridden};
 #[cfg(feature = "schemars")]
 use super::schema;
 use super::{Hedging, ReadError, Value};
@@ -149,7 +150,7 @@ impl Experiment {
                 let overrides = stage.overrides().map_err(in_place)?;
                 let default = Hedging::default();
                 let hedging = hedging.unwrap_or(&default);
-                let checked = hedging.with(&overrides).validate();
+                let checked = check(&overridden(&hedging.stage_config(), &overrides));
                 // What is wrong without overrides was found above.
                 checked.map_err(|error| {
                     in_place(ReadError::option(path_of(&error, &overrides), &error))

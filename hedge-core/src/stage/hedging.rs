@@ -149,36 +149,29 @@ impl Hedging {
         })
     }
 
-    /// The same with `overrides`, for one run.
-    pub(crate) fn with(&self, overrides: &Overrides) -> Run {
-        let mut base = self.config();
+    /// The options in a stage.
+    pub(crate) fn stage_config(&self) -> HedgeConfig {
+        let mut config = self.config();
         if self.max_hedges.or(self.options.known.max_hedges).is_none() {
-            base.max_hedges = 2;
+            config.max_hedges = 2;
         }
-        let mut config = base.clone();
-        overrides.apply(&mut config);
-        // A file that names `fixed` has to say for how long; whoever names it for one run need not.
-        if overrides.strategy.is_some() && config.delay_ms.is_none() {
-            config.delay_ms = Some(100.0);
-        }
-        Run { base, config }
+        config
     }
 }
 
-/// The options of one run.
-pub(crate) struct Run {
-    /// Without what was overridden.
-    pub(crate) base: HedgeConfig,
-    pub(crate) config: HedgeConfig,
-}
-
-impl Run {
-    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
-        check(&self.config)
+/// `config` with `overrides`, for one run.
+pub(crate) fn overridden(config: &HedgeConfig, overrides: &Overrides) -> HedgeConfig {
+    let mut config = config.clone();
+    overrides.apply(&mut config);
+    // A file that names `fixed` has to say for how long; whoever names it for one run need not.
+    if overrides.strategy.is_some() && config.delay_ms.is_none() {
+        config.delay_ms = Some(100.0);
     }
+    config
 }
 
-fn check(config: &HedgeConfig) -> Result<(), ConfigError> {
+/// Checks every option, for a hedger with room for as many hedges as a file may ask for.
+pub(crate) fn check(config: &HedgeConfig) -> Result<(), ConfigError> {
     config.validate()?;
     check_room(config.max_hedges, Hedging::MAX_HEDGES + 1)
 }
