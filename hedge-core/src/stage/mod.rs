@@ -58,8 +58,6 @@ mod metric;
 mod pipeline;
 #[cfg(feature = "schemars")]
 mod schema;
-#[cfg(test)]
-mod tests;
 
 pub use crate::value::{ReadError, Value};
 pub use context::Context;
