@@ -86,7 +86,7 @@ impl Node {
             "bind 127.0.0.1\nport {port}\ndir {home:?}\nsave \"\"\nrepl-diskless-sync-delay 0\n"
         );
         if let Some(primary) = primary {
-            // Until it has the data it would say that there is no such key. It shall say that it cannot tell.
+            // A replica that was restarted has nothing yet: that is an error, not a key without a value.
             text += "replica-serve-stale-data no\n";
             text += &format!("replicaof 127.0.0.1 {}\n", primary.port);
         }
