@@ -109,7 +109,8 @@ fn passed(report: &Report) -> Option<bool> {
         | Suppressed::InFlight
         | Suppressed::Guard
         | Suppressed::NotDrawn
-        | Suppressed::ObserveOnly => Some(true),
+        | Suppressed::ObserveOnly
+        | Suppressed::NotReady => Some(true),
         Suppressed::Off
         | Suppressed::WarmingUp
         | Suppressed::Deadline

@@ -10,6 +10,7 @@ use core::time::Duration;
 use pin_project_lite::pin_project;
 
 use crate::builder::{Builder, check_cost};
+use crate::gate::Gate;
 use crate::ledger::{Ledger, State};
 use crate::metrics::{Metrics, MetricsSnapshot};
 use crate::options::Labels;
@@ -17,6 +18,7 @@ use crate::pace::{Pace, Shared, Wishes};
 use crate::race::{Earliest, Finish, Judge, Pacer, Race, Settled, race};
 use crate::slots::{Capacity, Max, Slots};
 use crate::strategy::{Hints, Strategy};
+use crate::terms::Losers;
 use crate::trace::Trace;
 use crate::{
     Attempt, Budget, ByResult, Charge, Classify, ConfigError, Error, Hedged, Instant, Name, NoSink,
@@ -336,7 +338,14 @@ pub(crate) fn check_room(max_hedges: u8, max_attempts: usize) -> Result<(), Conf
 pub struct Call<'h, T, L, B, K, C, const MAX: usize> {
     hedger: &'h Hedger<T, L, B, K, MAX>,
     classify: C,
-    wishes: Wishes,
+    pub(crate) wishes: Wishes,
+}
+
+impl<'h, T, L, B, K, C, const MAX: usize> Call<'h, T, L, B, K, C, MAX> {
+    /// The hedger.
+    pub const fn hedger(&self) -> &'h Hedger<T, L, B, K, MAX> {
+        self.hedger
+    }
 }
 
 impl<'h, T, L, B, K, C, const MAX: usize> Call<'h, T, L, B, K, C, MAX>
@@ -373,7 +382,7 @@ where
     /// Keeps losers in the request's future when it is answered, as with `enable_cancellation` off, to be
     /// polled on.
     pub fn keep_losers(mut self) -> Self {
-        self.wishes.keep_losers = true;
+        self.wishes.losers = Losers::Kept;
         self
     }
 
@@ -413,6 +422,59 @@ where
         self.open(launch)
     }
 
+    /// The same, but a hedge is started only if `ready` says so when it is due: what it needs may not be at hand,
+    /// as a connection that is idle. A hedge that is not started for that reason costs nothing, and is not
+    /// waited for: it is [`Suppressed::NotReady`](crate::Suppressed::NotReady).
+    ///
+    /// `ready` is asked once the strategy agrees, and before the budget is charged, which may yet refuse.
+    ///
+    /// ```
+    /// use core::cell::Cell;
+    /// use core::time::Duration;
+    /// use hedge_core::manual::ManualTimer;
+    /// use hedge_core::{Fixed, Hedger, Suppressed};
+    ///
+    /// let clock = ManualTimer::<8>::new();
+    /// let hedger = Hedger::builder(&clock).strategy(Fixed::new(Duration::from_millis(20))).build_local()?;
+    /// let idle = Cell::new(1_u32);
+    /// let request = hedger.call().request_if(
+    ///     || idle.get() > 0,
+    ///     |_| {
+    ///         let clock = &clock;
+    ///         idle.set(idle.get() - 1); // The primary takes the only one.
+    ///         async move {
+    ///             clock.sleep(Duration::from_millis(90)).await;
+    ///             Ok::<_, ()>(())
+    ///         }
+    ///     },
+    /// );
+    /// let outcome = clock.drive(request).unwrap().outcome;
+    /// assert_eq!(outcome.suppressed, Some(Suppressed::NotReady));
+    /// # Ok::<(), hedge_core::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`request`](Self::request).
+    pub fn request_if<G, M, F, V, E>(
+        self,
+        ready: G,
+        launch: M,
+    ) -> impl Future<Output = Result<Hedged<V>, Error<E>>> + use<'h, T, L, B, K, C, G, M, F, V, E, MAX>
+    where
+        G: FnMut() -> bool,
+        M: FnMut(Attempt) -> F,
+        F: Future<Output = Result<V, E>>,
+        C: Classify<V, E>,
+        Max<MAX>: Capacity<F>,
+    {
+        let (timer, trace) = (self.hedger.timer.clone(), self.trace());
+        Request {
+            race: race::<MAX, _, _, _, _, _, _>(timer, Gate::new(self.pace(), ready), launch),
+            trace,
+        }
+    }
+
     /// The same request as a future with a name: to be stored in a struct, and to be polled on for the
     /// sake of losers that are kept.
     // An alias would have as many parameters.
@@ -427,11 +489,15 @@ where
         C: Classify<V, E>,
         Max<MAX>: Capacity<F>,
     {
-        let timer = self.hedger.timer.clone();
+        let (timer, trace) = (self.hedger.timer.clone(), self.trace());
         Request {
-            trace: Trace::new(self.hedger.strategy_name()),
+            trace,
             race: race::<MAX, _, _, _, _, _, _>(timer, self.pace(), launch),
         }
+    }
+
+    fn trace(&self) -> Trace {
+        Trace::new(self.hedger.strategy_name())
     }
 
     /// Only the request's decisions, to be driven by hand: a simulation of millions of requests.
@@ -473,10 +539,11 @@ where
             let _span = this.trace.enter();
             ready!(this.race.poll(cx))
         };
+        this.trace.record(&finish);
+        // Not `map_or`, which costs 40 instructions.
         let Some(result) = answer(finish) else {
             return Poll::Pending;
         };
-        this.trace.record(&result);
         Poll::Ready(result)
     }
 }

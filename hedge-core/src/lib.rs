@@ -57,6 +57,7 @@ mod dist;
 mod error;
 #[cfg(feature = "std")]
 pub mod face;
+mod gate;
 mod guard;
 mod hedger;
 mod histogram;

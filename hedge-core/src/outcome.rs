@@ -95,11 +95,13 @@ pub enum Suppressed {
     MaxHedges,
     /// The hedger only observes; without that, a hedge would have been started.
     ObserveOnly,
+    /// What a hedge needs was not at hand: see [`Call::request_if`](crate::Call::request_if).
+    NotReady,
 }
 
 impl Suppressed {
     /// Every reason, in the order of [`index`](Self::index).
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::NotDue,
         Self::Off,
         Self::WarmingUp,
@@ -112,6 +114,7 @@ impl Suppressed {
         Self::NotDrawn,
         Self::MaxHedges,
         Self::ObserveOnly,
+        Self::NotReady,
     ];
 
     /// The reason's place in [`ALL`](Self::ALL).
@@ -134,6 +137,7 @@ impl Suppressed {
             Self::NotDrawn => "not_drawn",
             Self::MaxHedges => "max_hedges",
             Self::ObserveOnly => "observe_only",
+            Self::NotReady => "not_ready",
         }
     }
 }

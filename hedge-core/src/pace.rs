@@ -1,15 +1,18 @@
 //! The decisions of one request: the [`Pacer`] over what a hedger's requests share.
 
+use core::mem;
+
 use crate::ledger::Ledger;
 use crate::metrics::Recorder;
 use crate::options::Labels;
 use crate::policy::Ask;
 use crate::race::{Judge, Pacer, Settled};
 use crate::strategy::Hints;
-use crate::terms::{Standing, Terms};
+use crate::telemetry::Voice;
+use crate::terms::{Losers, Standing, Terms};
 use crate::{
     Attempt, Cause, Charge, Classify, End, Event, EventKind, Instant, Outcome, Report, Sample,
-    Sink, Suppressed, Verdict, trace,
+    Sink, Suppressed, Verdict,
 };
 
 /// What the requests of one hedger share.
@@ -31,7 +34,8 @@ pub(crate) struct Wishes {
     pub(crate) hints: Hints,
     pub(crate) max_hedges: u8,
     pub(crate) hedge: bool,
-    pub(crate) keep_losers: bool,
+    /// Other than [`Losers::Dropped`], which the hedger's options may overrule.
+    pub(crate) losers: Losers,
 }
 
 impl Wishes {
@@ -41,7 +45,7 @@ impl Wishes {
         hints: Hints::NONE,
         max_hedges: u8::MAX,
         hedge: true,
-        keep_losers: false,
+        losers: Losers::Dropped,
     };
 }
 
@@ -61,6 +65,7 @@ pub struct Pace<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> {
     shared: &'h Shared<L, B, K>,
     classify: C,
     basis: Basis,
+    voice: Voice,
     id: u64,
 
     /// When each attempt started; the first is the request's own start.
@@ -95,6 +100,7 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
             shared,
             classify,
             basis: Basis::Wishes(wishes),
+            voice: Voice::new(),
             id: 0,
             starts: [Instant::ZERO; MAX],
             primary_end: Instant::ZERO,
@@ -133,10 +139,9 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
             .until(wishes.deadline, start)
             .at_most(wishes.max_hedges);
         let terms = if wishes.hedge { terms } else { terms.off() };
-        let terms = if wishes.keep_losers {
-            terms.keeping()
-        } else {
-            terms
+        let terms = match wishes.losers {
+            Losers::Dropped => terms,
+            losers => terms.with_losers(losers),
         };
         self.basis = Basis::Terms(terms);
         terms
@@ -146,6 +151,13 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
         match self.basis {
             Basis::Terms(terms) => Some(terms),
             Basis::Wishes(_) => None,
+        }
+    }
+
+    fn losers(&self) -> Losers {
+        match self.basis {
+            Basis::Terms(terms) => terms.losers(),
+            Basis::Wishes(wishes) => wishes.losers,
         }
     }
 
@@ -162,7 +174,12 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
         Some(self.start_of(0).later(offset).later(self.shift))
     }
 
-    fn permit(&mut self, retry: bool, now: Instant) -> Result<(), Suppressed> {
+    fn permit(
+        &mut self,
+        retry: bool,
+        now: Instant,
+        ready: impl FnOnce() -> bool,
+    ) -> Result<(), Suppressed> {
         let terms = self.terms();
         let remaining = self.deadline().map(|deadline| deadline.since(now));
         self.shared.ledger.permit(&Ask {
@@ -170,6 +187,9 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
             remaining,
             retry,
         })?;
+        if !ready() {
+            return Err(Suppressed::NotReady);
+        }
         self.shared.budget.charge(now)?;
         if terms.observe_only() {
             self.shared.budget.release(1);
@@ -276,25 +296,33 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
     }
 
     fn is_heard(&self) -> bool {
-        self.shared.sink.enabled() || trace::is_listening()
+        Voice::is_heard(&self.shared.sink)
     }
 
-    fn emit(&self, at: Instant, kind: EventKind) {
+    fn emit(&mut self, at: Instant, kind: EventKind) {
         if self.is_heard() {
+            let Labels {
+                strategy_name,
+                telemetry_prefix,
+            } = self.shared.labels;
             let event = Event {
                 request: self.id,
                 at,
-                strategy_name: self.shared.labels.strategy_name,
+                strategy_name,
                 kind,
             };
-            trace::event(&event);
-            if self.shared.sink.enabled() {
-                self.shared.sink.emit(&event);
-            }
+            self.voice.tell(&self.shared.sink, telemetry_prefix, &event);
         }
     }
 
-    fn emit_end(&self, how: Settled, losers: u8, now: Instant, report: &Report, outcome: Outcome) {
+    fn emit_end(
+        &mut self,
+        how: Settled,
+        cancelled: u8,
+        now: Instant,
+        report: &Report,
+        outcome: Outcome,
+    ) {
         if !self.is_heard() {
             return;
         }
@@ -307,7 +335,7 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
                 },
             );
         }
-        for attempt in (0..self.started).filter(|attempt| losers & bit(*attempt) != 0) {
+        for attempt in (0..self.started).filter(|attempt| cancelled & bit(*attempt) != 0) {
             let elapsed = now.since(self.start_of(attempt));
             self.emit(now, EventKind::RequestCancelled { attempt, elapsed });
         }
@@ -335,10 +363,53 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
         );
     }
 
+    /// The next attempt is due: the attempt to start, if there may be one and `ready` says that it could be
+    /// started.
+    pub(crate) fn admit_if(
+        &mut self,
+        now: Instant,
+        ready: impl FnOnce() -> bool,
+    ) -> Option<Attempt> {
+        let retry = self.owed > 0;
+        if retry {
+            self.owed -= 1;
+        } else {
+            self.due = true;
+        }
+        if let Err(reason) = self.permit(retry, now, ready) {
+            self.owed = 0;
+            self.refused = Some(reason);
+            let strategy = self.standing().kind;
+            self.emit(now, EventKind::HedgeSuppressed { reason, strategy });
+            return None;
+        }
+        // What pushback held up, the rest of the schedule follows at its own pace.
+        if let Some(due) = self.scheduled() {
+            let held_up = self.hold.nanos_since(due);
+            self.shift = self.shift.saturating_add(held_up);
+        }
+        let index = self.started;
+        if let Some(start) = self.starts.get_mut(usize::from(index)) {
+            *start = now;
+        }
+        self.started += 1;
+        self.live |= bit(index);
+        let cause = if retry { Cause::Retry } else { Cause::Delay };
+        self.hedge_cause.get_or_insert(cause);
+        let attempt = Attempt::new(index, cause, now.since(self.start_of(0)));
+        let delay = self.terms().delay();
+        // Until the attempt is launched, which is next, its place is in nobody else's hands.
+        let is_held = self.losers().hold_places();
+        let place = is_held.then(|| Place(&self.shared.budget));
+        self.emit(now, EventKind::HedgeFired { attempt, delay });
+        mem::forget(place);
+        Some(attempt)
+    }
+
     fn release(&mut self, attempts: u8) {
         let hedges = (self.live & attempts & !1).count_ones();
         self.live &= !attempts;
-        if hedges > 0 {
+        if hedges > 0 && !self.losers().hold_places() {
             self.shared.budget.release(hedges);
         }
     }
@@ -383,35 +454,7 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pacer for Pace<'_, L, B
     }
 
     fn admit(&mut self, now: Instant) -> Option<Attempt> {
-        let retry = self.owed > 0;
-        if retry {
-            self.owed -= 1;
-        } else {
-            self.due = true;
-        }
-        if let Err(reason) = self.permit(retry, now) {
-            self.owed = 0;
-            self.refused = Some(reason);
-            self.emit(now, EventKind::HedgeSuppressed { reason });
-            return None;
-        }
-        // What pushback held up, the rest of the schedule follows at its own pace.
-        if let Some(due) = self.scheduled() {
-            let held_up = self.hold.nanos_since(due);
-            self.shift = self.shift.saturating_add(held_up);
-        }
-        let index = self.started;
-        if let Some(start) = self.starts.get_mut(usize::from(index)) {
-            *start = now;
-        }
-        self.started += 1;
-        self.live |= bit(index);
-        let cause = if retry { Cause::Retry } else { Cause::Delay };
-        self.hedge_cause.get_or_insert(cause);
-        let attempt = Attempt::new(index, cause, now.since(self.start_of(0)));
-        let delay = self.terms().delay();
-        self.emit(now, EventKind::HedgeFired { attempt, delay });
-        Some(attempt)
+        self.admit_if(now, || true)
     }
 
     fn settled(&mut self, how: Settled, now: Instant) -> Outcome {
@@ -429,12 +472,16 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pacer for Pace<'_, L, B
             self.shared.ledger.settle(&report, now);
         }
         let outcome = self.outcome(how, &report);
-        self.emit_end(how, losers, now, &report, outcome);
+        let cancelled = match self.losers() {
+            Losers::Detached => 0,
+            _ => losers,
+        };
+        self.emit_end(how, cancelled, now, &report, outcome);
         outcome
     }
 
     fn keeps_losers(&mut self) -> bool {
-        self.terms_asked().is_some_and(|terms| terms.keep_losers())
+        self.terms_asked().is_some() && self.losers() == Losers::Kept
     }
 
     fn loser_finished(&mut self, index: u8) {
@@ -471,6 +518,15 @@ where
             }
         }
         verdict
+    }
+}
+
+/// A place in flight, which is given back where a sink panics.
+struct Place<'b, B: Charge>(&'b B);
+
+impl<B: Charge> Drop for Place<'_, B> {
+    fn drop(&mut self) {
+        self.0.release(1);
     }
 }
 

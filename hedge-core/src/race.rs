@@ -42,7 +42,7 @@ pub trait Pacer {
     fn admit(&mut self, now: Instant) -> Option<Attempt>;
 
     /// The request is over, and its losers are dropped (unless they are kept). Called once for every
-    /// request that made an attempt. `now` is [`Instant::ZERO`] if the request was not timed.
+    /// request that was polled. `now` is [`Instant::ZERO`] if the request was not timed.
     fn settled(&mut self, how: Settled, now: Instant) -> Self::Record;
 
     /// Whether losers stay in the race after it has given its result, to be polled on.
@@ -247,17 +247,21 @@ where
         let mut now = None;
         match this.desk.stage {
             Stage::New => {
+                // First, so that the pacer hears of the end even if it panics at the start.
+                this.desk.stage = Stage::Running;
                 if this.desk.pacer.timed() {
                     now = Some(this.desk.start());
                 }
-                this.desk.stage = Stage::Running;
-                this.start(Attempt::PRIMARY);
             }
             Stage::Running => {}
             Stage::Settled => {
                 this.poll_losers(cx);
                 return Poll::Pending;
             }
+        }
+        // In the first poll, unless that panicked.
+        if *this.launched == 0 {
+            this.start(Attempt::PRIMARY);
         }
 
         let mut from = 0;

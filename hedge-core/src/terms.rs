@@ -16,7 +16,29 @@ pub struct Terms {
     reason: u8,
     max_hedges: u8,
     observe_only: bool,
-    keep_losers: bool,
+    losers: Losers,
+}
+
+/// What becomes of attempts when their request is answered without them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+// Without std there are no tasks.
+#[cfg_attr(not(feature = "std"), allow(dead_code))]
+pub(crate) enum Losers {
+    /// They are dropped, which ends them.
+    Dropped,
+    /// They stay in the request, to be polled on.
+    Kept,
+    /// They are tasks, which end some time after they were dropped, and hold their places in flight themselves.
+    Aborted,
+    /// The same, but they run on when they are dropped.
+    Detached,
+}
+
+impl Losers {
+    /// Whether attempts hold their places in flight themselves.
+    pub(crate) fn hold_places(self) -> bool {
+        matches!(self, Self::Aborted | Self::Detached)
+    }
 }
 
 /// More nanoseconds than there are.
@@ -32,7 +54,11 @@ impl Terms {
             reason: plan.suppressed().unwrap_or(Suppressed::NotDue) as u8,
             max_hedges: options.max_hedges,
             observe_only: options.observe_only,
-            keep_losers: !options.enable_cancellation,
+            losers: if options.enable_cancellation {
+                Losers::Dropped
+            } else {
+                Losers::Kept
+            },
         }
     }
 
@@ -67,12 +93,9 @@ impl Terms {
         }
     }
 
-    /// The same for a request that keeps its losers.
-    pub(crate) fn keeping(self) -> Self {
-        Self {
-            keep_losers: true,
-            ..self
-        }
+    /// The same for a request with other ways with its losers.
+    pub(crate) fn with_losers(self, losers: Losers) -> Self {
+        Self { losers, ..self }
     }
 
     /// The same with fewer hedges.
@@ -115,15 +138,15 @@ impl Terms {
         self.observe_only
     }
 
-    pub(crate) fn keep_losers(&self) -> bool {
-        self.keep_losers
+    pub(crate) fn losers(&self) -> Losers {
+        self.losers
     }
 
     /// For a cell made of atomics.
     #[cfg(feature = "std")]
     pub(crate) fn to_words(self) -> [u64; 4] {
         let [c0, c1, c2, c3] = self.chance.to_le_bytes();
-        let flags = u8::from(self.observe_only) | u8::from(self.keep_losers) << 1;
+        let flags = u8::from(self.observe_only) | u8::from(self.losers == Losers::Kept) << 1;
         let rest = [c0, c1, c2, c3, self.reason, self.max_hedges, flags, 0];
         [
             self.delay,
@@ -144,7 +167,12 @@ impl Terms {
             reason,
             max_hedges,
             observe_only: flags & 1 != 0,
-            keep_losers: flags & 2 != 0,
+            // The others are a request's own.
+            losers: if flags & 2 == 0 {
+                Losers::Dropped
+            } else {
+                Losers::Kept
+            },
         }
     }
 }

@@ -5,12 +5,12 @@
 //! an HTTP client nest. Without the feature all of this is nothing.
 
 #[cfg(feature = "tracing")]
-pub(crate) use on::{Trace, carried, event, is_listening};
+pub(crate) use on::{Place, Trace, carried, is_listening};
 
 #[cfg(all(feature = "std", not(feature = "tracing")))]
 pub(crate) use core::convert::identity as carried;
 #[cfg(not(feature = "tracing"))]
-pub(crate) use off::{Trace, event, is_listening};
+pub(crate) use off::{Place, Trace, is_listening};
 
 #[cfg(feature = "tracing")]
 mod on {
@@ -21,18 +21,24 @@ mod on {
     use tracing::span::Entered;
     use tracing::{Instrument, Level, Span, debug, enabled, info_span};
 
-    use crate::{Error, Event, EventKind, Hedged, Name, Outcome, Suppressed};
+    use crate::race::{Finish, Pacer, Settled};
+    use crate::{Event, EventKind, Name, Outcome, Suppressed};
 
     /// A request's span, made when it is first polled.
     #[derive(Debug)]
     pub(crate) struct Trace {
         name: Name,
         span: Option<Span>,
+        ended: bool,
     }
 
     impl Trace {
         pub(crate) const fn new(name: Name) -> Self {
-            Self { name, span: None }
+            Self {
+                name,
+                span: None,
+                ended: false,
+            }
         }
 
         pub(crate) fn enter(&mut self) -> Entered<'_> {
@@ -40,22 +46,45 @@ mod on {
             self.span.get_or_insert_with(|| span(name)).enter()
         }
 
-        pub(crate) fn record<V, E>(&self, result: &Result<Hedged<V>, Error<E>>) {
+        pub(crate) fn record<V, E, R, P>(&mut self, finish: &Finish<V, E, R, P>)
+        where
+            P: Pacer<Record = Outcome>,
+        {
+            self.ended = true;
             let Some(span) = &self.span else {
                 return;
             };
-            match result {
-                Ok(hedged) => outcome(span, &hedged.outcome),
-                Err(error) => {
-                    let text = if error.is_timeout() {
-                        "timeout"
-                    } else {
-                        "failed"
-                    };
-                    span.record("error", text);
-                    span.record("attempts", error.attempts());
-                }
+            outcome(span, &finish.record);
+            let error = match (finish.how, &finish.result) {
+                (Settled::Won(_), _) => return,
+                (Settled::TimedOut, _) => "timeout",
+                (_, Some(Ok(_))) => "refused",
+                _ => "failed",
+            };
+            span.record("error", error);
+        }
+    }
+
+    /// Says of a request without an end that it was dropped.
+    impl Drop for Trace {
+        fn drop(&mut self) {
+            if let (Some(span), false) = (&self.span, self.ended) {
+                span.record("error", "dropped");
             }
+        }
+    }
+
+    /// Where a request's events belong, whoever polls or drops it: where the first of them was told, in its span.
+    #[derive(Debug)]
+    pub(crate) struct Place(Option<Span>);
+
+    impl Place {
+        pub(crate) const fn new() -> Self {
+            Self(None)
+        }
+
+        pub(crate) fn event(&mut self, prefix: Name, told: &Event) {
+            event(self.0.get_or_insert_with(Span::current), prefix, told);
         }
     }
 
@@ -109,39 +138,39 @@ mod on {
     }
 
     /// Says what happened. How a request starts and ends is its span's to tell.
-    pub(crate) fn event(event: &Event) {
-        let name = event.kind.name();
+    fn event(span: &Span, prefix: Name, event: &Event) {
+        let (prefix, name) = (prefix.as_str(), event.kind.name());
         match event.kind {
             EventKind::HedgeFired { attempt, delay } => debug!(
-                target: "hedge",
+                target: "hedge", parent: span,
                 attempt = attempt.index(),
                 cause = ?attempt.cause(),
                 delay_ms = delay.map(millis),
                 elapsed_ms = millis(attempt.elapsed()),
-                "{name}"
+                "{prefix}.{name}"
             ),
-            EventKind::HedgeSuppressed { reason } => {
-                debug!(target: "hedge", reason = reason.as_str(), "{name}");
+            EventKind::HedgeSuppressed { reason, .. } => {
+                debug!(target: "hedge", parent: span, reason = reason.as_str(), "{prefix}.{name}");
             }
             EventKind::HedgeWon { attempt, latency } => {
-                debug!(target: "hedge", attempt, latency_ms = millis(latency), "{name}");
+                debug!(target: "hedge", parent: span, attempt, latency_ms = millis(latency), "{prefix}.{name}");
             }
             EventKind::RequestCancelled { attempt, elapsed } => {
-                debug!(target: "hedge", attempt, elapsed_ms = millis(elapsed), "{name}");
+                debug!(target: "hedge", parent: span, attempt, elapsed_ms = millis(elapsed), "{prefix}.{name}");
             }
             EventKind::RequestDropped {
                 duration, attempts, ..
             } => {
-                debug!(target: "hedge", attempts, duration_ms = millis(duration), "{name}");
+                debug!(target: "hedge", parent: span, attempts, duration_ms = millis(duration), "{prefix}.{name}");
             }
             EventKind::RequestStart
             | EventKind::RequestStop { .. }
             | EventKind::RequestException { .. } => {}
             EventKind::CascadeStart { tiers } => {
-                debug!(target: "hedge", cascade = event.strategy_name.as_str(), tiers, "{name}");
+                debug!(target: "hedge", parent: span, cascade = event.strategy_name.as_str(), tiers, "{prefix}.{name}");
             }
             EventKind::TierStart { tier, name: of } => {
-                debug!(target: "hedge", tier, tier_name = of.as_str(), "{name}");
+                debug!(target: "hedge", parent: span, tier, tier_name = of.as_str(), "{prefix}.{name}");
             }
             EventKind::TierCompleted {
                 tier,
@@ -150,13 +179,13 @@ mod on {
                 quality,
                 accepted,
             } => debug!(
-                target: "hedge",
+                target: "hedge", parent: span,
                 tier,
                 tier_name = of.as_str(),
                 latency_ms = millis(latency),
                 quality,
                 accepted,
-                "{name}"
+                "{prefix}.{name}"
             ),
             EventKind::TierTimeout {
                 tier,
@@ -168,11 +197,11 @@ mod on {
                 name: of,
                 elapsed,
             } => debug!(
-                target: "hedge",
+                target: "hedge", parent: span,
                 tier,
                 tier_name = of.as_str(),
                 elapsed_ms = millis(elapsed),
-                "{name}"
+                "{prefix}.{name}"
             ),
             EventKind::CascadeStop {
                 duration,
@@ -181,22 +210,22 @@ mod on {
                 total_cost,
                 completed_cost,
             } => debug!(
-                target: "hedge",
+                target: "hedge", parent: span,
                 tier,
                 accepted,
                 duration_ms = millis(duration),
                 total_cost,
                 completed_cost,
-                "{name}"
+                "{prefix}.{name}"
             ),
             EventKind::CascadeException {
                 duration,
                 timed_out,
             } => {
-                debug!(target: "hedge", timed_out, duration_ms = millis(duration), "{name}");
+                debug!(target: "hedge", parent: span, timed_out, duration_ms = millis(duration), "{prefix}.{name}");
             }
             EventKind::CascadeDropped { duration } => {
-                debug!(target: "hedge", duration_ms = millis(duration), "{name}");
+                debug!(target: "hedge", parent: span, duration_ms = millis(duration), "{prefix}.{name}");
             }
         }
     }
@@ -208,7 +237,8 @@ mod on {
 
 #[cfg(not(feature = "tracing"))]
 mod off {
-    use crate::{Error, Event, Hedged, Name};
+    use crate::race::{Finish, Pacer};
+    use crate::{Event, Name, Outcome};
 
     #[derive(Debug)]
     pub(crate) struct Trace;
@@ -224,12 +254,25 @@ mod off {
             Entered
         }
 
-        pub(crate) fn record<V, E>(&self, _: &Result<Hedged<V>, Error<E>>) {}
+        pub(crate) fn record<V, E, R, P>(&mut self, _: &Finish<V, E, R, P>)
+        where
+            P: Pacer<Record = Outcome>,
+        {
+        }
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct Place;
+
+    impl Place {
+        pub(crate) const fn new() -> Self {
+            Self
+        }
+
+        pub(crate) fn event(&mut self, _: Name, _: &Event) {}
     }
 
     pub(crate) const fn is_listening() -> bool {
         false
     }
-
-    pub(crate) fn event(_: &Event) {}
 }

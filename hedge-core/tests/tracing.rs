@@ -1,8 +1,9 @@
 //! What `tracing` is told of requests.
 
 use core::fmt;
+use core::task;
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hedge_core::cascade::{Cascade, Tier};
@@ -10,7 +11,7 @@ use hedge_core::manual::ManualTimer;
 use hedge_core::{Attempt, Budget, Fixed, Hedger};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Subscriber, info_span};
+use tracing::{Event, Instrument, Subscriber, info_span};
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry};
@@ -133,7 +134,93 @@ fn a_request_is_a_span_with_its_outcome_and_its_events() {
     }
     assert_eq!(request.2.get("primary_latency_ms"), None);
     assert_eq!(request.2.get("suppressed"), None);
-    let names = ["hedge.fired", "hedge.won", "request.cancelled"];
+    // Under the hedger's `telemetry_prefix`.
+    let names = [
+        "hedging.hedge.fired",
+        "hedging.hedge.won",
+        "hedging.request.cancelled",
+    ];
+    let events = names.map(|name| (name.into(), Some("hedge.request")));
+    assert_eq!(collected.events, events);
+}
+
+/// No value of an outcome is left out: each is in one of these two.
+#[test]
+fn every_value_of_an_outcome_is_a_field() {
+    let collected = Collector::of(|| {
+        let clock = Clock::new();
+        let hedger = Hedger::builder(&clock)
+            .strategy(Fixed::new(ms(20)))
+            .strategy_name("search")
+            .build_local()
+            .unwrap();
+        // Both finish.
+        let request = hedger.request(|attempt| {
+            let clock = &clock;
+            async move {
+                clock.sleep(ms(30)).await;
+                if attempt.is_hedge() { Ok(()) } else { Err(()) }
+            }
+        });
+        clock.drive(request).unwrap();
+        clock
+            .drive(hedger.request(|_| async { Ok::<_, ()>(()) }))
+            .unwrap();
+    });
+    let told: BTreeSet<&str> = collected
+        .spans
+        .iter()
+        .flat_map(|span| span.2.keys().copied())
+        .collect();
+    // Those of the struct; times say their unit.
+    let fields = [
+        "accepted",
+        "attempts",
+        "backup_latency_ms",
+        "cost",
+        "hedge_delay_ms",
+        "hedge_won",
+        "hedged",
+        "primary_latency_ms",
+        "strategy",
+        "strategy_name",
+        "suppressed",
+        "total_latency_ms",
+        "winner",
+    ];
+    assert!(told.into_iter().eq(fields));
+    let documentation = include_str!("../src/telemetry/mod.rs");
+    for field in fields {
+        assert!(documentation.contains(&format!("`{field}`")), "{field}");
+    }
+}
+
+/// It is told in the request's span, though it is dropped elsewhere.
+#[test]
+fn a_request_that_is_dropped_says_so() {
+    let collected = Collector::of(|| {
+        let clock = Clock::new();
+        let hedger = Hedger::builder(&clock)
+            .strategy(Fixed::new(ms(20)))
+            .telemetry_prefix("shop.search")
+            .build_local()
+            .unwrap();
+        let mut request = Box::pin(hedger.request(|attempt| answer(&clock, attempt)));
+        let mut cx = task::Context::from_waker(task::Waker::noop());
+        for _ in 0..2 {
+            assert!(request.as_mut().poll(&mut cx).is_pending());
+            clock.advance(ms(20));
+        }
+        let _elsewhere = info_span!("elsewhere").entered();
+        drop(request);
+    });
+    assert_eq!(collected.spans[0].2["error"], "dropped");
+    let names = [
+        "shop.search.hedge.fired",
+        "shop.search.request.cancelled",
+        "shop.search.request.cancelled",
+        "shop.search.request.dropped",
+    ];
     let events = names.map(|name| (name.into(), Some("hedge.request")));
     assert_eq!(collected.events, events);
 }
@@ -142,11 +229,14 @@ fn a_request_is_a_span_with_its_outcome_and_its_events() {
 fn what_attempts_do_nests_in_it() {
     let collected = Collector::of(|| {
         let clock = Clock::new();
-        let hedger = Hedger::builder(&clock).build_local().unwrap();
-        let request = hedger.request(|_| async {
-            // As an HTTP client does.
-            let _span = info_span!("http");
-            Ok::<_, ()>(())
+        let hedger = Hedger::builder(&clock)
+            .strategy(Fixed::new(ms(20)))
+            .build_local()
+            .unwrap();
+        // As an HTTP client does; the hedge is started and polled long after the primary.
+        let request = hedger.request(|attempt| {
+            let attempt = answer(&clock, attempt);
+            async { attempt.instrument(info_span!("http")).await }
         });
         clock.drive(request).unwrap();
     });
@@ -155,10 +245,8 @@ fn what_attempts_do_nests_in_it() {
         .iter()
         .map(|span| (span.0, span.1))
         .collect();
-    assert_eq!(
-        names,
-        [("http", Some("hedge.request")), ("hedge.request", None)]
-    );
+    let attempt = ("http", Some("hedge.request"));
+    assert_eq!(names, [attempt, attempt, ("hedge.request", None)]);
 }
 
 #[test]
@@ -175,6 +263,12 @@ fn why_nothing_was_hedged_and_that_it_failed_is_told() {
             .unwrap();
         let failing = hedger.request(|_| async { Err::<(), _>(()) });
         assert!(clock.drive(failing).is_err());
+        let late = hedger.call().timeout(ms(50));
+        assert!(
+            clock
+                .drive(late.request(|attempt| answer(&clock, attempt)))
+                .is_err()
+        );
     });
     let requests: Vec<_> = collected
         .spans
@@ -182,8 +276,14 @@ fn why_nothing_was_hedged_and_that_it_failed_is_told() {
         .filter(|span| span.0 == "hedge.request")
         .collect();
     assert_eq!(requests[0].2["suppressed"], "budget_ratio");
+    assert_eq!(requests[0].2.get("error"), None);
     assert_eq!(requests[1].2["error"], "failed");
-    assert_eq!(collected.events[0].0, "hedge.suppressed");
+    // What it did is told of one that failed, too.
+    assert_eq!(requests[1].2["strategy"], "fixed");
+    assert_eq!(requests[1].2["attempts"], "1");
+    assert_eq!(requests[2].2["error"], "timeout");
+    assert_eq!(requests[2].2["total_latency_ms"], "50.0");
+    assert_eq!(collected.events[0].0, "hedging.hedge.suppressed");
 }
 
 #[test]
@@ -209,13 +309,13 @@ fn cascades_are_told_too() {
     assert_eq!(
         names,
         [
-            "cascade.start",
-            "cascade.tier.start",
-            "cascade.tier.timeout",
-            "cascade.tier.start",
-            "cascade.tier.completed",
-            "cascade.tier.cancelled",
-            "cascade.stop",
+            "hedging.cascade.start",
+            "hedging.cascade.tier.start",
+            "hedging.cascade.tier.timeout",
+            "hedging.cascade.tier.start",
+            "hedging.cascade.tier.completed",
+            "hedging.cascade.tier.cancelled",
+            "hedging.cascade.stop",
         ]
     );
 }

@@ -74,7 +74,7 @@ impl Format for Logged<'_, EventKind> {
                     write!(f, ", planned after {}", Micros(*delay));
                 }
             }
-            EventKind::HedgeSuppressed { reason } => {
+            EventKind::HedgeSuppressed { reason, .. } => {
                 write!(f, "{=str}, {=str}", name, reason.as_str())
             }
             EventKind::HedgeWon { attempt, latency } => {

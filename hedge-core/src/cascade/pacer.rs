@@ -1,8 +1,10 @@
 //! When tiers are asked, and which answer is taken.
 
 use super::{CascadeOutcome, Plan, Quality, TierEnd, TierReport};
+use crate::options::Labels;
 use crate::race::{Judge, Pacer, Refused, Settled};
-use crate::{Attempt, Cause, Event, EventKind, Instant, Sink, Verdict, trace};
+use crate::telemetry::Voice;
+use crate::{Attempt, Cause, Event, EventKind, Instant, Sink, Verdict};
 
 /// The decisions of one cascade.
 #[derive(Debug)]
@@ -10,6 +12,7 @@ pub(super) struct CascadePacer<'c, Q, K, const N: usize> {
     plan: &'c Plan<N>,
     quality: &'c Q,
     sink: &'c K,
+    voice: Voice,
     start: Instant,
     started: u8,
     /// Of the first `len` tiers of the plan.
@@ -32,6 +35,7 @@ impl<'c, Q, K: Sink, const N: usize> CascadePacer<'c, Q, K, N> {
             plan,
             quality,
             sink,
+            voice: Voice::new(),
             start: Instant::ZERO,
             started: 0,
             tiers,
@@ -107,23 +111,21 @@ impl<'c, Q, K: Sink, const N: usize> CascadePacer<'c, Q, K, N> {
         }
     }
 
-    fn emit(&self, at: Instant, kind: EventKind) {
-        if self.sink.enabled() || trace::is_listening() {
+    fn emit(&mut self, at: Instant, kind: EventKind) {
+        if Voice::is_heard(self.sink) {
             let event = Event {
                 request: self.start.since_epoch().as_nanos() as u64,
                 at,
                 strategy_name: self.plan.name,
                 kind,
             };
-            trace::event(&event);
-            if self.sink.enabled() {
-                self.sink.emit(&event);
-            }
+            let prefix = Labels::DEFAULT.telemetry_prefix;
+            self.voice.tell(self.sink, prefix, &event);
         }
     }
 
-    fn emit_end(&self, how: Settled, now: Instant, outcome: &CascadeOutcome<N>) {
-        for (index, tier) in (0..self.started).zip(&self.tiers) {
+    fn emit_end(&mut self, how: Settled, now: Instant, outcome: &CascadeOutcome<N>) {
+        for (index, tier) in (0..self.started).zip(self.tiers) {
             if let (TierEnd::Cancelled, Some(elapsed)) = (tier.end, tier.latency) {
                 let name = tier.name;
                 self.emit(

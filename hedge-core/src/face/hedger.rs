@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use super::{BoxedSink, BoxedStrategy, Runtime, SharedBudget, Spawn, Spawned};
 use crate::strategy::{Learned, RestoreError};
+use crate::terms::Losers;
 use crate::{
-    Attempt, Budget, ByResult, Capacity, ConfigError, Error, HedgeConfig, Hedged, Instant, Max,
-    Metrics, MetricsSnapshot, Name, Options, Percentile, Settings, Sharded, Sink, Strategy,
+    Attempt, Budget, ByResult, Capacity, Classify, ConfigError, Error, HedgeConfig, Hedged,
+    Instant, Max, Metrics, MetricsSnapshot, Name, Options, Percentile, Settings, Sharded, Sink,
+    Strategy,
 };
 
 /// Hedges the requests to one backend. A clone is another handle to the same hedger.
@@ -207,7 +209,8 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
 impl<R: Spawn, const MAX: usize> Hedger<R, MAX> {
     /// A request whose losers run on: nothing is aborted when another attempt wins, when the time is up
     /// or when this future is dropped, as a write wants that should reach every replica. Every attempt
-    /// is a task from its start. A hedge that runs on stays counted in flight until it ends.
+    /// is a task from its start. A hedge that runs on stays counted in flight until it ends, and no event
+    /// tells of it as cancelled.
     ///
     /// # Errors
     ///
@@ -218,7 +221,7 @@ impl<R: Spawn, const MAX: usize> Hedger<R, MAX> {
     /// As the runtime does where it cannot spawn.
     pub fn request_detached<V, E, F, Fut>(
         &self,
-        mut launch: F,
+        launch: F,
     ) -> impl Future<Output = Result<Hedged<V>, Error<E>>> + use<'_, R, V, E, F, Fut, MAX>
     where
         F: FnMut(Attempt) -> Fut,
@@ -227,11 +230,7 @@ impl<R: Spawn, const MAX: usize> Hedger<R, MAX> {
         E: Send + 'static,
         Max<MAX>: Capacity<Spawned<R, Result<V, E>>>,
     {
-        let budget = self.core.budget();
-        self.core
-            .call()
-            .keep_losers()
-            .request(move |attempt| Spawned::attempt(attempt, budget, launch(attempt)).running_on())
+        self.call().request_detached(launch)
     }
 
     /// A request whose attempts are tasks of their own, so that attempts that compute a lot run beside
@@ -246,7 +245,7 @@ impl<R: Spawn, const MAX: usize> Hedger<R, MAX> {
     /// As the runtime does where it cannot spawn.
     pub fn request_spawned<V, E, F, Fut>(
         &self,
-        mut launch: F,
+        launch: F,
     ) -> impl Future<Output = Result<Hedged<V>, Error<E>>> + use<'_, R, V, E, F, Fut, MAX>
     where
         F: FnMut(Attempt) -> Fut,
@@ -255,9 +254,62 @@ impl<R: Spawn, const MAX: usize> Hedger<R, MAX> {
         E: Send + 'static,
         Max<MAX>: Capacity<Spawned<R, Result<V, E>>>,
     {
-        let budget = self.core.budget();
-        self.core
-            .request(move |attempt| Spawned::attempt(attempt, budget, launch(attempt)))
+        self.call().request_spawned(launch)
+    }
+}
+
+/// Attempts as tasks, with options of the request's own.
+impl<'h, R: Spawn, C, const MAX: usize> Call<'h, R, C, MAX> {
+    /// As [`Hedger::request_detached`].
+    ///
+    /// # Errors
+    ///
+    /// As [`request`](crate::Call::request). A panic of an attempt resumes here.
+    ///
+    /// # Panics
+    ///
+    /// As the runtime does where it cannot spawn.
+    pub fn request_detached<V, E, F, Fut>(
+        mut self,
+        mut launch: F,
+    ) -> impl Future<Output = Result<Hedged<V>, Error<E>>> + use<'h, R, C, V, E, F, Fut, MAX>
+    where
+        F: FnMut(Attempt) -> Fut,
+        Fut: Future<Output = Result<V, E>> + Send + 'static,
+        V: Send + 'static,
+        E: Send + 'static,
+        C: Classify<V, E>,
+        Max<MAX>: Capacity<Spawned<R, Result<V, E>>>,
+    {
+        self.wishes.losers = Losers::Detached;
+        let budget = self.hedger().budget();
+        self.request(move |attempt| Spawned::attempt(attempt, budget, &mut launch).running_on())
+    }
+
+    /// As [`Hedger::request_spawned`].
+    ///
+    /// # Errors
+    ///
+    /// As [`request`](crate::Call::request). A panic of an attempt resumes here.
+    ///
+    /// # Panics
+    ///
+    /// As the runtime does where it cannot spawn.
+    pub fn request_spawned<V, E, F, Fut>(
+        mut self,
+        mut launch: F,
+    ) -> impl Future<Output = Result<Hedged<V>, Error<E>>> + use<'h, R, C, V, E, F, Fut, MAX>
+    where
+        F: FnMut(Attempt) -> Fut,
+        Fut: Future<Output = Result<V, E>> + Send + 'static,
+        V: Send + 'static,
+        E: Send + 'static,
+        C: Classify<V, E>,
+        Max<MAX>: Capacity<Spawned<R, Result<V, E>>>,
+    {
+        self.wishes.losers = Losers::Aborted;
+        let budget = self.hedger().budget();
+        self.request(move |attempt| Spawned::attempt(attempt, budget, &mut launch))
     }
 }
 

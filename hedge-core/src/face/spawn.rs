@@ -3,9 +3,7 @@
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
-use core::sync::atomic::{AtomicU8, Ordering};
 use core::task::{Context, Poll, ready};
-use std::sync::Arc;
 
 use super::{Runtime, SharedBudget};
 use crate::{Attempt, trace};
@@ -38,7 +36,6 @@ pub struct Spawned<R: Spawn, T> {
     /// Absent once it has ended, for it must not be polled again.
     task: Option<R::Task<T>>,
     runs_on: bool,
-    place: Option<Place<R>>,
 }
 
 impl<R: Spawn, T: Send + 'static> Spawned<R, T> {
@@ -51,25 +48,26 @@ impl<R: Spawn, T: Send + 'static> Spawned<R, T> {
         Self {
             task: Some(R::spawn(trace::carried(future))),
             runs_on: false,
-            place: None,
         }
     }
 
-    /// Spawns an attempt that stays counted in flight as long as its task runs: an aborted task computes
-    /// on until its next `.await`.
-    pub(crate) fn attempt(
+    /// Spawns what `launch` makes of an attempt, which stays counted in flight as long as its task runs: an
+    /// aborted task computes on until its next `.await`.
+    pub(crate) fn attempt<F>(
         attempt: Attempt,
         budget: &SharedBudget<R>,
-        future: impl Future<Output = T> + Send + 'static,
-    ) -> Self {
-        let place = attempt.is_hedge().then(|| Place::new(budget.clone()));
-        let held = place.clone().map(EndOfTask);
-        let mut spawned = Self::new(async move {
-            let _held = held;
+        launch: impl FnOnce(Attempt) -> F,
+    ) -> Self
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
+        // Before anything can panic.
+        let place = attempt.is_hedge().then(|| Place(budget.clone()));
+        let future = launch(attempt);
+        Self::new(async move {
+            let _place = place;
             future.await
-        });
-        spawned.place = place;
-        spawned
+        })
     }
 
     /// The same, but not aborted when this is dropped.
@@ -103,10 +101,6 @@ impl<R: Spawn, T> fmt::Debug for Spawned<R, T> {
 
 impl<R: Spawn, T> Drop for Spawned<R, T> {
     fn drop(&mut self) {
-        // Before the task can end: what it gives back has to be its own.
-        if let Some(place) = &self.place {
-            place.leave_to_task();
-        }
         if let Some(task) = &self.task
             && !self.runs_on
         {
@@ -115,43 +109,11 @@ impl<R: Spawn, T> Drop for Spawned<R, T> {
     }
 }
 
-/// A hedge's place in flight. Its request gives it back when it ends; if the hedge runs on after that,
-/// the hedge holds the place and gives it back itself.
-#[derive(Clone)]
-struct Place<R> {
-    budget: SharedBudget<R>,
-    stage: Arc<AtomicU8>,
-}
+/// A hedge's place in flight, which its task gives back when it ends, however it does.
+struct Place<R: Runtime>(SharedBudget<R>);
 
-const HELD_BY_REQUEST: u8 = 0;
-const HELD_BY_TASK: u8 = 1;
-const ENDED: u8 = 2;
-
-impl<R: Runtime> Place<R> {
-    fn new(budget: SharedBudget<R>) -> Self {
-        Self {
-            budget,
-            stage: Arc::new(AtomicU8::new(HELD_BY_REQUEST)),
-        }
-    }
-
-    /// The request is about to give the place back, so the task takes another.
-    fn leave_to_task(&self) {
-        // Before the task can see that it holds one and gives it back.
-        self.budget.edit(|budget| budget.hold(1));
-        if self.stage.swap(HELD_BY_TASK, Ordering::AcqRel) == ENDED {
-            self.budget.release(1);
-        }
-    }
-}
-
-/// Dropped when the task ends, however it does.
-struct EndOfTask<R: Runtime>(Place<R>);
-
-impl<R: Runtime> Drop for EndOfTask<R> {
+impl<R: Runtime> Drop for Place<R> {
     fn drop(&mut self) {
-        if self.0.stage.swap(ENDED, Ordering::AcqRel) == HELD_BY_TASK {
-            self.0.budget.release(1);
-        }
+        self.0.release(1);
     }
 }

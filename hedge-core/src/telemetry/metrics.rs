@@ -12,19 +12,26 @@ use metrics::{
 use super::{Event, EventKind, Sink};
 use crate::{Name, StrategyKind, Suppressed};
 
+const REQUESTS: &str = "hedge_requests_total";
+const ATTEMPTS: &str = "hedge_attempts_total";
+const HEDGED: &str = "hedge_hedged_requests_total";
+const WINS: &str = "hedge_wins_total";
+const SUPPRESSED: &str = "hedge_suppressed_total";
+const DURATION: &str = "hedge_request_duration_seconds";
+
 /// Counts requests and hedges through the facade of the crate `metrics`, and so in Prometheus,
 /// OpenTelemetry and wherever else there is an exporter for it.
 ///
 /// | metric | labels | what |
 /// |---|---|---|
-/// | `hedge_requests_total` | `result`: `ok`, `refused`, `failed`, `timeout`, `dropped` | requests that ended |
+/// | `hedge_requests_total` | `result`: `ok`, `failed`, `timeout`, `dropped` | requests that ended; `failed` if every answer was refused, too |
 /// | `hedge_attempts_total` | | attempts they started, the primaries included |
 /// | `hedge_hedged_requests_total` | | requests that started a hedge |
 /// | `hedge_wins_total` | | requests that a hedge won |
-/// | `hedge_suppressed_total` | `reason`, as [`Suppressed::as_str`] | requests that started none, though one was due |
+/// | `hedge_suppressed_total` | `reason`, as [`Suppressed::as_str`] | hedges that were due and not started, of hedged requests too; and requests that were to have none: `off`, `warming_up`, `pushback`, `max_hedges` |
 /// | `hedge_request_duration_seconds` | | a histogram of how long requests took that had an answer |
 ///
-/// All have the labels `strategy` and `strategy_name`. The recorder has to be installed before the first
+/// All have the labels `strategy` and `strategy_name`. The names are [`NAMES`](Self::NAMES). The recorder has to be installed before the first
 /// request: handles are made once.
 ///
 /// ```
@@ -46,6 +53,10 @@ pub struct MetricsSink {
 }
 
 impl MetricsSink {
+    /// The names of its metrics, in the order of the table above. (An exporter may add to them, as Prometheus'
+    /// adds `_bucket`, `_sum` and `_count` to that of a histogram.)
+    pub const NAMES: [&str; 6] = [REQUESTS, ATTEMPTS, HEDGED, WINS, SUPPRESSED, DURATION];
+
     /// A sink for one hedger.
     pub const fn new() -> Self {
         Self {
@@ -62,15 +73,25 @@ impl core::fmt::Debug for MetricsSink {
 
 impl Sink for MetricsSink {
     fn emit(&self, event: &Event) {
-        let Some(end) = End::of(&event.kind) else {
-            return;
-        };
-        let (strategy, name) = (end.strategy, event.strategy_name);
+        if let EventKind::HedgeSuppressed { reason, strategy } = event.kind {
+            self.with(strategy, event.strategy_name, |handles| {
+                handles.suppressed(reason);
+            });
+        } else if let Some(end) = End::of(&event.kind) {
+            self.with(end.strategy, event.strategy_name, |handles| {
+                handles.count(&end);
+            });
+        }
+    }
+}
+
+impl MetricsSink {
+    fn with(&self, strategy: StrategyKind, name: Name, f: impl FnOnce(&Handles)) {
         let handles = self.handles.get_or_init(|| Handles::new(strategy, name));
         if (handles.strategy, handles.name) == (strategy, name) {
-            handles.count(&end);
+            f(handles);
         } else {
-            Handles::new(strategy, name).count(&end);
+            f(&Handles::new(strategy, name));
         }
     }
 }
@@ -89,14 +110,13 @@ struct End {
 #[derive(Clone, Copy)]
 enum Outcome {
     Ok,
-    Refused,
     Failed,
     Timeout,
     Dropped,
 }
 
 impl Outcome {
-    const NAMES: [&str; 5] = ["ok", "refused", "failed", "timeout", "dropped"];
+    const NAMES: [&str; 4] = ["ok", "failed", "timeout", "dropped"];
 }
 
 impl End {
@@ -111,11 +131,7 @@ impl End {
         };
         Some(match *kind {
             EventKind::RequestStop { duration, outcome } => Self {
-                result: if outcome.accepted {
-                    Outcome::Ok
-                } else {
-                    Outcome::Refused
-                },
+                result: Outcome::Ok,
                 strategy: outcome.strategy,
                 attempts: outcome.attempts,
                 hedge_won: outcome.hedge_won,
@@ -158,17 +174,17 @@ impl Handles {
         let requests = |result| {
             let mut labels = labels();
             labels.push(Label::from_static_parts("result", result));
-            counter!("hedge_requests_total", labels)
+            counter!(REQUESTS, labels)
         };
         Self {
             strategy,
             name,
             requests: Outcome::NAMES.map(requests),
-            attempts: counter!("hedge_attempts_total", labels()),
-            hedged: counter!("hedge_hedged_requests_total", labels()),
-            wins: counter!("hedge_wins_total", labels()),
+            attempts: counter!(ATTEMPTS, labels()),
+            hedged: counter!(HEDGED, labels()),
+            wins: counter!(WINS, labels()),
             suppressed: [const { OnceLock::new() }; Suppressed::ALL.len()],
-            duration: histogram!("hedge_request_duration_seconds", labels()),
+            duration: histogram!(DURATION, labels()),
         }
     }
 
@@ -182,17 +198,26 @@ impl Handles {
         if let Some(duration) = end.duration {
             self.duration.record(duration);
         }
-        let was_due = |reason: &Suppressed| *reason != Suppressed::NotDue;
-        if let Some(reason) = end.suppressed.filter(was_due)
-            && let Some(suppressed) = self.suppressed.get(reason.index())
-        {
-            let counter = suppressed.get_or_init(|| {
-                let mut labels = labels(self.strategy, self.name);
-                labels.push(Label::from_static_parts("reason", reason.as_str()));
-                counter!("hedge_suppressed_total", labels)
-            });
-            counter.increment(1);
+        // The others have had an event of their own.
+        let untold = |reason: &Suppressed| {
+            use Suppressed::{MaxHedges, Off, Pushback, WarmingUp};
+            matches!(reason, Off | WarmingUp | Pushback | MaxHedges)
+        };
+        if let Some(reason) = end.suppressed.filter(untold) {
+            self.suppressed(reason);
         }
+    }
+
+    fn suppressed(&self, reason: Suppressed) {
+        let Some(counter) = self.suppressed.get(reason.index()) else {
+            return;
+        };
+        let counter = counter.get_or_init(|| {
+            let mut labels = labels(self.strategy, self.name);
+            labels.push(Label::from_static_parts("reason", reason.as_str()));
+            counter!(SUPPRESSED, labels)
+        });
+        counter.increment(1);
     }
 }
 
@@ -204,22 +229,13 @@ fn labels(strategy: StrategyKind, name: Name) -> Vec<Label> {
 }
 
 fn describe() {
-    describe_counter!("hedge_requests_total", "Requests that ended, by result.");
-    describe_counter!(
-        "hedge_attempts_total",
-        "Attempts started, the primaries included."
-    );
-    describe_counter!(
-        "hedge_hedged_requests_total",
-        "Requests that started a hedge."
-    );
-    describe_counter!("hedge_wins_total", "Requests that a hedge won.");
-    describe_counter!(
-        "hedge_suppressed_total",
-        "Requests whose hedge was not started, by reason."
-    );
+    describe_counter!(REQUESTS, "Requests that ended, by result.");
+    describe_counter!(ATTEMPTS, "Attempts started, the primaries included.");
+    describe_counter!(HEDGED, "Requests that started a hedge.");
+    describe_counter!(WINS, "Requests that a hedge won.");
+    describe_counter!(SUPPRESSED, "Hedges that were not started, by reason.");
     describe_histogram!(
-        "hedge_request_duration_seconds",
+        DURATION,
         Unit::Seconds,
         "How long requests took that had an answer."
     );
@@ -228,7 +244,7 @@ fn describe() {
 #[cfg(test)]
 mod tests {
     use metrics_util::debugging::{DebugValue, DebuggingRecorder};
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::format;
 
     use super::*;
@@ -310,13 +326,75 @@ mod tests {
                 "1",
             ),
             (
+                // Of the one that timed out, too.
                 format!("hedge_suppressed_total{{{labels},reason=budget_rate}}"),
-                "1",
+                "2",
             ),
             (format!("hedge_wins_total{{{labels}}}"), "1"),
         ];
         let expected = expected.map(|(name, value)| (name, String::from(value)));
         assert_eq!(counted, BTreeMap::from(expected));
+    }
+
+    /// The table in the documentation, [`MetricsSink::NAMES`] and what is recorded name the same metrics.
+    #[test]
+    fn names_are_as_documented() {
+        let rows = include_str!("metrics.rs").lines().filter_map(|line| {
+            let row = line.strip_prefix("/// | `")?;
+            Some(row.split('`').next().unwrap())
+        });
+        let documented: Vec<&str> = rows.collect();
+        assert_eq!(documented, MetricsSink::NAMES);
+
+        let recorder = DebuggingRecorder::new();
+        let snapshotter = recorder.snapshotter();
+        metrics::with_local_recorder(&recorder, || {
+            Handles::new(StrategyKind::Fixed, Name::EMPTY).suppressed(Suppressed::Guard);
+        });
+        let snapshot = snapshotter.snapshot().into_vec();
+        let recorded: BTreeSet<String> = snapshot
+            .iter()
+            .map(|(key, ..)| String::from(key.key().name()))
+            .collect();
+        let described = snapshot.iter().all(|(_, _, about, _)| about.is_some());
+        assert!(described, "{snapshot:?}");
+        assert!(
+            recorded
+                .iter()
+                .eq(&BTreeSet::from(MetricsSink::NAMES.map(String::from)))
+        );
+    }
+
+    #[test]
+    fn a_refused_hedge_of_a_hedged_request_is_counted() {
+        let counted = counted(|| {
+            let clock = ManualTimer::<8>::new();
+            let hedger = Hedger::builder(&clock)
+                .strategy(Fixed::new(ms(20)))
+                .attempts::<3>()
+                .max_hedges(2)
+                .budget(Budget::unlimited().max_in_flight(1))
+                .sink(MetricsSink::new())
+                .build_local()
+                .unwrap();
+            let slow = |_| async {
+                clock.sleep(ms(90)).await;
+                Ok::<_, ()>(())
+            };
+            assert!(clock.drive(hedger.request(slow)).is_ok());
+            let hurried = |_| async { Ok::<_, ()>(()) };
+            let call = hedger.call().unhedged();
+            assert!(clock.drive(call.request(hurried)).is_ok());
+        });
+        for reason in ["in_flight", "off"] {
+            let name =
+                format!("hedge_suppressed_total{{strategy=fixed,strategy_name=,reason={reason}}}");
+            assert_eq!(
+                counted.get(&name).map(String::as_str),
+                Some("1"),
+                "{counted:?}"
+            );
+        }
     }
 
     #[test]

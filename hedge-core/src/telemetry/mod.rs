@@ -1,8 +1,28 @@
 //! Events: what happened, in order, as it happens.
+//!
+//! A [`Sink`] is told of every [`Event`]: one of your own, a [`RingSink`] that keeps the last ones, `MetricsSink`
+//! for Prometheus and other exporters (feature `metrics`), or two of them as a tuple. Without one, no event is made.
+//!
+//! # Tracing
+//!
+//! With the feature `tracing`, and without a sink, every request is a span, `hedge.request`, at the level INFO, with its
+//! events in it at DEBUG, both with the target `hedge`. Attempts run in the span, as tasks too, so that what an HTTP
+//! client tells nests in it. The names of events begin with the hedger's `telemetry_prefix`.
+//!
+//! | what | fields |
+//! |---|---|
+//! | span `hedge.request` | `strategy_name`, `strategy`, `accepted`, `hedged`, `hedge_won`, `winner`, `attempts`, `total_latency_ms`, `primary_latency_ms`, `backup_latency_ms`, `hedge_delay_ms`, `suppressed`, `cost`: those of the [`Outcome`] that it has, also when it failed; `error`: `failed`, `refused` (no answer was accepted), `timeout` or `dropped` |
+//! | event `hedging.hedge.fired` | `attempt`, `cause`, `delay_ms`, `elapsed_ms` |
+//! | event `hedging.hedge.suppressed` | `reason` |
+//! | event `hedging.hedge.won` | `attempt`, `latency_ms` |
+//! | event `hedging.request.cancelled` | `attempt`, `elapsed_ms` |
+//! | event `hedging.request.dropped` | `attempts`, `duration_ms` |
+//! | events `hedging.cascade.…` | those of the [`EventKind`]; a cascade has no span of its own |
 
 #[cfg(feature = "metrics")]
 mod metrics;
 mod ring;
+mod voice;
 
 use core::fmt;
 use core::time::Duration;
@@ -10,13 +30,15 @@ use core::time::Duration;
 #[cfg(feature = "metrics")]
 pub use metrics::MetricsSink;
 pub use ring::{Ring, RingSink};
+pub(crate) use voice::Voice;
 
 use crate::{Attempt, Instant, Name, Outcome, StrategyKind, Suppressed};
 
 /// Something that happened in a request.
 ///
 /// A `Copy` value, handed to a [`Sink`] in the order of events within a request, after the hedger's
-/// lock was released.
+/// lock was released. Its full name is the hedger's `telemetry_prefix`, a dot and [`EventKind::name`]:
+/// `hedging.request.start`, unless told otherwise.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Event {
@@ -48,6 +70,8 @@ pub enum EventKind {
     HedgeSuppressed {
         /// Why.
         reason: Suppressed,
+        /// Which kind of strategy decided.
+        strategy: StrategyKind,
     },
     /// `hedge.won`: a hedge gave the answer.
     HedgeWon {
@@ -63,14 +87,14 @@ pub enum EventKind {
         /// From its own start.
         elapsed: Duration,
     },
-    /// `request.stop`: the request was answered.
+    /// `request.stop`: the request was answered, and the answer accepted.
     RequestStop {
         /// From its start.
         duration: Duration,
         /// What it did.
         outcome: Outcome,
     },
-    /// `request.exception`: the request failed or timed out.
+    /// `request.exception`: the request failed or timed out, or no answer was accepted.
     RequestException {
         /// From its start.
         duration: Duration,
@@ -192,8 +216,15 @@ impl fmt::Display for EventKind {
 
 /// Receives events.
 ///
-/// It is called while a request is being polled or dropped: it should be quick, and must not panic on
-/// a drop. It may use the hedger: no lock is held. Closures `Fn(&Event)` do.
+/// It is called while a request is being polled or dropped. Closures `Fn(&Event)` do.
+///
+/// - It may use the hedger: no lock is held.
+/// - While it works, that one request waits, and no other does. One that takes long should hand events on, as
+///   through a channel that is never full or drops them.
+/// - If it panics, the panic unwinds through whoever polls or drops the request, as one of an attempt does.
+///   The request hears no more of that sink, and is accounted for like any other: its attempts are dropped,
+///   its places in flight are free again, tokens that hedges took stay spent, and it is counted once. Where
+///   that is not wanted, the sink has to catch its own panics.
 pub trait Sink {
     /// Something happened.
     fn emit(&self, event: &Event);

@@ -1,7 +1,7 @@
 //! What holds of the events of every request, whatever the case is about.
 
 use heapless::Vec;
-use hedge_core::{Event, EventKind, Instant, Lock, Sink};
+use hedge_core::{Event, EventKind, Instant, Lock, Sink, Suppressed};
 
 use crate::Home;
 
@@ -10,6 +10,7 @@ use crate::Home;
 pub(crate) struct Audit<H: Home> {
     books: H::Lock<Books>,
     on: bool,
+    journal: fn(&Event),
 }
 
 struct Books {
@@ -27,10 +28,12 @@ struct Account {
     /// A bit per attempt.
     cancelled: u8,
     winner: Option<u8>,
+    /// Why a hedge was refused, of the last that was.
+    refused: Option<Suppressed>,
 }
 
 impl<H: Home> Audit<H> {
-    pub(crate) fn new(on: bool) -> Self {
+    pub(crate) fn new(on: bool, journal: fn(&Event)) -> Self {
         let books = Books {
             open: Vec::new(),
             fault: None,
@@ -38,12 +41,14 @@ impl<H: Home> Audit<H> {
         Self {
             books: H::lock(books),
             on,
+            journal,
         }
     }
 }
 
 impl<H: Home> Sink for Audit<H> {
     fn emit(&self, event: &Event) {
+        (self.journal)(event);
         self.books.with(|books| {
             if let Err(why) = books.enter(event) {
                 books.fault.get_or_insert((*event, why));
@@ -70,6 +75,7 @@ impl Books {
                 started: 1,
                 cancelled: 0,
                 winner: None,
+                refused: None,
             };
             check(known.is_none(), "it starts twice")?;
             return self.open.push(account).map_err(|_| "too many requests");
@@ -96,7 +102,11 @@ impl Account {
                 check(self.is_racing(), "the race is over")?;
                 self.started += 1;
             }
-            EventKind::HedgeSuppressed { .. } => check(self.is_racing(), "the race is over")?,
+            EventKind::HedgeSuppressed { reason, .. } => {
+                check(self.is_racing(), "the race is over")?;
+                check(is_refusal(reason), "no hedge was due")?;
+                self.refused = Some(reason);
+            }
             EventKind::HedgeWon { attempt, .. } => {
                 check((1..self.started).contains(&attempt), "it is not a hedge")?;
                 check(self.is_racing(), "the race is over")?;
@@ -115,6 +125,11 @@ impl Account {
                 check(outcome.attempts == self.started, "other attempts")?;
                 check(outcome.hedged == (self.started > 1), "hedged or not")?;
                 check(outcome.hedged == outcome.suppressed.is_none(), "no reason")?;
+                let refused = outcome.suppressed.filter(|reason| is_refusal(*reason));
+                let told = self.refused.filter(|_| !outcome.hedged);
+                check(refused == told, "another reason was told")?;
+                let gone = self.cancelled == 0 || outcome.primary_latency.is_some();
+                check(gone == (self.cancelled & 1 == 0), "the primary's end")?;
                 let won = outcome.hedge_won.then_some(outcome.winner);
                 check(won == self.winner, "another hedge won")?;
                 check(self.cancelled & 1 << outcome.winner == 0, "it was dropped")?;
@@ -140,6 +155,17 @@ impl Account {
     fn is_racing(&self) -> bool {
         self.winner.is_none() && self.cancelled == 0
     }
+}
+
+/// Whether this is why a hedge that was due was refused, of which there is an event.
+fn is_refusal(reason: Suppressed) -> bool {
+    use Suppressed::{
+        BudgetRate, BudgetRatio, Deadline, Guard, InFlight, NotDrawn, NotReady, ObserveOnly,
+    };
+    matches!(
+        reason,
+        BudgetRatio | BudgetRate | InFlight | Deadline | Guard | NotDrawn | ObserveOnly | NotReady
+    )
 }
 
 fn check(holds: bool, why: &'static str) -> Result<(), &'static str> {

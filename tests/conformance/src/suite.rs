@@ -137,6 +137,7 @@ macro_rules! for_each_case {
                 not_drawn,
                 max_hedges,
                 observe_only,
+                not_ready,
             }
             budget {
                 deposits_and_charges_add_up,
@@ -176,6 +177,7 @@ macro_rules! for_each_case {
                 of_a_timeout,
                 of_a_dropped_request,
                 requests_have_ids_of_their_own,
+                of_a_second_hedge_that_was_refused,
             }
             shapes {
                 a_request_may_borrow,
@@ -191,6 +193,9 @@ macro_rules! for_each_case {
                 the_launch_closure_may_panic,
                 the_classifier_may_panic,
                 a_request_that_panicked_may_be_polled,
+                a_sink_may_panic,
+                a_sink_that_panics_in_a_panic_is_caught,
+                a_request_whose_sink_panicked_may_be_polled,
             }
         }
     };

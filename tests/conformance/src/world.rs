@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use hedge_core::strategy::{Fixed, Strategy};
 use hedge_core::{
-    Budget, Builder, Hedger, Instant, Metrics, NoSink, Options, Recorder, Sink, Timer,
+    Budget, Builder, Event, Hedger, Instant, Metrics, NoSink, Options, Recorder, Sink, Timer,
 };
 
 use crate::Home;
@@ -17,6 +17,7 @@ pub struct World<T, H> {
     timer: T,
     tick: Duration,
     exact: bool,
+    journal: fn(&Event),
     home: PhantomData<fn() -> H>,
 }
 
@@ -40,8 +41,15 @@ impl<T: Timer + Clone, H: Home> World<T, H> {
             timer,
             tick: Duration::from_millis(20),
             exact,
+            journal: |_| (),
             home: PhantomData,
         }
+    }
+
+    /// The same, every event in which is handed to `journal` as well.
+    #[must_use]
+    pub fn with_journal(self, journal: fn(&Event)) -> Self {
+        Self { journal, ..self }
     }
 
     /// The same with another unit of time. Default: 20 ms. At least 10 ms, the least delay of
@@ -57,6 +65,7 @@ impl<T: Timer + Clone, H: Home> World<T, H> {
             timer,
             tick: self.tick,
             exact: self.exact,
+            journal: self.journal,
             home: PhantomData,
         }
     }
@@ -113,15 +122,22 @@ impl<T: Timer + Clone, H: Home> World<T, H> {
         &self,
         builder: Builder<T, S, M, K, MAX>,
     ) -> Built<T, H, S, M, K, MAX> {
-        // Not where nobody listens at all: such requests may go untimed.
-        let builder = builder.map_sink(|sink| {
-            let audited = M::ON || sink.enabled();
-            (sink, Audit::new(audited))
-        });
-        match builder.build_with(H::ledger, H::budget) {
+        match self.audited(builder).build_with(H::ledger, H::budget) {
             Ok(hedger) => hedger,
             Err(error) => panic!("{error}"),
         }
+    }
+
+    /// The same builder, the events of whose hedger are audited.
+    pub(crate) fn audited<S, M: Recorder, K: Sink, const MAX: usize>(
+        &self,
+        builder: Builder<T, S, M, K, MAX>,
+    ) -> Builder<T, S, M, (K, Audit<H>), MAX> {
+        // Not where nobody listens at all: such requests may go untimed.
+        builder.map_sink(|sink| {
+            let audited = M::ON || sink.enabled();
+            (sink, Audit::new(audited, self.journal))
+        })
     }
 }
 

@@ -1,5 +1,7 @@
 //! The suite on the virtual clock.
 
+use core::cell::RefCell;
+use core::fmt::Write as _;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
@@ -11,7 +13,7 @@ use std::task::Wake;
 
 use hedge_conformance::{Local, Threads, World, conformance};
 use hedge_core::manual::ManualTimer;
-use hedge_core::{Fixed, Hedger, Timer};
+use hedge_core::{Event, EventKind, Fixed, Hedger, Timer};
 
 const TICK: Duration = Duration::from_millis(1);
 
@@ -71,6 +73,83 @@ fn every_case_is_in_the_list() {
         }
     }
     assert_eq!(listed.len(), written);
+}
+
+thread_local! {
+    static TOLD: RefCell<Vec<Event>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What was told in every case, a line for each stretch of events of one request.
+///
+/// A case in `clock` has no hedger, and where nobody listens nothing is told.
+macro_rules! chronicle {
+    ({ $home:ident } $($file:ident { $($case:ident,)* })*) => {{
+        let mut chronicle = String::new();
+        $($(
+            let case = concat!(stringify!($file), "::", stringify!($case));
+            run(|clock| async move {
+                let world = World::<_, $home>::exact(clock);
+                let world = world.with_journal(|event| TOLD.with_borrow_mut(|told| told.push(*event)));
+                hedge_conformance::cases::$file::$case(&world).await;
+            });
+            chronicle += case;
+            chronicle += &lines(&TOLD.take());
+        )*)*
+        chronicle
+    }};
+}
+
+/// The events as `fired 1`, which is the attempt, or `suppressed in_flight`, after the number of their request.
+fn lines(told: &[Event]) -> String {
+    let (mut lines, mut ids, mut last) = (String::new(), Vec::new(), None);
+    for event in told {
+        if event.kind == EventKind::RequestStart {
+            ids.push(event.request);
+            last = None;
+        }
+        let number = ids.iter().rposition(|id| *id == event.request).unwrap() + 1;
+        if last != Some(number) {
+            write!(lines, "\n    {number}:").unwrap();
+            last = Some(number);
+        }
+        let name = event.kind.name().split_once('.').unwrap().1;
+        write!(lines, " {name}").unwrap();
+        match event.kind {
+            EventKind::HedgeFired { attempt, .. } => write!(lines, " {}", attempt.index()),
+            EventKind::HedgeWon { attempt, .. } | EventKind::RequestCancelled { attempt, .. } => {
+                write!(lines, " {attempt}")
+            }
+            EventKind::HedgeSuppressed { reason, .. } => write!(lines, " {reason}"),
+            _ => Ok(()),
+        }
+        .unwrap();
+        lines.push(',');
+    }
+    lines.push('\n');
+    lines
+}
+
+/// Which events, how many, and in which order, in every case. What is right is in `events.txt`; where that has
+/// to change, `HEDGE_WRITE_EVENTS=1` writes it anew, to be read before it is committed.
+#[test]
+fn the_events_of_every_case_are_these() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/events.txt");
+    let local = hedge_conformance::for_each_case!([chronicle] Local);
+    if std::env::var_os("HEDGE_WRITE_EVENTS").is_some() {
+        fs::write(&path, &local).unwrap();
+    }
+    let expected = fs::read_to_string(&path).unwrap();
+    for told in [
+        local,
+        hedge_conformance::for_each_case!([chronicle] Threads),
+    ] {
+        let mut case = "";
+        for (told, expected) in told.lines().zip(expected.lines()) {
+            case = if told.starts_with(' ') { case } else { told };
+            assert_eq!(told, expected, "in {case}");
+        }
+        assert_eq!(told.lines().count(), expected.lines().count());
+    }
 }
 
 /// An attempt that computes for long before it first waits, or in one poll, has taken that long.

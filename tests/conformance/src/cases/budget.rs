@@ -115,7 +115,10 @@ pub async fn hedges_in_flight_are_bounded<T: Timer + Clone, H: Home>(world: &Wor
 /// Several hedgers, and whoever else deposits and charges, can share one budget.
 pub async fn a_budget_can_be_shared<T: Timer + Clone, H: Home>(world: &World<T, H>) {
     let budget = H::lock(Budget::percent(10.0).burst(2));
-    let build = || world.fixed(1).build_with(H::ledger, |_| &budget).unwrap();
+    let build = || {
+        let builder = world.audited(world.fixed(1));
+        builder.build_with(H::ledger, |_| &budget).unwrap()
+    };
     let (search, ads) = (build(), build());
     let backend = Backend::new(world, &[never(), ok(0)]);
     search

@@ -118,12 +118,35 @@ pub async fn of_a_hedge_that_was_refused<T: Timer + Clone, H: Home>(world: &Worl
         .await
         .unwrap();
     let reason = ear.only(|event| match event {
-        EventKind::HedgeSuppressed { reason } => Some(reason),
+        EventKind::HedgeSuppressed { reason, .. } => Some(reason),
         _ => None,
     });
     assert_eq!(reason, Suppressed::BudgetRatio);
     // Told once, not for every hedge there might have been.
     ear.assert_heard(&["request.start", "hedge.suppressed", "request.stop"]);
+}
+
+/// A hedged request, a later hedge of which was due and was not started.
+pub async fn of_a_second_hedge_that_was_refused<T: Timer + Clone, H: Home>(world: &World<T, H>) {
+    let ear = Ear::<H>::new();
+    let budget = Budget::unlimited().max_in_flight(1);
+    let hedger = world.build(world.fixed(1).max_hedges(2).budget(budget).sink(&ear));
+    let backend = Backend::new(world, &[ok(8), never()]);
+    let hedged = hedger.request(|attempt| backend.call(attempt)).await;
+    // Only the event tells: the request was hedged.
+    assert_eq!(hedged.unwrap().outcome.suppressed, None);
+    let reason = ear.only(|event| match event {
+        EventKind::HedgeSuppressed { reason, .. } => Some(reason),
+        _ => None,
+    });
+    assert_eq!(reason, Suppressed::InFlight);
+    ear.assert_heard(&[
+        "request.start",
+        "hedge.fired",
+        "hedge.suppressed",
+        "request.cancelled",
+        "request.stop",
+    ]);
 }
 
 /// A request whose every attempt failed.

@@ -8,9 +8,10 @@ use core::task::Poll;
 use std::boxed::Box;
 use std::panic;
 
-use hedge_core::{Attempt, Budget, Charge, Timer};
+use hedge_core::{Attempt, Budget, Charge, Event, Fixed, Hedger, Lock, Metrics, Sink, Timer};
 
-use crate::backend::{Backend, never, ok};
+use super::run_until;
+use crate::backend::{Backend, Step, err, never, ok};
 use crate::world::Built;
 use crate::{Home, World};
 
@@ -31,7 +32,7 @@ async fn until_it_panics<F: Future>(mut request: Pin<&mut F>) {
     .await;
 }
 
-fn hedger<T: Timer + Clone, H: Home>(world: &World<T, H>) -> Built<T, H, hedge_core::Fixed> {
+fn hedger<T: Timer + Clone, H: Home>(world: &World<T, H>) -> Built<T, H, Fixed> {
     world.build(
         world
             .fixed(1)
@@ -43,7 +44,7 @@ fn hedger<T: Timer + Clone, H: Home>(world: &World<T, H>) -> Built<T, H, hedge_c
 /// One request was dropped after `hedges` had started, and the hedger works.
 async fn works<T: Timer + Clone, H: Home>(
     world: &World<T, H>,
-    hedger: &Built<T, H, hedge_core::Fixed>,
+    hedger: &Built<T, H, Fixed>,
     hedges: u32,
 ) {
     let metrics = hedger.metrics();
@@ -143,4 +144,137 @@ pub async fn a_request_that_panicked_may_be_polled<T: Timer + Clone, H: Home>(wo
         (hedger.metrics().total_requests, hedger.metrics().won),
         (1, 1)
     );
+}
+
+/// A hedger whose events are not audited: a request does not tell its end to a sink that panicked.
+type Unaudited<T, H, K> = Hedger<T, <H as Home>::Ledger<Fixed, Metrics>, <H as Home>::Budget, K, 4>;
+
+fn unaudited<T: Timer + Clone, H: Home, K: Sink>(
+    world: &World<T, H>,
+    budget: Budget,
+    sink: K,
+) -> Unaudited<T, H, K> {
+    let builder = world.fixed(1).timeout(world.ticks(8)).budget(budget);
+    let hedger = builder.sink(sink).build_with(H::ledger, H::budget);
+    hedger.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A sink may panic at any event. The panic unwinds through whoever polls or drops the request, which tells it no
+/// more; the request is accounted for as it was at that moment, and the hedger works.
+pub async fn a_sink_may_panic<T: Timer + Clone, H: Home>(world: &World<T, H>) {
+    /// How many requests were won, failed and cancelled.
+    type Ends = (u64, u64, u64);
+    const WON: Ends = (1, 0, 0);
+    const FAILED: Ends = (0, 1, 0);
+    const CANCELLED: Ends = (0, 0, 1);
+
+    let rich = || Budget::percent(100.0).burst(8);
+    let poor = || Budget::percent(0.0);
+    let hedge_wins: [Step; 2] = [never(), ok(1)];
+    for (culprit, script, budget, ends, hedges) in [
+        ("request.start", [ok(0); 2], rich(), CANCELLED, 0),
+        ("hedge.fired", hedge_wins, rich(), CANCELLED, 1),
+        ("hedge.suppressed", [ok(5); 2], poor(), CANCELLED, 0),
+        ("hedge.won", hedge_wins, rich(), WON, 1),
+        ("request.cancelled", hedge_wins, rich(), WON, 1),
+        ("request.stop", hedge_wins, rich(), WON, 1),
+        ("request.exception", [err(0); 2], rich(), FAILED, 1),
+        ("request.dropped", [never(); 2], rich(), CANCELLED, 1),
+    ] {
+        let (told, calm) = (H::lock(0_u32), H::lock(false));
+        let before = budget.tokens();
+        let hedger = unaudited(world, budget, |event: &Event| {
+            if event.kind.name() == culprit && !calm.with(|calm| *calm) {
+                told.with(|told| *told += 1);
+            }
+            // From then on, whatever it is told.
+            if told.with(|told| *told > 0) && !calm.with(|calm| *calm) {
+                fail();
+            }
+        });
+        let backend = Backend::new(world, &script);
+        let mut request = Box::pin(hedger.request(|attempt| backend.call(attempt)));
+        if culprit == "request.dropped" {
+            run_until(request.as_mut(), || backend.running() == 2).await;
+            let dropped = panic::catch_unwind(AssertUnwindSafe(|| drop(request)));
+            assert!(dropped.is_err());
+        } else {
+            until_it_panics(request.as_mut()).await;
+            drop(request);
+        }
+
+        assert_eq!(told.with(|told| *told), 1, "{culprit}");
+        let metrics = hedger.metrics();
+        assert_eq!(
+            (metrics.won, metrics.failed, metrics.cancelled),
+            ends,
+            "{culprit}"
+        );
+        assert_eq!(
+            (metrics.total_requests, metrics.hedges),
+            (1, hedges),
+            "{culprit}"
+        );
+        assert_eq!((backend.running(), hedger.in_flight()), (0, 0), "{culprit}");
+        let tokens = hedger.budget().edit(|budget| budget.tokens());
+        assert_eq!(tokens, before - hedges as f64, "{culprit}");
+
+        calm.with(|calm| *calm = true);
+        let backend = Backend::new(world, &[ok(3), ok(1)]);
+        assert!(
+            hedger
+                .request(|attempt| backend.call(attempt))
+                .await
+                .is_ok()
+        );
+        assert_eq!(
+            (hedger.metrics().total_requests, hedger.in_flight()),
+            (2, 0)
+        );
+    }
+}
+
+/// An attempt panics, and so does the sink when it hears that the request is dropped by that.
+pub async fn a_sink_that_panics_in_a_panic_is_caught<T: Timer + Clone, H: Home>(
+    world: &World<T, H>,
+) {
+    let hedger = unaudited(world, Budget::unlimited(), |event: &Event| {
+        if event.kind.name() != "request.start" {
+            fail();
+        }
+    });
+    poll_fn(|cx| {
+        let unwound = panic::catch_unwind(AssertUnwindSafe(|| {
+            let attempt = |_| async { panic::resume_unwind(Box::new("the attempt's")) };
+            let mut request = Box::pin(hedger.request::<_, _, (), ()>(attempt));
+            // Dropped while this unwinds.
+            let _ = request.as_mut().poll(cx);
+        }));
+        let payload = unwound.unwrap_err();
+        assert_eq!(payload.downcast_ref(), Some(&"the attempt's"));
+        Poll::Ready(())
+    })
+    .await;
+    let metrics = hedger.metrics();
+    assert_eq!((metrics.total_requests, metrics.cancelled), (1, 1));
+}
+
+/// A request may be polled again after its sink panicked, at its start and later: it is one request.
+pub async fn a_request_whose_sink_panicked_may_be_polled<T: Timer + Clone, H: Home>(
+    world: &World<T, H>,
+) {
+    for culprit in ["request.start", "hedge.suppressed"] {
+        let hedger = unaudited(world, Budget::percent(0.0), |event: &Event| {
+            if event.kind.name() == culprit {
+                fail();
+            }
+        });
+        let backend = Backend::new(world, &[ok(3)]);
+        let mut request = Box::pin(hedger.request(|attempt| backend.call(attempt)));
+        until_it_panics(request.as_mut()).await;
+        let hedged = request.await.unwrap();
+        assert_eq!((hedged.value, hedged.outcome.attempts), (0, 1));
+        let metrics = hedger.metrics();
+        assert_eq!((metrics.total_requests, metrics.won), (1, 1), "{culprit}");
+    }
 }

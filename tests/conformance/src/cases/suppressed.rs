@@ -174,9 +174,9 @@ pub async fn guard<T: Timer + Clone, H: Home>(world: &World<T, H>) {
             .request(|attempt| backend.call(attempt))
             .await
             .unwrap();
+        // Servers' strategies may hear of requests a little later.
+        hedger.with_strategy(|_| ());
     }
-    // Servers' strategies may hear of requests a little later.
-    hedger.with_strategy(|_| ());
     check_again(world, &hedger, Suppressed::Guard).await;
 }
 
@@ -219,4 +219,27 @@ pub async fn observe_only<T: Timer + Clone, H: Home>(world: &World<T, H>) {
         Suppressed::ObserveOnly,
     )
     .await;
+}
+
+/// `NotReady`: what a hedge needs was not at hand. Nothing is charged for it.
+pub async fn not_ready<T: Timer + Clone, H: Home>(world: &World<T, H>) {
+    let budget = Budget::percent(100.0).burst(4);
+    let hedger = world.build(world.fixed(2).max_hedges(2).budget(budget));
+    for (ready, hedges) in [(false, 0), (true, 1)] {
+        let backend = Backend::new(world, &[ok(8), ok(2)]);
+        let call = hedger.call();
+        let outcome = call
+            .request_if(|| ready, |attempt| backend.call(attempt))
+            .await
+            .unwrap()
+            .outcome;
+        assert_eq!(outcome.suppressed, (!ready).then_some(Suppressed::NotReady));
+        assert_eq!(backend.started(), 1 + hedges);
+        assert_eq!(
+            hedger.budget().edit(|budget| budget.tokens()),
+            4.0 - hedges as f64
+        );
+    }
+    assert_eq!(hedger.metrics().refused(Suppressed::NotReady), 1);
+    assert_eq!(hedger.in_flight(), 0);
 }
