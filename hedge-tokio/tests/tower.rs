@@ -8,8 +8,8 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use hedge_tokio::tower::{BoxError, Cloned, HedgeLayer, HttpPolicy, TimedOut};
-use hedge_tokio::{Budget, Fixed, Hedger, Outcome, SharedBudget};
+use hedge_tokio::tower::{BoxError, Cloned, HedgeLayer, HttpPolicy, Policy, TimedOut};
+use hedge_tokio::{Attempt, Budget, Fixed, Hedger, Outcome, SharedBudget, Suppressed};
 use http::{Method, Request, Response, StatusCode};
 use tokio::time::{self, Instant};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
@@ -233,18 +233,154 @@ async fn the_time_may_be_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hedge_takes_no_place_that_is_reserved() {
-    // One place: the hedge waits for it, and the primary answers.
-    let server = Server::new([(100, ok("primary")), (1, ok("hedge"))]);
+async fn a_service_that_is_not_ready_gets_no_hedge() {
+    let server = Server::new([(100, ok("primary")), (1, ok("other"))]);
+    let budget = SharedBudget::new(Budget::percent(10.0).burst(3));
+    let hedger = Hedger::builder()
+        .strategy(Fixed::new(ms(20)))
+        .shared_budget(budget.clone())
+        .build();
     let mut service = ServiceBuilder::new()
-        .layer(HedgeLayer::new(hedger(), HttpPolicy::new()))
+        .layer(HedgeLayer::new(hedger.unwrap(), HttpPolicy::new()))
         .concurrency_limit(1)
         .service(server.clone());
     let start = Instant::now();
-    assert_eq!(call(&mut service, get()).await.unwrap().body(), "primary");
-    assert_eq!((start.elapsed(), server.calls()), (ms(100), 1));
+    let response = call(&mut service, get()).await.unwrap();
+    assert_eq!(
+        (response.body().as_str(), start.elapsed()),
+        ("primary", ms(100))
+    );
+    // Nothing was started, and nothing paid for.
+    let outcome = response.extensions().get::<Outcome>().unwrap();
+    assert_eq!(outcome.suppressed, Some(Suppressed::NotReady));
+    assert_eq!((outcome.attempts, server.calls()), (1, 1));
+    assert_eq!(budget.edit(|budget| budget.tokens()), 3.0);
     // The place is free again.
+    assert_eq!(call(&mut service, get()).await.unwrap().body(), "other");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_primary_that_failed_leaves_its_place_to_the_hedge() {
+    let server = Server::new([(10, Err(Broken(1))), (10, ok("hedge"))]);
+    let mut service = ServiceBuilder::new()
+        .layer(HedgeLayer::new(hedger(), HttpPolicy::new()))
+        .concurrency_limit(1)
+        .service(server);
     assert_eq!(call(&mut service, get()).await.unwrap().body(), "hedge");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hedge_that_found_no_place_is_not_in_the_queue_for_one() {
+    let server = Server::new([(500, ok("slow")), (60, ok("fast")), (10, ok("late"))]);
+    let service = ServiceBuilder::new()
+        .layer(HedgeLayer::new(hedger(), HttpPolicy::new()))
+        .concurrency_limit(2)
+        .service(server.clone());
+    let start = Instant::now();
+    let request = async |after| {
+        time::sleep(ms(after)).await;
+        let response = call(&mut service.clone(), get()).await.unwrap();
+        (response.into_body(), start.elapsed())
+    };
+    // The slow one's hedge is due, and finds no place, before the late one waits for one.
+    let (slow, fast, late) = tokio::join!(request(0), request(1), request(30));
+    assert_eq!(slow, ("slow".into(), ms(500)));
+    assert_eq!(fast, ("fast".into(), ms(61)));
+    assert_eq!(late, ("late".into(), ms(71)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hedge_that_the_budget_refuses_keeps_no_place() {
+    let server = Server::new([(100, ok("first")), (10, ok("second"))]);
+    let hedger = Hedger::builder().strategy(Fixed::new(ms(20)));
+    let hedger = hedger.budget(Budget::percent(0.0)).build().unwrap();
+    let service = ServiceBuilder::new()
+        .layer(HedgeLayer::new(hedger, HttpPolicy::new()))
+        .concurrency_limit(2)
+        .service(server);
+    let start = Instant::now();
+    let second = async {
+        time::sleep(ms(50)).await;
+        call(&mut service.clone(), get()).await.unwrap();
+        start.elapsed()
+    };
+    let (mut clone, request) = (service.clone(), get());
+    let (first, second) = tokio::join!(call(&mut clone, request), second);
+    assert_eq!((first.unwrap().body().as_str(), second), ("first", ms(60)));
+}
+
+/// A service that works, and whose clones do not become ready.
+struct Original(Server, Option<Broken>);
+
+impl Clone for Original {
+    fn clone(&self) -> Self {
+        Self(self.0.clone(), Some(Broken(9)))
+    }
+}
+
+impl Service<Request<String>> for Original {
+    type Response = Response<String>;
+    type Error = Broken;
+    type Future = <Server as Service<Request<String>>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        match self.1 {
+            Some(broken) => Poll::Ready(Err(broken)),
+            None => self.0.poll_ready(cx),
+        }
+    }
+
+    fn call(&mut self, request: Request<String>) -> Self::Future {
+        self.0.call(request)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clone_that_fails_to_become_ready_is_a_hedge_that_failed() {
+    let server = Server::new([(100, ok("primary"))]);
+    let layer = HedgeLayer::new(hedger(), HttpPolicy::new());
+    let mut service = layer.layer(Original(server.clone(), None));
+    let response = call(&mut service, get()).await.unwrap();
+    assert_eq!((response.body().as_str(), server.calls()), ("primary", 1));
+    let outcome = response.extensions().get::<Outcome>().unwrap();
+    // One by the delay, and one for its failure.
+    assert_eq!((outcome.attempts, outcome.hedge_won), (3, false));
+}
+
+/// Tells the server which attempt it sees.
+#[derive(Clone)]
+struct Marked;
+
+impl Policy<String, String, Broken> for Marked {
+    fn copy(&self, request: &String) -> Option<String> {
+        Some(request.clone())
+    }
+
+    fn prepare(&self, request: &mut String, attempt: Attempt) {
+        request.push_str(if attempt.is_hedge() {
+            " again"
+        } else {
+            " first"
+        });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_prepares_the_request_of_every_attempt() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let server = seen.clone();
+    let service = tower::service_fn(move |request: String| {
+        server.lock().unwrap().push(request.clone());
+        async move {
+            let slow = request.ends_with("first");
+            time::sleep(ms(if slow { 100 } else { 1 })).await;
+            Ok::<_, Broken>(request)
+        }
+    });
+    let mut service = HedgeLayer::new(hedger(), Marked).layer(service);
+    let answer = service.ready().await.unwrap().call("ask".into()).await;
+    assert_eq!(answer.unwrap(), "ask again");
+    assert_eq!(*seen.lock().unwrap(), ["ask first", "ask again"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -335,6 +471,30 @@ async fn load_that_is_shed_is_a_failure_of_the_attempt() {
     let mut service = service;
     assert_eq!(call(&mut service, get()).await.unwrap().body(), "primary");
     assert_eq!(server.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn load_may_be_shed_above() {
+    // Both attempts of the first request are under way when the second is shed.
+    let server = Server::new([(100, ok("primary")), (10, ok("hedge"))]);
+    let service = ServiceBuilder::new()
+        .load_shed()
+        .concurrency_limit(1)
+        .layer(HedgeLayer::new(hedger(), HttpPolicy::new()))
+        .service(server.clone());
+    let second = async {
+        time::sleep(ms(25)).await;
+        call(&mut service.clone(), get()).await
+    };
+    let mut clone = service.clone();
+    let (first, second) = tokio::join!(call(&mut clone, get()), second);
+    assert_eq!(first.unwrap().body(), "hedge");
+    assert!(
+        second
+            .unwrap_err()
+            .is::<tower::load_shed::error::Overloaded>()
+    );
+    assert_eq!(server.calls(), 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -25,16 +25,46 @@
 //!
 //! # Readiness
 //!
-//! The primary is sent through the very service that was found ready. A hedge is sent through a clone,
-//! which has to become ready by itself: it takes no place that was reserved for another request, and if
-//! there is none, because a concurrency limit below is reached, it waits while the primary runs on.
+//! The primary is sent through the very service that was found ready. A hedge is sent through a clone that is
+//! ready the moment the hedge is due. If none is, as when a limit of concurrency below is reached, there is no
+//! hedge: nothing waits in a queue, takes a place that was reserved for another request, or is charged to the
+//! budget, and the request runs on with
+//! [`Suppressed::NotReady`](crate::Suppressed::NotReady). So a service whose clones become ready only after they
+//! were asked for a while is not hedged.
 //!
 //! # Where in the stack
 //!
 //! Layers below are passed once per attempt, layers above once per request. A timeout for a request belongs
 //! above (or is the hedger's own), one for an attempt below; a limit of concurrency or rate below counts
-//! hedges too. With a retry layer, put the hedge layer below it, and let both draw on one budget:
-//! [`SharedBudget::try_charge`](crate::SharedBudget::try_charge).
+//! hedges too. Load that is shed below is a failure of that attempt. With a retry layer, put the hedge layer below it, and let both draw on one budget:
+//! [`SharedBudget::try_charge`](crate::SharedBudget::try_charge), as the example `shared_budget` does.
+//!
+//! # Clients
+//!
+//! [`HttpPolicy`] fits the clients of hyper. One of reqwest has requests and responses of its own, and so has its
+//! policy:
+//!
+//! ```
+//! use hedge_tokio::Verdict;
+//! use hedge_tokio::tower::{Policy, is_idempotent, verdict};
+//! use reqwest::{Error, Request, Response};
+//!
+//! #[derive(Clone)]
+//! struct Reqwest;
+//!
+//! impl Policy<Request, Response, Error> for Reqwest {
+//!     fn copy(&self, request: &Request) -> Option<Request> {
+//!         // Absent for a body that streams.
+//!         is_idempotent(request.method()).then(|| request.try_clone())?
+//!     }
+//!
+//!     fn classify(&self, result: &Result<Response, Error>) -> Verdict {
+//!         result.as_ref().map_or(Verdict::Retry, |response| {
+//!             verdict(response.status(), response.headers())
+//!         })
+//!     }
+//! }
+//! ```
 
 mod http;
 mod policy;

@@ -1,6 +1,6 @@
 //! What may be hedged, and what counts as an answer.
 
-use hedge_core::{Outcome, Verdict};
+use hedge_core::{Attempt, Outcome, Verdict};
 
 /// Says of a service's requests which may be hedged, and of its responses which are answers.
 ///
@@ -16,12 +16,24 @@ use hedge_core::{Outcome, Verdict};
 ///     fn copy(&self, request: &String) -> Option<String> {
 ///         request.starts_with("SELECT").then(|| request.clone())
 ///     }
+///
+///     fn prepare(&self, request: &mut String, attempt: hedge_tokio::Attempt) {
+///         if attempt.is_hedge() {
+///             request.push_str(" -- hedge");
+///         }
+///     }
 /// }
 /// ```
 pub trait Policy<Req, Res, E> {
     /// A copy of the request for a hedge to send; absent if it must not be hedged. Asked once for every
     /// request before it is sent, and of that copy once for every hedge.
     fn copy(&self, request: &Req) -> Option<Req>;
+
+    /// The request of an attempt, the primary's too, before it is sent: to mark it in a header, or to send a hedge
+    /// to another replica.
+    fn prepare(&self, request: &mut Req, attempt: Attempt) {
+        let _ = (request, attempt);
+    }
 
     /// What a result means for its request. Unless told otherwise `Ok` is an answer and `Err` is worth a
     /// hedge at once.

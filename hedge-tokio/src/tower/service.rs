@@ -4,11 +4,13 @@ use core::convert::Infallible;
 use core::fmt;
 use core::future::{Future, poll_fn};
 use core::mem;
-use core::pin::Pin;
-use core::task::{Context, Poll};
+use core::pin::{Pin, pin};
+use core::task::{Context, Poll, Waker};
 use core::time::Duration;
+use std::sync::{Mutex, PoisonError};
 
-use hedge_core::Error;
+use hedge_core::{Attempt, Error};
+use tokio::task::unconstrained;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -135,24 +137,41 @@ where
             call.unhedged()
         };
         let mut primary = Some((ready, request));
-        let copies = policy.clone();
-        let attempt = move |_| {
-            // The first attempt is the primary; a hedge is made only of what there is a copy of.
-            let first = primary.take();
-            let hedge = || Some((spare.clone(), copies.copy(copy.as_ref()?)?));
-            let is_ready = first.is_some();
-            let sent = first.or_else(hedge);
+        // What the next hedge will be sent through, and what it will send.
+        let next = Mutex::new(None);
+        let set_next = |found| *next.lock().unwrap_or_else(PoisonError::into_inner) = found;
+        let (judge, set) = (&policy, &set_next);
+        // It owns what need not be shared between threads.
+        let is_ready = move || {
+            let found = copy.as_ref().and_then(|copy| judge.copy(copy));
+            let found = found.zip(probe(&spare));
+            let is_ready = found.is_some();
+            set(found);
+            is_ready
+        };
+        let launch = |attempt: Attempt| {
+            let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
+            let first = primary.take().map(|(ready, request)| (request, Ok(ready)));
+            let sent = first.or_else(|| next.take()).map(|(mut request, service)| {
+                policy.prepare(&mut request, attempt);
+                (request, service)
+            });
             async move {
-                let Some((mut service, request)) = sent else {
-                    return core::future::pending().await;
-                };
-                if !is_ready {
-                    poll_fn(|cx| service.poll_ready(cx)).await?;
+                match sent {
+                    Some((request, service)) => service?.call(request).await,
+                    // There is always something.
+                    None => core::future::pending().await,
                 }
-                service.call(request).await
             }
         };
-        match call.request(attempt).await {
+        let mut hedged = pin!(call.request_if(is_ready, launch));
+        let result = poll_fn(|cx| {
+            let poll = hedged.as_mut().poll(cx);
+            // A place that was found for a hedge which the budget then refused is others' to take.
+            set_next(None);
+            poll
+        });
+        match result.await {
             Ok(mut hedged) => {
                 policy.answered(&mut hedged.value, &hedged.outcome);
                 Ok(hedged.value)
@@ -170,6 +189,22 @@ where
             // There is no other.
             Err(error) => Err(error.to_string().into()),
         }
+    }
+}
+
+/// A clone of `spare` that is ready, or the error that it has to be, as of now: one that is not is dropped, and so
+/// takes no place in a queue.
+fn probe<S, Req>(spare: &S) -> Option<Result<S, S::Error>>
+where
+    S: Service<Req> + Clone,
+{
+    let mut service = spare.clone();
+    // Whatever the task's share of work, which may be used up just now: the answer counts, and is asked for once.
+    let mut ready = pin!(unconstrained(poll_fn(|cx| service.poll_ready(cx))));
+    match ready.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(())) => Some(Ok(service)),
+        Poll::Ready(Err(error)) => Some(Err(error)),
+        Poll::Pending => None,
     }
 }
 
