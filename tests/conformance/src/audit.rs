@@ -97,7 +97,7 @@ impl Account {
         let told = event.at.since(self.start);
         match event.kind {
             EventKind::HedgeFired { attempt, .. } => {
-                check(attempt.index() == self.started.into(), "not the next")?;
+                check(attempt.index() == usize::from(self.started), "not the next")?;
                 check(attempt.elapsed() == told, "not when it started")?;
                 check(self.is_racing(), "the race is over")?;
                 self.started += 1;

@@ -29,7 +29,7 @@ pub async fn hedge_k_starts_at_k_delays<T: Timer + Clone, H: Home>(world: &World
         );
         let ticks: heapless::Vec<u32, 8> = (0..=u32::from(hedges)).map(|k| 2 * k).collect();
         backend.assert_started_at(&ticks);
-        assert_eq!(hedger.metrics().hedges, hedges.into());
+        assert_eq!(hedger.metrics().hedges, u64::from(hedges));
     }
 }
 

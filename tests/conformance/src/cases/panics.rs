@@ -49,7 +49,7 @@ async fn works<T: Timer + Clone, H: Home>(
 ) {
     let metrics = hedger.metrics();
     assert_eq!((metrics.total_requests, metrics.cancelled), (1, 1));
-    assert_eq!(metrics.hedges, hedges.into());
+    assert_eq!(metrics.hedges, u64::from(hedges));
     assert_eq!(hedger.in_flight(), 0);
     assert_eq!(
         hedger.budget().edit(|budget| budget.tokens()),
