@@ -154,7 +154,7 @@ fn unaudited<T: Timer + Clone, H: Home, K: Sink>(
     budget: Budget,
     sink: K,
 ) -> Unaudited<T, H, K> {
-    let builder = world.fixed(1).timeout(world.ticks(8)).budget(budget);
+    let builder = world.fixed(1).budget(budget);
     let hedger = builder.sink(sink).build_with(H::ledger, H::budget);
     hedger.unwrap_or_else(|error| panic!("{error}"))
 }

@@ -224,7 +224,7 @@ pub async fn observe_only<T: Timer + Clone, H: Home>(world: &World<T, H>) {
 /// `NotReady`: what a hedge needs was not at hand. Nothing is charged for it.
 pub async fn not_ready<T: Timer + Clone, H: Home>(world: &World<T, H>) {
     let budget = Budget::percent(100.0).burst(4);
-    let hedger = world.build(world.fixed(2).max_hedges(2).budget(budget));
+    let hedger = world.build(world.fixed(2).budget(budget));
     for (ready, hedges) in [(false, 0), (true, 1)] {
         let backend = Backend::new(world, &[ok(8), ok(2)]);
         let call = hedger.call();
