@@ -79,7 +79,8 @@ impl Budget {
         }
     }
 
-    /// How many tokens the bucket holds. Default: 10.
+    /// How many tokens the bucket holds. Default: 10. Where more hedges than that come due at one moment, the
+    /// others are refused, even at 100 %: take at least as many as requests that may become slow together.
     #[must_use]
     pub const fn burst(mut self, burst: u32) -> Self {
         self.burst = burst;

@@ -49,6 +49,8 @@ extern crate std;
 
 pub mod _guide;
 mod attempt;
+#[cfg(feature = "alloc")]
+mod boxed;
 mod budget;
 mod builder;
 pub mod cascade;

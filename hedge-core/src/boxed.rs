@@ -1,0 +1,55 @@
+//! The error of a request whose attempts fail with boxed errors.
+
+use alloc::boxed::Box;
+use core::error::Error as StdError;
+use core::fmt;
+
+use crate::Error;
+
+type Inner = Box<dyn StdError + Send + Sync>;
+
+impl<E: Into<Inner>> Error<E> {
+    /// The same as a boxed error, whatever attempts fail with: for `?` where that is a
+    /// `Box<dyn Error + Send + Sync>`, an `anyhow::Error` or a text, none of which is an `Error` itself. Its
+    /// [`source`](StdError::source) is the attempt's error.
+    ///
+    /// ```
+    /// # let clock = hedge_core::manual::ManualTimer::<8>::new();
+    /// # let hedger = hedge_core::Hedger::builder(&clock).build_local()?;
+    /// type BoxError = Box<dyn std::error::Error + Send + Sync>;
+    ///
+    /// async fn ask() -> Result<u32, BoxError> {
+    ///     Ok("no number".parse::<u32>()?)
+    /// }
+    ///
+    /// let error = clock.drive(async {
+    ///     let hedged = hedger.request(|_| ask()).await.map_err(hedge_core::Error::boxed)?;
+    ///     Ok::<_, BoxError>(hedged.value)
+    /// }).unwrap_err();
+    /// assert_eq!(error.to_string(), "2 attempts failed");
+    /// assert!(error.source().unwrap().is::<std::num::ParseIntError>());
+    /// # Ok::<(), hedge_core::ConfigError>(())
+    /// ```
+    pub fn boxed(self) -> Box<dyn StdError + Send + Sync> {
+        Box::new(Boxed(self.map(Into::into)))
+    }
+}
+
+#[derive(Debug)]
+struct Boxed(Error<Inner>);
+
+impl fmt::Display for Boxed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl StdError for Boxed {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        let error = match &self.0 {
+            Error::Failed { error, .. } => Some(error),
+            Error::Timeout { error, .. } => error.as_ref(),
+        };
+        error.map(|error| &**error as _)
+    }
+}
