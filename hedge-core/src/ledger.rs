@@ -88,8 +88,9 @@ impl<S: Strategy, M: Recorder, L: Lock<Data = State<S, M>>> Ledger for L {
 
     fn settle(&self, report: &Report, now: Instant) {
         self.with(|state| {
-            state.policy.record(report, now);
+            // First, so that a strategy that panics over a request does not hide it.
             state.metrics.record(report, now);
+            state.policy.record(report, now);
         });
     }
 

@@ -342,16 +342,16 @@ where
     T: Timer,
     P: Pacer,
 {
-    /// Starts `attempt`; returns its place.
+    /// Starts `attempt`; returns its place, which is its own even if another could not be launched.
     fn start<F>(&mut self, attempt: Attempt) -> usize
     where
         L: FnMut(Attempt) -> F,
         F: Future,
         S: Slots<F>,
     {
-        let place = usize::from(*self.launched);
+        let place = attempt.index();
         self.attempts.as_mut().put(place, (self.launch)(attempt));
-        *self.launched += 1;
+        *self.launched = u8::try_from(place + 1).unwrap_or(u8::MAX);
         place
     }
 

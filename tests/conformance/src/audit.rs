@@ -8,19 +8,26 @@ use crate::Home;
 /// A sink that follows every request of a hedger from its start to its end, and panics when it is dropped
 /// if one of them was not told of as it should be.
 pub(crate) struct Audit<H: Home> {
-    books: H::Lock<Books>,
+    books: H::Lock<(Books, Option<Fault>)>,
     on: bool,
     journal: fn(&Event),
 }
 
-struct Books {
+/// The first event that should not have been, and why.
+type Fault = (Event, &'static str);
+
+/// Follows up to 16 requests at a time by their events, and says which event should not have been.
+#[derive(Debug)]
+pub struct Books {
     open: Vec<Account, 16>,
-    /// The first event that should not have been, and why.
-    fault: Option<(Event, &'static str)>,
+    /// Whether the clock can be trusted.
+    timed: bool,
 }
 
 /// What is known of a request that has started and not ended.
+#[derive(Debug)]
 struct Account {
+    timed: bool,
     request: u64,
     start: Instant,
     last: Instant,
@@ -34,12 +41,8 @@ struct Account {
 
 impl<H: Home> Audit<H> {
     pub(crate) fn new(on: bool, journal: fn(&Event)) -> Self {
-        let books = Books {
-            open: Vec::new(),
-            fault: None,
-        };
         Self {
-            books: H::lock(books),
+            books: H::lock((Books::new(), None)),
             on,
             journal,
         }
@@ -49,9 +52,9 @@ impl<H: Home> Audit<H> {
 impl<H: Home> Sink for Audit<H> {
     fn emit(&self, event: &Event) {
         (self.journal)(event);
-        self.books.with(|books| {
+        self.books.with(|(books, fault)| {
             if let Err(why) = books.enter(event) {
-                books.fault.get_or_insert((*event, why));
+                fault.get_or_insert((*event, why));
             }
         });
     }
@@ -61,14 +64,46 @@ impl<H: Home> Sink for Audit<H> {
     }
 }
 
+impl Default for Books {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Books {
-    fn enter(&mut self, event: &Event) -> Result<(), &'static str> {
+    /// Nothing has happened.
+    pub const fn new() -> Self {
+        Self {
+            open: Vec::new(),
+            timed: true,
+        }
+    }
+
+    /// The same for a clock that may go back, or whose sleeps may end early: times are not checked.
+    #[must_use]
+    pub const fn untimed(mut self) -> Self {
+        self.timed = false;
+        self
+    }
+
+    /// How many requests have started and not ended.
+    pub fn open(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Something happened.
+    ///
+    /// # Errors
+    ///
+    /// Says why it should not have.
+    pub fn enter(&mut self, event: &Event) -> Result<(), &'static str> {
         let known = self
             .open
             .iter()
             .position(|open| open.request == event.request);
         if event.kind == EventKind::RequestStart {
             let account = Account {
+                timed: self.timed,
                 request: event.request,
                 start: event.at,
                 last: event.at,
@@ -92,13 +127,13 @@ impl Books {
 impl Account {
     /// Whether that was the last event.
     fn enter(&mut self, event: &Event) -> Result<bool, &'static str> {
-        check(event.at >= self.last, "it is before the last")?;
-        self.last = event.at;
         let told = event.at.since(self.start);
+        self.check_time(event.at >= self.last, "it is before the last")?;
+        self.last = event.at;
         match event.kind {
             EventKind::HedgeFired { attempt, .. } => {
                 check(attempt.index() == usize::from(self.started), "not the next")?;
-                check(attempt.elapsed() == told, "not when it started")?;
+                self.check_time(attempt.elapsed() == told, "not when it started")?;
                 check(self.is_racing(), "the race is over")?;
                 self.started += 1;
             }
@@ -115,13 +150,13 @@ impl Account {
             EventKind::RequestCancelled { attempt, elapsed } => {
                 check(attempt < self.started, "it was not started")?;
                 check(self.winner != Some(attempt), "it has won")?;
-                check(elapsed <= told, "it is longer than the request")?;
+                self.check_time(elapsed <= told, "it is longer than the request")?;
                 check(self.cancelled >> attempt == 0, "not in order")?;
                 self.cancelled |= 1 << attempt;
             }
             EventKind::RequestStop { duration, outcome } => {
-                check(duration == told, "it took another time")?;
-                check(outcome.total_latency == told, "it took another time")?;
+                self.check_time(duration == told, "it took another time")?;
+                self.check_time(outcome.total_latency == told, "it took another time")?;
                 check(outcome.attempts == self.started, "other attempts")?;
                 check(outcome.hedged == (self.started > 1), "hedged or not")?;
                 check(outcome.hedged == outcome.suppressed.is_none(), "no reason")?;
@@ -141,7 +176,7 @@ impl Account {
             | EventKind::RequestDropped {
                 duration, attempts, ..
             } => {
-                check(duration == told, "it took another time")?;
+                self.check_time(duration == told, "it took another time")?;
                 check(attempts == self.started, "other attempts")?;
                 check(self.winner.is_none(), "a hedge had won")?;
                 return Ok(true);
@@ -149,6 +184,10 @@ impl Account {
             _ => return Err("a hedger has no such event"),
         }
         Ok(false)
+    }
+
+    fn check_time(&self, holds: bool, why: &'static str) -> Result<(), &'static str> {
+        check(!self.timed || holds, why)
     }
 
     /// Whether nothing has been told of its end.
@@ -180,7 +219,7 @@ impl<H: Home> Drop for Audit<H> {
         }
         let (fault, open) = self
             .books
-            .with(|books| (books.fault.take(), books.open.len()));
+            .with(|(books, fault)| (fault.take(), books.open()));
         if let Some((event, why)) = fault {
             panic!("{why}: {event:?}");
         }

@@ -23,6 +23,7 @@ mod spy;
 mod suite;
 mod world;
 
+pub use audit::Books;
 pub use draws::Draws;
 #[cfg(feature = "std")]
 pub use home::Threads;

@@ -196,6 +196,9 @@ macro_rules! for_each_case {
                 a_sink_may_panic,
                 a_sink_that_panics_in_a_panic_is_caught,
                 a_request_whose_sink_panicked_may_be_polled,
+                an_attempt_may_panic_when_it_is_dropped,
+                an_attempt_that_was_not_launched_leaves_a_gap,
+                the_strategy_may_panic,
             }
         }
     };

@@ -5,10 +5,14 @@ use core::mem;
 use core::panic::AssertUnwindSafe;
 use core::pin::{Pin, pin};
 use core::task::Poll;
+use core::time::Duration;
 use std::boxed::Box;
 use std::panic;
 
-use hedge_core::{Attempt, Budget, Charge, Event, Fixed, Hedger, Lock, Metrics, Sink, Timer};
+use hedge_core::strategy::{Hints, Plan, Strategy};
+use hedge_core::{
+    Attempt, Budget, Charge, Event, Fixed, Hedger, Instant, Lock, Metrics, Report, Sink, Timer,
+};
 
 use super::run_until;
 use crate::backend::{Backend, Step, err, never, ok};
@@ -276,5 +280,97 @@ pub async fn a_request_whose_sink_panicked_may_be_polled<T: Timer + Clone, H: Ho
         assert_eq!((hedged.value, hedged.outcome.attempts), (0, 1));
         let metrics = hedger.metrics();
         assert_eq!((metrics.total_requests, metrics.won), (1, 1), "{culprit}");
+    }
+}
+
+/// An attempt may panic when it is dropped: the others are dropped all the same.
+pub async fn an_attempt_may_panic_when_it_is_dropped<T: Timer + Clone, H: Home>(
+    world: &World<T, H>,
+) {
+    struct Fails;
+    impl Drop for Fails {
+        fn drop(&mut self) {
+            fail();
+        }
+    }
+
+    let hedger = hedger(world);
+    let backend = Backend::new(world, &[never(), never(), ok(1)]);
+    {
+        let launch = |attempt: Attempt| {
+            let call = backend.call(attempt);
+            async move {
+                let _fails = (attempt.index() == 1).then(|| Fails);
+                call.await
+            }
+        };
+        until_it_panics(pin!(hedger.request(launch))).await;
+    }
+    assert_eq!((backend.running(), backend.dropped()), (0, 2));
+    works(world, &hedger, 2).await;
+}
+
+/// After the closure that starts attempts has panicked, other attempts do not take that one's place.
+pub async fn an_attempt_that_was_not_launched_leaves_a_gap<T: Timer + Clone, H: Home>(
+    world: &World<T, H>,
+) {
+    let hedger = hedger(world);
+    let backend = Backend::new(world, &[never(), never(), ok(1)]);
+    let mut request = pin!(hedger.request(|attempt: Attempt| {
+        if attempt.index() == 1 {
+            fail();
+        }
+        backend.call(attempt)
+    }));
+    until_it_panics(request.as_mut()).await;
+    let hedged = request.await.unwrap();
+    assert_eq!((hedged.value, hedged.outcome.winner), (2, 2));
+    assert_eq!(hedger.in_flight(), 0);
+}
+
+/// A strategy that panics the first time it plans, or learns, unless that is sound.
+struct Panicky {
+    delay: Duration,
+    plans: bool,
+    learns: bool,
+}
+
+impl Strategy for Panicky {
+    fn plan(&mut self, _: &Hints, _: Instant) -> Plan {
+        if !mem::replace(&mut self.plans, true) {
+            fail();
+        }
+        Plan::after(self.delay)
+    }
+
+    fn record(&mut self, _: &Report, _: Instant) {
+        if !mem::replace(&mut self.learns, true) {
+            fail();
+        }
+    }
+}
+
+/// A strategy that panics over a request does not hide it, and the hedger works.
+pub async fn the_strategy_may_panic<T: Timer + Clone, H: Home>(world: &World<T, H>) {
+    for (plans, learns, ends) in [(false, true, (0, 1)), (true, false, (1, 0))] {
+        let strategy = Panicky {
+            delay: world.ticks(1),
+            plans,
+            learns,
+        };
+        // Its events are not audited: of one there is no end.
+        let hedger = world
+            .with_strategy(strategy)
+            .build_with(H::ledger, H::budget);
+        let hedger = hedger.unwrap();
+        let backend = Backend::new(world, &[never(), ok(1)]);
+        until_it_panics(pin!(hedger.request(|attempt| backend.call(attempt)))).await;
+        assert_eq!((backend.running(), hedger.in_flight()), (0, 0));
+        let metrics = hedger.metrics();
+        assert_eq!((metrics.won, metrics.cancelled), ends);
+        let backend = Backend::new(world, &[never(), ok(1)]);
+        let hedged = hedger.request(|attempt| backend.call(attempt)).await;
+        assert_eq!(hedged.unwrap().value, 1);
+        assert_eq!(hedger.metrics().total_requests, 2);
     }
 }
