@@ -1,0 +1,296 @@
+//! The caller's code that a hedger calls: the strategy and the sink.
+
+use core::time::Duration;
+
+use hedge_core::strategy::{ExponentialBackoff, Fixed, Hints, Percentile, Plan, Strategy};
+use hedge_core::{Event, EventKind, Instant, Report, Sink, StrategyKind, Suppressed};
+
+use crate::clock::TICK;
+use crate::fault::Fault;
+use crate::invariants::Invariant;
+use crate::journal::End;
+use crate::world::World;
+
+/// A strategy that may panic.
+#[derive(Clone)]
+pub(crate) struct Mind<'w> {
+    world: &'w World,
+    inner: Inner,
+    learns: bool,
+}
+
+/// What it is otherwise.
+#[derive(Clone)]
+// There is one for each schedule.
+#[allow(clippy::large_enum_variant)]
+enum Inner {
+    Fixed(Fixed),
+    Percentile(Percentile<16>),
+    Backoff(ExponentialBackoff),
+    Nonsense,
+}
+
+impl<'w> Mind<'w> {
+    pub(crate) fn draw(world: &'w World) -> Self {
+        let delay = Duration::from_nanos(TICK * world.pick(&[0, 1, 3, 10, 20, 20]));
+        let inner = match world.below(4) {
+            _ if world.may(Fault::PlansNonsense) => Inner::Nonsense,
+            0 => Inner::Percentile(Percentile::with_window(90.0).initial_delay(delay)),
+            1 => Inner::Backoff(ExponentialBackoff::new().base_delay(Duration::from_millis(20))),
+            _ => Inner::Fixed(Fixed::new(delay)),
+        };
+        let learns = match &inner {
+            Inner::Fixed(fixed) => fixed.learns(),
+            Inner::Nonsense => world.any() & 1 == 0,
+            Inner::Percentile(_) | Inner::Backoff(_) => true,
+        };
+        world.journal().learns &= learns;
+        Self {
+            world,
+            inner,
+            learns,
+        }
+    }
+}
+
+impl Strategy for Mind<'_> {
+    fn plan(&mut self, hints: &Hints, now: Instant) -> Plan {
+        let world = self.world;
+        if world.may_panic(Fault::PlanPanics, 12) {
+            world.panic();
+        }
+        match &mut self.inner {
+            Inner::Fixed(fixed) => fixed.plan(hints, now),
+            Inner::Percentile(percentile) => percentile.plan(hints, now),
+            Inner::Backoff(backoff) => backoff.plan(hints, now),
+            Inner::Nonsense => {
+                world.count(Fault::PlansNonsense);
+                nonsense(world)
+            }
+        }
+    }
+
+    fn record(&mut self, report: &Report, now: Instant) {
+        let world = self.world;
+        {
+            let mut journal = world.journal();
+            journal.heard.0 += 1;
+            journal.heard.1 += u64::from(report.attempts);
+        }
+        if world.may_panic(Fault::RecordPanics, 12) {
+            let end = match report.end {
+                hedge_core::End::Won(_) => End::Won,
+                hedge_core::End::Failed => End::Failed,
+                hedge_core::End::TimedOut => End::TimedOut,
+                _ => End::Dropped,
+            };
+            world.settled_by_panic(end, true);
+            world.panic();
+        }
+        match &mut self.inner {
+            Inner::Fixed(fixed) => fixed.record(report, now),
+            Inner::Percentile(percentile) => percentile.record(report, now),
+            Inner::Backoff(backoff) => backoff.record(report, now),
+            Inner::Nonsense => {}
+        }
+    }
+
+    fn learns(&self) -> bool {
+        self.learns
+    }
+
+    fn typical(&self) -> Option<Duration> {
+        match &self.inner {
+            Inner::Nonsense => match self.world.below(4) {
+                0 => Some(Duration::MAX),
+                1 => Some(Duration::ZERO),
+                _ => None,
+            },
+            Inner::Fixed(fixed) => fixed.typical(),
+            Inner::Percentile(percentile) => percentile.typical(),
+            Inner::Backoff(backoff) => backoff.typical(),
+        }
+    }
+
+    fn promised_wins(&self) -> Option<f32> {
+        let promises = [None, Some(0.0), Some(1.0), Some(f32::NAN), Some(-1.0)];
+        match &self.inner {
+            Inner::Nonsense => self.world.pick(&promises),
+            Inner::Percentile(percentile) => percentile.promised_wins(),
+            Inner::Fixed(_) | Inner::Backoff(_) => None,
+        }
+    }
+
+    fn kind(&self) -> StrategyKind {
+        StrategyKind::Custom
+    }
+}
+
+/// Any plan.
+fn nonsense(world: &World) -> Plan {
+    let delay = |world: &World| match world.below(6) {
+        0 => Duration::ZERO,
+        1 => Duration::MAX,
+        2 => Duration::from_nanos(1),
+        _ => Duration::from_nanos(TICK * world.below(30)),
+    };
+    let plan = match world.below(5) {
+        0 => Plan::never(world.pick(&Suppressed::ALL)),
+        1 => Plan::after(delay(world)).then_every(delay(world)),
+        _ => Plan::after(delay(world)),
+    };
+    let chances = [
+        1.0,
+        1.0,
+        0.5,
+        0.0,
+        -1.0,
+        f32::NAN,
+        f32::INFINITY,
+        f32::MIN_POSITIVE,
+    ];
+    let plan = plan.with_chance(world.pick(&chances));
+    if world.any() & 1 == 0 {
+        plan.reusable()
+    } else {
+        plan
+    }
+}
+
+/// A sink that listens closely, and may panic.
+pub(crate) struct Ear<'w> {
+    world: &'w World,
+    listens: bool,
+}
+
+impl<'w> Ear<'w> {
+    pub(crate) fn draw(world: &'w World) -> Self {
+        let listens = world.below(3) > 0;
+        world.journal().listens = listens;
+        Self { world, listens }
+    }
+}
+
+impl Sink for Ear<'_> {
+    fn emit(&self, event: &Event) {
+        let world = self.world;
+        let entered = world.journal().books.enter(event);
+        if let Err(why) = entered {
+            world.broke(
+                Invariant::EventsComeInOrder,
+                &format_args!("{why}: {event:?}"),
+            );
+        }
+        match event.kind {
+            EventKind::HedgeFired { .. } => world.journal().fired += 1,
+            EventKind::HedgeSuppressed { reason } => world.refused(reason),
+            EventKind::RequestStop { .. }
+            | EventKind::RequestException { .. }
+            | EventKind::RequestDropped { .. } => world.journal().ends += 1,
+            _ => {}
+        }
+        // A sink must not panic on a drop, nor does it where it would be unclear what that leaves.
+        let odds = match event.kind {
+            EventKind::RequestDropped { .. } | EventKind::RequestCancelled { .. } => return,
+            _ => 16,
+        };
+        if !world.is_dropping() && world.may_panic(Fault::SinkPanics, odds) {
+            world.sink_panics(event);
+            world.panic();
+        }
+    }
+
+    fn enabled(&self) -> bool {
+        self.listens
+    }
+}
+
+impl World {
+    /// A request was settled, and a panic keeps it from saying so.
+    fn settled_by_panic(&self, end: End, untold: bool) {
+        let mut journal = self.journal();
+        let current = journal.current;
+        journal.of(current).settled = Some(end);
+        journal.untold += u64::from(untold);
+    }
+
+    /// What is not going to happen, since the sink panics.
+    fn sink_panics(&self, event: &Event) {
+        let current = self.journal().current;
+        match event.kind {
+            // Nothing is launched.
+            EventKind::RequestStart => self.primary_admitted(current),
+            EventKind::HedgeFired { .. } => self.hedge_admitted(current),
+            EventKind::HedgeWon { .. } => self.settled_by_panic(End::Won, true),
+            EventKind::RequestStop { outcome, .. } => {
+                let end = if outcome.accepted {
+                    End::Won
+                } else {
+                    End::Failed
+                };
+                self.settled_by_panic(end, false);
+            }
+            EventKind::RequestException { timed_out, .. } => {
+                let end = if timed_out {
+                    End::TimedOut
+                } else {
+                    End::Failed
+                };
+                self.settled_by_panic(end, false);
+            }
+            _ => {}
+        }
+    }
+
+    /// A request has started.
+    pub(crate) fn primary_admitted(&self, account: usize) {
+        let mut journal = self.journal();
+        journal.purse.deposit();
+        journal.of(account).admitted = 1;
+    }
+
+    /// A hedge was admitted, and so was paid for.
+    pub(crate) fn hedge_admitted(&self, account: usize) {
+        let latest = self.clock.latest();
+        let mut journal = self.journal();
+        let (running, most) = (journal.hedges_alive, journal.purse.max_in_flight());
+        journal.hedges_alive += 1;
+        self.check(Invariant::NoMoreInFlightThanAllowed, running < most, || {
+            format!("{running} are running, of {most}")
+        });
+        let paid = journal.purse.charge(latest);
+        self.check(Invariant::TheBudgetIsKept, paid || !journal.exact, || {
+            format!("{:?}", journal.purse)
+        });
+        let account = journal.of(account);
+        account.admitted += 1;
+        account.launching = true;
+        let wants = account.wants;
+        let most = wants.call_hedges.min(wants.option_hedges);
+        let hedges = account.hedges();
+        self.check(
+            Invariant::NoMoreHedgesThanAllowed,
+            hedges <= most.into(),
+            || format!("{hedges} of {most}: {account:?}"),
+        );
+    }
+
+    fn refused(&self, reason: Suppressed) {
+        let latest = self.clock.latest();
+        let mut journal = self.journal();
+        let right = match reason {
+            Suppressed::ObserveOnly => journal.purse.charge(latest),
+            Suppressed::BudgetRatio => !journal.purse.has_token() && !journal.purse.has_reserve(),
+            Suppressed::BudgetRate => !journal.purse.has_token() && journal.purse.has_reserve(),
+            Suppressed::InFlight => {
+                journal.is_loose() || journal.hedges_alive >= journal.purse.max_in_flight()
+            }
+            _ => true,
+        };
+        self.check(
+            Invariant::NothingIsRefusedInVain,
+            right || !journal.exact,
+            || format!("{reason}: {:?}", journal.purse),
+        );
+    }
+}

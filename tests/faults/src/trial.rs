@@ -1,0 +1,217 @@
+//! Attempts that misbehave, and their results.
+
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use core::time::Duration;
+
+use hedge_core::Verdict;
+
+use crate::clock::{Sleep, TICK};
+use crate::fault::Fault;
+use crate::invariants::Invariant;
+use crate::journal::State;
+use crate::world::World;
+
+/// An attempt.
+pub(crate) struct Trial<'w> {
+    world: &'w World,
+    account: usize,
+    index: u8,
+    /// How often it waits before it answers.
+    patience: u64,
+    polled: bool,
+    waits: Waits<'w>,
+}
+
+enum Waits<'w> {
+    No,
+    Sleeps(Sleep<'w>),
+    Hangs,
+    NeverWakes,
+}
+
+/// What an attempt returns, well or not.
+pub(crate) struct Value<'w> {
+    world: &'w World,
+    pub(crate) account: usize,
+    pub(crate) index: u8,
+    verdict: Verdict,
+}
+
+impl<'w> Trial<'w> {
+    pub(crate) fn new(world: &'w World, account: usize, index: u8) -> Self {
+        {
+            let mut journal = world.journal();
+            let account = journal.of(account);
+            account.trial(index).state = State::Running;
+            account.launching = false;
+        }
+        Self {
+            world,
+            account,
+            index,
+            patience: world.pick(&[0, 0, 1, 1, 2, 3]),
+            polled: false,
+            waits: Waits::No,
+        }
+    }
+
+    fn answer(&self) -> Result<Value<'w>, Value<'w>> {
+        let world = self.world;
+        if !self.polled {
+            world.count(Fault::AnswersAtOnce);
+        }
+        let verdict = if world.strikes(Fault::Fails, 2) {
+            Verdict::Retry
+        } else if world.strikes(Fault::AsksForPatience, 3) {
+            let patience = world.pick(&[0, 1, 5, 20, 1000]);
+            Verdict::RetryAfter(match world.below(8) {
+                0 => Duration::MAX,
+                _ => Duration::from_nanos(patience * TICK),
+            })
+        } else if world.strikes(Fault::FailsFatally, 4) {
+            Verdict::Fatal
+        } else {
+            Verdict::Accept
+        };
+        // Most answers are `Ok` and most failures are not, but the classifier may see it otherwise.
+        let ok = (verdict == Verdict::Accept) == (world.below(6) > 0);
+        {
+            let mut journal = world.journal();
+            let trial = journal.of(self.account).trial(self.index);
+            trial.state = State::Returned;
+            trial.ok = ok;
+            trial.results += 1;
+        }
+        let value = Value {
+            world,
+            account: self.account,
+            index: self.index,
+            verdict,
+        };
+        if ok { Ok(value) } else { Err(value) }
+    }
+
+    /// Whether there is something to wait for.
+    fn waits(&mut self, cx: &mut Context<'_>) -> bool {
+        let world = self.world;
+        match &mut self.waits {
+            Waits::No => false,
+            Waits::Sleeps(sleep) => Pin::new(sleep).poll(cx).is_pending(),
+            Waits::NeverWakes => true,
+            Waits::Hangs => {
+                let mut journal = world.journal();
+                let hung = &mut journal.of(self.account).trial(self.index).hung;
+                // Who wakes it takes the waker.
+                if let Some(waker) = hung {
+                    waker.clone_from(cx.waker());
+                }
+                hung.is_some()
+            }
+        }
+    }
+
+    /// Waits for something else from now on. Whether to be polled at once.
+    fn begins_to_wait(&mut self, cx: &mut Context<'_>) -> bool {
+        let world = self.world;
+        self.patience -= 1;
+        if world.strikes(Fault::NeverWakes, 6) {
+            let mut journal = world.journal();
+            journal.of(self.account).trial(self.index).never_wakes = true;
+            self.waits = Waits::NeverWakes;
+        } else if world.strikes(Fault::Hangs, 3) {
+            let mut journal = world.journal();
+            journal.of(self.account).trial(self.index).hung = Some(cx.waker().clone());
+            self.waits = Waits::Hangs;
+        } else if world.strikes(Fault::WakesForNothing, 3) {
+            cx.waker().wake_by_ref();
+            self.waits = Waits::No;
+        } else {
+            self.waits = Waits::Sleeps(world.sleep(TICK * (1 + world.below(30))));
+            return true;
+        }
+        false
+    }
+}
+
+impl<'w> Future for Trial<'w> {
+    type Output = Result<Value<'w>, Value<'w>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let world = this.world;
+        let state = world.journal().of(this.account).trial(this.index).state;
+        world.check(
+            Invariant::NothingIsPolledAfterItsEnd,
+            state == State::Running,
+            || format!("attempt {} is", this.index),
+        );
+        if world.may_panic(Fault::PanicsInPoll, 24) {
+            world.panic();
+        }
+        if world.strikes(Fault::Computes, 8) {
+            world.clock.advance(TICK * world.below(25));
+        }
+        while !this.waits(cx) {
+            this.waits = Waits::No;
+            if this.patience == 0 {
+                return Poll::Ready(this.answer());
+            }
+            this.polled = true;
+            if !this.begins_to_wait(cx) {
+                break;
+            }
+        }
+        this.polled = true;
+        Poll::Pending
+    }
+}
+
+impl Drop for Trial<'_> {
+    fn drop(&mut self) {
+        {
+            let mut journal = self.world.journal();
+            journal.hedges_alive -= u32::from(self.index > 0);
+            let trial = journal.of(self.account).trial(self.index);
+            trial.state = State::Dropped;
+            trial.drops += 1;
+            trial.hung = None;
+        }
+        if self.world.may_panic(Fault::PanicsInDrop, 8) {
+            self.world.panic();
+        }
+    }
+}
+
+impl Drop for Value<'_> {
+    fn drop(&mut self) {
+        let mut journal = self.world.journal();
+        journal.of(self.account).trial(self.index).results_dropped += 1;
+    }
+}
+
+/// The classifier: it does what the value wants, and writes it down.
+pub(crate) fn judge<'w>(result: &Result<Value<'w>, Value<'w>>) -> Verdict {
+    let (Ok(value) | Err(value)) = result;
+    let world = value.world;
+    if world.may_panic(Fault::ClassifierPanics, 12) {
+        world.panic();
+    }
+    let mut journal = world.journal();
+    let account = journal.of(value.account);
+    let over = !account.panicked && (account.accepted.is_some() || account.fatal.is_some());
+    world.check(Invariant::NoAcceptedResultIsLost, !over, || {
+        format!("attempt {} is judged though the race is over", value.index)
+    });
+    match value.verdict {
+        Verdict::Accept => {
+            // After a panic another may have to do.
+            account.accepted = Some(value.index);
+            account.trial(value.index).accepted = true;
+        }
+        Verdict::Fatal => account.fatal = account.fatal.or(Some(value.index)),
+        Verdict::Retry | Verdict::RetryAfter(_) => account.trial(value.index).refused = true,
+    }
+    value.verdict
+}
