@@ -326,6 +326,42 @@ mod tests {
     }
 
     #[test]
+    fn shares_are_rounded_to_millionths() {
+        // Ten deposits of a tenth make one token, and not a millionth less.
+        let mut budget = Budget::percent(10.0).burst(1);
+        assert_eq!(budget.charge(at(0)), Ok(()));
+        (0..10).for_each(|_| budget.deposit());
+        assert_eq!(budget.tokens(), 1.0);
+        let mut little = Budget::percent(0.000_06).burst(1);
+        assert_eq!(little.charge(at(0)), Ok(()));
+        little.deposit();
+        assert_eq!(little.tokens(), 1e-6);
+    }
+
+    #[test]
+    fn many_deposits_are_as_many_times_one() {
+        let mut budget = Budget::percent(30.0).burst(2);
+        assert_eq!(budget.charge(at(0)), Ok(()));
+        assert_eq!(budget.charge(at(0)), Ok(()));
+        budget.deposit_many(3);
+        assert_eq!(budget.tokens(), 0.9);
+        budget.deposit_many(1);
+        assert_eq!(budget.tokens(), 1.2);
+        budget.deposit_many(u32::MAX);
+        assert_eq!(budget.tokens(), 2.0);
+    }
+
+    #[test]
+    fn without_a_limit_nothing_is_refused() {
+        let mut budget = Budget::unlimited();
+        assert!((0..1000).all(|_| budget.charge(at(0)).is_ok()));
+        assert_eq!((budget.in_flight(), budget.tokens()), (1000, f64::INFINITY));
+        let mut budget = Budget::unlimited().max_in_flight(2);
+        let granted = (0..9).filter(|_| budget.charge(at(0)).is_ok());
+        assert_eq!(granted.count(), 2);
+    }
+
+    #[test]
     fn a_refusal_takes_nothing() {
         let mut budget = Budget::percent(100.0).burst(5).max_in_flight(1);
         assert_eq!(budget.charge(at(0)), Ok(()));

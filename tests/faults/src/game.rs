@@ -165,6 +165,11 @@ where
                 let unasked = match phase {
                     Phase::Fresh => false,
                     Phase::Answered(_) => {
+                        // Seldom, unless losers are to be driven.
+                        let alive = world.journal().of(mine.account).alive();
+                        if alive == 0 && world.below(3) > 0 {
+                            return self.discard(&mut held[place]);
+                        }
                         world.count(Fault::PollsAfterTheEnd);
                         false
                     }
