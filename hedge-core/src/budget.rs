@@ -438,4 +438,33 @@ mod tests {
         budget.reconfigure(Budget::percent(20.0).burst(2));
         assert_eq!((budget.in_flight(), budget.tokens()), (1, 2.0));
     }
+
+    #[test]
+    fn new_options_give_back_nothing() {
+        let options = || Budget::percent(10.0).burst(2).min_per_second(2.0);
+        let mut budget = options();
+        let granted =
+            |budget: &mut Budget, ms| (0..9).filter(|_| budget.charge(at(ms)).is_ok()).count();
+        assert_eq!(granted(&mut budget, 1000), 4);
+        // Neither tokens, nor the reserve, nor what was earned until then.
+        budget.reconfigure(options().burst(9));
+        assert_eq!((granted(&mut budget, 1000), budget.tokens()), (0, 0.0));
+        assert_eq!(granted(&mut budget, 1500), 1);
+        // Where there was no limit, the bucket starts full.
+        let mut budget = Budget::unlimited();
+        budget.reconfigure(Budget::percent(10.0).burst(3));
+        assert_eq!(budget.tokens(), 3.0);
+    }
+
+    #[test]
+    fn a_budget_behind_a_lock_can_be_charged() {
+        let budget = core::cell::RefCell::new(Budget::percent(50.0).burst(1));
+        assert_eq!(Charge::charge(&budget, at(0)), Ok(()));
+        assert_eq!(Charge::charge(&budget, at(0)), Err(Suppressed::BudgetRatio));
+        Charge::deposit(&budget);
+        Charge::deposit(&budget);
+        assert_eq!(budget.edit(|b| (b.in_flight(), b.tokens())), (1, 1.0));
+        Charge::release(&budget, 1);
+        assert_eq!(budget.edit(|b| b.in_flight()), 0);
+    }
 }

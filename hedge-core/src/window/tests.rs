@@ -283,6 +283,7 @@ fn a_cleared_window_is_as_new() {
 fn samples_leave_on_time() {
     let at = |millis| Instant::from_epoch(Duration::from_millis(millis));
     let mut window = Window::<N>::new(N, Some(Duration::from_millis(800)));
+    assert_eq!(window.max_age(), Some(Duration::from_millis(800)));
     window.push(finished(1), at(1000));
     window.push(finished(2), at(1099));
     window.push(finished(3), at(1100));
