@@ -84,7 +84,8 @@ impl Strategy for Mind<'_> {
                 hedge_core::End::TimedOut => End::TimedOut,
                 _ => End::Dropped,
             };
-            world.settled_by_panic(end, true);
+            world.settled_by_panic(end);
+            world.silence();
             world.panic();
         }
         match &mut self.inner {
@@ -135,7 +136,8 @@ fn nonsense(world: &World) -> Plan {
         _ => Duration::from_nanos(TICK * world.below(30)),
     };
     let plan = match world.below(5) {
-        0 => Plan::never(world.pick(&Suppressed::ALL)),
+        // Other reasons are not a strategy's to give: what the sink hears of them would not fit.
+        0 => Plan::never(world.pick(&[Suppressed::NotDue, Suppressed::Off, Suppressed::WarmingUp])),
         1 => Plan::after(delay(world)).then_every(delay(world)),
         _ => Plan::after(delay(world)),
     };
@@ -183,18 +185,16 @@ impl Sink for Ear<'_> {
         }
         match event.kind {
             EventKind::HedgeFired { .. } => world.journal().fired += 1,
-            EventKind::HedgeSuppressed { reason } => world.refused(reason),
+            EventKind::HedgeSuppressed { reason, .. } => world.refused(reason),
             EventKind::RequestStop { .. }
             | EventKind::RequestException { .. }
             | EventKind::RequestDropped { .. } => world.journal().ends += 1,
             _ => {}
         }
-        // A sink must not panic on a drop, nor does it where it would be unclear what that leaves.
-        let odds = match event.kind {
-            EventKind::RequestDropped { .. } | EventKind::RequestCancelled { .. } => return,
-            _ => 16,
-        };
-        if !world.is_dropping() && world.may_panic(Fault::SinkPanics, odds) {
+        // Of an attempt that is cancelled it is not known how its request ended.
+        let known = !matches!(event.kind, EventKind::RequestCancelled { .. });
+        // Even while another panic unwinds, which is none of the sink's business.
+        if known && world.strikes(Fault::SinkPanics, 16) {
             world.sink_panics(event);
             world.panic();
         }
@@ -207,28 +207,39 @@ impl Sink for Ear<'_> {
 
 impl World {
     /// A request was settled, and a panic keeps it from saying so.
-    fn settled_by_panic(&self, end: End, untold: bool) {
+    fn settled_by_panic(&self, end: End) {
         let mut journal = self.journal();
         let current = journal.current;
         journal.of(current).settled = Some(end);
-        journal.untold += u64::from(untold);
+    }
+
+    /// Nothing more is told of the request, not even its end.
+    fn silence(&self) {
+        let mut journal = self.journal();
+        let current = journal.current;
+        let silenced = core::mem::replace(&mut journal.of(current).silenced, true);
+        journal.untold += u64::from(!silenced);
     }
 
     /// What is not going to happen, since the sink panics.
     fn sink_panics(&self, event: &Event) {
-        let current = self.journal().current;
+        let current = {
+            let mut journal = self.journal();
+            journal.exact &= !journal.observes;
+            journal.current
+        };
         match event.kind {
-            // Nothing is launched.
             EventKind::RequestStart => self.primary_admitted(current),
+            // It is not launched.
             EventKind::HedgeFired { .. } => self.hedge_admitted(current),
-            EventKind::HedgeWon { .. } => self.settled_by_panic(End::Won, true),
+            EventKind::HedgeWon { .. } => self.settled_by_panic(End::Won),
             EventKind::RequestStop { outcome, .. } => {
                 let end = if outcome.accepted {
                     End::Won
                 } else {
                     End::Failed
                 };
-                self.settled_by_panic(end, false);
+                return self.settled_by_panic(end);
             }
             EventKind::RequestException { timed_out, .. } => {
                 let end = if timed_out {
@@ -236,17 +247,22 @@ impl World {
                 } else {
                     End::Failed
                 };
-                self.settled_by_panic(end, false);
+                return self.settled_by_panic(end);
             }
+            EventKind::RequestDropped { .. } => return,
             _ => {}
         }
+        self.silence();
     }
 
     /// A request has started.
     pub(crate) fn primary_admitted(&self, account: usize) {
         let mut journal = self.journal();
-        journal.purse.deposit();
-        journal.of(account).admitted = 1;
+        // Anew, if the caller's code panicked the first time.
+        if journal.of(account).admitted == 0 {
+            journal.purse.deposit();
+            journal.of(account).admitted = 1;
+        }
     }
 
     /// A hedge was admitted, and so was paid for.
@@ -265,7 +281,7 @@ impl World {
         let account = journal.of(account);
         account.admitted += 1;
         account.launching = true;
-        let wants = account.wants;
+        let (wants, silenced) = (account.wants, account.silenced);
         let most = wants.call_hedges.min(wants.option_hedges);
         let hedges = account.hedges();
         self.check(
@@ -273,6 +289,7 @@ impl World {
             hedges <= most.into(),
             || format!("{hedges} of {most}: {account:?}"),
         );
+        journal.unfired += u64::from(silenced);
     }
 
     fn refused(&self, reason: Suppressed) {

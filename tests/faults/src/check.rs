@@ -266,7 +266,8 @@ where
         }
         if journal.listens {
             let (open, untold) = (journal.books.open() as u64, journal.untold);
-            let told = (journal.fired, journal.ends + open, open);
+            let hedges = journal.fired + journal.unfired;
+            let told = (hedges, journal.ends + open, open);
             let right = (totals.hedges(), totals.requests, untold);
             world.check(Invariant::EventsAddUp, told == right, || {
                 format!("{told:?} instead of {right:?}")

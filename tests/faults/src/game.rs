@@ -42,6 +42,7 @@ impl Rules {
         journal.purse = Purse::new(limits, world.clock.now());
         // Hedges that are only observed are paid for, but only the sink hears of them.
         journal.exact = journal.listens || !options.observe_only;
+        journal.observes = options.observe_only;
         if world.may(Fault::Early) || world.may(Fault::StepsBack) {
             journal.books = Books::new().untimed();
         }
@@ -322,7 +323,7 @@ where
             return;
         };
         let world = self.world;
-        self.on_account(account, || world.dropping(|| drop(request)));
+        self.on_account(account, || drop(request));
         let mut journal = world.journal();
         let account = journal.of(account);
         account.settled = None;
@@ -385,6 +386,9 @@ where
             self.options.set(options);
             let mut journal = world.journal();
             journal.exact &= journal.listens || !options.observe_only;
+            journal.observes |= options.observe_only;
+            // Of some requests the sink does not hear, if it panicked.
+            journal.exact &= journal.untold == 0 || !options.observe_only;
             for account in journal.opened_mut() {
                 account.wants.change(&options);
             }

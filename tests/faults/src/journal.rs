@@ -19,6 +19,8 @@ pub(crate) struct Journal {
     pub(crate) purse: Purse,
     /// Whether the purse can know every charge and deposit in its order.
     pub(crate) exact: bool,
+    /// Whether hedges were only observed at any time.
+    pub(crate) observes: bool,
     /// Whether the sink listens.
     pub(crate) listens: bool,
     /// Whether the strategies want to hear of every request.
@@ -27,6 +29,8 @@ pub(crate) struct Journal {
     /// How many hedges exist, and those that are just being launched.
     pub(crate) hedges_alive: u32,
     pub(crate) fired: u64,
+    /// Hedges of requests of which nothing is told any more.
+    pub(crate) unfired: u64,
     pub(crate) ends: u64,
     /// Requests whose end was not told, since the caller's own code panicked just then.
     pub(crate) untold: u64,
@@ -50,6 +54,8 @@ pub(crate) struct Account {
     pub(crate) settled: Option<End>,
     /// The caller's code has panicked, and the request was not dropped since.
     pub(crate) panicked: bool,
+    /// Nothing is told of it any more, since a panic came between.
+    pub(crate) silenced: bool,
     /// The latest time at which it can have started.
     pub(crate) start: u64,
 }
@@ -169,6 +175,7 @@ impl Account {
             fatal: None,
             settled: None,
             panicked: false,
+            silenced: false,
             start: 0,
         }
     }
@@ -223,11 +230,13 @@ impl Journal {
             current: 0,
             purse: Purse::new(Limits::NONE, 0),
             exact: true,
+            observes: false,
             listens: true,
             learns: true,
             books: Books::new(),
             hedges_alive: 0,
             fired: 0,
+            unfired: 0,
             ends: 0,
             untold: 0,
             heard: (0, 0),
@@ -244,7 +253,9 @@ impl Journal {
         self.learns = true;
         self.books = Books::new();
         self.hedges_alive = 0;
-        (self.fired, self.ends, self.untold) = (0, 0, 0);
+        (self.fired, self.unfired) = (0, 0);
+        (self.ends, self.untold) = (0, 0);
+        self.observes = false;
         self.heard = (0, 0);
     }
 

@@ -26,8 +26,6 @@ pub(crate) struct World {
     journal: RefCell<Journal>,
     counts: RefCell<Counts>,
     broken: RefCell<Option<Broken>>,
-    /// Whether a request is being dropped.
-    dropping: Cell<bool>,
 }
 
 /// What code of the caller's panics with.
@@ -44,7 +42,6 @@ impl World {
             journal: RefCell::new(Journal::new()),
             counts: RefCell::new(Counts::default()),
             broken: RefCell::new(None),
-            dropping: Cell::new(false),
         }
     }
 
@@ -63,7 +60,6 @@ impl World {
             _ => faults & !Fault::PANICS,
         };
         self.faults.set(faults);
-        self.dropping.set(false);
         let start = self.pick(&[0, 1, 1_000_000_000, u64::MAX / 2, u64::MAX - 20_000_000]);
         self.clock.begin(start);
         self.tasks.iter().for_each(Task::begin);
@@ -119,22 +115,6 @@ impl World {
     /// Panics without a message in the log.
     pub(crate) fn panic(&self) -> ! {
         panic::resume_unwind(Box::new(Deliberate))
-    }
-
-    /// Runs `f`, which drops a request, and may be within the poll of another.
-    pub(crate) fn dropping<R>(&self, f: impl FnOnce() -> R) -> R {
-        struct Reset<'a>(&'a Cell<bool>, bool);
-        impl Drop for Reset<'_> {
-            fn drop(&mut self) {
-                self.0.set(self.1);
-            }
-        }
-        let _reset = Reset(&self.dropping, self.dropping.replace(true));
-        f()
-    }
-
-    pub(crate) fn is_dropping(&self) -> bool {
-        self.dropping.get()
     }
 
     pub(crate) fn journal(&self) -> RefMut<'_, Journal> {
