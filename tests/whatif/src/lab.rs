@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::candidate::Candidate;
 use crate::engine::{self, Still};
 use crate::optimum::Known;
-use crate::queue::{self, Queues};
+use crate::queue::{self, Backend, Queues};
 use crate::workload::{Model, Source};
 
 /// Room for every window that a strategy may ask for.
@@ -135,9 +135,9 @@ pub(crate) fn run(
     match source {
         Source::Model(Model::Queue(load)) => {
             let requests = terms.requests as usize;
-            for (latency, outcome) in queue::run(&hedger, Queues::One, *load, requests, terms.seed)
-            {
-                tally.add(latency, &outcome);
+            let backend = Backend::new(Queues::One, *load);
+            for done in queue::run(&hedger, &backend, requests, terms.seed) {
+                tally.add(done.latency, &done.outcome);
             }
             tick(terms.requests);
         }
@@ -213,11 +213,12 @@ pub(crate) fn hedger<S: hedge_core::Strategy>(
     strategy: S,
     budget: Budget,
     guard: Option<bool>,
+    timeout: Option<Duration>,
     seed: u64,
 ) -> Result<engine::Lab<S, 2>, String> {
     let mut options = hedge_core::Options::default();
     options.guard = guard;
-    options.timeout = None;
+    options.timeout = timeout;
     Hedger::builder(Still)
         .strategy(strategy)
         .options(options)

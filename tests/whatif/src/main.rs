@@ -9,6 +9,7 @@ mod engine;
 mod lab;
 mod optimum;
 mod options;
+mod overload;
 mod queue;
 mod recommend;
 mod report;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let result = match options.command {
         Some(Command::Table) => table::print(),
+        Some(Command::Overload) => overload::print(),
         Some(Command::Speed) => speed::print(),
         None => run(&options.run),
     };

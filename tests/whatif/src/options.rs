@@ -29,6 +29,8 @@ pub(crate) struct Options {
 pub(crate) enum Command {
     /// Measure how well every strategy decides, as Markdown.
     Table,
+    /// Measure what hedging does to a backend that browns out, as Markdown.
+    Overload,
     /// Measure how many requests a second are simulated.
     Speed,
 }

@@ -25,8 +25,54 @@ pub(crate) enum Queues {
     Each,
 }
 
-/// A request's latency in milliseconds, and what it did.
-pub(crate) type Done = (f64, Outcome);
+/// What requests are sent to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Backend {
+    pub(crate) queues: Queues,
+    /// The work that arrives over the work that the servers can do, hedges apart.
+    pub(crate) load: f64,
+    /// What service times are multiplied by.
+    pub(crate) scale: f64,
+    pub(crate) brownout: Option<Brownout>,
+}
+
+impl Backend {
+    pub(crate) fn new(queues: Queues, load: f64) -> Self {
+        Self {
+            queues,
+            load,
+            scale: 1.0,
+            brownout: None,
+        }
+    }
+
+    /// Requests a second.
+    pub(crate) fn rate(&self) -> f64 {
+        // The mean of the model, not of what was drawn: LN(m, σ) has the mean m exp(σ² / 2).
+        let mean = 0.965 * 117.0 * (0.55_f64 * 0.55 / 2.0).exp()
+            + 0.035 * 1000.0 * (0.3_f64 * 0.3 / 2.0).exp();
+        1e3 * self.load * SERVERS as f64 / (mean * self.scale)
+    }
+}
+
+/// A time in which whatever starts is slower by a factor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Brownout {
+    pub(crate) from: Instant,
+    pub(crate) to: Instant,
+    pub(crate) factor: f64,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Done {
+    pub(crate) start: Instant,
+    /// In milliseconds.
+    pub(crate) latency: f64,
+    /// Whether there was an answer before the time was up.
+    pub(crate) answered: bool,
+    pub(crate) outcome: Outcome,
+}
 
 type Paced<'h, S, const MAX: usize> = Pace<
     'h,
@@ -60,28 +106,28 @@ enum Event {
     Arrival {
         request: usize,
     },
+    /// A request's time is up.
+    Deadline {
+        request: usize,
+    },
 }
 
-/// Runs `requests` through 8 servers at `load`, 0 to 1. Attempts of a request take the same service time;
-/// when one is answered, those that still queue leave and those that run finish in vain.
+/// Runs `requests` through 8 servers, in the order of their arrival. Attempts of a request take the same service
+/// time; when it is answered or its time is up, those that still queue leave and those that run finish in vain.
 pub(crate) fn run<S: Strategy, const MAX: usize>(
     hedger: &Lab<S, MAX>,
-    queues: Queues,
-    load: f64,
+    backend: &Backend,
     requests: usize,
     seed: u64,
 ) -> Vec<Done> {
     let mut rng = SmallRng::seed_from_u64(seed);
     let services: Vec<f64> = (0..requests)
-        .map(|_| Model::Lognormal.draw(&mut rng)[0])
+        .map(|_| backend.scale * Model::Lognormal.draw(&mut rng)[0])
         .collect();
-    // The mean of the model, not of this draw: LN(m, σ) has the mean m exp(σ² / 2).
-    let mean = 0.965 * 117.0 * (0.55_f64 * 0.55 / 2.0).exp()
-        + 0.035 * 1000.0 * (0.3_f64 * 0.3 / 2.0).exp();
-    let gaps = Exp::new(load * SERVERS as f64 / mean).ok();
+    let gaps = Exp::new(backend.rate() / 1e3).ok();
     let mut sim = Simulation::<S, MAX> {
         hedger,
-        queues,
+        backend,
         rng: SmallRng::seed_from_u64(!seed),
         services,
         running: (0..requests).map(|_| None).collect(),
@@ -104,7 +150,7 @@ pub(crate) fn run<S: Strategy, const MAX: usize>(
 
 struct Simulation<'h, S: Strategy, const MAX: usize> {
     hedger: &'h Lab<S, MAX>,
-    queues: Queues,
+    backend: &'h Backend,
     rng: SmallRng,
     services: Vec<f64>,
     running: Vec<Option<Request<'h, S, MAX>>>,
@@ -121,6 +167,10 @@ impl<S: Strategy, const MAX: usize> Simulation<'_, S, MAX> {
                 let mut pace = self.hedger.call().pace();
                 let _ = pace.timed();
                 pace.start(now);
+                if let Some(deadline) = pace.deadline() {
+                    let event = Event::Deadline { request };
+                    self.events.push(Reverse((deadline, event)));
+                }
                 let service = ms(self.services[request]);
                 self.running[request] = Some(Request {
                     pace,
@@ -146,14 +196,24 @@ impl<S: Strategy, const MAX: usize> Simulation<'_, S, MAX> {
                 server,
             } => {
                 self.busy[server] = false;
-                if let Some(mut running) = self.running[request].take() {
+                if let Some(running) = &mut self.running[request] {
                     let _ = Judge::<(), ()>::finished(&mut running.pace, attempt, &Ok(()), now);
-                    let outcome = running.pace.settled(Settled::Won(attempt), now);
-                    let latency = now.since(running.start).as_secs_f64() * 1e3;
-                    self.done[request] = Some((latency, outcome));
+                    self.settle(request, Settled::Won(attempt), now);
                 }
                 self.serve(server, now);
             }
+            Event::Deadline { request } => self.settle(request, Settled::TimedOut, now),
+        }
+    }
+
+    fn settle(&mut self, request: usize, how: Settled, now: Instant) {
+        if let Some(mut running) = self.running[request].take() {
+            self.done[request] = Some(Done {
+                start: running.start,
+                latency: now.since(running.start).as_secs_f64() * 1e3,
+                answered: matches!(how, Settled::Won(_)),
+                outcome: running.pace.settled(how, now),
+            });
         }
     }
 
@@ -168,7 +228,7 @@ impl<S: Strategy, const MAX: usize> Simulation<'_, S, MAX> {
     }
 
     fn enqueue(&mut self, request: usize, attempt: u8, now: Instant) {
-        match self.queues {
+        match self.backend.queues {
             Queues::One => {
                 self.waiting[0].push_back((request, attempt));
                 if let Some(server) = self.busy.iter().position(|busy| !busy) {
@@ -187,7 +247,7 @@ impl<S: Strategy, const MAX: usize> Simulation<'_, S, MAX> {
 
     /// The server takes the next attempt whose request has not been answered.
     fn serve(&mut self, server: usize, now: Instant) {
-        let queue = if self.queues == Queues::One {
+        let queue = if self.backend.queues == Queues::One {
             0
         } else {
             server
@@ -195,7 +255,13 @@ impl<S: Strategy, const MAX: usize> Simulation<'_, S, MAX> {
         while let Some((request, attempt)) = self.waiting[queue].pop_front() {
             if let Some(running) = &self.running[request] {
                 self.busy[server] = true;
-                let end = now + running.service;
+                let slower = match &self.backend.brownout {
+                    Some(brownout) if (brownout.from..brownout.to).contains(&now) => {
+                        brownout.factor
+                    }
+                    _ => 1.0,
+                };
+                let end = now + running.service.mul_f64(slower);
                 self.events.push(Reverse((
                     end,
                     Event::Served {

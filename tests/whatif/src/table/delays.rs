@@ -85,7 +85,7 @@ fn hedged(
     model: Model,
     seed: u64,
 ) -> Result<Vec<bool>, String> {
-    let hedger = lab::hedger(strategy, budget, Some(false), seed)?;
+    let hedger = lab::hedger(strategy, budget, Some(false), None, seed)?;
     let mut now = Instant::ZERO;
     let source = Source::Model(model);
     let run = source.stream(REQUESTS, seed).map(|pair| {

@@ -5,7 +5,7 @@ use hedge_core::strategy::{Off, Percentile, Strategy};
 
 use super::{Claim, Claims, REQUESTS, each_seed, mean, worst};
 use crate::lab::{self, percentile};
-use crate::queue::{self, Queues};
+use crate::queue::{self, Backend, Queues};
 
 /// P99 of a queue's requests, hedged over unhedged.
 pub(super) fn queues() -> Claims {
@@ -64,9 +64,10 @@ fn p99(
     load: f64,
     seed: u64,
 ) -> Result<f64, String> {
-    let hedger = lab::hedger(strategy, Budget::percent(10.0), Some(guard), seed)?;
-    let done = queue::run(&hedger, queues, load, REQUESTS as usize, seed);
-    let mut latencies: Vec<f64> = done.into_iter().map(|(latency, _)| latency).collect();
+    let hedger = lab::hedger(strategy, Budget::percent(10.0), Some(guard), None, seed)?;
+    let backend = Backend::new(queues, load);
+    let done = queue::run(&hedger, &backend, REQUESTS as usize, seed);
+    let mut latencies: Vec<f64> = done.into_iter().map(|done| done.latency).collect();
     latencies.sort_by(f64::total_cmp);
     Ok(percentile(&latencies, 99.0))
 }

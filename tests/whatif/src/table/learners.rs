@@ -78,7 +78,13 @@ impl World {
             .config
             .validate_for::<WINDOW>()
             .map_err(|error| error.to_string())?;
-        let hedger = lab::hedger(settings.strategy, Budget::unlimited(), Some(false), seed)?;
+        let hedger = lab::hedger(
+            settings.strategy,
+            Budget::unlimited(),
+            Some(false),
+            None,
+            seed,
+        )?;
         let scale = |n: u64| if n * 2 >= requests { shift } else { 1.0 };
         let (mut now, mut chosen) = (Instant::ZERO, Vec::new());
         let source = Source::Model(self.model);
