@@ -256,7 +256,9 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
         report.due = self.due;
         report.suppressed = self.suppressed();
         report.attempts = self.started;
-        report.cost = self.shared.cost_per_attempt * f64::from(self.started);
+        // Any finite number may be a cost; a multiple of it has to stay one.
+        let cost = self.shared.cost_per_attempt * f64::from(self.started);
+        report.cost = cost.min(f64::MAX);
         if self.started > 1 {
             self.report_hedge(&mut report, now);
         }
