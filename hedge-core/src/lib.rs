@@ -39,6 +39,7 @@
 //! | [`telemetry`] | events |
 //! | [`FixedRegistry`], [`face::Registry`] | one hedger for each of many backends |
 //! | `stage` (features `alloc`, `serde`) | experiments in a file, and pipelines that run them |
+//! | [`reliability`] | what is promised, what is not, and which test holds it |
 //! | [`race`](mod@race), [`ledger`] | how it works, and what a runtime adapter builds on |
 #![no_std]
 
@@ -74,6 +75,8 @@ mod pace;
 mod policy;
 pub mod race;
 mod registry;
+#[doc = include_str!("reliability.md")]
+pub mod reliability {}
 mod report;
 #[cfg(feature = "std")]
 mod sharded;
@@ -81,6 +84,8 @@ mod slots;
 #[cfg(all(feature = "alloc", feature = "serde"))]
 pub mod stage;
 pub mod strategy;
+#[cfg(feature = "std")]
+mod sync;
 pub mod telemetry;
 mod terms;
 mod time;

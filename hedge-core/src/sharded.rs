@@ -6,11 +6,10 @@
 //! to wait reads it without a lock. Only a request that hedges takes the policy's lock.
 
 use core::cell::Cell;
-use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+use core::sync::atomic::Ordering;
 use core::time::Duration;
 use std::boxed::Box;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::thread;
+use std::sync::{Arc, PoisonError, TryLockError};
 
 use heapless::Vec;
 
@@ -18,6 +17,7 @@ use crate::ledger::{Ledger, State};
 use crate::metrics::{MetricsSnapshot, Recorder};
 use crate::policy::{Ask, Policy};
 use crate::strategy::{Hints, Strategy};
+use crate::sync::{self, AtomicU32, AtomicU64, Mutex, MutexGuard, fence};
 use crate::terms::{Standing, Terms};
 use crate::{Budget, Charge, Instant, Report, Suppressed};
 
@@ -61,7 +61,8 @@ struct Desk<S> {
 
 type Reports = Vec<(Report, Instant), { 2 * BATCH }>;
 
-const BATCH: usize = 16;
+/// A model is to see it full.
+const BATCH: usize = if cfg!(hedge_loom) { 1 } else { 16 };
 const FRESH: Duration = Duration::from_millis(1);
 
 impl<S: Strategy, M: Recorder> Sharded<S, M> {
@@ -342,8 +343,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn shard_count() -> usize {
-    let processors = thread::available_parallelism().map_or(1, usize::from);
-    processors.next_power_of_two().min(16)
+    sync::processors().next_power_of_two().min(16)
 }
 
 /// A number for every thread, and for every request that it makes.
@@ -360,11 +360,8 @@ impl Thread {
     }
 }
 
-std::thread_local! {
-    static THREAD: Thread = {
-        static THREADS: AtomicUsize = AtomicUsize::new(0);
-        Thread { index: THREADS.fetch_add(1, Ordering::Relaxed), requests: Cell::new(0) }
-    };
+sync::thread_local! {
+    static THREAD: Thread = Thread { index: sync::number_of_thread(), requests: Cell::new(0) };
 }
 
 fn thread_index() -> usize {

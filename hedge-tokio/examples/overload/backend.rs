@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 
 const WORKERS: usize = 8;
 /// What the slow mode's share, medians and deviations come to, in seconds.
-const MEAN: f64 = 0.965 * 0.0234 * 1.163 + 0.035 * 0.2 * 1.046;
+const MEAN: f64 = 0.965 * 0.070 * 1.163 + 0.035 * 0.6 * 1.046;
 
 /// What happens when, and how long requests take.
 #[derive(Clone, Copy, Debug)]
@@ -34,21 +34,17 @@ impl Plan {
     /// The first seconds are not looked at: strategies learn then.
     pub(crate) const LEARNED: Duration = Duration::from_secs(4);
     pub(crate) const BROWNOUT: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(20)];
-    pub(crate) const END: Duration = Duration::from_secs(32);
+    pub(crate) const END: Duration = Duration::from_secs(45);
     const SLOWER: f64 = 4.0;
 
     pub(crate) fn new(seed: u64, load: f64, start: Instant) -> Result<Self, crate::Failure> {
         Ok(Self {
             seed,
             start,
-            usual: LogNormal::new(0.0234_f64.ln(), 0.55)?,
-            slow: LogNormal::new(0.2_f64.ln(), 0.30)?,
+            usual: LogNormal::new(0.070_f64.ln(), 0.55)?,
+            slow: LogNormal::new(0.6_f64.ln(), 0.30)?,
             gaps: Exp::new(load * WORKERS as f64 / MEAN)?,
         })
-    }
-
-    pub(crate) fn end(&self) -> Duration {
-        Self::END
     }
 
     /// Since the beginning.
@@ -70,7 +66,7 @@ impl Plan {
 
     /// How long request `id` is worked on if that begins now, whichever attempt it is.
     fn service(&self, id: u64) -> Duration {
-        let mut rng = StdRng::seed_from_u64(self.seed ^ (id + 1) << 20);
+        let mut rng = StdRng::seed_from_u64(self.seed ^ ((id + 1) << 20));
         let mode = if rng.random_bool(0.035) {
             self.slow
         } else {

@@ -52,9 +52,9 @@ fn load_of(text: &str) -> Result<f64, String> {
 type Failure = Box<dyn Error + Send + Sync>;
 
 /// The time that callers give a request.
-const TIMEOUT: Duration = Duration::from_millis(500);
+const TIMEOUT: Duration = Duration::from_millis(1_500);
 /// About the P95 before the brown-out.
-const FIXED: Duration = Duration::from_millis(100);
+const FIXED: Duration = Duration::from_millis(300);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -82,7 +82,7 @@ async fn run(options: &Options) -> Result<(), Failure> {
                 .options(bounded),
         ),
         (
-            "100 ms, no budget, no guard",
+            "300 ms, no budget, no guard",
             Hedger::builder()
                 .strategy(Fixed::new(FIXED))
                 .budget(Budget::unlimited())
@@ -93,7 +93,7 @@ async fn run(options: &Options) -> Result<(), Failure> {
     let plan = Plan::new(options.seed, options.load, Instant::now())?;
     eprintln!(
         "{:.0} s at a load of {} …",
-        plan.end().as_secs_f64(),
+        Plan::END.as_secs_f64(),
         options.load
     );
     let mut running = Vec::new();

@@ -1,0 +1,81 @@
+//! The budget that threads share: nothing that was deposited is lost, and no more is spent.
+
+use hedge_core::{Budget, Charge, Instant, SharedBudget, Suppressed};
+use loom::thread;
+
+const NOW: Instant = Instant::ZERO;
+
+/// Half a token for each request.
+fn empty(burst: u32) -> SharedBudget {
+    let budget = SharedBudget::new(Budget::percent(50.0).burst(burst));
+    for _ in 0..burst {
+        assert_eq!(budget.charge(NOW), Ok(()));
+    }
+    budget.release(burst);
+    budget
+}
+
+#[test]
+fn every_deposit_counts_once() {
+    loom::model(|| {
+        let budget = empty(3);
+        let other = budget.clone();
+        let depositor = thread::spawn(move || {
+            other.deposit();
+            other.deposit();
+        });
+        budget.deposit();
+        let early = budget.charge(NOW).is_ok();
+        depositor.join().unwrap();
+        budget.deposit();
+        let tokens = budget.edit(|budget| budget.tokens());
+        assert_eq!(tokens + f64::from(u8::from(early)), 2.0);
+    });
+}
+
+#[test]
+fn a_token_is_spent_once() {
+    loom::model(|| {
+        let budget = empty(2);
+        budget.deposit();
+        budget.deposit();
+        let other = budget.clone();
+        let thread = thread::spawn(move || other.charge(NOW));
+        let charges = [budget.charge(NOW), thread.join().unwrap()];
+        assert_eq!(charges.iter().filter(|charge| charge.is_ok()).count(), 1);
+        assert!(charges.contains(&Err(Suppressed::BudgetRatio)));
+    });
+}
+
+#[test]
+fn no_more_are_in_flight_than_may_be() {
+    loom::model(|| {
+        let budget = SharedBudget::new(Budget::unlimited().max_in_flight(1));
+        let one = |budget: &SharedBudget| {
+            if budget.charge(NOW).is_ok() {
+                assert_eq!(budget.edit(|budget| budget.in_flight()), 1);
+                budget.release(1);
+            }
+        };
+        let other = budget.clone();
+        let thread = thread::spawn(move || one(&other));
+        one(&budget);
+        thread.join().unwrap();
+        assert_eq!(budget.edit(|budget| budget.in_flight()), 0);
+    });
+}
+
+#[test]
+fn a_budget_that_grows_while_deposits_come_loses_none_that_it_has_room_for() {
+    loom::model(|| {
+        let budget = empty(1);
+        let other = budget.clone();
+        let thread = thread::spawn(move || {
+            other.deposit();
+            other.deposit();
+        });
+        budget.edit(|budget| budget.reconfigure(Budget::percent(50.0).burst(9)));
+        thread.join().unwrap();
+        assert_eq!(budget.edit(|budget| budget.tokens()), 1.0);
+    });
+}
