@@ -1,0 +1,62 @@
+//! What several tasks cost each other.
+
+use crate::cases;
+use crate::options::Contention;
+use crate::rounds::{Judge, alternate};
+use crate::runtime::Flavour;
+use crate::script::{Kind, Slot};
+use crate::terminal;
+
+/// How many tasks share what is measured.
+pub(crate) const TASKS: [usize; 4] = [1, 2, 4, 8];
+
+/// One case, measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    pub(crate) case: &'static str,
+    pub(crate) tasks: usize,
+    pub(crate) requests_per_second: f64,
+    pub(crate) ratio_to_one: f64,
+    pub(crate) undisturbed: usize,
+    pub(crate) tried: usize,
+}
+
+pub(crate) fn measure(options: &Contention) -> Result<Vec<Row>, String> {
+    let kind = Kind::Ready;
+    let slots: &'static [Slot] = (0..8).map(|_| Slot::default()).collect::<Vec<_>>().leak();
+    let runtime = Flavour::MultiThread.start()?;
+    let guard = runtime.enter();
+    let mut cases = cases::shared(kind);
+    drop(guard);
+    cases.retain(|case| options.wants(case.name));
+    let judge = Judge::new();
+
+    let bar = terminal::progress(cases.len() as u64);
+    let mut rows = Vec::new();
+    for case in &cases {
+        bar.set_message(case.name);
+        let rounds = alternate(&judge, TASKS.len(), options.rounds, |cell| {
+            let tasks = TASKS[cell];
+            // As long for every number of tasks.
+            let requests = options.requests / tasks as u32;
+            Ok::<_, String>(case.tasks(&runtime, kind, &slots[..tasks], requests))
+        })?;
+        let medians = rounds
+            .iter()
+            .map(|rounds| rounds.median(options.rounds / 3));
+        let medians: Vec<f64> = medians.collect();
+        for (cell, rounds) in rounds.iter().enumerate() {
+            rows.push(Row {
+                case: case.name,
+                tasks: TASKS[cell],
+                requests_per_second: medians[cell],
+                ratio_to_one: medians[cell] / medians[0],
+                undisturbed: rounds.undisturbed(),
+                tried: rounds.tried(),
+            });
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(rows)
+}
