@@ -1,14 +1,19 @@
 //! What several tasks cost each other.
 
+use core::time::Duration;
+
 use crate::cases;
 use crate::options::Contention;
-use crate::rounds::{Judge, alternate};
+use crate::rounds::{Judge, Patience, alternate};
 use crate::runtime::Flavour;
 use crate::script::{Kind, Slot};
 use crate::terminal;
 
 /// How many tasks share what is measured.
 pub(crate) const TASKS: [usize; 4] = [1, 2, 4, 8];
+
+/// How long undisturbed rounds are waited for, of each case.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One case, measured.
 #[derive(Clone, Debug)]
@@ -31,19 +36,21 @@ pub(crate) fn measure(options: &Contention) -> Result<Vec<Row>, String> {
     cases.retain(|case| options.wants(case.name));
     let judge = Judge::new();
 
+    let patience = Patience {
+        wanted: options.rounds,
+        time: PATIENCE,
+    };
     let bar = terminal::progress(cases.len() as u64);
     let mut rows = Vec::new();
     for case in &cases {
         bar.set_message(case.name);
-        let rounds = alternate(&judge, TASKS.len(), options.rounds, |cell| {
+        let rounds = alternate(&judge, TASKS.len(), patience, |cell| {
             let tasks = TASKS[cell];
             // As long for every number of tasks.
             let requests = options.requests / tasks as u32;
             Ok::<_, String>(case.tasks(&runtime, kind, &slots[..tasks], requests))
         })?;
-        let medians = rounds
-            .iter()
-            .map(|rounds| rounds.median(options.rounds / 3));
+        let medians = rounds.iter().map(|rounds| rounds.median(patience));
         let medians: Vec<f64> = medians.collect();
         for (cell, rounds) in rounds.iter().enumerate() {
             rows.push(Row {

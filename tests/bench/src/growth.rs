@@ -13,13 +13,16 @@ use tokio::task::yield_now;
 use crate::case::Case;
 use crate::chart;
 use crate::options::Growth;
-use crate::rounds::{Judge, alternate};
+use crate::rounds::{Judge, Patience, alternate};
 use crate::runtime::Flavour;
 use crate::script::{Failed, Kind, Script, Slot};
 use crate::terminal;
 
 /// Of how much there is.
 pub(crate) const SIZES: [usize; 3] = [100, 10_000, 1_000_000];
+
+/// How long undisturbed rounds are waited for, of each line.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a request that is pending once costs by how much there is of something, in ns.
 #[derive(Clone, Debug)]
@@ -66,13 +69,17 @@ fn measure_sweep(
         .into_iter()
         .map(sweep)
         .collect::<Result<Vec<_>, _>>()?;
-    let rounds = alternate(judge, SIZES.len(), options.rounds, |cell| {
+    let patience = Patience {
+        wanted: options.rounds,
+        time: PATIENCE,
+    };
+    let rounds = alternate(judge, SIZES.len(), patience, |cell| {
         let (runtime, case) = &beside[cell];
         case.round(runtime, Kind::Pending, slots, options.requests)
     })?;
     let mut medians = [f64::NAN; SIZES.len()];
     for (median, rounds) in medians.iter_mut().zip(rounds) {
-        *median = rounds.median(options.rounds / 3);
+        *median = rounds.median(patience);
     }
     Ok(medians)
 }

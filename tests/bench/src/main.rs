@@ -20,6 +20,7 @@ mod rounds;
 mod runtime;
 mod script;
 mod strategies;
+mod table;
 mod terminal;
 
 use std::process::ExitCode;
@@ -58,6 +59,7 @@ fn run(options: &Options) -> Result<String, String> {
         Some(Command::Instructions(options)) => {
             report::instructions(&instructions::measure(options)?, options.json)
         }
+        Some(Command::Table(options)) => table::measure(options)?,
         Some(Command::Counted(options)) => {
             instructions::run(options)?;
             String::new()

@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Strategies(Strategies),
     /// Count instructions, under valgrind.
     Instructions(Instructions),
+    /// Measure overhead and contention, as Markdown for the README.
+    Table(Table),
     /// What is counted.
     #[command(hide = true)]
     Counted(Counted),
@@ -44,7 +46,7 @@ pub(crate) struct Overhead {
     #[arg(long, default_value_t = 61, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) rounds: u32,
     /// Requests in a round, where they do not wait for hedges.
-    #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    #[arg(long, default_value_t = Self::REQUESTS, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub(crate) requests: u32,
     /// Only cases whose names contain this; repeatable.
     #[arg(long, value_name = "NAME")]
@@ -56,14 +58,24 @@ pub(crate) struct Overhead {
     #[arg(long)]
     runtime: Vec<Flavour>,
     /// Print an array of objects instead of a table.
-    #[arg(long, conflicts_with = "markdown")]
-    pub(crate) json: bool,
-    /// Print the table in Markdown, as the README has it.
     #[arg(long)]
-    pub(crate) markdown: bool,
+    pub(crate) json: bool,
 }
 
 impl Overhead {
+    pub(crate) fn all(rounds: u32) -> Self {
+        Self {
+            rounds,
+            requests: Self::REQUESTS,
+            case: Vec::new(),
+            kind: Vec::new(),
+            runtime: Vec::new(),
+            json: false,
+        }
+    }
+
+    const REQUESTS: u32 = 3000;
+
     pub(crate) fn wants(&self, case: &str) -> bool {
         matches(&self.case, case)
     }
@@ -87,7 +99,7 @@ pub(crate) struct Contention {
     #[arg(long, default_value_t = 31, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) rounds: u32,
     /// Requests in a round, all tasks together.
-    #[arg(long, default_value_t = 40_000, value_parser = clap::value_parser!(u32).range(8..=100_000_000))]
+    #[arg(long, default_value_t = Self::REQUESTS, value_parser = clap::value_parser!(u32).range(8..=100_000_000))]
     pub(crate) requests: u32,
     /// Only cases whose names contain this; repeatable.
     #[arg(long, value_name = "NAME")]
@@ -98,6 +110,17 @@ pub(crate) struct Contention {
 }
 
 impl Contention {
+    pub(crate) fn all(rounds: u32) -> Self {
+        Self {
+            rounds,
+            requests: Self::REQUESTS,
+            case: Vec::new(),
+            json: false,
+        }
+    }
+
+    const REQUESTS: u32 = 40_000;
+
     pub(crate) fn wants(&self, case: &str) -> bool {
         matches(&self.case, case)
     }
@@ -169,6 +192,13 @@ pub(crate) struct Instructions {
     /// Print an array of objects instead of a table.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Table {
+    /// Rounds that count, for each case.
+    #[arg(long, default_value_t = 61, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) rounds: u32,
 }
 
 #[derive(Args, Debug)]

@@ -1,15 +1,20 @@
 //! What one request costs.
 
+use core::time::Duration;
+
 use crate::case::Case;
 use crate::cases::{self, HAND_LEARNING};
 use crate::options::Overhead;
-use crate::rounds::{Judge, alternate};
+use crate::rounds::{Judge, Patience, alternate};
 use crate::runtime::Flavour;
 use crate::script::{Kind, Slot};
 use crate::terminal;
 
 /// How many requests wait for their hedges at the same time.
 const TOGETHER: usize = 1024;
+
+/// How long undisturbed rounds are waited for: for eight sorts of requests, four minutes.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One case, measured.
 #[derive(Clone, Debug)]
@@ -67,13 +72,17 @@ fn measure_kind(
         .iter()
         .map(|case| case.allocations(&runtime, kind, &slots[0], counted))
         .collect::<Result<Vec<_>, _>>()?;
-    let rounds = alternate(judge, cases.len(), options.rounds, |cell| {
+    let patience = Patience {
+        wanted: options.rounds,
+        time: PATIENCE,
+    };
+    let rounds = alternate(judge, cases.len(), patience, |cell| {
         cases[cell].round(&runtime, kind, slots, options.requests)
     })?;
 
     let medians: Vec<f64> = rounds
         .iter()
-        .map(|rounds| rounds.median(options.rounds / 3))
+        .map(|rounds| rounds.median(patience))
         .collect();
     let hand = cases.iter().position(|case| case.name == HAND_LEARNING);
     let hand = hand.map_or(f64::NAN, |hand| medians[hand]);

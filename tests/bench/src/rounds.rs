@@ -82,9 +82,9 @@ impl Rounds {
         }
     }
 
-    /// The median of the rounds that nothing disturbed; of all, if fewer than `least` were.
-    pub(crate) fn median(&self, least: u32) -> f64 {
-        if self.undisturbed.len() >= least.max(1) as usize {
+    /// The median of the rounds that nothing disturbed; of all, if those are few.
+    pub(crate) fn median(&self, patience: Patience) -> f64 {
+        if self.undisturbed.len() >= patience.least().max(1) as usize {
             return median(&self.undisturbed);
         }
         median(&[self.undisturbed.as_slice(), &self.disturbed].concat())
@@ -99,7 +99,22 @@ impl Rounds {
     }
 }
 
-/// Runs rounds of `cells` in turn until each has `wanted` that nothing disturbed, or was tried often enough.
+/// How many rounds are wanted, and for how long they are waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    pub(crate) wanted: u32,
+    pub(crate) time: Duration,
+}
+
+impl Patience {
+    /// How many undisturbed rounds make a median of their own.
+    pub(crate) const fn least(self) -> u32 {
+        self.wanted / 3
+    }
+}
+
+/// Runs rounds of `cells` in turn until each has as many as are wanted that nothing disturbed, or was tried often
+/// enough, or the time is up.
 ///
 /// # Errors
 ///
@@ -107,21 +122,21 @@ impl Rounds {
 pub(crate) fn alternate<E>(
     judge: &Judge,
     cells: usize,
-    wanted: u32,
+    patience: Patience,
     mut round: impl FnMut(usize) -> Result<Round, E>,
 ) -> Result<Vec<Rounds>, E> {
+    let wanted = patience.wanted as usize;
+    let start = Instant::now();
     let mut rounds = vec![Rounds::default(); cells];
-    for _ in 0..wanted.saturating_mul(MOST_TRIES) {
+    for _ in 0..patience.wanted.saturating_mul(MOST_TRIES) {
         for (cell, rounds) in rounds.iter_mut().enumerate() {
-            if rounds.undisturbed() < wanted as usize {
+            if rounds.undisturbed() < wanted {
                 let (value, undisturbed) = judge.observe(|| round(cell))?;
                 rounds.add(value, undisturbed);
             }
         }
-        if rounds
-            .iter()
-            .all(|rounds| rounds.undisturbed() >= wanted as usize)
-        {
+        let enough = |rounds: &Rounds| rounds.undisturbed() >= wanted;
+        if rounds.iter().all(enough) || start.elapsed() >= patience.time {
             break;
         }
     }

@@ -16,11 +16,14 @@ use rand_distr::{Beta, Distribution, LogNormal};
 
 use crate::options::Strategies;
 use crate::processor;
-use crate::rounds::{Judge, Round, alternate};
+use crate::rounds::{Judge, Patience, Round, Rounds, alternate};
 use crate::terminal;
 
 /// How many samples a window holds.
 const WINDOW: usize = 1000;
+
+/// How long undisturbed rounds are waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One part, measured.
 #[derive(Clone, Debug)]
@@ -34,14 +37,18 @@ pub(crate) struct Row {
 pub(crate) fn measure(options: &Strategies) -> Result<Vec<Row>, String> {
     let mut parts = parts();
     let judge = Judge::new();
+    let patience = Patience {
+        wanted: options.rounds,
+        time: PATIENCE,
+    };
     let bar = terminal::progress(1);
-    let rounds = alternate(&judge, parts.len(), options.rounds, |part| {
+    let rounds = alternate(&judge, parts.len(), patience, |part| {
         Ok::<_, String>((parts[part].round)())
     })?;
     bar.finish_and_clear();
-    let row = |(part, rounds): (&Part, crate::rounds::Rounds)| Row {
+    let row = |(part, rounds): (&Part, Rounds)| Row {
         part: part.name,
-        median_ns: rounds.median(options.rounds / 3),
+        median_ns: rounds.median(patience),
         undisturbed: rounds.undisturbed(),
         tried: rounds.tried(),
     };

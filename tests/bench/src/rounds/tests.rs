@@ -6,6 +6,13 @@ fn judge() -> Judge {
     }
 }
 
+fn patience(wanted: u32) -> Patience {
+    Patience {
+        wanted,
+        time: Duration::MAX,
+    }
+}
+
 /// A round as if alone, and the pace beside it.
 const QUIET: Round = Round {
     value: 1.0,
@@ -51,7 +58,7 @@ fn disturbed_rounds_are_left_out_of_the_median() {
         rounds.add(value, true);
         rounds.add(100.0, false);
     }
-    assert_eq!(rounds.median(3), 2.0);
+    assert_eq!(rounds.median(patience(9)), 2.0);
     assert_eq!((rounds.undisturbed(), rounds.tried()), (3, 6));
 }
 
@@ -61,11 +68,11 @@ fn where_too_few_rounds_are_left_all_count() {
     rounds.add(1.0, true);
     rounds.add(5.0, false);
     rounds.add(9.0, false);
-    assert_eq!(rounds.median(2), 5.0);
+    assert_eq!(rounds.median(patience(6)), 5.0);
 
     let mut rounds = Rounds::default();
     rounds.add(9.0, false);
-    assert_eq!(rounds.median(0), 9.0);
+    assert_eq!(rounds.median(patience(1)), 9.0);
 }
 
 #[test]
@@ -74,7 +81,7 @@ fn rounds_alternate_and_end_when_enough_were_tried() {
         best_pace: Duration::ZERO,
     };
     let mut order = Vec::new();
-    let rounds = alternate(&never, 2, 1, |cell| {
+    let rounds = alternate(&never, 2, patience(1), |cell| {
         order.push(cell);
         Ok::<_, ()>(QUIET)
     });
@@ -84,8 +91,18 @@ fn rounds_alternate_and_end_when_enough_were_tried() {
 
 #[test]
 fn a_round_that_fails_ends_it() {
-    let failed = alternate(&judge(), 2, 3, |cell| {
+    let failed = alternate(&judge(), 2, patience(3), |cell| {
         if cell == 1 { Err("no") } else { Ok(QUIET) }
     });
     assert_eq!(failed.unwrap_err(), "no");
+}
+
+#[test]
+fn rounds_end_when_the_time_is_up() {
+    let patience = Patience {
+        wanted: 1000,
+        time: Duration::ZERO,
+    };
+    let rounds = alternate(&judge(), 3, patience, |_| Ok::<_, ()>(QUIET)).unwrap();
+    assert!(rounds.iter().all(|rounds| rounds.tried() == 1));
 }
