@@ -39,6 +39,8 @@ fn picture(svg: &mut String, rows: &[Row]) -> Result<(), Box<dyn Error>> {
         .fold(0.0, f64::max);
     let mut chart = ChartBuilder::on(&canvas)
         .margin(40)
+        // The last label is as wide as a million.
+        .margin_right(90)
         .caption("A request that is pending once", font(44, TEXT))
         .x_label_area_size(100)
         .y_label_area_size(140)
@@ -67,7 +69,7 @@ fn picture(svg: &mut String, rows: &[Row]) -> Result<(), Box<dyn Error>> {
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
+        .position(SeriesLabelPosition::LowerLeft)
         .legend_area_size(70)
         .margin(20)
         .label_font(font(28, TEXT))

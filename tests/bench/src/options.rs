@@ -119,7 +119,7 @@ impl Contention {
         }
     }
 
-    const REQUESTS: u32 = 40_000;
+    const REQUESTS: u32 = 20_000;
 
     pub(crate) fn wants(&self, case: &str) -> bool {
         matches(&self.case, case)

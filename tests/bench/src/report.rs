@@ -53,6 +53,8 @@ pub(crate) fn contention(rows: &[contention::Row], as_json: bool) -> String {
                 "tasks": row.tasks,
                 "requests_per_second": row.requests_per_second.round(),
                 "ratio_to_one": rounded(row.ratio_to_one),
+                "undisturbed_rounds": row.undisturbed,
+                "rounds": row.tried,
             })
         });
         return array(rows.collect());

@@ -84,10 +84,14 @@ impl Rounds {
 
     /// The median of the rounds that nothing disturbed; of all, if those are few.
     pub(crate) fn median(&self, patience: Patience) -> f64 {
-        if self.undisturbed.len() >= patience.least().max(1) as usize {
+        if self.suffice(patience) {
             return median(&self.undisturbed);
         }
         median(&[self.undisturbed.as_slice(), &self.disturbed].concat())
+    }
+
+    fn suffice(&self, patience: Patience) -> bool {
+        self.undisturbed.len() >= patience.least().max(1) as usize
     }
 
     pub(crate) fn undisturbed(&self) -> usize {
@@ -139,6 +143,13 @@ pub(crate) fn alternate<E>(
         if rounds.iter().all(enough) || start.elapsed() >= patience.time {
             break;
         }
+    }
+    let short = rounds.iter().filter(|rounds| !rounds.suffice(patience));
+    let short = short.count();
+    if short > 0 {
+        eprintln!(
+            "note: the machine is busy. {short} of {cells} medians are of disturbed rounds too, which makes them worse."
+        );
     }
     Ok(rounds)
 }
