@@ -58,14 +58,7 @@ impl Guard {
     /// asked seldom.
     pub(crate) fn record(&mut self, report: &Report, promised: impl FnOnce() -> Option<f32>) {
         if let Some(passed) = passed(report) {
-            let now = f32::from(u8::from(passed));
-            self.passed += (now - self.passed) / 32.0;
-            let limit = if self.slow {
-                Self::NO_LONGER_SLOW
-            } else {
-                Self::SLOW
-            };
-            self.slow = self.passed > limit;
+            self.note(passed);
         }
         // A hedge after a failure says nothing about slowness, nor does one whose race nobody won.
         if report.hedge_cause != Some(Cause::Delay) || !matches!(report.end, End::Won(_)) {
@@ -82,6 +75,23 @@ impl Guard {
         if self.lost == Self::LEAST_PATIENCE && self.patience == Self::LEAST_PATIENCE {
             self.patience = promised().map_or(Self::LEAST_PATIENCE, patience);
         }
+    }
+
+    fn note(&mut self, passed: bool) {
+        const NONE: f32 = 1e-6;
+        // Most requests do not pass, and where hardly any do there is nothing to compute.
+        if !passed && self.passed < NONE {
+            self.passed = 0.0;
+            return;
+        }
+        let now = f32::from(u8::from(passed));
+        self.passed += (now - self.passed) / 32.0;
+        let limit = if self.slow {
+            Self::NO_LONGER_SLOW
+        } else {
+            Self::SLOW
+        };
+        self.slow = self.passed > limit;
     }
 
     pub(crate) fn reset(&mut self) {

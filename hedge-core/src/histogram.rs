@@ -67,7 +67,10 @@ impl Histogram {
 
     /// Counts `value`, as 584 years if it is longer.
     pub fn record(&mut self, value: Duration) {
-        let value = nanos(value);
+        self.record_nanos(nanos(value));
+    }
+
+    pub(crate) fn record_nanos(&mut self, value: u64) {
         self.count = self.count.saturating_add(1);
         self.sum = self.sum.saturating_add(value.into());
         self.not_min = self.not_min.max(!value);

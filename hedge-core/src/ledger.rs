@@ -4,13 +4,13 @@ use crate::metrics::{MetricsSnapshot, Recorder};
 use crate::policy::{Ask, Policy};
 use crate::strategy::{Hints, Strategy};
 use crate::terms::{Standing, Terms};
-use crate::{Instant, Lock, Report, Suppressed};
+use crate::{Alone, Instant, Lock, Report, Suppressed};
 
 /// Keeps what requests share: policy and metrics.
 ///
 /// Any [`Lock`] around a [`State`] is one. Servers use `Sharded`, which lets requests that end without
 /// hedging pass each other. A request calls [`terms`](Self::terms) at most once and
-/// [`settle`](Self::settle) once; no call waits for another request.
+/// [`settle`](Self::settle) or [`settle_alone`](Self::settle_alone) once; no call waits for another request.
 pub trait Ledger {
     /// What decides.
     type Strategy: Strategy;
@@ -30,8 +30,16 @@ pub trait Ledger {
     /// Says why not.
     fn permit(&self, ask: &Ask) -> Result<(), Suppressed>;
 
+    /// Whether requests that can be told of in short are, by [`settle_alone`](Self::settle_alone).
+    const GATHERS: bool = false;
+
     /// A request has ended.
     fn settle(&self, report: &Report, now: Instant);
+
+    /// A request has ended that made one attempt, when that did.
+    fn settle_alone(&self, alone: &Alone) {
+        self.settle(&alone.report(), alone.ended_at());
+    }
 
     /// A number that no other request of this ledger has.
     fn next_id(&self) -> u64;

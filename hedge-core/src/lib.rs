@@ -111,7 +111,7 @@ pub use outcome::{Error, Hedged, Outcome, StrategyKind, Suppressed};
 pub use pace::Pace;
 pub use policy::{Ask, Policy};
 pub use registry::{FixedRegistry, InsertError};
-pub use report::{End, Report, Sample};
+pub use report::{Alone, End, Report, Sample};
 #[cfg(feature = "std")]
 pub use sharded::{Sharded, SharedBudget};
 pub use slots::{Capacity, Max, Nil, Slot, Slots};

@@ -1,12 +1,14 @@
 //! The decisions of one request: the [`Pacer`] over what a hedger's requests share.
 
 use core::mem;
+use core::time::Duration;
 
 use crate::ledger::Ledger;
 use crate::metrics::Recorder;
 use crate::options::Labels;
 use crate::policy::Ask;
 use crate::race::{Judge, Pacer, Settled};
+use crate::report::Alone;
 use crate::strategy::Hints;
 use crate::telemetry::Voice;
 use crate::terms::{Losers, Standing, Terms};
@@ -128,10 +130,13 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
     }
 
     fn terms(&mut self) -> Terms {
-        let wishes = match self.basis {
-            Basis::Terms(terms) => return terms,
-            Basis::Wishes(wishes) => wishes,
-        };
+        match self.basis {
+            Basis::Terms(terms) => terms,
+            Basis::Wishes(wishes) => self.ask_terms(wishes),
+        }
+    }
+
+    fn ask_terms(&mut self, wishes: Wishes) -> Terms {
         let start = self.start_of(0);
         let terms = self.shared.ledger.terms(&wishes.hints, start);
         let terms = terms
@@ -211,7 +216,7 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
             Basis::Wishes(Wishes {
                 hedge, max_hedges, ..
             }) => (
-                !hedge || self.standing().off,
+                !hedge || self.standing().off(),
                 max_hedges,
                 Suppressed::NotDue,
             ),
@@ -245,20 +250,13 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
 
     fn report(&mut self, how: Settled, now: Instant) -> Report {
         let mut report = Report::new(self.sample(0, now));
-        report.end = match how {
-            Settled::Won(winner) => End::Won(winner),
-            Settled::Fatal(_) | Settled::Failed(_) => End::Failed,
-            Settled::TimedOut => End::TimedOut,
-            Settled::Dropped => End::Cancelled,
-        };
+        report.end = End::of(how);
         report.total = now.since(self.start_of(0));
         report.hedge_delay = self.terms_asked().and_then(|terms| terms.delay());
         report.due = self.due;
         report.suppressed = self.suppressed();
         report.attempts = self.started;
-        // Any finite number may be a cost; a multiple of it has to stay one.
-        let cost = self.shared.cost_per_attempt * f64::from(self.started);
-        report.cost = cost.min(f64::MAX);
+        report.cost = self.cost();
         if self.started > 1 {
             self.report_hedge(&mut report, now);
         }
@@ -273,27 +271,91 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
         report.hedge_cause = self.hedge_cause;
     }
 
-    fn outcome(&mut self, how: Settled, report: &Report) -> Outcome {
-        let backup = report
-            .hedge
-            .filter(|sample| !matches!(sample, Sample::Dropped(_)));
+    #[inline(always)]
+    fn outcome(&mut self, how: Settled, now: Instant) -> Outcome {
+        let start = self.start_of(0);
+        let total = now.since(start);
         Outcome {
             accepted: matches!(how, Settled::Won(_)),
-            hedged: report.hedged(),
-            hedge_won: report.hedge_won(),
+            hedged: self.started > 1,
+            hedge_won: matches!(how, Settled::Won(1..)),
             winner: match how {
                 Settled::Won(index) | Settled::Fatal(index) | Settled::Failed(index) => index,
                 Settled::TimedOut | Settled::Dropped => 0,
             },
-            attempts: report.attempts,
-            total_latency: report.total,
-            primary_latency: (self.ended & 1 != 0).then_some(report.primary.elapsed()),
-            backup_latency: backup.map(Sample::elapsed),
-            hedge_delay: report.hedge_delay,
-            suppressed: report.suppressed,
-            cost: report.cost,
-            strategy: self.standing().kind,
+            attempts: self.started,
+            total_latency: total,
+            primary_latency: match self.ended & 1 {
+                0 => None,
+                _ if self.primary_end == now => Some(total),
+                _ => Some(self.primary_end.since(start)),
+            },
+            backup_latency: self.backup_latency(),
+            hedge_delay: self.terms_asked().and_then(|terms| terms.delay()),
+            suppressed: self.suppressed(),
+            cost: self.cost(),
+            strategy: self.standing().kind(),
             strategy_name: self.shared.labels.strategy_name,
+        }
+    }
+
+    fn cost(&self) -> f64 {
+        // Any finite number may be a cost; a multiple of it has to stay one.
+        let cost = self.shared.cost_per_attempt * f64::from(self.started);
+        cost.min(f64::MAX)
+    }
+
+    /// How long the hedge took that won, else the first that finished.
+    fn backup_latency(&self) -> Option<Duration> {
+        (self.hedge > 0).then(|| self.hedge_end.since(self.start_of(self.hedge)))
+    }
+
+    /// Counts what has ended. Returns which attempts are cancelled.
+    fn close(&mut self, how: Settled, now: Instant) -> u8 {
+        if !self.deposited {
+            self.shared.budget.deposit();
+        }
+        let keep = self.live == 0 || matches!(how, Settled::Won(_)) && self.keeps_losers();
+        let losers = if keep { 0 } else { self.live };
+        self.release(losers);
+        // For good, and for all who ask.
+        self.refused = self.suppressed();
+        if L::Metrics::ON || self.standing().learns() {
+            self.settle(how, now);
+        }
+        match self.losers() {
+            Losers::Detached => 0,
+            _ => losers,
+        }
+    }
+
+    /// Whether the primary was the only attempt, and what became of it is what became of the request.
+    fn is_alone(&self, how: Settled, now: Instant) -> bool {
+        let primary_told = match how {
+            Settled::Won(_) | Settled::Fatal(_) | Settled::Failed(_) => self.primary_end == now,
+            Settled::TimedOut | Settled::Dropped => self.ended == 0,
+        };
+        self.started == 1 && primary_told
+    }
+
+    /// Tells the ledger, in short if it likes that and all can be said so.
+    fn settle(&mut self, how: Settled, now: Instant) {
+        if L::GATHERS && self.is_alone(how, now) {
+            let alone = Alone {
+                end: End::of(how),
+                total: now.nanos_since(self.start_of(0)),
+                delay: self
+                    .terms_asked()
+                    .map_or(u64::MAX, |terms| terms.delay_nanos()),
+                due: self.due,
+                suppressed: self.suppressed(),
+                cost: self.cost(),
+                now,
+            };
+            self.shared.ledger.settle_alone(&alone);
+        } else {
+            let report = self.report(how, now);
+            self.shared.ledger.settle(&report, now);
         }
     }
 
@@ -301,50 +363,42 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
         Voice::is_heard(&self.shared.sink)
     }
 
-    fn emit(&mut self, at: Instant, kind: EventKind) {
-        if self.is_heard() {
-            let Labels {
-                strategy_name,
-                telemetry_prefix,
-            } = self.shared.labels;
-            let event = Event {
-                request: self.id,
-                at,
-                strategy_name,
-                kind,
-            };
-            self.voice.tell(&self.shared.sink, telemetry_prefix, &event);
-        }
-    }
-
-    fn emit_end(
-        &mut self,
-        how: Settled,
-        cancelled: u8,
-        now: Instant,
-        report: &Report,
-        outcome: Outcome,
-    ) {
+    /// Tells whoever listens. Inlined, so that a large event is made where it is and not moved.
+    #[inline(always)]
+    fn emit(&mut self, at: Instant, kind: impl FnOnce(&Self) -> EventKind) {
         if !self.is_heard() {
             return;
         }
-        if let (Settled::Won(attempt @ 1..), Some(sample)) = (how, report.hedge) {
-            self.emit(
-                now,
-                EventKind::HedgeWon {
-                    attempt,
-                    latency: sample.elapsed(),
-                },
-            );
+        if self.id == 0 {
+            self.id = self.shared.ledger.next_id();
         }
-        for attempt in (0..self.started).filter(|attempt| cancelled & bit(*attempt) != 0) {
-            let elapsed = now.since(self.start_of(attempt));
-            self.emit(now, EventKind::RequestCancelled { attempt, elapsed });
+        let Labels {
+            strategy_name,
+            telemetry_prefix,
+        } = self.shared.labels;
+        let event = Event {
+            request: self.id,
+            at,
+            strategy_name,
+            kind: kind(self),
+        };
+        self.voice.tell(&self.shared.sink, telemetry_prefix, &event);
+    }
+
+    /// The same of what happens seldom, at less cost in code.
+    #[cold]
+    fn emit_rare(&mut self, at: Instant, kind: EventKind) {
+        self.emit(at, |_| kind);
+    }
+
+    #[inline(always)]
+    fn emit_end(&mut self, how: Settled, cancelled: u8, now: Instant, outcome: Outcome) {
+        if cancelled != 0 || self.started > 1 {
+            self.emit_losers(how, cancelled, now);
         }
-        let (duration, attempts) = (report.total, report.attempts);
-        let strategy = outcome.strategy;
-        self.emit(
-            now,
+        self.emit(now, |pace| {
+            let (duration, attempts) = (outcome.total_latency, pace.started);
+            let strategy = outcome.strategy;
             match how {
                 Settled::Won(_) => EventKind::RequestStop { duration, outcome },
                 Settled::Dropped => EventKind::RequestDropped {
@@ -353,16 +407,26 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
                     strategy,
                 },
                 Settled::Fatal(_) | Settled::Failed(_) | Settled::TimedOut => {
-                    let timed_out = how == Settled::TimedOut;
                     EventKind::RequestException {
                         duration,
-                        timed_out,
+                        timed_out: how == Settled::TimedOut,
                         attempts,
                         strategy,
                     }
                 }
-            },
-        );
+            }
+        });
+    }
+
+    #[cold]
+    fn emit_losers(&mut self, how: Settled, cancelled: u8, now: Instant) {
+        if let (Settled::Won(attempt @ 1..), Some(latency)) = (how, self.backup_latency()) {
+            self.emit_rare(now, EventKind::HedgeWon { attempt, latency });
+        }
+        for attempt in (0..self.started).filter(|attempt| cancelled & bit(*attempt) != 0) {
+            let elapsed = now.since(self.start_of(attempt));
+            self.emit_rare(now, EventKind::RequestCancelled { attempt, elapsed });
+        }
     }
 
     /// The next attempt is due: the attempt to start, if there may be one and `ready` says that it could be
@@ -381,8 +445,8 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
         if let Err(reason) = self.permit(retry, now, ready) {
             self.owed = 0;
             self.refused = Some(reason);
-            let strategy = self.standing().kind;
-            self.emit(now, EventKind::HedgeSuppressed { reason, strategy });
+            let strategy = self.standing().kind();
+            self.emit_rare(now, EventKind::HedgeSuppressed { reason, strategy });
             return None;
         }
         // What pushback held up, the rest of the schedule follows at its own pace.
@@ -403,16 +467,17 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
         // Until the attempt is launched, which is next, its place is in nobody else's hands.
         let is_held = self.losers().hold_places();
         let place = is_held.then(|| Place(&self.shared.budget));
-        self.emit(now, EventKind::HedgeFired { attempt, delay });
+        self.emit_rare(now, EventKind::HedgeFired { attempt, delay });
         mem::forget(place);
         Some(attempt)
     }
 
     fn release(&mut self, attempts: u8) {
-        let hedges = (self.live & attempts & !1).count_ones();
+        let hedges = self.live & attempts & !1;
         self.live &= !attempts;
-        if hedges > 0 && !self.losers().hold_places() {
-            self.shared.budget.release(hedges);
+        // Most requests have none, and need not count them.
+        if hedges != 0 && !self.losers().hold_places() {
+            self.shared.budget.release(hedges.count_ones());
         }
     }
 }
@@ -421,7 +486,7 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pacer for Pace<'_, L, B
     type Record = Outcome;
 
     fn timed(&mut self) -> bool {
-        L::Metrics::ON || self.is_heard() || self.standing().learns
+        L::Metrics::ON || self.is_heard() || self.standing().learns()
     }
 
     fn start(&mut self, now: Instant) {
@@ -433,10 +498,7 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pacer for Pace<'_, L, B
         }
         self.deposited = true;
         self.shared.budget.deposit();
-        if self.is_heard() {
-            self.id = self.shared.ledger.next_id();
-            self.emit(now, EventKind::RequestStart);
-        }
+        self.emit(now, |_| EventKind::RequestStart);
     }
 
     fn deadline(&mut self) -> Option<Instant> {
@@ -459,26 +521,12 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pacer for Pace<'_, L, B
         self.admit_if(now, || true)
     }
 
+    // Inlined, so that the outcome is made where the request's caller gets it.
+    #[inline(always)]
     fn settled(&mut self, how: Settled, now: Instant) -> Outcome {
-        if !self.deposited {
-            self.shared.budget.deposit();
-        }
-        let losers = if matches!(how, Settled::Won(_)) && self.keeps_losers() {
-            0
-        } else {
-            self.live
-        };
-        self.release(losers);
-        let report = self.report(how, now);
-        if L::Metrics::ON || self.standing().learns {
-            self.shared.ledger.settle(&report, now);
-        }
-        let outcome = self.outcome(how, &report);
-        let cancelled = match self.losers() {
-            Losers::Detached => 0,
-            _ => losers,
-        };
-        self.emit_end(how, cancelled, now, &report, outcome);
+        let cancelled = self.close(how, now);
+        let outcome = self.outcome(how, now);
+        self.emit_end(how, cancelled, now, outcome);
         outcome
     }
 

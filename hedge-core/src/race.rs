@@ -265,19 +265,15 @@ where
         }
 
         let mut from = 0;
-        loop {
+        let (how, result, at) = 'race: loop {
             while let Some((index, result)) = this.attempts.as_mut().poll_from(from, cx) {
                 // After the poll that finished it: an attempt may compute for long in one poll.
                 let at = this.desk.read_clock();
                 from = index + 1;
                 let index = index as u8;
                 match this.desk.pacer.finished(index, &result, at) {
-                    Verdict::Accept => {
-                        return Poll::Ready(this.settle(Settled::Won(index), Some(result), at));
-                    }
-                    Verdict::Fatal => {
-                        return Poll::Ready(this.settle(Settled::Fatal(index), Some(result), at));
-                    }
+                    Verdict::Accept => break 'race (Settled::Won(index), Some(result), at),
+                    Verdict::Fatal => break 'race (Settled::Fatal(index), Some(result), at),
                     Verdict::Retry | Verdict::RetryAfter(_) => {
                         now = this.desk.timed.then_some(at);
                         this.refused.keep(&this.desk.pacer, index, result);
@@ -296,8 +292,7 @@ where
             now = Some(time);
             let deadline = this.desk.pacer.deadline();
             if deadline.is_some_and(|deadline| time >= deadline) {
-                let late = this.refused.take_late();
-                return Poll::Ready(this.settle(Settled::TimedOut, late, time));
+                break (Settled::TimedOut, this.refused.take_late(), time);
             }
 
             let due = this.due();
@@ -320,7 +315,7 @@ where
                 let Some((index, result)) = this.refused.take() else {
                     return Poll::Pending;
                 };
-                return Poll::Ready(this.settle(Settled::Failed(index), Some(result), time));
+                break (Settled::Failed(index), Some(result), time);
             }
 
             let Some(wake) = due.into_iter().chain(deadline).min() else {
@@ -333,7 +328,8 @@ where
             // A timer is never early, whatever the clock says.
             now = Some(this.desk.read_clock().max(wake));
             from = S::CAPACITY;
-        }
+        };
+        Poll::Ready(this.settle(how, result, at))
     }
 }
 
@@ -396,7 +392,7 @@ where
         &mut self,
         how: Settled,
         result: Option<Result<V, E>>,
-        now: Instant,
+        at: Instant,
     ) -> Finish<V, E, R, P>
     where
         F: Future,
@@ -412,7 +408,7 @@ where
             how,
             result,
             refused: mem::take(self.refused),
-            record: self.desk.settle(how, now),
+            record: self.desk.settle(how, at),
         }
     }
 

@@ -2,7 +2,8 @@
 
 use core::time::Duration;
 
-use crate::{Cause, Suppressed};
+use crate::race::Settled;
+use crate::{Cause, Instant, Suppressed};
 
 /// How long an attempt took, as far as is known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -37,6 +38,17 @@ pub enum End {
     TimedOut,
     /// Its caller dropped it.
     Cancelled,
+}
+
+impl End {
+    pub(crate) fn of(how: Settled) -> Self {
+        match how {
+            Settled::Won(winner) => Self::Won(winner),
+            Settled::Fatal(_) | Settled::Failed(_) => Self::Failed,
+            Settled::TimedOut => Self::TimedOut,
+            Settled::Dropped => Self::Cancelled,
+        }
+    }
 }
 
 /// What one request taught.
@@ -108,5 +120,83 @@ impl Report {
     /// Whether a hedge gave the answer.
     pub const fn hedge_won(&self) -> bool {
         matches!(self.end, End::Won(1..))
+    }
+}
+
+/// A [`Report`] of a request that made one attempt, and ended when that did: most requests. Small, so that
+/// servers may gather them.
+#[derive(Clone, Copy, Debug)]
+pub struct Alone {
+    pub(crate) end: End,
+    /// Nanoseconds, as is the next.
+    pub(crate) total: u64,
+    /// The largest number if no hedge was planned.
+    pub(crate) delay: u64,
+    pub(crate) due: bool,
+    pub(crate) suppressed: Option<Suppressed>,
+    pub(crate) cost: f64,
+    /// When it ended.
+    pub(crate) now: Instant,
+}
+
+impl Alone {
+    /// The whole report.
+    pub fn report(&self) -> Report {
+        let total = Duration::from_nanos(self.total);
+        let primary = match self.end {
+            End::Won(_) => Sample::Finished(total),
+            End::Failed => Sample::Failed(total),
+            End::TimedOut | End::Cancelled => Sample::Dropped(total),
+        };
+        Report {
+            end: self.end,
+            hedge_delay: (self.delay < u64::MAX).then(|| Duration::from_nanos(self.delay)),
+            due: self.due,
+            suppressed: self.suppressed,
+            cost: self.cost,
+            ..Report::new(primary)
+        }
+    }
+
+    /// When the request ended.
+    pub fn ended_at(&self) -> Instant {
+        self.now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_the_same_when_it_was_brief() {
+        let report = |end, delay| {
+            let alone = Alone {
+                end,
+                total: 7,
+                delay,
+                due: true,
+                suppressed: Some(Suppressed::InFlight),
+                cost: 2.5,
+                now: Instant::MAX,
+            };
+            alone.report()
+        };
+        let seven = Duration::from_nanos(7);
+        for (end, primary) in [
+            (End::Won(0), Sample::Finished(seven)),
+            (End::Failed, Sample::Failed(seven)),
+            (End::TimedOut, Sample::Dropped(seven)),
+            (End::Cancelled, Sample::Dropped(seven)),
+        ] {
+            let mut expected = Report::new(primary);
+            expected.end = end;
+            expected.due = true;
+            expected.suppressed = Some(Suppressed::InFlight);
+            expected.cost = 2.5;
+            assert_eq!(report(end, u64::MAX), expected);
+            expected.hedge_delay = Some(Duration::from_nanos(9));
+            assert_eq!(report(end, 9), expected);
+        }
     }
 }

@@ -7,7 +7,6 @@
 
 use core::cell::Cell;
 use core::sync::atomic::Ordering;
-use core::time::Duration;
 use std::boxed::Box;
 use std::sync::{Arc, PoisonError, TryLockError};
 
@@ -17,9 +16,9 @@ use crate::ledger::{Ledger, State};
 use crate::metrics::{MetricsSnapshot, Recorder};
 use crate::policy::{Ask, Policy};
 use crate::strategy::{Hints, Strategy};
-use crate::sync::{self, AtomicU32, AtomicU64, Mutex, MutexGuard, fence};
+use crate::sync::{self, AtomicU8, AtomicU32, AtomicU64, Mutex, MutexGuard, fence};
 use crate::terms::{Standing, Terms};
-use crate::{Budget, Charge, Instant, Report, Suppressed};
+use crate::{Alone, Budget, Charge, Instant, Report, Suppressed};
 
 /// A [`Ledger`] for many threads.
 ///
@@ -29,22 +28,40 @@ use crate::{Budget, Charge, Instant, Report, Suppressed};
 #[derive(Debug)]
 pub struct Sharded<S, M> {
     shards: Box<[Padded<Mutex<Shard<M>>>]>,
-    desk: Mutex<Desk<S>>,
-    published: Published,
-    standing: AtomicU32,
+    /// Apart from what every request reads.
+    desk: Padded<Mutex<Desk<S>>>,
+    published: Padded<Published>,
+    standing: AtomicU8,
 }
 
 /// What a shard keeps until it is handed on.
 #[derive(Debug)]
 struct Shard<M> {
     metrics: M,
-    /// With the time that each request ended.
-    reports: Reports,
+    gathered: Gathered,
+    /// How many of them are in the metrics.
+    counted: usize,
     handed_on: Instant,
 }
 
-/// Empties the reports when it is dropped, so that a strategy that panics over one is not asked again.
-struct Emptied<'a>(&'a mut Reports);
+impl<M: Recorder> Shard<M> {
+    /// Forgets what was gathered.
+    fn clear(&mut self) {
+        self.gathered.clear();
+        self.counted = 0;
+    }
+
+    /// Counts what was gathered.
+    fn count(&mut self) {
+        for alone in self.gathered.iter().skip(self.counted) {
+            self.metrics.record_alone(alone);
+        }
+        self.counted = self.gathered.len();
+    }
+}
+
+/// Empties itself when it is dropped, so that a strategy that panics over a report is not asked again.
+struct Emptied<'a>(&'a mut Gathered);
 
 impl Drop for Emptied<'_> {
     fn drop(&mut self) {
@@ -59,15 +76,16 @@ struct Desk<S> {
     reusable: bool,
 }
 
-type Reports = Vec<(Report, Instant), { 2 * BATCH }>;
+type Gathered = Vec<Alone, { 2 * BATCH }>;
 
 /// A model is to see it full.
-const BATCH: usize = if cfg!(hedge_loom) { 1 } else { 16 };
-const FRESH: Duration = Duration::from_millis(1);
+const BATCH: usize = if cfg!(hedge_loom) { 1 } else { 32 };
+/// A millisecond, in nanoseconds.
+const FRESH: u64 = 1_000_000;
 
 impl<S: Strategy, M: Recorder> Sharded<S, M> {
-    /// How many requests of one thread gather before the strategy hears of them, if they end within a
-    /// millisecond.
+    /// How many requests of one thread, none of them hedged, gather before the strategy hears of them, if
+    /// they end within a millisecond.
     pub const BATCH: usize = BATCH;
 
     /// A ledger with a shard for every processor.
@@ -75,19 +93,20 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
         let policy = state.into_policy();
         let shard = || Shard {
             metrics: M::default(),
-            reports: Vec::new(),
+            gathered: Vec::new(),
+            counted: 0,
             handed_on: Instant::ZERO,
         };
-        let standing = AtomicU32::new(policy.standing().to_word());
+        let standing = AtomicU8::new(policy.standing().to_byte());
         Self {
             shards: (0..shard_count())
                 .map(|_| Padded(Mutex::new(shard())))
                 .collect(),
-            desk: Mutex::new(Desk {
+            desk: Padded(Mutex::new(Desk {
                 policy,
                 reusable: false,
-            }),
-            published: Published::default(),
+            })),
+            published: Padded(Published::default()),
             standing,
         }
     }
@@ -95,39 +114,76 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
     /// A shard that is free, this thread's own if it can be had.
     fn shard(&self) -> Option<MutexGuard<'_, Shard<M>>> {
         let own = thread_index();
+        match own_of(&self.shards, own)?.0.try_lock() {
+            Ok(shard) => Some(shard),
+            Err(_) => self.another_shard(own),
+        }
+    }
+
+    #[cold]
+    fn another_shard(&self, own: usize) -> Option<MutexGuard<'_, Shard<M>>> {
         for i in 0..self.shards.len() {
-            match self.shards.get((own + i) % self.shards.len())?.0.try_lock() {
+            match own_of(&self.shards, own + i)?.0.try_lock() {
                 Ok(shard) => return Some(shard),
                 Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
                 Err(TryLockError::WouldBlock) => {}
             }
         }
-        self.shards
-            .get(own % self.shards.len())
-            .map(|shard| lock(&shard.0))
+        own_of(&self.shards, own).map(|shard| lock(&shard.0))
     }
 
-    /// Hands on what `shard` gathered. Locks are always taken in this order: shard, then desk.
-    fn hand_on(&self, shard: &mut Shard<M>, mut desk: MutexGuard<'_, Desk<S>>, now: Instant) {
+    /// Empties the shard, unless another has the desk and there is room yet.
+    #[inline(never)]
+    fn pass_on(&self, shard: &mut Shard<M>, now: Instant) {
+        if !self.standing().learns() {
+            shard.count();
+            shard.clear();
+        } else if shard.gathered.is_full() {
+            self.hand_on(shard, lock(&self.desk.0), None, now);
+        } else {
+            match self.desk.0.try_lock() {
+                Ok(desk) => self.hand_on(shard, desk, None, now),
+                Err(TryLockError::Poisoned(desk)) => {
+                    self.hand_on(shard, desk.into_inner(), None, now)
+                }
+                Err(TryLockError::WouldBlock) => {}
+            }
+        }
+    }
+
+    /// Hands on what `shard` gathered, and then `last`. Locks are always taken in this order: shard, then
+    /// desk.
+    fn hand_on(
+        &self,
+        shard: &mut Shard<M>,
+        mut desk: MutexGuard<'_, Desk<S>>,
+        last: Option<&Report>,
+        now: Instant,
+    ) {
         let Desk { policy, reusable } = &mut *desk;
         shard.handed_on = now;
-        let reports = Emptied(&mut shard.reports);
-        for (report, end) in reports.0.iter() {
-            policy.record(report, *end);
+        shard.count();
+        shard.counted = 0;
+        let gathered = Emptied(&mut shard.gathered);
+        for alone in gathered.0.iter() {
+            policy.record(&alone.report(), alone.ended_at());
         }
-        drop(reports);
+        drop(gathered);
+        if let Some(report) = last {
+            policy.record(report, now);
+        }
         // Planned here, so that no request has to wait for it.
         if *reusable {
             let (terms, still) = policy.terms(&Hints::NONE, now);
             *reusable = still;
-            self.published.set(still.then_some(terms));
+            self.published.0.set(still.then_some(terms));
         }
     }
 
     fn hand_on_all(&self, now: Instant) {
         for shard in &self.shards {
             let mut shard = lock(&shard.0);
-            self.hand_on(&mut shard, lock(&self.desk), now);
+            self.hand_on(&mut shard, lock(&self.desk.0), None, now);
         }
     }
 }
@@ -137,47 +193,50 @@ impl<S: Strategy, M: Recorder> Ledger for Sharded<S, M> {
     type Metrics = M;
 
     fn standing(&self) -> Standing {
-        Standing::from_word(self.standing.load(Ordering::Relaxed))
+        Standing::from_byte(self.standing.load(Ordering::Relaxed))
     }
 
     fn terms(&self, hints: &Hints, now: Instant) -> Terms {
         let anybody = hints.is_empty();
-        if anybody && let Some(terms) = self.published.get() {
+        if anybody && let Some(terms) = self.published.0.get() {
             return terms;
         }
-        let mut desk = lock(&self.desk);
+        let mut desk = lock(&self.desk.0);
         let (terms, reusable) = desk.policy.terms(hints, now);
         if anybody {
             desk.reusable = reusable;
-            self.published.set(reusable.then_some(terms));
+            self.published.0.set(reusable.then_some(terms));
         }
         terms
     }
 
     fn permit(&self, ask: &Ask) -> Result<(), Suppressed> {
-        lock(&self.desk).policy.permit(ask)
+        lock(&self.desk.0).policy.permit(ask)
     }
+
+    const GATHERS: bool = true;
 
     fn settle(&self, report: &Report, now: Instant) {
         let Some(mut shard) = self.shard() else {
             return;
         };
+        // In the order in which they ended.
+        shard.count();
         shard.metrics.record(report, now);
-        if !self.standing().learns {
-            return;
+        if self.standing().learns() {
+            self.hand_on(&mut shard, lock(&self.desk.0), Some(report), now);
         }
+    }
+
+    fn settle_alone(&self, alone: &Alone) {
+        let Some(mut shard) = self.shard() else {
+            return;
+        };
         // There is room: a full shard is handed on before it is left.
-        let _ = shard.reports.push((*report, now));
-        if shard.reports.is_full() {
-            self.hand_on(&mut shard, lock(&self.desk), now);
-        } else if shard.reports.len() >= BATCH || now.since(shard.handed_on) >= FRESH {
-            match self.desk.try_lock() {
-                Ok(desk) => self.hand_on(&mut shard, desk, now),
-                Err(TryLockError::Poisoned(desk)) => {
-                    self.hand_on(&mut shard, desk.into_inner(), now)
-                }
-                Err(TryLockError::WouldBlock) => {}
-            }
+        let _ = shard.gathered.push(*alone);
+        let waited = alone.now.nanos_since(shard.handed_on);
+        if shard.gathered.len() >= BATCH || waited >= FRESH {
+            self.pass_on(&mut shard, alone.now);
         }
     }
 
@@ -187,27 +246,32 @@ impl<S: Strategy, M: Recorder> Ledger for Sharded<S, M> {
 
     fn edit<R>(&self, now: Instant, f: impl FnOnce(&mut Policy<S>) -> R) -> R {
         self.hand_on_all(now);
-        let mut desk = lock(&self.desk);
+        let mut desk = lock(&self.desk.0);
         // Whatever `f` does, and should it panic: the next request asks anew.
-        self.published.set(None);
+        self.published.0.set(None);
         desk.reusable = false;
         let result = f(&mut desk.policy);
         self.standing
-            .store(desk.policy.standing().to_word(), Ordering::Relaxed);
+            .store(desk.policy.standing().to_byte(), Ordering::Relaxed);
         result
     }
 
     fn metrics(&self, now: Instant) -> MetricsSnapshot {
         let mut total = M::default();
         for shard in &self.shards {
-            total.merge(&lock(&shard.0).metrics);
+            let mut shard = lock(&shard.0);
+            shard.count();
+            total.merge(&shard.metrics);
         }
         total.snapshot(now)
     }
 
     fn reset_metrics(&self, now: Instant) {
         for shard in &self.shards {
-            lock(&shard.0).metrics.reset(now);
+            let mut shard = lock(&shard.0);
+            // What has been gathered ended before now.
+            shard.count();
+            shard.metrics.reset(now);
         }
     }
 }
@@ -237,7 +301,7 @@ struct Purse {
     deposits: Box<[Padded<AtomicU32>]>,
     /// More deposits than this change nothing: the budget is full.
     enough: AtomicU32,
-    budget: Mutex<Budget>,
+    budget: Padded<Mutex<Budget>>,
 }
 
 impl SharedBudget {
@@ -248,7 +312,7 @@ impl SharedBudget {
                 .map(|_| Padded(AtomicU32::new(0)))
                 .collect(),
             enough: AtomicU32::new(budget.deposits_to_fill()),
-            budget: Mutex::new(budget),
+            budget: Padded(Mutex::new(budget)),
         }))
     }
 }
@@ -261,8 +325,7 @@ impl From<Budget> for SharedBudget {
 
 impl Charge for SharedBudget {
     fn deposit(&self) {
-        let own = thread_index() % self.0.deposits.len();
-        if let Some(Padded(deposits)) = self.0.deposits.get(own)
+        if let Some(Padded(deposits)) = own_of(&self.0.deposits, thread_index())
             && deposits.load(Ordering::Relaxed) < self.0.enough.load(Ordering::Relaxed)
         {
             deposits.fetch_add(1, Ordering::Relaxed);
@@ -274,11 +337,11 @@ impl Charge for SharedBudget {
     }
 
     fn release(&self, hedges: u32) {
-        lock(&self.0.budget).release(hedges);
+        lock(&self.0.budget.0).release(hedges);
     }
 
     fn edit<R>(&self, f: impl FnOnce(&mut Budget) -> R) -> R {
-        let mut budget = lock(&self.0.budget);
+        let mut budget = lock(&self.0.budget.0);
         for Padded(deposits) in &self.0.deposits {
             // Most are empty, and reading leaves them with their threads.
             if deposits.load(Ordering::Relaxed) > 0 {
@@ -342,8 +405,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The shard of the thread with this index.
+fn own_of<T>(shards: &[T], thread: usize) -> Option<&T> {
+    // A remainder, but without a division: their number is a power of two.
+    shards.get(thread & shards.len().wrapping_sub(1))
+}
+
+/// A power of two. Twice the processors where they are few, for two threads that run may have the same
+/// remainder.
 fn shard_count() -> usize {
-    sync::processors().next_power_of_two().min(16)
+    (2 * sync::processors()).next_power_of_two().min(16)
 }
 
 /// A number for every thread, and for every request that it makes.
@@ -371,12 +442,13 @@ fn thread_index() -> usize {
 #[cfg(test)]
 mod tests {
     use core::panic::AssertUnwindSafe;
+    use core::time::Duration;
     use std::panic::catch_unwind;
 
     use super::*;
     use crate::metrics::Metrics;
     use crate::strategy::Plan;
-    use crate::{Options, Sample};
+    use crate::{End, Options};
 
     /// Panics over the third report, and counts them all.
     #[derive(Debug, Default)]
@@ -400,8 +472,17 @@ mod tests {
         ))
     }
 
-    fn report() -> Report {
-        Report::new(Sample::Finished(Duration::from_millis(5)))
+    /// A request of one attempt, that ended then.
+    fn alone(now: Instant) -> Alone {
+        Alone {
+            end: End::Won(0),
+            total: 5_000_000,
+            delay: 7_000_000,
+            due: false,
+            suppressed: Some(Suppressed::NotDue),
+            cost: 1.0,
+            now,
+        }
     }
 
     fn at(ms: u64) -> Instant {
@@ -413,7 +494,8 @@ mod tests {
         let ledger = ledger();
         let panics = (1..=10).filter(|&n| {
             // A millisecond apart, so that each is handed on at once.
-            catch_unwind(AssertUnwindSafe(|| ledger.settle(&report(), at(2 * n)))).is_err()
+            let settle = || ledger.settle_alone(&alone(at(2 * n)));
+            catch_unwind(AssertUnwindSafe(settle)).is_err()
         });
         assert_eq!(panics.count(), 1);
         assert_eq!(ledger.edit(at(99), |policy| policy.strategy.0), 10);
@@ -423,11 +505,45 @@ mod tests {
     #[test]
     fn reports_that_gather_are_all_taken_into_account() {
         let ledger = ledger();
-        ledger.settle(&report(), at(2));
+        let requests = || ledger.metrics(at(2)).total_requests;
+        let heard = || lock(&ledger.desk.0).policy.strategy.0;
+        ledger.settle_alone(&alone(at(2)));
         // Within a millisecond of the first, so these wait.
-        ledger.settle(&report(), at(2));
-        assert_eq!(lock(&ledger.desk).policy.strategy.0, 1);
-        assert_eq!(ledger.edit(at(2), |policy| policy.strategy.0), 2);
+        ledger.settle_alone(&alone(at(2)));
+        assert_eq!((requests(), heard()), (2, 1));
+        ledger.edit(at(2), |_| ());
+        assert_eq!((requests(), heard()), (2, 2));
+    }
+
+    #[test]
+    fn a_request_that_hedged_takes_along_what_has_gathered() {
+        let ledger = Sharded::new(State::new(
+            Policy::new(Order::default(), Options::DEFAULT),
+            Metrics::new(),
+        ));
+        ledger.settle_alone(&alone(at(2)));
+        ledger.settle_alone(&alone(at(2)));
+        let mut hedged = alone(at(2)).report();
+        hedged.attempts = 2;
+        ledger.settle(&hedged, at(2));
+        assert_eq!(lock(&ledger.desk.0).policy.strategy.0, [1, 1, 2]);
+        assert_eq!(ledger.metrics(at(2)).total_requests, 3);
+        ledger.reset_metrics(at(3));
+        assert_eq!(ledger.metrics(at(3)).total_requests, 0);
+    }
+
+    /// Notes how many attempts requests made.
+    #[derive(Debug, Default)]
+    struct Order(std::vec::Vec<u8>);
+
+    impl Strategy for Order {
+        fn plan(&mut self, _: &Hints, _: Instant) -> Plan {
+            Plan::after(Duration::ZERO)
+        }
+
+        fn record(&mut self, report: &Report, _: Instant) {
+            self.0.push(report.attempts);
+        }
     }
 
     #[test]
@@ -435,10 +551,10 @@ mod tests {
         let ledger = ledger();
         let delay = || ledger.terms(&Hints::NONE, at(2)).delay();
         assert_eq!(delay(), Some(Duration::ZERO));
-        assert!(ledger.published.get().is_some());
-        ledger.settle(&report(), at(2));
+        assert!(ledger.published.0.get().is_some());
+        ledger.settle_alone(&alone(at(2)));
         assert_eq!(
-            ledger.published.get().and_then(|terms| terms.delay()),
+            ledger.published.0.get().and_then(|terms| terms.delay()),
             Some(Duration::from_millis(1))
         );
         assert_eq!(delay(), Some(Duration::from_millis(1)));
@@ -451,7 +567,7 @@ mod tests {
             .edit(at(2), |policy| policy.set_options(options))
             .unwrap();
         assert_eq!(delay(), None);
-        assert!(ledger.standing().off);
+        assert!(ledger.standing().off());
     }
 
     #[test]

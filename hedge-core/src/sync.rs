@@ -4,14 +4,14 @@
 
 #[cfg(not(hedge_loom))]
 pub(crate) use {
-    core::sync::atomic::{AtomicU32, AtomicU64, fence},
+    core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, fence},
     std::sync::{Mutex, MutexGuard},
     std::thread_local,
 };
 
 #[cfg(hedge_loom)]
 pub(crate) use loom::{
-    sync::atomic::{AtomicU32, AtomicU64, fence},
+    sync::atomic::{AtomicU8, AtomicU32, AtomicU64, fence},
     sync::{Mutex, MutexGuard},
     thread_local,
 };
@@ -33,7 +33,7 @@ pub(crate) fn number_of_thread() -> usize {
 
 #[cfg(hedge_loom)]
 pub(crate) fn processors() -> usize {
-    2
+    1
 }
 
 /// The same in every run, as a model has to be.

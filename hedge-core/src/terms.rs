@@ -116,6 +116,11 @@ impl Terms {
         (self.delay != NEVER).then(|| Duration::from_nanos(self.delay))
     }
 
+    /// The same in nanoseconds; the largest number if there is none.
+    pub(crate) fn delay_nanos(&self) -> u64 {
+        self.delay
+    }
+
     /// When hedge `k`, 1 or more, is due, in nanoseconds from the start of the request.
     pub(crate) fn offset(&self, k: u8) -> Option<u64> {
         let later = self.step.saturating_mul(u64::from(k.saturating_sub(1)));
@@ -177,38 +182,51 @@ impl Terms {
     }
 }
 
-/// What has to be known of a hedger even for a request that is ready at once.
+/// What has to be known of a hedger even for a request that is ready at once: a kind of strategy and two
+/// flags in one byte, so that servers can publish it in an atomic and a request keeps it at no cost.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Standing {
-    pub(crate) kind: StrategyKind,
-    pub(crate) off: bool,
-    /// Whether its requests teach something, so that they have to be timed.
-    pub(crate) learns: bool,
-}
+pub struct Standing(u8);
 
 impl Standing {
+    const OFF: u8 = 1 << 6;
+    const LEARNS: u8 = 1 << 7;
+
     pub(crate) fn new<S: Strategy>(strategy: &S, options: &Options, guarded: bool) -> Self {
         let kind = strategy.kind();
-        Self {
-            kind,
-            off: !options.enabled || kind == StrategyKind::Off,
-            learns: strategy.learns() || guarded,
-        }
+        let off = !options.enabled || kind == StrategyKind::Off;
+        let learns = strategy.learns() || guarded;
+        Self::of(kind, off, learns)
+    }
+
+    const fn of(kind: StrategyKind, off: bool, learns: bool) -> Self {
+        let off = if off { Self::OFF } else { 0 };
+        let learns = if learns { Self::LEARNS } else { 0 };
+        Self(kind as u8 | off | learns)
+    }
+
+    pub(crate) fn kind(self) -> StrategyKind {
+        let kind = usize::from(self.0 & !(Self::OFF | Self::LEARNS));
+        let kind = StrategyKind::ALL.get(kind);
+        kind.copied().unwrap_or(StrategyKind::Custom)
+    }
+
+    pub(crate) const fn off(self) -> bool {
+        self.0 & Self::OFF != 0
+    }
+
+    /// Whether its requests teach something, so that they have to be timed.
+    pub(crate) const fn learns(self) -> bool {
+        self.0 & Self::LEARNS != 0
     }
 
     #[cfg(feature = "std")]
-    pub(crate) fn to_word(self) -> u32 {
-        self.kind as u32 | u32::from(self.off) << 8 | u32::from(self.learns) << 9
+    pub(crate) const fn to_byte(self) -> u8 {
+        self.0
     }
 
     #[cfg(feature = "std")]
-    pub(crate) fn from_word(word: u32) -> Self {
-        let kind = StrategyKind::ALL.get((word & 0xff) as usize);
-        Self {
-            kind: kind.copied().unwrap_or(StrategyKind::Custom),
-            off: word & 1 << 8 != 0,
-            learns: word & 1 << 9 != 0,
-        }
+    pub(crate) const fn from_byte(byte: u8) -> Self {
+        Self(byte)
     }
 }
 
@@ -235,12 +253,12 @@ mod tests {
             }
         }
         for kind in StrategyKind::ALL {
-            let standing = Standing {
-                kind,
-                off: true,
-                learns: false,
-            };
-            assert_eq!(Standing::from_word(standing.to_word()), standing);
+            let standing = Standing::of(kind, true, false);
+            assert_eq!(
+                (standing.kind(), standing.off(), standing.learns()),
+                (kind, true, false)
+            );
+            assert_eq!(Standing::from_byte(standing.to_byte()), standing);
         }
     }
 }

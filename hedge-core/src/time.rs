@@ -64,11 +64,13 @@ impl Add<Duration> for Instant {
 
 /// Whole nanoseconds, saturating.
 pub(crate) const fn nanos(duration: Duration) -> u64 {
-    let nanos = duration.as_nanos();
-    if nanos > u64::MAX as u128 {
+    const GIGA: u64 = 1_000_000_000;
+    let secs = duration.as_secs();
+    // Without 128 bits, which take many instructions, above all on microcontrollers.
+    if secs > u64::MAX / GIGA {
         u64::MAX
     } else {
-        nanos as u64
+        (secs * GIGA).saturating_add(duration.subsec_nanos() as u64)
     }
 }
 

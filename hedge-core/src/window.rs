@@ -5,6 +5,7 @@
 //! slowest attempts, would breed more hedges. So percentiles come from the product-limit estimate
 //! of the distribution (Kaplan and Meier, 1958).
 
+use core::cmp::Ordering;
 use core::fmt;
 use core::time::Duration;
 
@@ -125,6 +126,9 @@ impl<const N: usize> Window<N> {
 
     /// Drops the samples that are too old. Returns whether there were any.
     pub(crate) fn expire(&mut self, now: Instant) -> bool {
+        if self.ages.never() {
+            return false;
+        }
         let expired = self.ages.advance(now).min(self.len);
         if expired == self.len {
             self.clear();
@@ -219,8 +223,13 @@ impl<const N: usize> Window<N> {
         if by < room { place + by } else { by - room }
     }
 
+    /// How many samples are smaller, which is where the first of this size is or would be.
+    fn below(&self, entry: Entry) -> usize {
+        self.sorted().partition_point(|&smaller| smaller < entry)
+    }
+
     fn insert_sorted(&mut self, new: Entry) {
-        let to = self.sorted().partition_point(|&entry| entry < new);
+        let to = self.below(new);
         self.len += 1;
         if let Some(span) = self.sorted.get_mut(to..self.len.into()) {
             shift_up(span, new);
@@ -229,7 +238,7 @@ impl<const N: usize> Window<N> {
     }
 
     fn remove_sorted(&mut self, old: Entry) {
-        let from = self.sorted().partition_point(|&entry| entry < old);
+        let from = self.below(old);
         self.count_removed(from);
         if let Some(span) = self.sorted.get_mut(from..self.len.into()) {
             shift_down(span, old);
@@ -238,23 +247,29 @@ impl<const N: usize> Window<N> {
     }
 
     /// One move of what lies between the two places, where a removal and then an insertion would
-    /// each move everything above.
+    /// each move everything above. Of several that are equal the nearest is moved: to the microsecond, the
+    /// latencies of a fast backend often are.
     fn replace_sorted(&mut self, old: Entry, new: Entry) {
-        let from = self.sorted().partition_point(|&entry| entry < old);
-        let to = self.sorted().partition_point(|&entry| entry < new);
-        self.count_removed(from);
-        if from < to {
-            // The removal brings what lies below `to` down by one place.
-            let to = to - 1;
-            if let Some(span) = self.sorted.get_mut(from..=to) {
-                shift_down(span, new);
+        match old.cmp(&new) {
+            Ordering::Equal => {}
+            Ordering::Less => {
+                // The removal brings what lies below `new` down by one place.
+                let from = self.below(old.next()).saturating_sub(1);
+                let to = self.below(new).saturating_sub(1);
+                self.count_removed(from);
+                if let Some(span) = self.sorted.get_mut(from..=to) {
+                    shift_down(span, new);
+                }
+                self.count_inserted(to, new);
             }
-            self.count_inserted(to, new);
-        } else {
-            if let Some(span) = self.sorted.get_mut(to..=from) {
-                shift_up(span, new);
+            Ordering::Greater => {
+                let (from, to) = (self.below(old), self.below(new.next()));
+                self.count_removed(from);
+                if let Some(span) = self.sorted.get_mut(to..=from) {
+                    shift_up(span, new);
+                }
+                self.count_inserted(to, new);
             }
-            self.count_inserted(to, new);
         }
     }
 
@@ -349,6 +364,11 @@ impl Entry {
     fn clamped(secs: u64, micros: u32) -> u32 {
         let micros = secs.saturating_mul(1_000_000).saturating_add(micros.into());
         micros.min(Self::MAX_MICROS) as u32
+    }
+
+    /// The smallest that is larger, for one that is not the largest.
+    const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
     }
 
     pub(crate) const fn is_censored(self) -> bool {

@@ -1,6 +1,7 @@
 //! What a hedger counts.
 
-use crate::{End, Histogram, Instant, Report, Suppressed};
+use crate::time::nanos;
+use crate::{Alone, End, Histogram, Instant, Report, Suppressed};
 
 mod snapshot;
 
@@ -48,6 +49,12 @@ pub trait Recorder: Default {
 
     /// Counts a request that ended at `now`.
     fn record(&mut self, report: &Report, now: Instant);
+
+    /// Counts a request that made one attempt. Servers call this for most requests; override it where that
+    /// is cheaper.
+    fn record_alone(&mut self, alone: &Alone) {
+        self.record(&alone.report(), alone.ended_at());
+    }
 
     /// Counts every request of `other` too.
     fn merge(&mut self, other: &Self);
@@ -117,6 +124,40 @@ impl Metrics {
         }
     }
 
+    fn count_end(&mut self, end: End, nanos: u64, now: Instant) {
+        self.started.get_or_insert(now);
+        match end {
+            End::Won(_) => {
+                bump(&mut self.won, 1);
+                self.latencies.record_nanos(nanos);
+            }
+            End::Failed => bump(&mut self.failed, 1),
+            End::TimedOut => bump(&mut self.timed_out, 1),
+            End::Cancelled => bump(&mut self.cancelled, 1),
+        }
+    }
+
+    fn count_refusal(&mut self, due: bool, suppressed: Option<Suppressed>) {
+        bump(&mut self.hedges_due, due.into());
+        if let Some(reason) = suppressed
+            && let Some(refused) = self.refused.get_mut(reason.index())
+        {
+            bump(refused, 1);
+        }
+    }
+
+    fn count_cost(&mut self, cost: f64, attempts: u8) {
+        // One NaN would stay in the sums for ever.
+        if cost.is_finite() {
+            self.total_cost += cost;
+            self.primary_cost += match attempts {
+                // Most requests, which need not pay for a division.
+                0 | 1 => cost,
+                attempts => cost / f64::from(attempts),
+            };
+        }
+    }
+
     /// How long the requests took that were won, from their start to their answer.
     pub const fn latencies(&self) -> &Histogram {
         &self.latencies
@@ -133,36 +174,20 @@ impl Recorder for Metrics {
     const ON: bool = true;
 
     fn record(&mut self, report: &Report, now: Instant) {
-        self.started.get_or_insert(now);
-        match report.end {
-            End::Won(_) => {
-                bump(&mut self.won, 1);
-                self.latencies.record(report.total);
-            }
-            End::Failed => bump(&mut self.failed, 1),
-            End::TimedOut => bump(&mut self.timed_out, 1),
-            End::Cancelled => bump(&mut self.cancelled, 1),
-        }
+        self.count_end(report.end, nanos(report.total), now);
         if report.hedged() {
             bump(&mut self.hedged_requests, 1);
             bump(&mut self.hedge_wins, report.hedge_won().into());
             bump(&mut self.hedges, report.attempts.saturating_sub(1).into());
         }
-        bump(&mut self.hedges_due, report.due.into());
-        if let Some(reason) = report.suppressed
-            && let Some(refused) = self.refused.get_mut(reason.index())
-        {
-            bump(refused, 1);
-        }
-        // One NaN would stay in the sums for ever.
-        if report.cost.is_finite() {
-            self.total_cost += report.cost;
-            self.primary_cost += match report.attempts {
-                // Most requests, which need not pay for a division.
-                0 | 1 => report.cost,
-                attempts => report.cost / f64::from(attempts),
-            };
-        }
+        self.count_refusal(report.due, report.suppressed);
+        self.count_cost(report.cost, report.attempts);
+    }
+
+    fn record_alone(&mut self, alone: &Alone) {
+        self.count_end(alone.end, alone.total, alone.ended_at());
+        self.count_refusal(alone.due, alone.suppressed);
+        self.count_cost(alone.cost, 1);
     }
 
     fn merge(&mut self, other: &Self) {
@@ -215,6 +240,8 @@ impl Recorder for NoMetrics {
     const ON: bool = false;
 
     fn record(&mut self, _: &Report, _: Instant) {}
+
+    fn record_alone(&mut self, _: &Alone) {}
 
     fn merge(&mut self, _: &Self) {}
 

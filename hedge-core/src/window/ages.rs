@@ -32,6 +32,11 @@ impl Ages {
         self.max_age
     }
 
+    /// Whether samples stay however old they are.
+    pub(super) const fn never(&self) -> bool {
+        self.max_age.is_none()
+    }
+
     pub(super) fn clear(&mut self) {
         self.counts = [0; PERIODS];
     }
