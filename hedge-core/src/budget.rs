@@ -2,8 +2,8 @@
 
 use crate::{ConfigError, Instant, Lock, Suppressed};
 
-/// Bounds extra attempts three ways: by a share of the requests, by a reserve per second, and by how
-/// many are in flight. A hedge is charged to all of them or to none.
+/// Bounds extra attempts three ways: by a share of the requests, by a reserve per second for when that is
+/// spent, and by how many are in flight. A hedge is charged to all that it needs or to none.
 ///
 /// * **Ratio.** A token bucket that holds `burst` tokens and starts full. Every request deposits
 ///   `percent / 100` of a token and every hedge takes one: n requests start at most `burst + n ×

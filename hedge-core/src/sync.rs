@@ -16,10 +16,12 @@ pub(crate) use loom::{
     thread_local,
 };
 
-/// How many threads can run at once.
+/// How many threads can run at once. Asked of the system once: it reads files to know.
 #[cfg(not(hedge_loom))]
 pub(crate) fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+    static PROCESSORS: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+    let count = || std::thread::available_parallelism().map_or(1, usize::from);
+    *PROCESSORS.get_or_init(count)
 }
 
 /// A number that no other thread has.

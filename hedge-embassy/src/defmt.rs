@@ -28,7 +28,9 @@ impl Sink for DefmtSink {
     fn emit(&self, event: &Event) {
         match event.kind {
             EventKind::HedgeFired { .. } | EventKind::HedgeWon { .. } => info!("{}", Logged(event)),
-            EventKind::RequestException { .. } => warn!("{}", Logged(event)),
+            EventKind::RequestException { .. } | EventKind::CascadeException { .. } => {
+                warn!("{}", Logged(event));
+            }
             _ => debug!("{}", Logged(event)),
         }
     }
@@ -121,6 +123,60 @@ impl Format for Logged<'_, EventKind> {
                     Micros(*duration),
                     *attempts
                 );
+            }
+            EventKind::TierStart { tier, .. } => {
+                write!(f, "{=str}, tier {=u8}", name, *tier);
+            }
+            EventKind::TierCompleted {
+                tier,
+                latency,
+                accepted,
+                ..
+            } => write!(
+                f,
+                "{=str}, tier {=u8} after {}, accepted: {=bool}",
+                name,
+                *tier,
+                Micros(*latency),
+                *accepted
+            ),
+            EventKind::TierTimeout { tier, elapsed, .. }
+            | EventKind::TierCancelled { tier, elapsed, .. } => {
+                write!(
+                    f,
+                    "{=str}, tier {=u8} after {}",
+                    name,
+                    *tier,
+                    Micros(*elapsed)
+                );
+            }
+            EventKind::CascadeStop {
+                duration,
+                tier,
+                accepted,
+                total_cost,
+                ..
+            } => write!(
+                f,
+                "{=str}, answered by tier {=u8} after {}, accepted: {=bool}, cost: {=f64}",
+                name,
+                *tier,
+                Micros(*duration),
+                *accepted,
+                *total_cost
+            ),
+            EventKind::CascadeException {
+                duration,
+                timed_out,
+            } => write!(
+                f,
+                "{=str} after {}, timed out: {=bool}",
+                name,
+                Micros(*duration),
+                *timed_out
+            ),
+            EventKind::CascadeDropped { duration } => {
+                write!(f, "{=str} after {}", name, Micros(*duration));
             }
             _ => write!(f, "{=str}", name),
         }

@@ -67,6 +67,8 @@ use core::time::Duration;
 
 use pin_project_lite::pin_project;
 
+use crate::builder::telemetry_prefix;
+use crate::options::Labels;
 use crate::race::{Finish, Race, Settled, race_in};
 use crate::slots::Slots;
 use crate::{Attempt, Capacity, ConfigError, Max, Name, NoSink, Sink, Timer};
@@ -77,8 +79,10 @@ pub use requests::{Asked, Either, Requests};
 pub use requests::{BoxedRequest, boxed};
 pub use tier::{Tier, TierEnd, TierReport};
 
+use ids::Ids;
 use pacer::{CascadePacer, Kept};
 
+mod ids;
 mod outcome;
 mod pacer;
 mod requests;
@@ -105,6 +109,8 @@ struct Plan<const N: usize> {
     len: usize,
     timeout: Option<Duration>,
     name: Name,
+    telemetry_prefix: Name,
+    ids: Ids,
 }
 
 impl<T, const N: usize> Cascade<T, N> {
@@ -141,6 +147,8 @@ impl<T, const N: usize> Cascade<T, N> {
             len,
             timeout: Some(Duration::from_secs(30)),
             name: Name::EMPTY,
+            telemetry_prefix: Labels::DEFAULT.telemetry_prefix,
+            ids: Ids::default(),
         };
         Ok(Self {
             timer,
@@ -176,7 +184,18 @@ impl<T, const N: usize, Q, K> Cascade<T, N, Q, K> {
         self
     }
 
-    /// Hands events to `sink`. Their `request` is the nanosecond at which the cascade started.
+    /// What the names of its events begin with, before `.cascade.`: parts of letters, digits and `_`, joined by
+    /// dots, at most 32 bytes. Default: `hedging`.
+    ///
+    /// # Errors
+    ///
+    /// If it is no such name.
+    pub fn telemetry_prefix(mut self, prefix: &str) -> Result<Self, ConfigError> {
+        self.plan.telemetry_prefix = telemetry_prefix(prefix)?;
+        Ok(self)
+    }
+
+    /// Hands events to `sink`. Their `request` counts the cascade's requests, and starts anew in a clone of it.
     pub fn sink<S: Sink>(self, sink: S) -> Cascade<T, N, Q, S> {
         Cascade {
             timer: self.timer,

@@ -1,7 +1,6 @@
 //! When tiers are asked, and which answer is taken.
 
 use super::{CascadeOutcome, Plan, Quality, TierEnd, TierReport};
-use crate::options::Labels;
 use crate::race::{Judge, Pacer, Refused, Settled};
 use crate::telemetry::Voice;
 use crate::{Attempt, Cause, Event, EventKind, Instant, Sink, Verdict};
@@ -13,6 +12,7 @@ pub(super) struct CascadePacer<'c, Q, K, const N: usize> {
     quality: &'c Q,
     sink: &'c K,
     voice: Voice,
+    id: u64,
     start: Instant,
     started: u8,
     /// Of the first `len` tiers of the plan.
@@ -36,6 +36,7 @@ impl<'c, Q, K: Sink, const N: usize> CascadePacer<'c, Q, K, N> {
             quality,
             sink,
             voice: Voice::new(),
+            id: 0,
             start: Instant::ZERO,
             started: 0,
             tiers,
@@ -76,7 +77,8 @@ impl<'c, Q, K: Sink, const N: usize> CascadePacer<'c, Q, K, N> {
         let tiers = || self.tiers.iter().take(self.plan.len);
         let cost = |counts: fn(&TierReport) -> bool| {
             let counted = tiers().filter(|tier| counts(tier));
-            counted.map(|tier| tier.cost).sum()
+            // Not `sum`, of which nothing is −0.
+            counted.fold(0.0, |sum, tier| sum + tier.cost)
         };
         // The best answer of those that did not do; of equals the first.
         let best = || {
@@ -114,12 +116,12 @@ impl<'c, Q, K: Sink, const N: usize> CascadePacer<'c, Q, K, N> {
     fn emit(&mut self, at: Instant, kind: EventKind) {
         if Voice::is_heard(self.sink) {
             let event = Event {
-                request: self.start.since_epoch().as_nanos() as u64,
+                request: self.id,
                 at,
                 strategy_name: self.plan.name,
                 kind,
             };
-            let prefix = Labels::DEFAULT.telemetry_prefix;
+            let prefix = self.plan.telemetry_prefix;
             self.voice.tell(self.sink, prefix, &event);
         }
     }
@@ -164,6 +166,9 @@ impl<Q, K: Sink, const N: usize> Pacer for CascadePacer<'_, Q, K, N> {
 
     fn start(&mut self, now: Instant) {
         self.start = now;
+        if Voice::is_heard(self.sink) {
+            self.id = self.plan.ids.next();
+        }
         let tiers = self.plan.len as u8;
         self.emit(now, EventKind::CascadeStart { tiers });
         self.ask(0, now);

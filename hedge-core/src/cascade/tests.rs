@@ -143,6 +143,7 @@ fn if_all_fail_the_error_names_each() {
     let outcome = error.failures().unwrap().outcome();
     assert_eq!((outcome.tier, outcome.total_latency), (None, ms(50)));
     assert_eq!((outcome.total_cost, outcome.completed_cost), (2.0, 0.0));
+    assert!(outcome.completed_cost.is_sign_positive());
 }
 
 #[test]

@@ -59,8 +59,9 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
     ///
     /// The first attempt that returns `Ok` gives the value. An `Err` starts the next hedge at once, if
     /// `max_hedges` and the budget allow, and never beats an attempt that is still running. Attempts
-    /// that lose are dropped before this resolves, and so they are with `enable_cancellation` off: for losers
-    /// to run on they have to be tasks. Dropping the future drops every attempt.
+    /// that lose are dropped before this resolves; with `enable_cancellation` off when the future is dropped,
+    /// which `.await` does at once: for losers to run on they have to be tasks. Dropping the future drops every
+    /// attempt.
     ///
     /// Hedge only what is idempotent: more than one attempt may reach the backend, and a dropped one may
     /// have had its effect.

@@ -28,7 +28,7 @@ const DURATION: &str = "hedge_request_duration_seconds";
 /// | `hedge_attempts_total` | | attempts they started, the primaries included |
 /// | `hedge_hedged_requests_total` | | requests that started a hedge |
 /// | `hedge_wins_total` | | requests that a hedge won |
-/// | `hedge_suppressed_total` | `reason`, as [`Suppressed::as_str`] | hedges that were due and not started, of hedged requests too; and requests that were to have none: `off`, `warming_up`, `pushback`, `max_hedges` |
+/// | `hedge_suppressed_total` | `reason`, as [`Suppressed::as_str`] | hedges that were due and not started, of hedged requests too; and answered requests that were to have none: `off`, `warming_up`, `pushback`, `max_hedges` |
 /// | `hedge_request_duration_seconds` | | a histogram of how long requests took that had an answer |
 ///
 /// All have the labels `strategy` and `strategy_name`. The names are [`NAMES`](Self::NAMES). The recorder has to be installed before the first

@@ -42,8 +42,7 @@ use crate::{Attempt, Instant, Name, Outcome, StrategyKind, Suppressed};
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Event {
-    /// Which request, unique among the requests of its hedger; for a cascade, see
-    /// [`Cascade::sink`](crate::cascade::Cascade::sink).
+    /// Which request, unique among the requests of its hedger or cascade.
     pub request: u64,
     /// When, on the hedger's timer.
     pub at: Instant,

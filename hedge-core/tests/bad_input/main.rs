@@ -273,10 +273,9 @@ proptest! {
         let mut registry = FixedRegistry::<u8, 1>::new();
         prop_assert_eq!(registry.insert(name, 1), Ok(None));
         prop_assert_eq!(registry.get(name.as_str()), Some(&1));
-        for parsed in [text.parse::<StrategyKind>().err(), text.parse::<Warmup>().err(), text.parse::<Name>().err()] {
-            if let Some(error) = parsed {
-                is_told(&error)?;
-            }
+        let parsed = [text.parse::<StrategyKind>().err(), text.parse::<Warmup>().err(), text.parse::<Name>().err()];
+        for error in parsed.iter().flatten() {
+            is_told(error)?;
         }
     }
 

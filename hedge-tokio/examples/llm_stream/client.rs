@@ -90,7 +90,11 @@ impl Client {
             first: None,
             events: Events::new(response),
         };
-        tokens.first = tokens.next().await?;
+        let Some(first) = tokens.next().await? else {
+            // An answer of nothing is none: it must not win.
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        };
+        tokens.first = Some(first);
         Ok(tokens)
     }
 }

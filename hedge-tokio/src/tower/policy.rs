@@ -26,7 +26,8 @@ use hedge_core::{Attempt, Outcome, Verdict};
 /// ```
 pub trait Policy<Req, Res, E> {
     /// A copy of the request for a hedge to send; absent if it must not be hedged. Asked once for every
-    /// request before it is sent, and of that copy once for every hedge.
+    /// request before it is sent, and of that copy once for every hedge that is due and has a service that is
+    /// ready.
     fn copy(&self, request: &Req) -> Option<Req>;
 
     /// The request of an attempt, the primary's too, before it is sent: to mark it in a header, or to send a hedge

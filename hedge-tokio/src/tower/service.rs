@@ -143,8 +143,11 @@ where
         let (judge, set) = (&policy, &set_next);
         // It owns what need not be shared between threads.
         let is_ready = move || {
-            let found = copy.as_ref().and_then(|copy| judge.copy(copy));
-            let found = found.zip(probe(&spare));
+            // In this order, for a copy may be large.
+            let found = copy.as_ref().and_then(|copy| {
+                let service = probe(&spare)?;
+                Some((judge.copy(copy)?, service))
+            });
             let is_ready = found.is_some();
             set(found);
             is_ready
