@@ -145,7 +145,7 @@ where
 {
     fn in_turn(&self, runtime: &Runtime, kind: Kind, slot: &'static Slot, requests: u32) -> Timed {
         let mut request = self.0();
-        let task = runtime.spawn(async move {
+        let task = runtime.spawn(in_turns(slot, async move {
             let script = Script { kind, slot };
             let mut right = 0;
             let waited = processor::thread_waited();
@@ -157,7 +157,7 @@ where
             let took = start.elapsed();
             let waited = processor::since(waited, processor::thread_waited());
             (took, waited, right)
-        });
+        }));
         let (took, waited, right) = runtime.block_on(task).map_err(|error| error.to_string())?;
         all_right(right, requests).map(|()| Round {
             value: took.as_nanos() as f64 / f64::from(requests),
@@ -213,6 +213,7 @@ where
                 let Some(future) = future else { continue };
                 let mut future = pin!(future);
                 let answer = poll_fn(|cx| {
+                    slot.next_turn();
                     let mut poll = Poll::Pending;
                     count(&mut || poll = future.as_mut().poll(cx));
                     poll
@@ -257,13 +258,13 @@ where
         let start = Instant::now();
         for (slot, mut request) in clients {
             let latch = Arc::clone(&latch);
-            runtime.spawn(async move {
+            runtime.spawn(in_turns(slot, async move {
                 let script = Script { kind, slot };
                 for _ in 0..requests {
                     black_box(request(script).await.value());
                 }
                 latch.arrive(true);
-            });
+            }));
         }
         runtime.block_on(latch.all_have_arrived());
         let took = start.elapsed();
@@ -274,6 +275,16 @@ where
             waited: processor::since(waited, processor::all_waited()),
         }
     }
+}
+
+/// The same task, which says every time that it runs.
+async fn in_turns<F: Future>(slot: &'static Slot, task: F) -> F::Output {
+    let mut task = pin!(task);
+    poll_fn(|cx| {
+        slot.next_turn();
+        task.as_mut().poll(cx)
+    })
+    .await
 }
 
 fn all_right<N: PartialEq + core::fmt::Display>(right: N, of: N) -> Result<(), String> {

@@ -18,7 +18,7 @@ use clap::ValueEnum;
 pub(crate) enum Kind {
     /// The primary is ready when it is first polled.
     Ready,
-    /// The primary is pending once, and ready when it is polled again.
+    /// The primary is pending once, and ready when its task runs again, which it asks for.
     Pending,
     /// The primary hangs; a hedge is started and is ready at once.
     HedgeWins,
@@ -66,12 +66,20 @@ impl Kind {
 /// What the attempts of one request share.
 #[derive(Debug, Default)]
 pub(crate) struct Slot {
+    /// How often the task has run.
+    turn: AtomicU32,
     launched: AtomicU32,
     hedge_is_out: AtomicBool,
     primary: AtomicWaker,
 }
 
 impl Slot {
+    /// Says that the task runs. Who polls an attempt twice before that does not wait for it.
+    pub(crate) fn next_turn(&self) {
+        let turn = self.turn.load(Ordering::Relaxed);
+        self.turn.store(turn.wrapping_add(1), Ordering::Relaxed);
+    }
+
     /// Readies it for the next request.
     pub(crate) fn reset(&self) {
         self.launched.store(0, Ordering::Relaxed);
@@ -102,6 +110,7 @@ impl Script {
             script: self,
             index,
             polled: false,
+            turn: 0,
         }
     }
 }
@@ -113,6 +122,7 @@ pub(crate) struct Attempt {
     script: Script,
     index: u32,
     polled: bool,
+    turn: u32,
 }
 
 impl Future for Attempt {
@@ -124,10 +134,12 @@ impl Future for Attempt {
         let ready = match (self.script.kind, self.index) {
             (Kind::Ready, _) => true,
             (Kind::Pending, _) => {
+                let turn = slot.turn.load(Ordering::Relaxed);
                 if first {
+                    self.turn = turn;
                     cx.waker().wake_by_ref();
                 }
-                !first
+                self.turn != turn
             }
             (Kind::HedgeWins, 0) => false,
             (Kind::HedgeWins, _) => true,
@@ -162,3 +174,23 @@ impl fmt::Display for Failed {
 }
 
 impl Error for Failed {}
+
+#[cfg(test)]
+mod tests {
+    use core::pin::pin;
+    use core::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn who_polls_twice_in_a_turn_does_not_save_the_wait() {
+        let slot: &'static Slot = Box::leak(Box::default());
+        let kind = Kind::Pending;
+        let mut attempt = pin!(Script { kind, slot }.launch());
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(attempt.as_mut().poll(&mut context).is_pending());
+        assert!(attempt.as_mut().poll(&mut context).is_pending());
+        slot.next_turn();
+        assert!(attempt.as_mut().poll(&mut context).is_ready());
+    }
+}
