@@ -1,4 +1,4 @@
-//! Whatever a config file says, it is refused by an error that names an option, or a hedger can be built and used.
+//! Whatever a config file or an experiment says, it is refused by an error that names an option, or a hedger can be built and used.
 
 #![no_main]
 
@@ -6,6 +6,7 @@
 mod engine;
 mod use_it;
 
+use hedge_core::stage::Experiment;
 use hedge_core::{HedgeConfig, Hedger, Instant};
 use libfuzzer_sys::fuzz_target;
 
@@ -22,6 +23,15 @@ fuzz_target!(|data: &[u8]| {
         let read = serde_json::from_str(&written).expect("what was written can be read");
         assert_eq!(config, read, "{written}");
     }
+    if let Ok(experiment) = serde_json::from_str::<Experiment>(text) {
+        believed(&experiment);
+        let written = serde_json::to_string(&experiment).expect("JSON can be written");
+        let read = serde_json::from_str(&written).expect("what was written can be read");
+        assert_eq!(experiment, read, "{written}");
+    }
+    if let Ok(experiment) = toml::from_str::<Experiment>(text) {
+        believed(&experiment);
+    }
     if let Ok(config) = toml::from_str::<HedgeConfig>(text) {
         tried(&config);
         if config.validate_for::<WINDOW>().is_ok() {
@@ -32,7 +42,17 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-const WINDOW: usize = 128;
+const WINDOW: usize = 1000;
+
+/// An experiment is checked when it is read.
+fn believed(experiment: &Experiment) {
+    assert_eq!(experiment.validate(), Ok(()));
+    let _ = experiment.warnings();
+    if let Some(hedging) = &experiment.reliability.hedging {
+        assert!(hedging.config().validate().is_ok());
+        tried(&hedging.config());
+    }
+}
 
 fn tried(config: &HedgeConfig) {
     let settings = match config.validate_for::<WINDOW>() {
