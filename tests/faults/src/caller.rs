@@ -267,14 +267,13 @@ impl World {
 
     /// A hedge was admitted, and so was paid for.
     pub(crate) fn hedge_admitted(&self, account: usize) {
-        let latest = self.clock.latest();
         let mut journal = self.journal();
         let (running, most) = (journal.hedges_alive, journal.purse.max_in_flight());
         journal.hedges_alive += 1;
         self.check(Invariant::NoMoreInFlightThanAllowed, running < most, || {
             format!("{running} are running, of {most}")
         });
-        let paid = journal.purse.charge(latest);
+        let paid = journal.purse.charge(&self.clock);
         self.check(Invariant::TheBudgetIsKept, paid || !journal.exact, || {
             format!("{:?}", journal.purse)
         });
@@ -293,10 +292,9 @@ impl World {
     }
 
     fn refused(&self, reason: Suppressed) {
-        let latest = self.clock.latest();
         let mut journal = self.journal();
         let right = match reason {
-            Suppressed::ObserveOnly => journal.purse.charge(latest),
+            Suppressed::ObserveOnly => journal.purse.charge(&self.clock),
             Suppressed::BudgetRatio => !journal.purse.has_token() && !journal.purse.has_reserve(),
             Suppressed::BudgetRate => !journal.purse.has_token() && journal.purse.has_reserve(),
             Suppressed::InFlight => {

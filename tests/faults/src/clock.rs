@@ -17,6 +17,8 @@ pub(crate) struct Clock {
     now: Cell<u64>,
     /// The latest time that anybody may have been told.
     latest: Cell<u64>,
+    /// By how much it has gone back, in all.
+    back: Cell<u64>,
     sleepers: RefCell<Vec<Sleeper>>,
 }
 
@@ -38,6 +40,7 @@ impl Clock {
         Self {
             now: Cell::new(0),
             latest: Cell::new(0),
+            back: Cell::new(0),
             sleepers: RefCell::new(Vec::new()),
         }
     }
@@ -45,6 +48,7 @@ impl Clock {
     pub(crate) fn begin(&self, now: u64) {
         self.now.set(now);
         self.latest.set(now);
+        self.back.set(0);
         self.sleepers.borrow_mut().clear();
     }
 
@@ -56,7 +60,16 @@ impl Clock {
         self.latest.get()
     }
 
+    /// The most time that can have passed since `then`, for somebody who was told the earliest of all times then
+    /// and the latest now.
+    pub(crate) fn most_since(&self, then: u64) -> u64 {
+        let elapsed = self.latest().saturating_sub(then);
+        elapsed.saturating_add(self.back.get())
+    }
+
     pub(crate) fn set(&self, now: u64) {
+        let back = self.now().saturating_sub(now);
+        self.back.set(self.back.get().saturating_add(back));
         self.now.set(now);
         self.seen(now);
     }

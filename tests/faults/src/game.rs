@@ -396,8 +396,7 @@ where
             hedger.set_options(options)
         } else if world.strikes(Fault::ChangesBudget, 2) {
             let limits = Limits::draw(world, self.options.get().max_hedges);
-            let latest = world.clock.latest();
-            world.journal().purse.reconfigure(limits, latest);
+            world.journal().purse.reconfigure(limits, &world.clock);
             hedger.set_budget(limits.budget())
         } else if world.strikes(Fault::ChangesStrategy, 2) {
             hedger.reset();

@@ -2,6 +2,7 @@
 
 use hedge_core::Budget;
 
+use crate::clock::Clock;
 use crate::world::World;
 
 const TOKEN: u64 = 1_000_000;
@@ -110,8 +111,8 @@ impl Purse {
         self.limits.max_in_flight.unwrap_or(u32::MAX)
     }
 
-    /// A hedge was paid for, `now` at the latest. Whether that can be.
-    pub(crate) fn charge(&mut self, now: u64) -> bool {
+    /// A hedge was paid for. Whether that can be.
+    pub(crate) fn charge(&mut self, clock: &Clock) -> bool {
         if self.limits.percent.is_none() {
             return true;
         }
@@ -120,23 +121,23 @@ impl Purse {
             return true;
         }
         self.reserve_paid += 1;
-        self.reserve_paid <= self.reserve_before + self.reserve(now)
+        self.reserve_paid <= self.reserve_before + self.reserve(clock)
     }
 
     /// What the reserve may have paid under the present options: a second's worth that it had, and what
     /// was added since.
-    fn reserve(&self, now: u64) -> u128 {
+    fn reserve(&self, clock: &Clock) -> u128 {
         if !self.has_reserve() {
             return 0;
         }
         let rate = self.limits.reserve();
-        let elapsed = u128::from(now.saturating_sub(self.since));
+        let elapsed = u128::from(clock.most_since(self.since));
         rate + (rate * elapsed).div_ceil(SECOND)
     }
 
-    pub(crate) fn reconfigure(&mut self, limits: Limits, now: u64) {
-        self.reserve_before += self.reserve(now);
-        self.since = now;
+    pub(crate) fn reconfigure(&mut self, limits: Limits, clock: &Clock) {
+        self.reserve_before += self.reserve(clock);
+        self.since = clock.latest();
         self.tokens = match self.limits.percent {
             Some(_) => self.tokens.min(limits.capacity()),
             None => limits.capacity(),
