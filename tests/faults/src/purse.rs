@@ -137,7 +137,7 @@ impl Purse {
 
     pub(crate) fn reconfigure(&mut self, limits: Limits, clock: &Clock) {
         self.reserve_before += self.reserve(clock);
-        self.since = clock.latest();
+        self.since = clock.now();
         self.tokens = match self.limits.percent {
             Some(_) => self.tokens.min(limits.capacity()),
             None => limits.capacity(),
