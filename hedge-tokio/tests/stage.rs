@@ -359,6 +359,42 @@ async fn a_pipeline_stops_where_a_stage_fails() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stage_of_yours_may_have_a_strategy_of_its_own() {
+    struct Judge;
+
+    impl Stage for Judge {
+        fn describe(&self) -> Description {
+            Description::new("judge", "Says how good an answer is").required("strategy", "string")
+        }
+
+        async fn run(&self, _: &mut Context, stage: &StageDef) -> Result<(), StageError> {
+            #[derive(serde::Deserialize)]
+            #[allow(dead_code)]
+            struct Options {
+                strategy: String,
+            }
+
+            stage.read_options::<Options>()?;
+            Ok(())
+        }
+    }
+
+    let stage = "pipeline = [{ name = \"judge\", options = { strategy = 1 } }]";
+    let mut context = context(&format!("{FIXED}\n{stage}"));
+    let error = Pipeline::new()
+        .stage(Judge)
+        .run(&mut context)
+        .await
+        .unwrap_err();
+    let text = "`pipeline[0]`, judge: `options.strategy` is 1, but must be";
+    assert!(error.to_string().starts_with(text), "{error}");
+    assert!(
+        matches!(error.error(), StageError::InvalidConfig(_)),
+        "{error:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pipeline_that_lacks_a_stage_runs_none() {
     let pipeline = Pipeline::new().stage(Prompt).stage(echo("draft"));
     let mut context = context(STAGES);

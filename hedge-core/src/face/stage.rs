@@ -193,7 +193,7 @@ impl<R: Runtime> HedgingStage<R> {
         if !overrides.is_empty() {
             check(&run.config).map_err(|error| {
                 let path = error.option().to_owned();
-                StageError::config(ReadError::option(path, &error))
+                StageError::hedging(ReadError::option(path, &error))
             })?;
         }
         Ok(run)
@@ -220,7 +220,7 @@ impl<R: Runtime> HedgingStage<R> {
         hedger.map_err(|error| match error {
             RegistryError::Config { error, .. } => {
                 let path = format!("reliability.hedging.{}", error.option());
-                StageError::config(ReadError::option(path, &error))
+                StageError::hedging(ReadError::option(path, &error))
             }
             full @ RegistryError::Full { .. } => StageError::other(full),
         })
@@ -253,7 +253,7 @@ where
     }
 
     async fn run(&self, context: &mut Context, stage: &StageDef) -> Result<(), StageError> {
-        let overrides = stage.overrides().map_err(StageError::config)?;
+        let overrides = stage.overrides().map_err(StageError::hedging)?;
         let request = self.request.as_ref().ok_or(StageError::MissingRequest)?;
         let shared = &*context;
         let launch = |attempt| request(shared, attempt);

@@ -40,8 +40,9 @@ impl StageError {
         Self::Other(error.into())
     }
 
-    /// The error of an option.
-    pub(crate) fn config(error: ReadError) -> Self {
+    /// The error of an option of the stage that hedges.
+    #[cfg(feature = "std")]
+    pub(crate) fn hedging(error: ReadError) -> Self {
         let strategy = ["strategy", "workload_inner"];
         let name = error.path().rsplit('.').next();
         if name.is_some_and(|name| strategy.contains(&name)) {
@@ -66,7 +67,8 @@ impl From<String> for StageError {
 
 impl From<ReadError> for StageError {
     fn from(error: ReadError) -> Self {
-        Self::config(error)
+        // Whose option it is, is not known: a stage of yours may have a `strategy` too.
+        Self::InvalidConfig(error)
     }
 }
 
