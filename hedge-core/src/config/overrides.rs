@@ -58,6 +58,33 @@ macro_rules! options {
             }
         }
 
+        #[cfg(all(feature = "serde", feature = "alloc"))]
+        impl Overrides {
+            /// Those of which `config` says something else.
+            pub(crate) fn unlike(&self, config: &HedgeConfig) -> Self {
+                fn unlike<V: Clone + Into<T>, T: PartialEq>(value: &V, said: &T) -> bool {
+                    value.clone().into() != *said
+                }
+
+                Self {
+                    $($option: self.$option.clone().filter(|value| unlike(value, &config.$option)),)*
+                }
+            }
+        }
+
+        #[cfg(all(feature = "serde", feature = "std"))]
+        impl Overrides {
+            /// Writes the options that are here as a text, the same for the same options.
+            pub(crate) fn spell(&self, f: &mut impl core::fmt::Write) -> core::fmt::Result {
+                $(
+                    if let Some(value) = &self.$option {
+                        write!(f, concat!(stringify!($option), "={:?};"), value)?;
+                    }
+                )*
+                Ok(())
+            }
+        }
+
         #[cfg(feature = "serde")]
         impl Overrides {
             /// Reads the value of the option `name`, if there is one of that name. `null` stands for none

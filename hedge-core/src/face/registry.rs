@@ -162,13 +162,23 @@ impl<R: Runtime, const MAX: usize> Registry<R, MAX> {
     pub fn hedger(&self, config: &HedgeConfig) -> Result<Hedger<R, MAX>, RegistryError> {
         let name = config.strategy_name;
         let name = name.unwrap_or_else(|| Name::truncated(config.strategy.as_str()));
-        if let Some(known) = self.read().hedgers.get(&name)
+        self.hedger_at(name, name, config)
+    }
+
+    /// The same under `key`; outcomes and events call the hedger `name`.
+    pub(super) fn hedger_at(
+        &self,
+        key: Name,
+        name: Name,
+        config: &HedgeConfig,
+    ) -> Result<Hedger<R, MAX>, RegistryError> {
+        if let Some(known) = self.read().hedgers.get(&key)
             && known.config == *config
         {
             return Ok(known.hedger.clone());
         }
         let refused = |error| RegistryError::Config {
-            name,
+            name: key,
             error: Box::new(error),
         };
         let settings = config.validate().map_err(refused)?;
@@ -176,13 +186,13 @@ impl<R: Runtime, const MAX: usize> Registry<R, MAX> {
         let mut state = self.write();
         let State { hedgers, waiting } = &mut *state;
         let len = hedgers.len();
-        match hedgers.entry(name) {
+        match hedgers.entry(key) {
             Entry::Occupied(mut known) => {
                 known.get_mut().take_on(config, settings).map_err(refused)?;
                 Ok(known.get().hedger.clone())
             }
             Entry::Vacant(_) if len >= self.shared.capacity => Err(RegistryError::Full {
-                name,
+                name: key,
                 capacity: self.shared.capacity,
             }),
             Entry::Vacant(vacant) => {
@@ -191,7 +201,7 @@ impl<R: Runtime, const MAX: usize> Registry<R, MAX> {
                     .attempts()
                     .build()
                     .map_err(refused)?;
-                if let Some(learned) = waiting.remove(&name) {
+                if let Some(learned) = waiting.remove(&key) {
                     // The config may name another strategy than that of then, which starts afresh.
                     let _ = hedger.restore(&learned);
                 }

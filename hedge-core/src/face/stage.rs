@@ -1,7 +1,7 @@
 //! The stage of a pipeline that hedges.
 
 use core::any::Any;
-use core::fmt;
+use core::fmt::{self, Write};
 use core::future::Future;
 use core::time::Duration;
 use std::borrow::ToOwned;
@@ -9,18 +9,19 @@ use std::boxed::Box;
 use std::format;
 use std::string::String;
 
-use super::{Hedger, Registry, RegistryError, Runtime};
+use super::{Call, Hedger, Registry, RegistryError, Runtime};
 use crate::stage::{
-    BoxError, BoxFuture, Context, Description, Hedging, ReadError, Stage, StageDef, StageError,
-    Value, check, overridden,
+    BoxError, BoxFuture, Context, Description, Hedging, ReadError, Run, Stage, StageDef,
+    StageError, Value,
 };
-use crate::{Attempt, HedgeConfig, Hedged, Hints, Outcome, Overrides, StrategyKind};
+use crate::{Attempt, Hedged, Hints, Name, Outcome, Overrides, StrategyKind};
 
 /// The stage that hedges: it makes a request as the experiment's `reliability.hedging` says, and keeps the
 /// answer as artifact `hedging_result` and what was done for it as metric `hedging`.
 ///
 /// Hedgers are kept over runs in a [`Registry`], one for each `strategy_name`, and where there is none for
-/// each backend's `id`: what is learned in one run serves the next.
+/// each backend's `id`: what is learned in one run serves the next. Runs with options of their own leave
+/// them as they are: see [`run_with`](Self::run_with).
 pub struct HedgingStage<R> {
     name: String,
     registry: Registry<R>,
@@ -120,12 +121,26 @@ impl<R: Runtime> HedgingStage<R> {
 
     /// The same with options of its own, in the place of the experiment's.
     ///
-    /// Hints, less time, fewer hedges, and no hedging at all are for this run alone. All others change the
-    /// hedger, which runs at the same time and later ones of the same name share.
+    /// Hints, less time, fewer hedges, and no hedging at all (`enabled = false` or `strategy = "off"`) are
+    /// for this request alone: it goes through the same hedger as those of other runs.
+    ///
+    /// Every other option that differs from the experiment's, such as another strategy or budget, needs
+    /// another hedger. It is kept in the registry beside the first, under the name of that with `~` and 8
+    /// digits that stand for the options, such as `openai~726b041a` (of a longer name, only what leaves room
+    /// for them). Runs with the same options share it and learn together. What the first one has
+    /// learned, its options and its budget stay as they are; each has a budget of its own. Outcomes
+    /// and events have the name without the digits.
+    ///
+    /// `strategy_name` says which hedger is the first one.
+    ///
+    /// Each set of options that needs another hedger takes up room in the [`Registry`], until it is
+    /// [removed](Registry::remove). Such options should come from a config, not from requests.
     ///
     /// # Errors
     ///
-    /// As [`run`](Self::run).
+    /// As [`run`](Self::run), for an option of `overrides` with its path in a [`StageDef`]:
+    /// `options.percentile`. [`StageError::Other`] with a [`RegistryError::Full`] when another hedger is needed
+    /// and there is no room for it.
     pub async fn run_with<V, E, F, Fut>(
         &self,
         context: &mut Context,
@@ -156,90 +171,120 @@ impl<R: Runtime> HedgingStage<R> {
         Fut: Future<Output = Result<V, E>>,
         E: Into<BoxError>,
     {
-        let run = self.plan(context, overrides)?;
-        let hedger = self.hedger(&run, overrides)?;
-        let mut call = hedger.call().hints(hints(overrides));
-        if !run.config.enabled {
-            call = call.unhedged();
-        }
-        if run.config.max_hedges < run.base.max_hedges {
-            call = call.max_hedges(run.config.max_hedges);
-        }
-        if run.config.timeout_ms < run.base.timeout_ms {
-            let seconds = run.config.timeout_ms / 1e3;
-            call = call.timeout(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
-        }
-        let hedged = call.request(launch).await;
+        let (hedger, alone) = self.plan(context, overrides)?;
+        let hedged = with(hedger.call(), alone).request(launch).await;
         hedged.map_err(|error| StageError::RequestFailed(error.map(Into::into)))
     }
 
-    /// The options of this run.
-    fn plan(&self, context: &Context, overrides: &Overrides) -> Result<Run, StageError> {
+    /// The hedger of this run, and what is left of its options for the request to have alone.
+    fn plan(
+        &self,
+        context: &Context,
+        overrides: &Overrides,
+    ) -> Result<(Hedger<R>, Overrides), StageError> {
         let experiment = context.experiment();
-        let hedging = experiment.reliability.hedging.as_ref();
         let default = Hedging::default();
-        let hedging = match (hedging, overrides.strategy) {
+        let hedging = match (&experiment.reliability.hedging, overrides.strategy) {
             (Some(hedging), _) => hedging,
             (None, Some(_)) => &default,
             (None, None) => return Err(StageError::MissingConfig),
         };
-        let name = experiment.backend.id;
         let mut base = hedging.stage_config();
-        base.strategy_name = base.strategy_name.or(Some(name));
-        let run = Run {
-            config: overridden(&base, overrides),
-            base,
-        };
-        if !overrides.is_empty() {
-            check(&run.config).map_err(|error| {
-                let path = error.option().to_owned();
-                StageError::hedging(ReadError::option(path, &error))
-            })?;
+        let name = *base.strategy_name.get_or_insert(experiment.backend.id);
+        let refused = |error| refused(error, hedging, overrides);
+        if overrides.is_empty() {
+            let hedger = self.registry.hedger(&base).map_err(refused)?;
+            return Ok((hedger, Overrides::default()));
         }
-        Ok(run)
-    }
-
-    /// The hedger of this run, which takes on what is not for this run alone.
-    fn hedger(&self, run: &Run, overrides: &Overrides) -> Result<Hedger<R>, StageError> {
-        let shared = |config: &HedgeConfig| self.registry.hedger(config);
-        let hedger = if overrides.is_empty() {
-            shared(&run.base)
-        } else {
-            let (base, config) = (&run.base, &run.config);
-            shared(&HedgeConfig {
-                prompt_length: base.prompt_length,
-                model_complexity: base.model_complexity,
-                time_of_day: base.time_of_day,
-                priority: base.priority,
-                max_hedges: config.max_hedges.max(base.max_hedges),
-                timeout_ms: config.timeout_ms.max(base.timeout_ms),
-                enabled: config.enabled || base.enabled,
-                ..config.clone()
-            })
-        };
-        hedger.map_err(|error| match error {
-            RegistryError::Config { error, .. } => {
-                let path = format!("reliability.hedging.{}", error.option());
-                StageError::hedging(ReadError::option(path, &error))
-            }
-            full @ RegistryError::Full { .. } => StageError::other(full),
-        })
+        let run = Run::new(base, overrides).map_err(|error| {
+            // What is wrong without them is no fault of theirs.
+            let wrong = hedging.validate().map_err(in_place).err();
+            StageError::hedging(wrong.unwrap_or(error))
+        })?;
+        let name = run.config.strategy_name.unwrap_or(name);
+        let key = key(name, &run.apart);
+        let hedger = self.registry.hedger_at(key, name, &run.config);
+        Ok((hedger.map_err(refused)?, run.alone))
     }
 }
 
-/// The options of one run, and what they are without those of its own.
-struct Run {
-    base: HedgeConfig,
-    config: HedgeConfig,
+/// `call` with `alone`, which are options that a request can have alone.
+fn with<R: Runtime>(mut call: Call<'_, R>, alone: Overrides) -> Call<'_, R> {
+    call = call.hints(Hints {
+        prompt_length: alone.prompt_length,
+        model_complexity: alone.model_complexity,
+        time_of_day: alone.time_of_day,
+        priority: alone.priority,
+    });
+    // They are there to say no: `off` and `false`.
+    if alone.strategy.is_some() || alone.enabled.is_some() {
+        call = call.unhedged();
+    }
+    if let Some(hedges) = alone.max_hedges {
+        call = call.max_hedges(hedges);
+    }
+    if let Some(millis) = alone.timeout_ms {
+        let timeout = Duration::try_from_secs_f64(millis / 1e3);
+        call = call.timeout(timeout.unwrap_or(Duration::MAX));
+    }
+    call
 }
 
-fn hints(overrides: &Overrides) -> Hints {
-    Hints {
-        prompt_length: overrides.prompt_length,
-        model_complexity: overrides.model_complexity,
-        time_of_day: overrides.time_of_day,
-        priority: overrides.priority,
+/// The registry's key of the hedger called `name`, or of the one beside it for runs with options `apart`.
+fn key(name: Name, apart: &Overrides) -> Name {
+    if apart.is_empty() {
+        return name;
     }
+    let mut digits = Fnv::default();
+    // With the whole name: of a long one there is only room for the first part. Writing cannot fail.
+    let _ = write!(digits, "{name};").and_then(|()| apart.spell(&mut digits));
+    let room = Name::CAPACITY - "~01234567".len();
+    let mut first = name.as_str();
+    while first.len() > room {
+        let mut chars = first.chars();
+        chars.next_back();
+        first = chars.as_str();
+    }
+    Name::truncated(&format!("{first}~{:08x}", digits.0))
+}
+
+/// A number that stands for a text: FNV-1a, the same on every machine and after every restart, as the keys of what
+/// is exported have to be.
+struct Fnv(u32);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0x811c_9dc5)
+    }
+}
+
+impl Write for Fnv {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            self.0 = (self.0 ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+        }
+        Ok(())
+    }
+}
+
+/// Why the registry has no hedger for a run.
+fn refused(error: RegistryError, hedging: &Hedging, overrides: &Overrides) -> StageError {
+    let error = match error {
+        RegistryError::Config { error, .. } => error,
+        full @ RegistryError::Full { .. } => return StageError::other(full),
+    };
+    let option = error.option();
+    let read = if overrides.names().any(|name| name == option) {
+        ReadError::option(format!("options.{option}"), &error)
+    } else {
+        in_place(ReadError::option(hedging.path_of(option), &error))
+    };
+    StageError::hedging(read)
+}
+
+/// An error of the experiment's options.
+fn in_place(error: ReadError) -> ReadError {
+    error.inside("hedging").inside("reliability")
 }
 
 /// In a pipeline it makes the request that [`with_request`](HedgingStage::with_request) gave it, with the

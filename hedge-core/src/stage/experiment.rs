@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::hedging::{check, overridden};
+use super::hedging::Run;
 #[cfg(feature = "schemars")]
 use super::schema;
 use super::{Hedging, ReadError, Value};
@@ -150,11 +150,8 @@ impl Experiment {
                 let overrides = stage.overrides().map_err(in_place)?;
                 let default = Hedging::default();
                 let hedging = hedging.unwrap_or(&default);
-                let checked = check(&overridden(&hedging.stage_config(), &overrides));
                 // What is wrong without overrides was found above.
-                checked.map_err(|error| {
-                    in_place(ReadError::option(path_of(&error, &overrides), &error))
-                })?;
+                Run::new(hedging.stage_config(), &overrides).map_err(in_place)?;
             }
         }
         Ok(())
@@ -188,17 +185,6 @@ impl Experiment {
                 format!("`reliability.hedging.options.{name}` is no option, and is ignored{hint}")
             })
             .collect()
-    }
-}
-
-/// Where in a stage's entry the option is that is wrong.
-fn path_of(error: &crate::ConfigError, overrides: &Overrides) -> String {
-    let option = error.option();
-    if overrides.names().any(|name| name == option) {
-        format!("options.{option}")
-    } else {
-        // It goes with one that is overridden.
-        "options".to_owned()
     }
 }
 

@@ -139,14 +139,18 @@ impl Hedging {
             return Err(ReadError::other(format!("options.{option}"), problem));
         }
         check(&self.config()).map_err(|error| {
-            let option = error.option();
-            let mut optional = self.options.known.names();
-            let path = match optional.find(|name| *name == option) {
-                Some(option) => format!("options.{option}"),
-                None => option.into(),
-            };
+            let path = self.path_of(error.option());
             ReadError::option(path, &error)
         })
+    }
+
+    /// Where in here the option is.
+    pub(crate) fn path_of(&self, option: &str) -> String {
+        if self.options.known.names().any(|name| name == option) {
+            format!("options.{option}")
+        } else {
+            option.into()
+        }
     }
 
     /// The options in a stage.
@@ -159,19 +163,80 @@ impl Hedging {
     }
 }
 
-/// `config` with `overrides`, for one run.
-pub(crate) fn overridden(config: &HedgeConfig, overrides: &Overrides) -> HedgeConfig {
-    let mut config = config.clone();
-    overrides.apply(&mut config);
-    // A file that names `fixed` has to say for how long; whoever names it for one run need not.
-    if overrides.strategy.is_some() && config.delay_ms.is_none() {
-        config.delay_ms = Some(100.0);
+/// What a run comes to that has options of its own.
+#[derive(Clone, Debug)]
+// Without std there is no stage that hedges, and it is only checked.
+#[cfg_attr(not(feature = "std"), allow(dead_code))]
+pub(crate) struct Run {
+    /// What its hedger is made from.
+    pub(crate) config: HedgeConfig,
+    /// Options of its own that a hedger has for all its requests: with any, the run needs another hedger
+    /// than runs without.
+    pub(crate) apart: Overrides,
+    /// Options of its own that a request can have alone.
+    pub(crate) alone: Overrides,
+}
+
+impl Run {
+    /// `base` with `overrides` in its place.
+    ///
+    /// # Errors
+    ///
+    /// Tells the path of an option that cannot be right, as in a [`StageDef`](super::StageDef).
+    pub(crate) fn new(base: HedgeConfig, overrides: &Overrides) -> Result<Self, ReadError> {
+        let mut config = base;
+        config.strategy_name = overrides.strategy_name.or(config.strategy_name);
+        let mut apart = overrides.unlike(&config);
+        let alone = Overrides {
+            strategy: apart.strategy.take_if(|kind| *kind == StrategyKind::Off),
+            prompt_length: apart.prompt_length.take(),
+            model_complexity: apart.model_complexity.take(),
+            time_of_day: apart.time_of_day.take(),
+            priority: apart.priority.take(),
+            max_hedges: apart
+                .max_hedges
+                .take_if(|hedges| *hedges < config.max_hedges),
+            timeout_ms: apart
+                .timeout_ms
+                .take_if(|timeout| *timeout < config.timeout_ms),
+            enabled: apart.enabled.take_if(|enabled| !*enabled),
+            ..Overrides::default()
+        };
+        apart.apply(&mut config);
+        // A file that names `fixed` has to say for how long; whoever names it for one run need not.
+        if apart.strategy.is_some() && config.delay_ms.is_none() {
+            config.delay_ms = Some(100.0);
+        }
+        let run = Self {
+            config,
+            apart,
+            alone,
+        };
+        run.check().map_err(|error| {
+            let option = error.option();
+            let path = if overrides.names().any(|name| name == option) {
+                format!("options.{option}")
+            } else {
+                // It goes with one that is overridden.
+                "options".into()
+            };
+            ReadError::option(path, &error)
+        })?;
+        Ok(run)
     }
-    config
+
+    fn check(&self) -> Result<(), ConfigError> {
+        // What a request has alone has to be in range, but need not go with what its hedger has: fewer hedges
+        // than a budget is meant for are no mistake.
+        let mut alone = HedgeConfig::default();
+        self.alone.apply(&mut alone);
+        check(&alone)?;
+        check(&self.config)
+    }
 }
 
 /// Checks every option, for a hedger with room for as many hedges as a file may ask for.
-pub(crate) fn check(config: &HedgeConfig) -> Result<(), ConfigError> {
+fn check(config: &HedgeConfig) -> Result<(), ConfigError> {
     config.validate()?;
     check_room(config.max_hedges, Hedging::MAX_HEDGES + 1)
 }

@@ -64,9 +64,9 @@ pub use context::Context;
 pub use description::Description;
 pub use error::{BoxError, PipelineError, StageError};
 pub use experiment::{BackendRef, Experiment, Reliability, StageDef};
-pub use hedging::{Hedging, HedgingOptions};
 #[cfg(feature = "std")]
-pub(crate) use hedging::{check, overridden};
+pub(crate) use hedging::Run;
+pub use hedging::{Hedging, HedgingOptions};
 pub use pipeline::Pipeline;
 
 /// One step of a [`Pipeline`]; see the [module](self).
