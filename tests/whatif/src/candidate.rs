@@ -119,7 +119,7 @@ fn options(text: &str) -> Result<Map<String, Value>, String> {
         let value = serde_json::from_str(value).unwrap_or_else(|_| json!(value.trim()));
         // Alone, so that an error is about this option.
         serde_json::from_value::<HedgeConfig>(json!({ key: value }))
-            .map_err(|error| format!("`{key}`: {error}"))?;
+            .map_err(|error| error.to_string())?;
         if fields.insert(key.into(), value).is_some() {
             return Err(format!("`{key}` is given twice"));
         }

@@ -117,7 +117,7 @@ fn strategies_name_option_value_and_range() {
         ),
         (
             "percentile:quantile=5",
-            "unknown field `quantile`, expected one of `strategy`",
+            "unknown field `quantile`, but must be one of `strategy`",
         ),
         (
             "percentile:percentile=20",
@@ -125,7 +125,7 @@ fn strategies_name_option_value_and_range() {
         ),
         (
             "percentile:percentile=high",
-            "`percentile`: invalid type: string \"high\"",
+            "`percentile` is \"high\", but must be a number",
         ),
         (
             "percentile:percentile",
@@ -145,7 +145,10 @@ fn strategies_name_option_value_and_range() {
             "`budget_percent` is -1, but must be 0 to 100",
         ),
         ("fixed", "`delay_ms` is missing"),
-        ("adaptive:delay_candidates=[1,2", "`delay_candidates`"),
+        (
+            "adaptive:delay_candidates=[1,2",
+            "`delay_candidates` is \"[1,2\", but must be a list of numbers",
+        ),
         ("adaptive:delay_candidates=[5]", "`delay_candidates`"),
         (
             "optimal:optimal_budget_percent=0",
