@@ -24,6 +24,11 @@ impl Tally {
     pub(crate) const HEAD: &str = "\
 hedger         requests       won    failed timed out   dropped    hedges      wins    panics   changes";
 
+    /// Whether every attempt that was started has ended.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.started.load(Relaxed) == self.ended.load(Relaxed)
+    }
+
     pub(crate) fn count(counter: &AtomicU64) {
         counter.fetch_add(1, Relaxed);
     }
