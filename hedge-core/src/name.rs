@@ -14,21 +14,24 @@ use crate::ConfigError;
 /// assert!("a name that is much longer than thirty-two bytes".parse::<Name>().is_err());
 /// # Ok::<(), hedge_core::ConfigError>(())
 /// ```
-#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+// Copied as whole words, as every outcome and event is.
+#[repr(align(8))]
 pub struct Name {
+    /// The text and zeros, and in the last byte how long it is. If it fills all of them, the last byte is the
+    /// text's: no UTF-8 ends with a byte as large as [`LEN`](Self::LEN).
     bytes: [u8; Self::CAPACITY],
-    len: u8,
 }
 
 impl Name {
     /// How many bytes fit.
     pub const CAPACITY: usize = 32;
 
+    /// Added to a length below [`CAPACITY`](Self::CAPACITY).
+    const LEN: u8 = 0xC0;
+
     /// No name.
-    pub const EMPTY: Self = Self {
-        bytes: [0; Self::CAPACITY],
-        len: 0,
-    };
+    pub const EMPTY: Self = Self::truncated("");
 
     /// `text` as a name, cut at the last character that fits. For a `const`; [`str::parse`] refuses
     /// what is too long instead.
@@ -43,26 +46,31 @@ impl Name {
             len -= 1;
         }
         let mut bytes = [0; Self::CAPACITY];
+        bytes[Self::CAPACITY - 1] = Self::LEN | len as u8;
         let mut i = 0;
         while i < len {
             bytes[i] = source[i];
             i += 1;
         }
-        Self {
-            bytes,
-            len: len as u8,
-        }
+        Self { bytes }
     }
 
     /// The name as text.
     pub fn as_str(&self) -> &str {
-        let bytes = self.bytes.get(..self.len.into()).unwrap_or_default();
+        let bytes = self.bytes.get(..self.len()).unwrap_or_default();
         core::str::from_utf8(bytes).unwrap_or_default()
+    }
+
+    const fn len(&self) -> usize {
+        match self.bytes[Self::CAPACITY - 1].checked_sub(Self::LEN) {
+            Some(len) => len as usize,
+            None => Self::CAPACITY,
+        }
     }
 
     /// Whether there is no name.
     pub const fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// `text` as a name, or an error that names `option`.
@@ -71,6 +79,18 @@ impl Name {
             return Err(ConfigError::text(option, text, "at most 32 bytes"));
         }
         Ok(Self::truncated(text))
+    }
+}
+
+impl Ord for Name {
+    fn cmp(&self, other: &Self) -> core::cmp::Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+impl PartialOrd for Name {
+    fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -97,5 +117,40 @@ impl fmt::Display for Name {
 impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_what_it_was_made_of_whatever_its_length() {
+        let text = "0123456789abcdefghijklmnopqrstuvwxyz";
+        for len in 0..=Name::CAPACITY {
+            let name = Name::truncated(&text[..len]);
+            assert_eq!(name.as_str(), &text[..len]);
+            assert_eq!(name.is_empty(), len == 0);
+        }
+        assert_eq!(Name::truncated(text).as_str(), &text[..Name::CAPACITY]);
+    }
+
+    #[test]
+    fn a_name_is_cut_between_characters() {
+        // The last character would take the bytes 31 to 33.
+        let long = "0123456789abcdefghijklmnopqrstu\u{20AC}";
+        assert_eq!(Name::truncated(long).as_str(), &long[..31]);
+        // Here it ends with the last byte, which is then the largest that can be.
+        let full = "0123456789abcdefghijklmnopqrs\u{FFFF}";
+        assert_eq!(Name::truncated(full).as_str(), full);
+    }
+
+    #[test]
+    fn names_are_in_the_order_of_their_texts() {
+        let text = "0123456789abcdefghijklmnopqrstuvwxyz";
+        let names: [Name; 33] = core::array::from_fn(|len| Name::truncated(&text[..len]));
+        assert!(names.is_sorted());
+        assert_ne!(Name::truncated("a"), Name::truncated("a\0"));
+        assert!(Name::truncated("a") < Name::truncated("a\0"));
     }
 }
