@@ -1,6 +1,6 @@
 //! Suspends hedging while hedges do not help.
 
-use crate::{Cause, End, Report, Sample, Suppressed};
+use crate::{Alone, Cause, End, Report, Sample, Suppressed};
 
 /// Watches what became of the last hedges, and how many requests came to want one.
 ///
@@ -77,6 +77,13 @@ impl Guard {
         }
     }
 
+    /// The same of a request that made one attempt.
+    pub(crate) fn record_alone(&mut self, alone: &Alone) {
+        if let Some(passed) = alone.suppressed.and_then(passed_unhedged) {
+            self.note(passed);
+        }
+    }
+
     fn note(&mut self, passed: bool) {
         const NONE: f32 = 1e-6;
         // Most requests do not pass, and where hardly any do there is nothing to compute.
@@ -112,7 +119,12 @@ fn passed(report: &Report) -> Option<bool> {
     if report.hedge_cause == Some(Cause::Delay) {
         return Some(true);
     }
-    match report.suppressed? {
+    passed_unhedged(report.suppressed?)
+}
+
+/// The same of a request that was not hedged, for this reason.
+fn passed_unhedged(reason: Suppressed) -> Option<bool> {
+    match reason {
         Suppressed::NotDue => Some(false),
         Suppressed::BudgetRatio
         | Suppressed::BudgetRate

@@ -254,7 +254,7 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
         report.total = now.since(self.start_of(0));
         report.hedge_delay = self.terms_asked().and_then(|terms| terms.delay());
         report.due = self.due;
-        report.suppressed = self.suppressed();
+        report.suppressed = self.refused;
         report.attempts = self.started;
         report.cost = self.cost();
         if self.started > 1 {
@@ -292,7 +292,7 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
             },
             backup_latency: self.backup_latency(),
             hedge_delay: self.terms_asked().and_then(|terms| terms.delay()),
-            suppressed: self.suppressed(),
+            suppressed: self.refused,
             cost: self.cost(),
             strategy: self.standing().kind(),
             strategy_name: self.shared.labels.strategy_name,
@@ -311,6 +311,7 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
     }
 
     /// Counts what has ended. Returns which attempts are cancelled.
+    #[inline(always)]
     fn close(&mut self, how: Settled, now: Instant) -> u8 {
         if !self.deposited {
             self.shared.budget.deposit();
@@ -321,7 +322,11 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
         // For good, and for all who ask.
         self.refused = self.suppressed();
         if L::Metrics::ON || self.standing().learns() {
-            self.settle(how, now);
+            if L::GATHERS && self.is_alone(how, now) {
+                self.settle_alone(how, now);
+            } else {
+                self.settle(how, now);
+            }
         }
         match self.losers() {
             Losers::Detached => 0,
@@ -338,25 +343,26 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
         self.started == 1 && primary_told
     }
 
-    /// Tells the ledger, in short if it likes that and all can be said so.
+    #[inline(never)]
+    fn settle_alone(&mut self, how: Settled, now: Instant) {
+        self.shared.ledger.settle_alone(&Alone {
+            end: End::of(how),
+            total: now.nanos_since(self.start_of(0)),
+            delay: self
+                .terms_asked()
+                .map_or(u64::MAX, |terms| terms.delay_nanos()),
+            due: self.due,
+            suppressed: self.refused,
+            cost: self.cost(),
+            now,
+        });
+    }
+
+    // Rare where requests gather, whose path is kept short.
+    #[inline(never)]
     fn settle(&mut self, how: Settled, now: Instant) {
-        if L::GATHERS && self.is_alone(how, now) {
-            let alone = Alone {
-                end: End::of(how),
-                total: now.nanos_since(self.start_of(0)),
-                delay: self
-                    .terms_asked()
-                    .map_or(u64::MAX, |terms| terms.delay_nanos()),
-                due: self.due,
-                suppressed: self.suppressed(),
-                cost: self.cost(),
-                now,
-            };
-            self.shared.ledger.settle_alone(&alone);
-        } else {
-            let report = self.report(how, now);
-            self.shared.ledger.settle(&report, now);
-        }
+        let report = self.report(how, now);
+        self.shared.ledger.settle(&report, now);
     }
 
     fn is_heard(&self) -> bool {
@@ -374,7 +380,7 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
         }
         let Labels {
             strategy_name,
-            telemetry_prefix,
+            ref telemetry_prefix,
         } = self.shared.labels;
         let event = Event {
             request: self.id,

@@ -6,7 +6,7 @@ use crate::dist::SplitMix;
 use crate::guard::Guard;
 use crate::strategy::{Hints, Plan, Strategy};
 use crate::terms::{Standing, Terms};
-use crate::{ConfigError, Instant, Options, Report, Suppressed};
+use crate::{Alone, ConfigError, Instant, Options, Report, Suppressed};
 
 /// A strategy and what surrounds it, as behind a hedger's lock.
 #[derive(Clone, Debug)]
@@ -119,6 +119,14 @@ impl<S: Strategy> Policy<S> {
         self.guard.record(report, || self.strategy.promised_wins());
     }
 
+    /// The same of requests that made one attempt each.
+    pub(crate) fn record_alone(&mut self, requests: &[Alone]) {
+        self.strategy.record_alone(requests);
+        for alone in requests {
+            self.guard.record_alone(alone);
+        }
+    }
+
     /// Another strategy, which starts with a clean slate.
     pub(crate) fn set_strategy(&mut self, strategy: S) {
         self.strategy = strategy;
@@ -128,5 +136,66 @@ impl<S: Strategy> Policy<S> {
     pub(crate) fn reset(&mut self) {
         self.strategy.reset();
         self.guard.reset();
+    }
+}
+
+#[cfg(all(test, feature = "alloc"))]
+mod tests {
+    use super::*;
+    use crate::strategy::{AnyStrategy, Learned};
+    use crate::{
+        Adaptive, End, ExponentialBackoff, Fixed, Off, Optimal, Percentile, StrategyKind,
+        WorkloadAware,
+    };
+
+    /// As servers tell of most requests.
+    #[test]
+    fn requests_told_of_together_teach_what_they_would_one_by_one() {
+        let strategies: [AnyStrategy<64>; 7] = [
+            Off.into(),
+            Fixed::new(Duration::from_millis(5)).into(),
+            Percentile::with_window(90.0).into(),
+            Adaptive::with_window().into(),
+            Optimal::with_window(99.0, 5.0).into(),
+            ExponentialBackoff::new().into(),
+            WorkloadAware::over(Percentile::with_window::<64>(90.0)).into(),
+        ];
+        assert_eq!(strategies.len() + 1, StrategyKind::ALL.len());
+        for strategy in strategies {
+            let kind = strategy.kind();
+            let mut rng = SplitMix(7);
+            let mut together = Policy::new(strategy, Options::DEFAULT);
+            let mut one_by_one = together.clone();
+            let mut now = Instant::ZERO;
+            for batch in 0..50_usize {
+                let requests = core::array::from_fn::<_, 32, _>(|_| alone(&mut rng, &mut now));
+                let requests = requests.get(..batch % 32).unwrap_or_default();
+                together.record_alone(requests);
+                for alone in requests {
+                    one_by_one.record(&alone.report(), alone.ended_at());
+                }
+                assert_eq!(together.guard, one_by_one.guard, "{kind}");
+                let learned = |policy: &Policy<_>| Learned::of(&policy.strategy, now);
+                assert_eq!(learned(&together), learned(&one_by_one), "{kind}");
+                let terms = together.terms(&Hints::NONE, now);
+                assert_eq!(terms, one_by_one.terms(&Hints::NONE, now), "{kind}");
+            }
+        }
+    }
+
+    fn alone(rng: &mut SplitMix, now: &mut Instant) -> Alone {
+        let total = rng.next() >> (20 + rng.next() % 44);
+        *now = *now + Duration::from_nanos(rng.next() % 1_000_000);
+        let ends = [End::Won(0), End::Failed, End::TimedOut, End::Cancelled];
+        let reasons = &Suppressed::ALL;
+        Alone {
+            end: ends[rng.next() as usize % ends.len()],
+            total,
+            delay: rng.next() >> 40,
+            due: rng.next().is_multiple_of(2),
+            suppressed: Some(reasons[rng.next() as usize % reasons.len()]),
+            cost: 1.0,
+            now: *now,
+        }
     }
 }

@@ -165,9 +165,7 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
         shard.count();
         shard.counted = 0;
         let gathered = Emptied(&mut shard.gathered);
-        for alone in gathered.0.iter() {
-            policy.record(&alone.report(), alone.ended_at());
-        }
+        policy.record_alone(gathered.0);
         drop(gathered);
         if let Some(report) = last {
             policy.record(report, now);

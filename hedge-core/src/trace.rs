@@ -7,6 +7,9 @@
 #[cfg(feature = "tracing")]
 pub(crate) use on::{Place, Trace, carried, is_listening};
 
+/// Whether spans may be wanted at all.
+pub(crate) const CAN_LISTEN: bool = cfg!(feature = "tracing");
+
 #[cfg(all(feature = "std", not(feature = "tracing")))]
 pub(crate) use core::convert::identity as carried;
 #[cfg(not(feature = "tracing"))]
@@ -83,7 +86,7 @@ mod on {
             Self(None)
         }
 
-        pub(crate) fn event(&mut self, prefix: Name, told: &Event) {
+        pub(crate) fn event(&mut self, prefix: &Name, told: &Event) {
             event(self.0.get_or_insert_with(Span::current), prefix, told);
         }
     }
@@ -138,7 +141,7 @@ mod on {
     }
 
     /// Says what happened. How a request starts and ends is its span's to tell.
-    fn event(span: &Span, prefix: Name, event: &Event) {
+    fn event(span: &Span, prefix: &Name, event: &Event) {
         let (prefix, name) = (prefix.as_str(), event.kind.name());
         match event.kind {
             EventKind::HedgeFired { attempt, delay } => debug!(
@@ -269,7 +272,7 @@ mod off {
             Self
         }
 
-        pub(crate) fn event(&mut self, _: Name, _: &Event) {}
+        pub(crate) fn event(&mut self, _: &Name, _: &Event) {}
     }
 
     pub(crate) const fn is_listening() -> bool {

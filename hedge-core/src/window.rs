@@ -9,7 +9,8 @@ use core::cmp::Ordering;
 use core::fmt;
 use core::time::Duration;
 
-use crate::{Instant, Sample};
+use crate::time::nanos;
+use crate::{Alone, End, Instant, Sample};
 
 use ages::Ages;
 
@@ -98,9 +99,15 @@ impl<const N: usize> Window<N> {
     ///
     /// A latency is rounded up and a bound down, so that neither claims to know more than was seen.
     pub(crate) fn push(&mut self, sample: Sample, now: Instant) -> bool {
-        let Some(entry) = Entry::of(sample) else {
-            return false;
-        };
+        Entry::of(sample).is_some_and(|entry| self.push_entry(entry, now))
+    }
+
+    /// The same of a request that made one attempt.
+    pub(crate) fn push_alone(&mut self, alone: &Alone) -> bool {
+        Entry::alone(alone).is_some_and(|entry| self.push_entry(entry, alone.ended_at()))
+    }
+
+    fn push_entry(&mut self, entry: Entry, now: Instant) -> bool {
         if entry.is_censored() && entry.micros() == 0 {
             return false;
         }
@@ -352,18 +359,29 @@ impl Entry {
         }
     }
 
+    /// The primary's.
+    fn alone(alone: &Alone) -> Option<Self> {
+        match alone.end {
+            End::Won(_) => Some(Self::finished_nanos(alone.total)),
+            End::TimedOut | End::Cancelled => Some(Self::censored_nanos(alone.total)),
+            End::Failed => None,
+        }
+    }
+
     fn finished(latency: Duration) -> Self {
-        let micros = latency.subsec_nanos().div_ceil(1000);
-        Self(Self::clamped(latency.as_secs(), micros) << 1)
+        Self::finished_nanos(nanos(latency))
     }
 
     fn censored(elapsed: Duration) -> Self {
-        Self(Self::clamped(elapsed.as_secs(), elapsed.subsec_micros()) << 1 | 1)
+        Self::censored_nanos(nanos(elapsed))
     }
 
-    fn clamped(secs: u64, micros: u32) -> u32 {
-        let micros = secs.saturating_mul(1_000_000).saturating_add(micros.into());
-        micros.min(Self::MAX_MICROS) as u32
+    fn finished_nanos(latency: u64) -> Self {
+        Self(latency.div_ceil(1000).min(Self::MAX_MICROS) as u32 * 2)
+    }
+
+    fn censored_nanos(elapsed: u64) -> Self {
+        Self((elapsed / 1000).min(Self::MAX_MICROS) as u32 * 2 + 1)
     }
 
     /// The smallest that is larger, for one that is not the largest.

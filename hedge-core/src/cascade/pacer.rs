@@ -121,7 +121,7 @@ impl<'c, Q, K: Sink, const N: usize> CascadePacer<'c, Q, K, N> {
                 strategy_name: self.plan.name,
                 kind,
             };
-            let prefix = self.plan.telemetry_prefix;
+            let prefix = &self.plan.telemetry_prefix;
             self.voice.tell(self.sink, prefix, &event);
         }
     }

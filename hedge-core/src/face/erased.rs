@@ -7,7 +7,7 @@ use std::boxed::Box;
 
 use crate::strategy::{Plan, ReadColumns, RestoreError, WriteColumns, forward};
 use crate::{
-    AnyStrategy, ConfigError, Event, Hints, Instant, Report, Sink, Strategy, StrategyKind,
+    Alone, AnyStrategy, ConfigError, Event, Hints, Instant, Report, Sink, Strategy, StrategyKind,
 };
 
 /// Any strategy. A request that does not hedge never asks it anything, so the box costs nothing there.

@@ -6,7 +6,7 @@ use super::{
     Adaptive, ExponentialBackoff, Fixed, Hints, Off, Optimal, Percentile, Plan, ReadColumns,
     RestoreError, Strategy, WorkloadAware, WriteColumns,
 };
-use crate::{ConfigError, Instant, Report, StrategyKind};
+use crate::{Alone, ConfigError, Instant, Report, StrategyKind};
 
 /// An enum of strategies, itself one.
 macro_rules! any {
@@ -35,6 +35,12 @@ macro_rules! any {
             fn record(&mut self, report: &Report, now: Instant) {
                 match self {
                     $(Self::$variant(strategy) => strategy.record(report, now),)*
+                }
+            }
+
+            fn record_alone(&mut self, requests: &[Alone]) {
+                match self {
+                    $(Self::$variant(strategy) => strategy.record_alone(requests),)*
                 }
             }
 

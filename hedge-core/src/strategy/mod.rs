@@ -70,7 +70,7 @@ pub use plan::Plan;
 pub use warmup::Warmup;
 pub use workload::WorkloadAware;
 
-use crate::{ConfigError, Instant, Report, StrategyKind};
+use crate::{Alone, ConfigError, Instant, Report, StrategyKind};
 
 /// Decides when to hedge, and learns from what came of it.
 ///
@@ -85,6 +85,15 @@ pub trait Strategy {
     /// this one was planned.
     fn record(&mut self, report: &Report, now: Instant) {
         let _ = (report, now);
+    }
+
+    /// Hears of requests that made one attempt each, in the order in which they ended. Servers gather most
+    /// requests and tell of them like this; override it where that is cheaper than one
+    /// [`record`](Self::record) after the other, which has to come to the same.
+    fn record_alone(&mut self, requests: &[Alone]) {
+        for alone in requests {
+            self.record(&alone.report(), alone.ended_at());
+        }
     }
 
     /// Whether [`record`](Self::record) makes a difference. If it does not, requests need not be timed.
@@ -156,6 +165,9 @@ macro_rules! forward {
         }
         fn record(&mut $self, report: &Report, now: Instant) {
             $inner.record(report, now);
+        }
+        fn record_alone(&mut $self, requests: &[Alone]) {
+            $inner.record_alone(requests);
         }
         fn learns(&$self) -> bool {
             $inner.learns()

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::recent::{Recent, start_options};
 use super::{Hints, Plan, ReadColumns, RestoreError, Strategy, WriteColumns};
-use crate::{ConfigError, Instant, Report, StrategyKind};
+use crate::{Alone, ConfigError, Instant, Report, StrategyKind};
 
 #[cfg(test)]
 mod tests;
@@ -150,6 +150,16 @@ impl<const N: usize> Strategy for Percentile<N> {
         if self.recent.window.push(report.primary, now) {
             self.changes = self.changes.saturating_add(1);
         }
+    }
+
+    fn record_alone(&mut self, requests: &[Alone]) {
+        let window = &mut self.recent.window;
+        let pushed = requests
+            .iter()
+            .filter(|alone| window.push_alone(alone))
+            .count();
+        let pushed = u16::try_from(pushed).unwrap_or(u16::MAX);
+        self.changes = self.changes.saturating_add(pushed);
     }
 
     fn typical(&self) -> Option<Duration> {

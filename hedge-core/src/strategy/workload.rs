@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::backoff::scaled;
 use super::{Fixed, Hints, Plan, ReadColumns, RestoreError, Strategy, WriteColumns};
-use crate::{ConfigError, Instant, Report, StrategyKind};
+use crate::{Alone, ConfigError, Instant, Report, StrategyKind};
 
 /// Multiplies another strategy's delay by what the [`Hints`] about a request suggest, so that a
 /// request which takes long by nature is not hedged for that.
@@ -91,6 +91,10 @@ impl<S: Strategy> Strategy for WorkloadAware<S> {
 
     fn record(&mut self, report: &Report, now: Instant) {
         self.inner.record(report, now);
+    }
+
+    fn record_alone(&mut self, requests: &[Alone]) {
+        self.inner.record_alone(requests);
     }
 
     fn learns(&self) -> bool {
