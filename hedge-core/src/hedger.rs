@@ -1,28 +1,19 @@
 //! What a program holds for each backend it calls.
 
 use core::cell::RefCell;
-use core::fmt;
 use core::future::Future;
-use core::pin::Pin;
-use core::task::{Context, Poll, ready};
-use core::time::Duration;
-
-use pin_project_lite::pin_project;
 
 use crate::builder::{Builder, check_cost};
-use crate::gate::Gate;
+use crate::call::Call;
 use crate::ledger::{Ledger, State};
 use crate::metrics::{Metrics, MetricsSnapshot};
 use crate::options::Labels;
-use crate::pace::{Pace, Shared, Wishes};
-use crate::race::{Earliest, Finish, Judge, Pacer, Race, Settled, race};
-use crate::slots::{Capacity, Max, Slots};
-use crate::strategy::{Hints, Strategy};
-use crate::terms::Losers;
-use crate::trace::Trace;
+use crate::pace::Shared;
+use crate::slots::{Capacity, Max};
+use crate::strategy::Strategy;
 use crate::{
-    Attempt, Budget, ByResult, Charge, Classify, ConfigError, Error, Hedged, Instant, Name, NoSink,
-    Options, Outcome, Percentile, Sink, Timer, time,
+    Attempt, Budget, ByResult, Charge, ConfigError, Error, Hedged, Name, NoSink, Options,
+    Percentile, Sink, Timer,
 };
 
 /// Hedges the requests to one backend.
@@ -131,6 +122,10 @@ impl<T, L, B, K, const MAX: usize> Hedger<T, L, B, K, MAX> {
         &self.shared.budget
     }
 
+    pub(crate) const fn shared(&self) -> &Shared<L, B, K> {
+        &self.shared
+    }
+
     /// Who hears of events.
     pub const fn sink(&self) -> &K {
         &self.shared.sink
@@ -194,11 +189,7 @@ where
 
     /// A request with options of its own.
     pub fn call(&self) -> Call<'_, T, L, B, K, ByResult, MAX> {
-        Call {
-            hedger: self,
-            classify: ByResult,
-            wishes: Wishes::NONE,
-        }
+        Call::new(self)
     }
 
     /// What was counted, every request that has ended included.
@@ -310,308 +301,4 @@ pub(crate) fn check_room(max_hedges: u8, max_attempts: usize) -> Result<(), Conf
     let room = max_attempts.saturating_sub(1) as f64;
     let why = "the number of hedges that the hedger's type has room for";
     ConfigError::check_at_most("max_hedges", max_hedges.into(), room, why)
-}
-
-/// One request before it is made: options of its own, then [`request`](Self::request).
-///
-/// ```
-/// use core::time::Duration;
-/// use hedge_core::manual::ManualTimer;
-/// use hedge_core::{Hedger, Verdict};
-///
-/// let clock = ManualTimer::<8>::new();
-/// let hedger = Hedger::builder(&clock).build_local()?;
-/// let call = hedger.call().timeout(Duration::from_secs(1)).classify(|result: &Result<u16, ()>| {
-///     match result {
-///         Ok(503) | Err(()) => Verdict::Retry,
-///         Ok(_) => Verdict::Accept,
-///     }
-/// });
-/// let hedged = clock.drive(call.request(|attempt| async move {
-///     Ok(if attempt.is_hedge() { 200 } else { 503 })
-/// })).unwrap();
-/// assert_eq!((hedged.value, hedged.outcome.attempts), (200, 2));
-/// # Ok::<(), hedge_core::ConfigError>(())
-/// ```
-#[derive(Debug)]
-#[must_use = "a call does nothing until its request is made"]
-pub struct Call<'h, T, L, B, K, C, const MAX: usize> {
-    hedger: &'h Hedger<T, L, B, K, MAX>,
-    classify: C,
-    pub(crate) wishes: Wishes,
-}
-
-impl<'h, T, L, B, K, C, const MAX: usize> Call<'h, T, L, B, K, C, MAX> {
-    /// The hedger.
-    pub const fn hedger(&self) -> &'h Hedger<T, L, B, K, MAX> {
-        self.hedger
-    }
-}
-
-impl<'h, T, L, B, K, C, const MAX: usize> Call<'h, T, L, B, K, C, MAX>
-where
-    T: Timer + Clone,
-    L: Ledger,
-    B: Charge,
-    K: Sink,
-{
-    /// Does not hedge this request: it is made once, counted and learned from.
-    pub fn unhedged(mut self) -> Self {
-        self.wishes.hedge = false;
-        self
-    }
-
-    /// Allows fewer hedges than the hedger would.
-    pub fn max_hedges(mut self, hedges: u8) -> Self {
-        self.wishes.max_hedges = hedges;
-        self
-    }
-
-    /// Gives the request less time than the hedger would.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.wishes.timeout = time::nanos(timeout);
-        self
-    }
-
-    /// Ends the request at `deadline`, if it would not end sooner.
-    pub fn deadline(mut self, deadline: Instant) -> Self {
-        self.wishes.deadline = deadline;
-        self
-    }
-
-    /// Keeps losers in the request's future when it is answered, as with `enable_cancellation` off, to be
-    /// polled on.
-    pub fn keep_losers(mut self) -> Self {
-        self.wishes.losers = Losers::Kept;
-        self
-    }
-
-    /// Tells the strategy what kind of request this is.
-    pub fn hints(mut self, hints: Hints) -> Self {
-        self.wishes.hints = hints;
-        self
-    }
-
-    /// Judges results by `classify` instead of by `Ok` and `Err`.
-    ///
-    /// An `Ok` that every attempt had refused is returned all the same, that of the earliest attempt,
-    /// with `outcome.accepted` false: the caller sees what it would have seen without hedging.
-    pub fn classify<D>(self, classify: D) -> Call<'h, T, L, B, K, D, MAX> {
-        Call {
-            hedger: self.hedger,
-            classify,
-            wishes: self.wishes,
-        }
-    }
-
-    /// Makes the request, as [`Hedger::request`] does.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Failed`] when every attempt failed, [`Error::Timeout`] when the request's time is up.
-    pub fn request<M, F, V, E>(
-        self,
-        launch: M,
-    ) -> impl Future<Output = Result<Hedged<V>, Error<E>>> + use<'h, T, L, B, K, C, M, F, V, E, MAX>
-    where
-        M: FnMut(Attempt) -> F,
-        F: Future<Output = Result<V, E>>,
-        C: Classify<V, E>,
-        Max<MAX>: Capacity<F>,
-    {
-        self.open(launch)
-    }
-
-    /// The same, but a hedge is started only if `ready` says so when it is due: what it needs may not be at hand,
-    /// as a connection that is idle. A hedge that is not started for that reason costs nothing, and is not
-    /// waited for: it is [`Suppressed::NotReady`](crate::Suppressed::NotReady).
-    ///
-    /// `ready` is asked once the strategy agrees, and before the budget is charged, which may yet refuse.
-    ///
-    /// ```
-    /// use core::cell::Cell;
-    /// use core::time::Duration;
-    /// use hedge_core::manual::ManualTimer;
-    /// use hedge_core::{Fixed, Hedger, Suppressed};
-    ///
-    /// let clock = ManualTimer::<8>::new();
-    /// let hedger = Hedger::builder(&clock).strategy(Fixed::new(Duration::from_millis(20))).build_local()?;
-    /// let idle = Cell::new(1_u32);
-    /// let request = hedger.call().request_if(
-    ///     || idle.get() > 0,
-    ///     |_| {
-    ///         let clock = &clock;
-    ///         idle.set(idle.get() - 1); // The primary takes the only one.
-    ///         async move {
-    ///             clock.sleep(Duration::from_millis(90)).await;
-    ///             Ok::<_, ()>(())
-    ///         }
-    ///     },
-    /// );
-    /// let outcome = clock.drive(request).unwrap().outcome;
-    /// assert_eq!(outcome.suppressed, Some(Suppressed::NotReady));
-    /// # Ok::<(), hedge_core::ConfigError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// As [`request`](Self::request).
-    pub fn request_if<G, M, F, V, E>(
-        self,
-        ready: G,
-        launch: M,
-    ) -> impl Future<Output = Result<Hedged<V>, Error<E>>> + use<'h, T, L, B, K, C, G, M, F, V, E, MAX>
-    where
-        G: FnMut() -> bool,
-        M: FnMut(Attempt) -> F,
-        F: Future<Output = Result<V, E>>,
-        C: Classify<V, E>,
-        Max<MAX>: Capacity<F>,
-    {
-        let (timer, trace) = (self.hedger.timer.clone(), self.trace());
-        Request {
-            race: race::<MAX, _, _, _, _, _, _>(timer, Gate::new(self.pace(), ready), launch),
-            trace,
-        }
-    }
-
-    /// The same request as a future with a name: to be stored in a struct, and to be polled on for the
-    /// sake of losers that are kept.
-    // An alias would have as many parameters.
-    #[allow(clippy::type_complexity)]
-    pub fn open<M, F, V, E>(
-        self,
-        launch: M,
-    ) -> Request<T, Pace<'h, L, B, K, C, MAX>, M, V, E, <Max<MAX> as Capacity<F>>::Slots>
-    where
-        M: FnMut(Attempt) -> F,
-        F: Future<Output = Result<V, E>>,
-        C: Classify<V, E>,
-        Max<MAX>: Capacity<F>,
-    {
-        let (timer, trace) = (self.hedger.timer.clone(), self.trace());
-        Request {
-            trace,
-            race: race::<MAX, _, _, _, _, _, _>(timer, self.pace(), launch),
-        }
-    }
-
-    fn trace(&self) -> Trace {
-        Trace::new(self.hedger.strategy_name())
-    }
-
-    /// Only the request's decisions, to be driven by hand: a simulation of millions of requests.
-    pub fn pace(self) -> Pace<'h, L, B, K, C, MAX> {
-        Pace::new(&self.hedger.shared, self.classify, self.wishes)
-    }
-}
-
-pin_project! {
-    /// A request. Nothing happens before it is first polled.
-    ///
-    /// With `enable_cancellation` off, losers stay here after the result was given; drop it, or poll on
-    /// through [`drain`](Self::drain).
-    #[must_use = "futures do nothing unless you `.await` or poll them"]
-    pub struct Request<T, P, M, V, E, S>
-    where
-        T: Timer,
-        P: Pacer,
-    {
-        #[pin]
-        race: Race<T, P, M, Earliest<V, E>, S>,
-        trace: Trace,
-    }
-}
-
-impl<T, P, M, F, V, E, S> Future for Request<T, P, M, V, E, S>
-where
-    T: Timer,
-    P: Judge<V, E, Record = Outcome>,
-    M: FnMut(Attempt) -> F,
-    F: Future<Output = Result<V, E>>,
-    S: Slots<F>,
-{
-    type Output = Result<Hedged<V>, Error<E>>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let finish = {
-            let _span = this.trace.enter();
-            ready!(this.race.poll(cx))
-        };
-        this.trace.record(&finish);
-        // Not `map_or`, which costs 40 instructions.
-        let Some(result) = answer(finish) else {
-            return Poll::Pending;
-        };
-        Poll::Ready(result)
-    }
-}
-
-/// What the caller is told; absent for a race that was dropped, which nobody polls.
-fn answer<V, E, R, P>(finish: Finish<V, E, R, P>) -> Option<Result<Hedged<V>, Error<E>>>
-where
-    P: Pacer<Record = Outcome>,
-{
-    let outcome = finish.record;
-    let attempts = outcome.attempts;
-    Some(match (finish.how, finish.result) {
-        (Settled::TimedOut, result) => Err(Error::Timeout {
-            elapsed: outcome.total_latency,
-            attempts,
-            error: result.and_then(Result::err),
-        }),
-        (_, Some(Ok(value))) => Ok(Hedged { value, outcome }),
-        (_, Some(Err(error))) => Err(Error::Failed { error, attempts }),
-        (_, None) => return None,
-    })
-}
-
-impl<T, P, M, V, E, S> Request<T, P, M, V, E, S>
-where
-    T: Timer,
-    P: Judge<V, E, Record = Outcome>,
-{
-    /// How many attempts are running.
-    pub fn live<F>(&self) -> usize
-    where
-        M: FnMut(Attempt) -> F,
-        F: Future<Output = Result<V, E>>,
-        S: Slots<F>,
-    {
-        self.race.live()
-    }
-
-    /// Runs the losers that were kept to their ends, once the result has been given. Their results are
-    /// dropped.
-    pub async fn drain<F>(mut self: Pin<&mut Self>)
-    where
-        M: FnMut(Attempt) -> F,
-        F: Future<Output = Result<V, E>>,
-        S: Slots<F>,
-    {
-        core::future::poll_fn(|cx| {
-            if self.race.is_settled() {
-                let this = self.as_mut().project();
-                let _span = this.trace.enter();
-                // Never ready again.
-                let _ = this.race.poll(cx);
-            }
-            let over = self.live() == 0 || !self.race.is_settled();
-            if over { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
-    }
-}
-
-impl<T, P, M, V, E, S> fmt::Debug for Request<T, P, M, V, E, S>
-where
-    T: Timer,
-    P: Pacer,
-{
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Request")
-            .field("settled", &self.race.is_settled())
-            .finish_non_exhaustive()
-    }
 }

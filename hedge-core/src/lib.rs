@@ -54,6 +54,7 @@ mod attempt;
 mod boxed;
 mod budget;
 mod builder;
+mod call;
 pub mod cascade;
 mod config;
 mod dist;
@@ -78,6 +79,7 @@ mod registry;
 #[doc = include_str!("reliability.md")]
 pub mod reliability {}
 mod report;
+mod request;
 #[cfg(feature = "std")]
 mod sharded;
 mod slots;
@@ -98,9 +100,10 @@ mod window;
 pub use attempt::{Attempt, ByResult, Cause, Classify, Verdict};
 pub use budget::{Budget, Charge};
 pub use builder::Builder;
+pub use call::Call;
 pub use config::{HedgeConfig, Overrides, Settings};
 pub use error::ConfigError;
-pub use hedger::{Call, Hedger, LocalHedger, Request};
+pub use hedger::{Hedger, LocalHedger};
 pub use histogram::Histogram;
 pub use ledger::{Ledger, State};
 pub use lock::Lock;
@@ -112,6 +115,7 @@ pub use pace::Pace;
 pub use policy::{Ask, Policy};
 pub use registry::{FixedRegistry, InsertError};
 pub use report::{Alone, End, Report, Sample};
+pub use request::Request;
 #[cfg(feature = "std")]
 pub use sharded::{Sharded, SharedBudget};
 pub use slots::{Capacity, Max, Nil, Slot, Slots};
