@@ -1,6 +1,8 @@
 //! Suspends hedging while hedges do not help.
 
-use crate::{Alone, Cause, End, Report, Sample, Suppressed};
+#[cfg(feature = "std")]
+use crate::Alone;
+use crate::{Cause, End, Report, Sample, Suppressed};
 
 /// Watches what became of the last hedges, and how many requests came to want one.
 ///
@@ -78,6 +80,7 @@ impl Guard {
     }
 
     /// The same of a request that made one attempt.
+    #[cfg(feature = "std")]
     pub(crate) fn record_alone(&mut self, alone: &Alone) {
         if let Some(passed) = alone.suppressed.and_then(passed_unhedged) {
             self.note(passed);

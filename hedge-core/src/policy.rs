@@ -2,11 +2,13 @@
 
 use core::time::Duration;
 
+#[cfg(feature = "std")]
+use crate::Alone;
 use crate::dist::SplitMix;
 use crate::guard::Guard;
 use crate::strategy::{Hints, Plan, Strategy};
 use crate::terms::{Standing, Terms};
-use crate::{Alone, ConfigError, Instant, Options, Report, Suppressed};
+use crate::{ConfigError, Instant, Options, Report, Suppressed};
 
 /// A strategy and what surrounds it, as behind a hedger's lock.
 #[derive(Clone, Debug)]
@@ -120,6 +122,7 @@ impl<S: Strategy> Policy<S> {
     }
 
     /// The same of requests that made one attempt each.
+    #[cfg(feature = "std")]
     pub(crate) fn record_alone(&mut self, requests: &[Alone]) {
         self.strategy.record_alone(requests);
         for alone in requests {
@@ -139,7 +142,7 @@ impl<S: Strategy> Policy<S> {
     }
 }
 
-#[cfg(all(test, feature = "alloc"))]
+#[cfg(all(test, feature = "std"))]
 mod tests {
     use super::*;
     use crate::strategy::{AnyStrategy, Learned};
