@@ -42,6 +42,7 @@
 //! | [`reliability`] | what is promised, what is not, and which test holds it |
 //! | [`race`](mod@race), [`ledger`] | how it works, and what a runtime adapter builds on |
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;

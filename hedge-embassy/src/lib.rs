@@ -75,6 +75,7 @@
 //!   is up to its future's `Drop`.
 //! - Be shared between two cores by a critical section that stops only one of them.
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "defmt")]
 mod defmt;

@@ -36,6 +36,7 @@
 //! | ask several providers in turn | [`cascade`] |
 //! | run an experiment from a file | `stage` (feature `serde`) |
 //! | see what it did | [`Outcome`], [`Hedger::metrics`] |
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod _guide;
 mod hedger;
@@ -64,5 +65,5 @@ pub use hedge_core::{
 
 /// The README's program is compiled and run with the documentation's.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;

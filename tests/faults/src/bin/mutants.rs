@@ -180,12 +180,13 @@ fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
-        let (name, kind) = (entry.file_name(), entry.file_type()?);
+        let name = entry.file_name();
         let hidden = name.to_string_lossy().starts_with('.');
         if hidden || name == "target" {
             continue;
         }
-        let target = to.join(&name);
+        // Links are followed.
+        let (target, kind) = (to.join(&name), fs::metadata(entry.path())?);
         if kind.is_dir() {
             copy_tree(&entry.path(), &target)?;
         } else if kind.is_file() {
