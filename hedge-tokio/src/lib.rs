@@ -63,7 +63,7 @@ pub use hedge_core::{
     telemetry,
 };
 
-/// The README's program is compiled and run with the documentation's.
-#[cfg(doctest)]
+/// The README's programs are compiled and run with the documentation's.
+#[cfg(all(doctest, feature = "tower"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
