@@ -57,3 +57,27 @@ impl FromStr for StrategyKind {
         Choice::STRATEGY.parse(text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_that_may_be_named_is_in_the_message() {
+        for choice in [Choice::STRATEGY, Choice::INNER] {
+            let told = choice
+                .expected
+                .split(", ")
+                .flat_map(|rest| rest.split(" or "));
+            let told: std::vec::Vec<_> = told.collect();
+            for kind in StrategyKind::ALL {
+                let may_be = choice.check(kind).is_ok();
+                assert_eq!(
+                    told.contains(&kind.as_str()),
+                    may_be,
+                    "{kind} in {choice:?}"
+                );
+            }
+        }
+    }
+}

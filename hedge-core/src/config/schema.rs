@@ -1,10 +1,12 @@
 //! The JSON Schema of a config: for editors, and to check files before they are used.
 
 use alloc::borrow::Cow;
+use alloc::vec::Vec;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::Overrides;
+use super::kind::Choice;
 use crate::strategy::{ModelComplexity, Priority, TimeOfDay, Warmup};
 use crate::{HedgeConfig, Name, StrategyKind};
 
@@ -87,26 +89,22 @@ macro_rules! words {
             }
 
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                let words = $words.map(|word| word.as_str());
+                let words = $words.into_iter().map(|word| word.as_str());
+                let words: Vec<_> = words.collect();
                 json_schema!({ "type": "string", "enum": words })
             }
         })*
     };
 }
 
-/// The kinds that a config may name.
-const STRATEGIES: [StrategyKind; 7] = [
-    StrategyKind::Off,
-    StrategyKind::Fixed,
-    StrategyKind::Percentile,
-    StrategyKind::Adaptive,
-    StrategyKind::WorkloadAware,
-    StrategyKind::ExponentialBackoff,
-    StrategyKind::Optimal,
-];
+/// The kinds that an option may name.
+fn kinds(choice: Choice) -> impl Iterator<Item = StrategyKind> {
+    let all = StrategyKind::ALL.into_iter();
+    all.filter(move |kind| choice.check(*kind).is_ok())
+}
 
 words! {
-    StrategyKind: STRATEGIES;
+    StrategyKind: kinds(Choice::STRATEGY);
     Warmup: Self::ALL;
     ModelComplexity: Self::ALL;
     TimeOfDay: Self::ALL;
@@ -139,12 +137,8 @@ pub(super) fn prefix(_: &mut SchemaGenerator) -> Schema {
 
 /// `workload_inner`.
 pub(super) fn inner(_: &mut SchemaGenerator) -> Schema {
-    let inner = STRATEGIES.into_iter();
-    let inner = inner.filter(|&kind| kind != StrategyKind::WorkloadAware);
-    let words: alloc::vec::Vec<_> = inner
-        .map(|kind| Some(kind.as_str()))
-        .chain([None])
-        .collect();
+    let words = kinds(Choice::INNER).map(|kind| Some(kind.as_str()));
+    let words: Vec<_> = words.chain([None]).collect();
     json_schema!({ "type": ["string", "null"], "enum": words })
 }
 

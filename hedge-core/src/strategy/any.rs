@@ -9,7 +9,7 @@ use super::{
 use crate::{Alone, ConfigError, Instant, Report, StrategyKind};
 
 /// An enum of strategies, itself one.
-macro_rules! any {
+macro_rules! strategy {
     (
         $(#[$meta:meta])*
         pub enum $name:ident {
@@ -105,7 +105,57 @@ macro_rules! any {
     };
 }
 
-any! {
+/// Both enums, and `From` for what they hold.
+macro_rules! built_in {
+    (
+        $(#[$any_meta:meta])*
+        pub enum $any:ident;
+        $(#[$inner_meta:meta])*
+        pub enum $inner:ident;
+        $($(#[$doc:meta])* $variant:ident($strategy:ty),)*
+    ) => {
+        strategy! {
+            $(#[$any_meta])*
+            pub enum $any {
+                $($(#[$doc])* $variant($strategy),)*
+                /// After a delay scaled by hints.
+                WorkloadAware(WorkloadAware<$inner<N>>),
+            }
+        }
+
+        strategy! {
+            $(#[$inner_meta])*
+            pub enum $inner {
+                $($(#[$doc])* $variant($strategy),)*
+            }
+        }
+
+        $(
+            impl<const N: usize> From<$strategy> for $any<N> {
+                fn from(strategy: $strategy) -> Self {
+                    Self::$variant(strategy)
+                }
+            }
+
+            impl<const N: usize> From<$strategy> for $inner<N> {
+                fn from(strategy: $strategy) -> Self {
+                    Self::$variant(strategy)
+                }
+            }
+        )*
+
+        /// The same on its own.
+        impl<const N: usize> From<$inner<N>> for $any<N> {
+            fn from(inner: $inner<N>) -> Self {
+                match inner {
+                    $($inner::$variant(strategy) => Self::$variant(strategy),)*
+                }
+            }
+        }
+    };
+}
+
+built_in! {
     /// Any built-in strategy, for when it is known only at run time. `N` is the room of its window.
     ///
     /// ```
@@ -123,76 +173,21 @@ any! {
     /// let plan = strategy.plan(&Hints::NONE, Instant::ZERO);
     /// assert_eq!(plan.delay(), Some(Duration::from_millis(50)));
     /// ```
-    pub enum AnyStrategy {
-        /// Never hedges.
-        Off(Off),
-        /// After a set delay.
-        Fixed(Fixed),
-        /// At a percentile of recent latencies.
-        Percentile(Percentile<N>),
-        /// By Thompson Sampling over candidate delays.
-        Adaptive(Adaptive),
-        /// After the delay and with the chance that lower a percentile most.
-        Optimal(Optimal<N>),
-        /// After a delay that success shortens and failure lengthens.
-        ExponentialBackoff(ExponentialBackoff),
-        /// After a delay scaled by hints.
-        WorkloadAware(WorkloadAware<AnyInner<N>>),
-    }
-}
-
-any! {
+    pub enum AnyStrategy;
     /// Any built-in strategy but [`WorkloadAware`]: what that can scale.
-    pub enum AnyInner {
-        /// Never hedges.
-        Off(Off),
-        /// After a set delay.
-        Fixed(Fixed),
-        /// At a percentile of recent latencies.
-        Percentile(Percentile<N>),
-        /// By Thompson Sampling over candidate delays.
-        Adaptive(Adaptive),
-        /// After the delay and with the chance that lower a percentile most.
-        Optimal(Optimal<N>),
-        /// After a delay that success shortens and failure lengthens.
-        ExponentialBackoff(ExponentialBackoff),
-    }
-}
+    pub enum AnyInner;
 
-/// `From` for what both enums hold.
-macro_rules! from {
-    ($($variant:ident($strategy:ty),)*) => {
-        $(
-            impl<const N: usize> From<$strategy> for AnyStrategy<N> {
-                fn from(strategy: $strategy) -> Self {
-                    Self::$variant(strategy)
-                }
-            }
-
-            impl<const N: usize> From<$strategy> for AnyInner<N> {
-                fn from(strategy: $strategy) -> Self {
-                    Self::$variant(strategy)
-                }
-            }
-        )*
-
-        /// The same on its own.
-        impl<const N: usize> From<AnyInner<N>> for AnyStrategy<N> {
-            fn from(inner: AnyInner<N>) -> Self {
-                match inner {
-                    $(AnyInner::$variant(strategy) => Self::$variant(strategy),)*
-                }
-            }
-        }
-    };
-}
-
-from! {
+    /// Never hedges.
     Off(Off),
+    /// After a set delay.
     Fixed(Fixed),
+    /// At a percentile of recent latencies.
     Percentile(Percentile<N>),
+    /// By Thompson Sampling over candidate delays.
     Adaptive(Adaptive),
+    /// After the delay and with the chance that lower a percentile most.
     Optimal(Optimal<N>),
+    /// After a delay that success shortens and failure lengthens.
     ExponentialBackoff(ExponentialBackoff),
 }
 
