@@ -63,6 +63,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_kind_is_listed_in_its_order() {
+        let places = StrategyKind::ALL.map(|kind| kind as usize);
+        assert!(places.into_iter().eq(0..=StrategyKind::Custom as usize));
+    }
+
+    #[test]
     fn every_kind_that_may_be_named_is_in_the_message() {
         for choice in [Choice::STRATEGY, Choice::INNER] {
             let told = choice

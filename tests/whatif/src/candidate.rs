@@ -165,24 +165,25 @@ pub(crate) fn all(source: &Source, aims: &Aims) -> Result<Vec<Candidate>, String
         arms.push(delay * 2.0);
     }
     let arms: Vec<_> = arms.iter().map(|arm| format!("{arm:.3}")).collect();
-    let texts = [
-        "off".to_owned(),
-        format!("fixed:delay_ms={delay:.3}"),
-        format!("percentile:percentile={}", 100.0 - aim),
-        format!("adaptive:delay_candidates=[{}]", arms.join(",")),
-        format!("workload_aware:base_delay={delay:.3}"),
-        format!(
-            "exponential_backoff:exponential_base_delay={delay:.3},exponential_min_delay={delay:.3},\
+    let options = |kind| match kind {
+        StrategyKind::Fixed => format!("delay_ms={delay:.3}"),
+        StrategyKind::Percentile => format!("percentile={}", 100.0 - aim),
+        StrategyKind::Adaptive => format!("delay_candidates=[{}]", arms.join(",")),
+        StrategyKind::WorkloadAware => format!("base_delay={delay:.3}"),
+        StrategyKind::ExponentialBackoff => format!(
+            "exponential_base_delay={delay:.3},exponential_min_delay={delay:.3},\
              exponential_max_delay={:.3}",
             delay * 100.0
         ),
-        "optimal".to_owned(),
-    ];
-    texts
-        .iter()
-        .map(|text| {
-            let mut candidate = Candidate::parse(text, aims)?;
-            candidate.name = candidate.config.strategy.to_string();
+        // As it is by default.
+        _ => String::new(),
+    };
+    let kinds = StrategyKind::ALL.into_iter();
+    kinds
+        .filter(|kind| *kind != StrategyKind::Custom)
+        .map(|kind| {
+            let mut candidate = Candidate::parse(&format!("{kind}:{}", options(kind)), aims)?;
+            candidate.name = kind.to_string();
             Ok(candidate)
         })
         .collect()
