@@ -74,6 +74,7 @@ pub enum Cause {
 
 /// What an attempt's result means for its request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum Verdict {
     /// It is the answer: every other attempt is dropped.
     Accept,

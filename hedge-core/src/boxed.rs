@@ -1,4 +1,4 @@
-//! The error of a request whose attempts fail with boxed errors.
+//! Boxed errors, and the error of a request whose attempts fail with them.
 
 use alloc::boxed::Box;
 use core::error::Error as StdError;
@@ -6,9 +6,10 @@ use core::fmt;
 
 use crate::Error;
 
-type Inner = Box<dyn StdError + Send + Sync>;
+/// Any error.
+pub type BoxError = Box<dyn StdError + Send + Sync>;
 
-impl<E: Into<Inner>> Error<E> {
+impl<E: Into<BoxError>> Error<E> {
     /// The same as a boxed error, whatever attempts fail with: for `?` where that is a
     /// `Box<dyn Error + Send + Sync>`, an `anyhow::Error` or a text, none of which is an `Error` itself. Its
     /// [`source`](StdError::source) is the attempt's error.
@@ -16,7 +17,7 @@ impl<E: Into<Inner>> Error<E> {
     /// ```
     /// # let clock = hedge_core::manual::ManualTimer::<8>::new();
     /// # let hedger = hedge_core::Hedger::builder(&clock).build_local()?;
-    /// type BoxError = Box<dyn std::error::Error + Send + Sync>;
+    /// use hedge_core::BoxError;
     ///
     /// async fn ask() -> Result<u32, BoxError> {
     ///     Ok("no number".parse::<u32>()?)
@@ -30,13 +31,13 @@ impl<E: Into<Inner>> Error<E> {
     /// assert!(error.source().unwrap().is::<std::num::ParseIntError>());
     /// # Ok::<(), hedge_core::ConfigError>(())
     /// ```
-    pub fn boxed(self) -> Box<dyn StdError + Send + Sync> {
+    pub fn boxed(self) -> BoxError {
         Box::new(Boxed(self.map(Into::into)))
     }
 }
 
 #[derive(Debug)]
-struct Boxed(Error<Inner>);
+struct Boxed(Error<BoxError>);
 
 impl fmt::Display for Boxed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

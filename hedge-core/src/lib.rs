@@ -99,6 +99,8 @@ mod value;
 mod window;
 
 pub use attempt::{Attempt, ByResult, Cause, Classify, Verdict};
+#[cfg(feature = "alloc")]
+pub use boxed::BoxError;
 pub use budget::{Budget, Charge};
 pub use builder::Builder;
 pub use call::Call;

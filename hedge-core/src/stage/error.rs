@@ -1,15 +1,11 @@
 //! Why a stage or a pipeline has stopped.
 
-use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
 use super::ReadError;
-use crate::Error;
-
-/// Any error.
-pub type BoxError = Box<dyn core::error::Error + Send + Sync>;
+use crate::{BoxError, Error};
 
 /// Why a stage has not done its work.
 #[derive(Debug)]

@@ -59,10 +59,12 @@ mod pipeline;
 #[cfg(feature = "schemars")]
 mod schema;
 
+#[doc(no_inline)]
+pub use crate::BoxError;
 pub use crate::value::{ReadError, Value};
 pub use context::Context;
 pub use description::Description;
-pub use error::{BoxError, PipelineError, StageError};
+pub use error::{PipelineError, StageError};
 pub use experiment::{BackendRef, Experiment, Reliability, StageDef};
 #[cfg(feature = "std")]
 pub(crate) use hedging::Run;

@@ -16,7 +16,6 @@ choice! {
     /// assert_eq!(Warmup::default().as_str(), "delay");
     /// ```
     #[derive(Default)]
-    #[non_exhaustive]
     pub enum Warmup("warmup", "delay, off or prior") {
         /// It hedges at `initial_delay`.
         #[default]

@@ -70,6 +70,9 @@ mod http;
 mod policy;
 mod service;
 
+#[doc(no_inline)]
+pub use hedge_core::BoxError;
+
 pub use self::http::{HttpPolicy, is_idempotent, verdict};
 pub use policy::{Cloned, Policy};
-pub use service::{BoxError, HedgeLayer, HedgeService, ResponseFuture, TimedOut};
+pub use service::{HedgeLayer, HedgeService, ResponseFuture, TimedOut};

@@ -9,16 +9,13 @@ use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::sync::{Mutex, PoisonError};
 
-use hedge_core::{Attempt, Error};
+use hedge_core::{Attempt, BoxError, Error};
 use tokio::task::unconstrained;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::Policy;
 use crate::Hedger;
-
-/// What fails with any error.
-pub type BoxError = Box<dyn core::error::Error + Send + Sync>;
 
 /// Puts a [`HedgeService`] around a service; see the [module](super).
 #[derive(Clone, Debug)]

@@ -531,11 +531,12 @@ impl Running {
         match attempt.step.verdict {
             Verdict::Accept => return Some(self.answer(index, true)),
             Verdict::Fatal => return Some(self.answer(index, false)),
-            Verdict::Retry => {}
             Verdict::RetryAfter(patience) => {
                 self.asked_for_patience = true;
                 self.patience = self.patience.max(now.saturating_add(millis(patience)));
             }
+            // A retry at once.
+            _ => {}
         }
         self.unanswered += 1;
         if let Some((_, stands)) = &mut self.refusal {

@@ -4,10 +4,14 @@ use core::cell::RefCell;
 use core::future::Ready;
 use std::sync::Mutex;
 
+use hedge_core::cascade::{Cascade, CascadeError};
+use hedge_core::face::{RegistryError, RequestError};
 use hedge_core::manual::ManualTimer;
+use hedge_core::strategy::{Learned, RestoreError};
 use hedge_core::{
-    AnyStrategy, Attempt, Budget, Event, Fixed, Hedger, LocalHedger, Metrics, NoSink, Options,
-    Outcome, Percentile, Policy, Report, Sharded, SharedBudget, State,
+    AnyStrategy, Attempt, Budget, ConfigError, Error, Event, Fixed, Hedger, LocalHedger, Metrics,
+    Name, NoSink, Options, Outcome, Percentile, Policy, Report, Sharded, SharedBudget, State,
+    Suppressed,
 };
 use hedge_tokio::TokioTimer;
 
@@ -28,8 +32,21 @@ const _: () = {
     shared::<Outcome>();
     shared::<Event>();
     shared::<Report>();
-    shared::<hedge_core::Error<std::io::Error>>();
-    shared::<hedge_core::ConfigError>();
+    shared::<Name>();
+    // What fails, as errors have to be to be boxed.
+    shared::<ConfigError>();
+    shared::<RestoreError>();
+    shared::<Suppressed>();
+    shared::<Error<std::io::Error>>();
+    shared::<CascadeError<std::io::Error, 4>>();
+    shared::<RequestError<std::io::Error>>();
+    shared::<RegistryError>();
+    // The rest of a face.
+    shared::<hedge_tokio::Registry>();
+    shared::<hedge_tokio::SharedBudget>();
+    shared::<Learned>();
+    shared::<Cascade<TokioTimer, 4>>();
+    sent::<hedge_tokio::Spawned<u8>>();
     // A hedger for one thread may move to another as a whole.
     sent::<LocalHedger<TokioTimer, Percentile>>();
 };

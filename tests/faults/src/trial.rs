@@ -211,7 +211,8 @@ pub(crate) fn judge<'w>(result: &Result<Value<'w>, Value<'w>>) -> Verdict {
             account.trial(value.index).accepted = true;
         }
         Verdict::Fatal => account.fatal = account.fatal.or(Some(value.index)),
-        Verdict::Retry | Verdict::RetryAfter(_) => account.trial(value.index).refused = true,
+        // A retry, at once or later.
+        _ => account.trial(value.index).refused = true,
     }
     value.verdict
 }
