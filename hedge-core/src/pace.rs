@@ -478,6 +478,7 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
         Some(attempt)
     }
 
+    #[inline]
     fn release(&mut self, attempts: u8) {
         let hedges = self.live & attempts & !1;
         self.live &= !attempts;
