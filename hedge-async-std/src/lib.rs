@@ -100,7 +100,7 @@ pub use hedge_core::face::{BoxedSink, BoxedStrategy, Ledger, RegistryError, Requ
 pub use hedge_core::_guide;
 #[doc(no_inline)]
 pub use hedge_core::{
-    Adaptive, AnyStrategy, Attempt, BoxError, Budget, ByResult, Cause, Charge, Classify,
+    Adaptive, Alone, AnyStrategy, Attempt, BoxError, Budget, ByResult, Cause, Charge, Classify,
     ConfigError, End, Error, Event, EventKind, ExponentialBackoff, Fixed, HedgeConfig, Hedged,
     Hints, Instant, MetricsSnapshot, Name, Off, Optimal, Options, Outcome, Overrides, Percentile,
     Report, Sample, Sink, Strategy, StrategyKind, Suppressed, Timer, Verdict, WorkloadAware,

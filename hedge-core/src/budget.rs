@@ -103,6 +103,11 @@ impl Budget {
         self
     }
 
+    /// Whether it never allows a hedge.
+    pub(crate) const fn is_closed(&self) -> bool {
+        !self.unlimited && self.deposit == 0 && self.rate == 0
+    }
+
     const fn full(mut self) -> Self {
         self.tokens = self.capacity();
         self.reserve = self.reserve_capacity();

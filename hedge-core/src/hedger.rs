@@ -42,7 +42,7 @@ pub struct Hedger<T, L, B, K = NoSink, const MAX: usize = 2> {
 ///     .build_local()?;
 /// let hedged = clock.drive(hedger.request(|attempt| {
 ///     let latency = if attempt.is_hedge() { 5 } else { 900 };
-///     let sleep = (&clock).sleep_until((&clock).now() + Duration::from_millis(latency));
+///     let sleep = (&clock).sleep_until(clock.now() + Duration::from_millis(latency));
 ///     async move {
 ///         sleep.await;
 ///         Ok::<_, ()>(attempt.index())
@@ -263,7 +263,8 @@ where
             .edit(self.timer.now(), |policy| policy.options())
     }
 
-    /// Changes options of the working hedger, for requests that are made from now on.
+    /// Changes options of the working hedger, for requests that are made from now on. The budget is not asked: where
+    /// fewer hedges are allowed than its share would pay for, the rest is not spent.
     ///
     /// # Errors
     ///

@@ -58,6 +58,7 @@ mod builder;
 mod call;
 pub mod cascade;
 mod config;
+mod contain;
 mod dist;
 mod error;
 #[cfg(feature = "std")]

@@ -3,6 +3,7 @@
 use core::mem;
 use core::time::Duration;
 
+use crate::contain::contain;
 use crate::ledger::Ledger;
 use crate::metrics::Recorder;
 use crate::options::Labels;
@@ -186,7 +187,9 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
         ready: impl FnOnce() -> bool,
     ) -> Result<(), Suppressed> {
         let terms = self.terms();
-        let remaining = self.deadline().map(|deadline| deadline.since(now));
+        // It may be asked for one that has to be patient yet.
+        let start = now.max(self.hold);
+        let remaining = self.deadline().map(|deadline| deadline.since(start));
         self.shared.ledger.permit(&Ask {
             chance: terms.chance(),
             remaining,
@@ -201,6 +204,25 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
             return Err(Suppressed::ObserveOnly);
         }
         Ok(())
+    }
+
+    /// Whether the hedge that pushback holds up would be refused at last, as far as is known.
+    fn waits_in_vain(&mut self, terms: Terms) -> bool {
+        let remaining = self
+            .deadline()
+            .map(|deadline| deadline.nanos_since(self.hold));
+        // The hold ends after the deadline, and with the request.
+        if remaining == Some(0) {
+            return false;
+        }
+        let ask = Ask {
+            chance: terms.chance(),
+            remaining: remaining.map(Duration::from_nanos),
+            retry: true,
+        };
+        terms.observe_only()
+            || self.shared.ledger.permit(&ask).is_err()
+            || self.shared.budget.edit(|budget| budget.is_closed())
     }
 
     /// Why no hedge was started, if none was.
@@ -345,7 +367,7 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
 
     #[inline(never)]
     fn settle_alone(&mut self, how: Settled, now: Instant) {
-        self.shared.ledger.settle_alone(&Alone {
+        let alone = Alone {
             end: End::of(how),
             total: now.nanos_since(self.start_of(0)),
             delay: self
@@ -355,14 +377,15 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
             suppressed: self.refused,
             cost: self.cost(),
             now,
-        });
+        };
+        contain(|| self.shared.ledger.settle_alone(&alone));
     }
 
     // Rare where requests gather, whose path is kept short.
     #[inline(never)]
     fn settle(&mut self, how: Settled, now: Instant) {
         let report = self.report(how, now);
-        self.shared.ledger.settle(&report, now);
+        contain(|| self.shared.ledger.settle(&report, now));
     }
 
     fn is_heard(&self) -> bool {
@@ -519,7 +542,9 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pacer for Pace<'_, L, B
             return None;
         }
         if self.owed > 0 {
-            return Some(self.hold);
+            // What would be refused after all that patience is refused now.
+            let vain = self.hold > Instant::ZERO && self.waits_in_vain(terms);
+            return Some(if vain { Instant::ZERO } else { self.hold });
         }
         self.scheduled().map(|due| due.max(self.hold))
     }

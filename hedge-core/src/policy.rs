@@ -85,6 +85,10 @@ impl<S: Strategy> Policy<S> {
     }
 
     fn clamp(&self, delay: Duration) -> Duration {
+        // That of a hedge which is not to be.
+        if delay == Duration::MAX {
+            return delay;
+        }
         let delay = delay.max(self.options.min_delay);
         self.options.max_delay.map_or(delay, |max| delay.min(max))
     }
@@ -184,6 +188,19 @@ mod tests {
                 assert_eq!(terms, one_by_one.terms(&Hints::NONE, now), "{kind}");
             }
         }
+    }
+
+    #[test]
+    fn a_longest_delay_makes_no_second_hedge_of_none() {
+        let options = Options {
+            max_hedges: 2,
+            max_delay: Some(Duration::from_millis(500)),
+            ..Options::DEFAULT
+        };
+        let once = Optimal::with_window::<64>(99.0, 5.0).initial_delay(Duration::from_secs(2));
+        let (terms, _) = Policy::new(once, options).terms(&Hints::NONE, Instant::ZERO);
+        assert_eq!(terms.offset(1), Some(500_000_000));
+        assert_eq!(terms.offset(2), Some(u64::MAX));
     }
 
     fn alone(rng: &mut SplitMix, now: &mut Instant) -> Alone {

@@ -123,8 +123,8 @@ impl Report {
     }
 }
 
-/// A [`Report`] of a request that made one attempt, and ended when that did: most requests. Small, so that
-/// servers may gather them.
+/// A [`Report`] of a request that made one attempt, and ended when that did or was dropped with it: most
+/// requests. Small, so that servers may gather them.
 #[derive(Clone, Copy, Debug)]
 pub struct Alone {
     pub(crate) end: End,
@@ -156,6 +156,16 @@ impl Alone {
             cost: self.cost,
             ..Report::new(primary)
         }
+    }
+
+    /// How the request ended.
+    pub fn end(&self) -> End {
+        self.end
+    }
+
+    /// From its start to its end.
+    pub fn total(&self) -> Duration {
+        Duration::from_nanos(self.total)
     }
 
     /// When the request ended.

@@ -43,7 +43,7 @@ fn the_last_tier_is_waited_for_whatever_its_delay() {
     assert_eq!(answer.outcome.total_latency, ms(300));
     assert_eq!(answer.outcome.hedges_fired, 1);
     assert_eq!(answer.outcome.tier, Some(1));
-    assert_eq!((&clock).now(), Instant::from_epoch(ms(300)));
+    assert_eq!(clock.now(), Instant::from_epoch(ms(300)));
 }
 
 #[test]
@@ -288,7 +288,7 @@ fn events_tell_what_happens_in_order() {
     let cascade = cascade.unwrap().quality(quality).name("models").sink(&sink);
     let run = |millis: [u64; 3], answers: [Result<f64, &'static str>; 3]| {
         log.borrow_mut().clear();
-        let start = (&clock).now().since_epoch().as_millis() as u64;
+        let start = clock.now().since_epoch().as_millis() as u64;
         let _ = clock.drive(cascade.request((
             || ask(&clock, millis[0], answers[0]),
             || ask(&clock, millis[1], answers[1]),

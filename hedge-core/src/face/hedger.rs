@@ -349,7 +349,7 @@ impl<R: Runtime, const MAX: usize> Builder<R, MAX> {
     }
 
     /// Makes room for `N` attempts in every request, 1 to 8; the primary is one of them. A request's
-    /// future grows by the size of an attempt for each.
+    /// future grows by the size of an attempt for each. Default: 4, which a tower layer takes for granted.
     pub fn attempts<const N: usize>(self) -> Builder<R, N> {
         Builder {
             core: self.core.attempts(),

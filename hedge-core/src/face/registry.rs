@@ -54,7 +54,7 @@ mod tests;
 /// # Room
 ///
 /// It holds [`CAPACITY`](Self::CAPACITY) hedgers unless [told otherwise](Registry::with_capacity), at some
-/// 20 kB each. When it is full, a new name is an error. No hedger is ever evicted: that would lose its
+/// 40 kB each on two processors and 130 kB on eight or more. When it is full, a new name is an error. No hedger is ever evicted: that would lose its
 /// state, its metrics and its budget without a word, and the backend would be hedged as if nothing were
 /// known of it. Names should come from a config, not from requests; [`remove`](Self::remove) makes room.
 #[derive(Clone, Debug)]
@@ -62,10 +62,22 @@ pub struct Registry<R, const MAX: usize = 4> {
     shared: Arc<Shared<R, MAX>>,
 }
 
-#[derive(Debug)]
 struct Shared<R, const MAX: usize> {
     capacity: usize,
+    customize: Option<Customize<R, MAX>>,
     state: RwLock<State<R, MAX>>,
+}
+
+/// What is done to each builder before it builds.
+type Customize<R, const MAX: usize> =
+    Box<dyn Fn(Name, Builder<R, MAX>) -> Builder<R, MAX> + Send + Sync>;
+
+impl<R, const MAX: usize> fmt::Debug for Shared<R, MAX> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("capacity", &self.capacity)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -89,12 +101,47 @@ impl<R> Registry<R> {
 
     /// A registry with room for `capacity` hedgers. None is made, and no memory taken, before its use.
     pub fn with_capacity(capacity: usize) -> Self {
-        Self::empty(capacity)
+        Self::empty(capacity, None)
     }
 
-    /// The same for requests of up to `N` attempts, 1 to 8; the primary is one of them.
+    /// A registry that hands each builder to `customize` before it builds, with the hedger's name: for what no config
+    /// can say, such as a sink, a shared budget or a strategy of your own. It must not use the registry. Options and
+    /// budget follow the config
+    /// when that changes.
+    ///
+    /// ```
+    /// # use core::future::{Pending, pending};
+    /// # use hedge_core::{Instant, Timer};
+    /// # #[derive(Clone, Default)]
+    /// # struct MyTimer;
+    /// # impl Timer for MyTimer {
+    /// #     type Sleep = Pending<()>;
+    /// #     fn now(&self) -> Instant { Instant::ZERO }
+    /// #     fn sleep_until(&self, _: Instant) -> Pending<()> { pending() }
+    /// # }
+    /// # impl hedge_core::face::Runtime for MyTimer {
+    /// #     type Instant = Instant;
+    /// #     fn instant(&self, instant: Instant) -> Instant { instant }
+    /// # }
+    /// use hedge_core::face::Registry;
+    /// use hedge_core::{Event, HedgeConfig};
+    ///
+    /// let registry = Registry::<MyTimer>::customized(|name, builder| {
+    ///     builder.sink(move |event: &Event| println!("{name}: {}", event.kind))
+    /// });
+    /// registry.hedger(&HedgeConfig::default())?;
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    pub fn customized(
+        customize: impl Fn(Name, Builder<R>) -> Builder<R> + Send + Sync + 'static,
+    ) -> Self {
+        Self::empty(Self::CAPACITY, Some(Box::new(customize)))
+    }
+
+    /// A registry with room for `capacity` hedgers whose requests make up to `N` attempts, 1 to 8; the primary is one of
+    /// them.
     pub fn with_attempts<const N: usize>(capacity: usize) -> Registry<R, N> {
-        Registry::empty(capacity)
+        Registry::empty(capacity, None)
     }
 }
 
@@ -102,13 +149,17 @@ impl<R, const MAX: usize> Registry<R, MAX> {
     /// How many hedgers it holds unless told otherwise.
     pub const CAPACITY: usize = 1024;
 
-    fn empty(capacity: usize) -> Self {
+    fn empty(capacity: usize, customize: Option<Customize<R, MAX>>) -> Self {
         let state = RwLock::new(State {
             hedgers: BTreeMap::new(),
             waiting: BTreeMap::new(),
         });
         Self {
-            shared: Arc::new(Shared { capacity, state }),
+            shared: Arc::new(Shared {
+                capacity,
+                customize,
+                state,
+            }),
         }
     }
 
@@ -141,7 +192,7 @@ impl<R, const MAX: usize> Registry<R, MAX> {
 
 impl<R, const MAX: usize> Default for Registry<R, MAX> {
     fn default() -> Self {
-        Self::empty(Self::CAPACITY)
+        Self::empty(Self::CAPACITY, None)
     }
 }
 
@@ -196,11 +247,14 @@ impl<R: Runtime, const MAX: usize> Registry<R, MAX> {
                 capacity: self.shared.capacity,
             }),
             Entry::Vacant(vacant) => {
-                let hedger = Builder::from_settings(settings)
+                let builder = Builder::from_settings(settings)
                     .strategy_name(name.as_str())
-                    .attempts()
-                    .build()
-                    .map_err(refused)?;
+                    .attempts();
+                let builder = match &self.shared.customize {
+                    Some(customize) => customize(name, builder),
+                    None => builder,
+                };
+                let hedger = builder.build().map_err(refused)?;
                 if let Some(learned) = waiting.remove(&key) {
                     // The config may name another strategy than that of then, which starts afresh.
                     let _ = hedger.restore(&learned);

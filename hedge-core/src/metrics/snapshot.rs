@@ -97,7 +97,8 @@ pub struct MetricsSnapshot {
     /// By how many percent hedges raised the cost over that of the primaries alone.
     pub cost_overhead: f64,
 
-    /// The time since the hedger was made or its metrics were reset.
+    /// The time since the hedger was built or its metrics were reset; of one that was assembled from parts, as in a
+    /// `static`, since the end of its first request.
     pub uptime: Duration,
     /// Requests that ended per second of `uptime`.
     pub requests_per_second: f64,

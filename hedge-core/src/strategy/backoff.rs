@@ -14,15 +14,16 @@ use crate::{ConfigError, End, Instant, Report, StrategyKind, Suppressed};
 /// | was won by a hedge, or by the primary before a hedge was due | × decrease factor (0.9) |
 /// | was won by the primary after a hedge had started | × increase factor (1.5) |
 /// | failed or timed out | × error factor (2.0) |
-/// | was won by the primary when a hedge was due but not allowed | stays |
+/// | was won by the primary when a hedge was due that the budget or `observe_only` refused | × increase factor |
+/// | was won by the primary when a hedge was held back for another reason | stays |
 /// | was dropped by its caller | stays |
 ///
 /// and never leaves `min_delay` to `max_delay`.
 ///
 /// Only the request's end counts. A hedge that was started because the primary failed is judged like
-/// any other: if it wins, the caller saw no error. A hedge that the budget or an option held back
-/// shows neither that it was needless nor that it would have lost; were it taken for needless, a
-/// spent budget would drive the delay to its minimum.
+/// any other: if it wins, the caller saw no error. A hedge that the budget refused came due too early for
+/// what is allowed, and counts as one that lost: else, as every request that needs none shortens the delay, a
+/// spent budget would drive it to its minimum.
 ///
 /// ```
 /// use core::time::Duration;
@@ -251,9 +252,16 @@ fn ending(report: &Report) -> Option<Ending> {
     match report.end {
         End::Won(_) if report.hedge_won() => Some(Ending::Success),
         End::Won(_) if report.hedged() => Some(Ending::Failure),
-        End::Won(_) if report.suppressed == Some(Suppressed::NotDue) => Some(Ending::Success),
+        End::Won(_) => match report.suppressed? {
+            Suppressed::NotDue => Some(Ending::Success),
+            Suppressed::BudgetRatio
+            | Suppressed::BudgetRate
+            | Suppressed::InFlight
+            | Suppressed::ObserveOnly => Some(Ending::Failure),
+            _ => None,
+        },
         End::Failed | End::TimedOut => Some(Ending::Error),
-        End::Won(_) | End::Cancelled => None,
+        End::Cancelled => None,
     }
 }
 
@@ -342,17 +350,35 @@ mod tests {
         assert_eq!(after(|report| report.end = End::Cancelled), ms(100));
         assert_eq!(after(hedged(Cause::Delay, End::Cancelled)), ms(100));
         for reason in Suppressed::ALL {
-            let expected = if reason == Suppressed::NotDue {
-                ms(90)
-            } else {
-                ms(100)
+            let told = after(|report| report.suppressed = Some(reason));
+            let expected = match reason {
+                Suppressed::NotDue => ms(90),
+                Suppressed::BudgetRatio
+                | Suppressed::BudgetRate
+                | Suppressed::InFlight
+                | Suppressed::ObserveOnly => ms(150),
+                _ => ms(100),
             };
-            assert_eq!(
-                after(|report| report.suppressed = Some(reason)),
-                expected,
-                "{reason}"
-            );
+            assert_eq!(told, expected, "{reason}");
         }
+    }
+
+    /// Latencies of 0 to 100 ms, in turn, and no hedge allowed: of what is due one in five, for 1.5 × 0.9^4 is about 1.
+    #[test]
+    fn a_spent_budget_does_not_drive_it_to_its_minimum() {
+        let mut strategy = ExponentialBackoff::new();
+        let mut due = 0;
+        for n in 0..20_000_u64 {
+            let latency = ms(n * 37 % 100);
+            let is_due = latency > delay(&strategy);
+            let mut report = Report::new(Sample::Finished(latency));
+            if is_due {
+                report.suppressed = Some(Suppressed::BudgetRatio);
+                due += 1;
+            }
+            strategy.record(&report, Instant::ZERO);
+        }
+        assert!((3_000..5_000).contains(&due), "{due}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use core::time::Duration;
 use super::recent::{Recent, start_options};
 use super::{Hints, Plan, ReadColumns, RestoreError, Strategy, Warmup, WriteColumns};
 use crate::window::Entry;
-use crate::{Cause, ConfigError, Instant, Report, Sample, StrategyKind};
+use crate::{Cause, ConfigError, Instant, Report, Sample, StrategyKind, Suppressed};
 
 use choose::{Goal, SingleR, Steady, choose};
 use curve::Cursor;
@@ -284,7 +284,9 @@ impl<const N: usize> Strategy for Optimal<N> {
 
     fn record(&mut self, report: &Report, now: Instant) {
         self.learn_pair(report);
-        let hedged = report.hedge_cause == Some(Cause::Delay);
+        // Where hedges are only observed, those that would have been count.
+        let observed = report.due && report.suppressed == Some(Suppressed::ObserveOnly);
+        let hedged = report.hedge_cause == Some(Cause::Delay) || observed;
         let (budget, sparing) = (self.budget(), self.is_probing());
         self.learned.rate.count(hedged, budget, sparing);
         if self.recent.window.push(report.primary, now) {

@@ -79,7 +79,8 @@ pub enum EventKind {
         /// From its own start.
         latency: Duration,
     },
-    /// `request.cancelled`: an attempt was dropped before it finished.
+    /// `request.cancelled`: an attempt was dropped before it finished. Losers that are kept are not told of, for
+    /// when they end the request is over.
     RequestCancelled {
         /// Which attempt.
         attempt: u8,

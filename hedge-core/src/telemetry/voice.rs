@@ -1,6 +1,7 @@
 //! How one request tells of itself.
 
 use super::{Event, Sink};
+use crate::contain::contain;
 use crate::{Name, trace};
 
 /// Hands the events of one request to all who listen.
@@ -36,27 +37,8 @@ impl Voice {
         self.place.event(prefix, event);
         // Else the sink is the one who wants to.
         if !trace::CAN_LISTEN || sink.enabled() {
-            emit(sink, event);
+            contain(|| sink.emit(event));
         }
         self.silent = false;
-    }
-}
-
-#[cfg(not(feature = "std"))]
-fn emit(sink: &impl Sink, event: &Event) {
-    sink.emit(event);
-}
-
-/// A request that some other panic drops tells of it too. If the sink panics at that, it is caught: two at
-/// once end the program.
-#[cfg(feature = "std")]
-fn emit(sink: &impl Sink, event: &Event) {
-    use core::panic::AssertUnwindSafe;
-    use std::{panic, thread};
-
-    if thread::panicking() {
-        let _ = panic::catch_unwind(AssertUnwindSafe(|| sink.emit(event)));
-    } else {
-        sink.emit(event);
     }
 }

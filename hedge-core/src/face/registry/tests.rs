@@ -242,3 +242,17 @@ fn a_registry_is_shared_between_threads() {
     fn shared<T: Send + Sync>() {}
     shared::<Registry<Still>>();
 }
+
+#[test]
+fn what_no_config_can_say_is_said_to_the_builder() {
+    let budget = crate::face::SharedBudget::<Still>::new(crate::Budget::percent(50.0).burst(3));
+    let registry = Registry::<Still>::customized(move |name, builder| {
+        assert_ne!(name.as_str(), "");
+        builder.shared_budget(budget.clone())
+    });
+    let a = registry.hedger(&config("a")).unwrap();
+    let b = registry.hedger(&config("b")).unwrap();
+    // A hedge that one starts is in flight for the other.
+    a.budget().try_charge().unwrap();
+    assert_eq!(b.in_flight(), 1);
+}

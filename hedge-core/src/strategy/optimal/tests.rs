@@ -368,6 +368,26 @@ fn only_what_tells_of_a_pair_is_learned_from() {
 }
 
 #[test]
+fn a_hedge_that_is_only_observed_counts_like_any_other() {
+    let told = |edit: fn(&mut Report)| {
+        let mut strategy = Optimal::with_window::<50>(99.0, 5.0);
+        for n in 0..100 {
+            let mut report = report(ms(n), None);
+            if n % 10 == 0 {
+                report.due = true;
+                edit(&mut report);
+            }
+            strategy.record(&report, Instant::ZERO);
+        }
+        std::format!("{:?}", strategy.learned.rate)
+    };
+    let hedged = told(|report| report.hedge_cause = Some(Cause::Delay));
+    let observed = told(|report| report.suppressed = Some(Suppressed::ObserveOnly));
+    assert_eq!(hedged, observed);
+    assert_ne!(hedged, told(|_| ()));
+}
+
+#[test]
 fn equal_latencies_lie_amid_each_other_but_what_was_dropped_below() {
     let mut strategy = Optimal::with_window::<20>(99.0, 5.0);
     record(&mut strategy, [10, 20, 20, 20, 30]);
