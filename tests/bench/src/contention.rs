@@ -7,7 +7,6 @@ use crate::options::Contention;
 use crate::rounds::{Judge, Patience, alternate};
 use crate::runtime::Flavour;
 use crate::script::{Kind, Slot};
-use crate::terminal;
 
 /// How many tasks share what is measured.
 pub(crate) const TASKS: [usize; 4] = [1, 2, 4, 8];
@@ -40,7 +39,7 @@ pub(crate) fn measure(options: &Contention) -> Result<Vec<Row>, String> {
         wanted: options.rounds,
         time: PATIENCE,
     };
-    let bar = terminal::progress(cases.len() as u64);
+    let bar = hedge_terminal::progress(cases.len() as u64);
     let mut rows = Vec::new();
     for case in &cases {
         bar.set_message(case.name);

@@ -16,7 +16,6 @@ use crate::options::Growth;
 use crate::rounds::{Judge, Patience, alternate};
 use crate::runtime::Flavour;
 use crate::script::{Failed, Kind, Script, Slot};
-use crate::terminal;
 
 /// Of how much there is.
 pub(crate) const SIZES: [usize; 3] = [100, 10_000, 1_000_000];
@@ -39,7 +38,7 @@ pub(crate) fn measure(options: &Growth) -> Result<Vec<Row>, String> {
         ("hedgers, one of them used", |size| hedgers(size, 1)),
         ("hedgers, all used in turn", |size| hedgers(size, size)),
     ];
-    let bar = terminal::progress(sweeps.len() as u64);
+    let bar = hedge_terminal::progress(sweeps.len() as u64);
     let mut rows = Vec::new();
     for (what, sweep) in sweeps {
         bar.set_message(what);

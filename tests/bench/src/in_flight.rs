@@ -13,7 +13,6 @@ use tokio::sync::Notify;
 use crate::options::InFlight;
 use crate::processor;
 use crate::runtime::Flavour;
-use crate::terminal;
 
 /// The primary of one request in so many hangs, so that its hedge has to answer.
 const HANGS: u64 = 20;
@@ -46,7 +45,7 @@ pub(crate) fn measure(options: &InFlight) -> Result<Measured, String> {
 
 fn run(options: &InFlight) -> Result<Measured, String> {
     let runtime = Flavour::CurrentThread.start()?;
-    let bar = terminal::progress(2);
+    let bar = hedge_terminal::progress(2);
     let requests = options.requests;
     let expected = requests.div_ceil(HANGS);
     let delay = Duration::from_secs(options.delay);

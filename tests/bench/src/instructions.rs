@@ -13,7 +13,6 @@ use crate::cases;
 use crate::options::{Counted, Instructions};
 use crate::runtime::Flavour;
 use crate::script::{Kind, Slot};
-use crate::terminal;
 
 /// Cases that matter.
 const CASES: [&str; 12] = [
@@ -49,7 +48,7 @@ pub(crate) fn measure(options: &Instructions) -> Result<Vec<Row>, String> {
         options.case.is_empty() || options.case.iter().any(|part| case.contains(part.as_str()))
     });
     let wanted: Vec<_> = wanted.collect();
-    let bar = terminal::progress((kinds.len() * wanted.len()) as u64);
+    let bar = hedge_terminal::progress((kinds.len() * wanted.len()) as u64);
     let mut rows = Vec::new();
     for &kind in &kinds {
         for case in &wanted {

@@ -21,7 +21,6 @@ mod runtime;
 mod script;
 mod strategies;
 mod table;
-mod terminal;
 
 use std::process::ExitCode;
 
@@ -31,7 +30,7 @@ use crate::options::{Command, Options};
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let result = run(&options).and_then(|text| terminal::print(&text));
+    let result = run(&options).and_then(|text| hedge_terminal::print(&text));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -8,7 +8,6 @@ use crate::options::Overhead;
 use crate::rounds::{Judge, Patience, alternate};
 use crate::runtime::Flavour;
 use crate::script::{Kind, Slot};
-use crate::terminal;
 
 /// How many requests wait for their hedges at the same time.
 const TOGETHER: usize = 1024;
@@ -38,7 +37,7 @@ pub(crate) fn measure(options: &Overhead) -> Result<Vec<Row>, String> {
     let judge = Judge::new();
     let kinds = options.kinds();
     let flavours = options.flavours();
-    let bar = terminal::progress((kinds.len() * flavours.len()) as u64);
+    let bar = hedge_terminal::progress((kinds.len() * flavours.len()) as u64);
     let mut rows = Vec::new();
     for flavour in flavours {
         for &kind in &kinds {

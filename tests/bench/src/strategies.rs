@@ -17,7 +17,6 @@ use rand_distr::{Beta, Distribution, LogNormal};
 use crate::options::Strategies;
 use crate::processor;
 use crate::rounds::{Judge, Patience, Round, Rounds, alternate};
-use crate::terminal;
 
 /// How many samples a window holds.
 const WINDOW: usize = 1000;
@@ -41,7 +40,7 @@ pub(crate) fn measure(options: &Strategies) -> Result<Vec<Row>, String> {
         wanted: options.rounds,
         time: PATIENCE,
     };
-    let bar = terminal::progress(1);
+    let bar = hedge_terminal::progress(1);
     let rounds = alternate(&judge, parts.len(), patience, |part| {
         Ok::<_, String>((parts[part].round)())
     })?;

@@ -5,7 +5,6 @@ mod report;
 use core::num::NonZero;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
-use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Instant;
@@ -13,7 +12,6 @@ use std::time::Instant;
 use clap::Parser;
 use hedge_faults::invariants::{Broken, Invariant};
 use hedge_faults::schedule::{Stage, Tally};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Tries to break what hedge promises, by schedules drawn at random.
 #[derive(Debug, Parser)]
@@ -95,7 +93,10 @@ const ENOUGH: usize = 3;
 fn play(options: &Options, started: Instant) -> (Tally, Vec<(u64, Broken)>) {
     let processors = thread::available_parallelism().map_or(1, NonZero::get);
     let threads = options.threads.map_or(processors, NonZero::get);
-    let bar = progress(options);
+    let length = options
+        .schedules
+        .unwrap_or((1000.0 * options.seconds) as u64);
+    let bar = hedge_terminal::progress(length);
     let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     let is_over = || match options.schedules {
         Some(_) => false,
@@ -144,21 +145,4 @@ fn play(options: &Options, started: Instant) -> (Tally, Vec<(u64, Broken)>) {
     bar.finish_and_clear();
     broken.sort_by_key(|(seed, _)| *seed);
     (tally, broken)
-}
-
-/// A bar on standard error, where somebody looks.
-fn progress(options: &Options) -> ProgressBar {
-    let length = options
-        .schedules
-        .unwrap_or((1000.0 * options.seconds) as u64);
-    let target = if std::io::stderr().is_terminal() {
-        ProgressDrawTarget::stderr()
-    } else {
-        ProgressDrawTarget::hidden()
-    };
-    let bar = ProgressBar::with_draw_target(Some(length), target);
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {percent:>3} %  {eta} left") {
-        bar.set_style(style);
-    }
-    bar
 }

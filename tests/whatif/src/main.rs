@@ -15,7 +15,6 @@ mod recommend;
 mod report;
 mod speed;
 mod table;
-mod terminal;
 mod trace;
 mod workload;
 
@@ -65,7 +64,7 @@ fn run(options: &Run) -> Result<(), String> {
     };
     let known = lab::known(&source, 200_000);
 
-    let bar = terminal::progress((candidates.len() as u64 + 1) * terms.requests);
+    let bar = hedge_terminal::progress((candidates.len() as u64 + 1) * terms.requests);
     let try_out = |candidate: &Candidate| -> Result<Row, String> {
         bar.set_message(candidate.name.clone());
         lab::run(candidate, &source, &terms, known.as_ref(), |n| bar.inc(n))
@@ -87,5 +86,5 @@ fn run(options: &Run) -> Result<(), String> {
         let advice = recommend::recommend(terms.target, &candidates, &rows, &unhedged);
         format!("{table}\n{advice}\n")
     };
-    terminal::print(&text)
+    hedge_terminal::print(&text)
 }

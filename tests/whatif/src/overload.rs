@@ -8,7 +8,6 @@ use hedge_core::{Budget, Instant};
 use crate::lab::{self, percentile};
 use crate::queue::{self, Backend, Brownout, Done, Queues};
 use crate::table::{each_seed, mean};
-use crate::terminal;
 
 const LOADS: [f64; 7] = [0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2];
 
@@ -227,7 +226,7 @@ const COLUMNS: &str = "
 
 /// The tables, as Markdown.
 pub(crate) fn print() -> Result<(), String> {
-    terminal::print(HEAD)?;
+    hedge_terminal::print(HEAD)?;
     let mut missed = String::new();
     for (queues, name) in [
         (Queues::One, "One queue, where hedges cannot help:"),
@@ -236,21 +235,21 @@ pub(crate) fn print() -> Result<(), String> {
             "A queue for each server and attempts sent anywhere, where they do:",
         ),
     ] {
-        terminal::print(&format!("\n{name}\n{COLUMNS}"))?;
+        hedge_terminal::print(&format!("\n{name}\n{COLUMNS}"))?;
         for load in LOADS {
             let rows = rows(queues, load)?;
             let Some((_, off)) = rows.first() else {
                 continue;
             };
             for (mode, row) in &rows {
-                terminal::print(&line(load, *mode, row, off))?;
+                hedge_terminal::print(&line(load, *mode, row, off))?;
                 if !row.no_worse_than(off) && matches!(mode, Mode::Percentile | Mode::Fixed) {
                     missed += &format!("\nNot met: {} at load {load}. {name}\n", mode.name());
                 }
             }
         }
     }
-    terminal::print(&missed)
+    hedge_terminal::print(&missed)
 }
 
 fn line(load: f64, mode: Mode, row: &Row, off: &Row) -> String {

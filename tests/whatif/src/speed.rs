@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use crate::candidate::{self, Aims};
 use crate::lab::{self, Terms};
-use crate::terminal;
 use crate::workload::{Model, Source};
 
 const REQUESTS: u64 = 1_000_000;
@@ -14,7 +13,9 @@ const ROUNDS: u64 = 5;
 /// included.
 pub(crate) fn print() -> Result<(), String> {
     let source = Source::Model(Model::Lognormal);
-    terminal::print("| strategy | requests per second and core | at least |\n|---|---:|---:|\n")?;
+    hedge_terminal::print(
+        "| strategy | requests per second and core | at least |\n|---|---:|---:|\n",
+    )?;
     for candidate in candidate::all(&source, &Aims::DEFAULT)? {
         let mut rates = Vec::new();
         for seed in 1..=ROUNDS {
@@ -33,7 +34,7 @@ pub(crate) fn print() -> Result<(), String> {
             "optimal" => "0.3 million",
             _ => "",
         };
-        terminal::print(&format!(
+        hedge_terminal::print(&format!(
             "| `{}` | {:.1} million | {least} |\n",
             candidate.name,
             lab::percentile(&rates, 50.0) / 1e6

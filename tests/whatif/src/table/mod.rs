@@ -9,9 +9,7 @@ mod seed;
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use indicatif::ProgressBar;
-
-use crate::terminal;
+use hedge_terminal::ProgressBar;
 
 /// A row of the table: what was measured, and whether that will do.
 pub(crate) struct Claim {
@@ -50,7 +48,7 @@ pub(crate) fn print() -> Result<(), String> {
         guards::queues,
         learners::adaptive,
     ];
-    let bar = terminal::progress(sections.len() as u64 + 1);
+    let bar = hedge_terminal::progress(sections.len() as u64 + 1);
     show(&bar, HEAD)?;
     let mut missed = String::new();
     for section in sections {
@@ -81,7 +79,7 @@ pub(crate) fn print() -> Result<(), String> {
 
 /// Prints above the bar.
 fn show(bar: &ProgressBar, text: &str) -> Result<(), String> {
-    bar.suspend(|| terminal::print(text))
+    bar.suspend(|| hedge_terminal::print(text))
 }
 
 /// Seeds that means are taken over.
