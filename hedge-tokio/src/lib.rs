@@ -62,8 +62,3 @@ pub use hedge_core::{
     Report, Sample, Sink, Strategy, StrategyKind, Suppressed, Timer, Verdict, WorkloadAware,
     cascade, strategy, telemetry,
 };
-
-/// The README's programs are compiled and run with the documentation's.
-#[cfg(all(doctest, feature = "tower"))]
-#[doc = include_str!("../README.md")]
-struct Readme;

@@ -29,3 +29,8 @@ pub use draws::Draws;
 pub use home::Threads;
 pub use home::{Home, Local};
 pub use world::World;
+
+/// The README's programs are compiled and run here, where every runtime is at hand.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
