@@ -1,0 +1,80 @@
+//! What has come up.
+
+use super::*;
+
+/// How often the scenarios came to each kind of end: a model of nothing but wins would prove little.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    unhedged: u32,
+    hedge_won: u32,
+    hedge_lost: u32,
+    retried: u32,
+    unaccepted: u32,
+    suppressed: u32,
+    failed: u32,
+    timed_out: u32,
+    timed_out_after_failures: u32,
+    dropped: u32,
+    four_attempts: u32,
+}
+
+impl Seen {
+    pub(super) fn count(&mut self, told: &Told) {
+        let add = |counter: &mut u32, yes: bool| *counter += u32::from(yes);
+        add(
+            &mut self.retried,
+            told.starts.iter().any(|(_, cause)| *cause == Cause::Retry),
+        );
+        add(&mut self.four_attempts, told.starts.len() == 4);
+        match &told.ended {
+            Ended::Ok(answer) => {
+                add(&mut self.unhedged, !answer.hedged);
+                add(&mut self.hedge_won, answer.hedge_won);
+                add(&mut self.hedge_lost, answer.hedged && !answer.hedge_won);
+                add(&mut self.unaccepted, !answer.accepted);
+                let refused = answer
+                    .suppressed
+                    .is_some_and(|reason| reason != Suppressed::NotDue);
+                add(&mut self.suppressed, refused);
+            }
+            Ended::Failed { .. } => self.failed += 1,
+            Ended::TimedOut { error, .. } => {
+                self.timed_out += 1;
+                add(&mut self.timed_out_after_failures, error.is_some());
+            }
+            Ended::Dropped => self.dropped += 1,
+        }
+    }
+
+    pub(super) fn assert_all(&self) {
+        let Self {
+            unhedged,
+            hedge_won,
+            hedge_lost,
+            retried,
+            unaccepted,
+            ..
+        } = *self;
+        let Self {
+            suppressed,
+            failed,
+            timed_out,
+            timed_out_after_failures,
+            dropped,
+            ..
+        } = *self;
+        let most = [
+            unhedged, hedge_won, hedge_lost, retried, unaccepted, suppressed, failed,
+        ];
+        let rest = [
+            timed_out,
+            timed_out_after_failures,
+            dropped,
+            self.four_attempts,
+        ];
+        assert!(
+            most.iter().chain(&rest).all(|count| *count > 500),
+            "{self:#?}"
+        );
+    }
+}
