@@ -12,15 +12,17 @@
 //! cargo run --release -p hedge-tokio --example llm_stream -- --json
 //! ```
 
+#[path = "../common/cli.rs"]
+mod cli;
 mod client;
 mod completion;
 mod events;
 mod load;
 mod provider;
 mod report;
+#[path = "../common/serve.rs"]
+mod serve;
 
-use core::error::Error;
-use core::ops::RangeInclusive;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -28,6 +30,7 @@ use std::time::Instant;
 use clap::Parser;
 use hedge_tokio::{Budget, ConfigError, Hedger, Percentile};
 
+use crate::cli::{Failure, exit, number_in};
 use crate::client::Client;
 use crate::load::Load;
 use crate::provider::{FirstToken, Provider};
@@ -71,31 +74,9 @@ struct Options {
     json: bool,
 }
 
-fn number_in(text: &str, range: RangeInclusive<f64>) -> Result<f64, String> {
-    text.parse()
-        .ok()
-        .filter(|number| range.contains(number))
-        .ok_or_else(|| format!("must be a number from {} to {}", range.start(), range.end()))
-}
-
-/// Whatever stops a run.
-type Failure = Box<dyn Error + Send + Sync>;
-
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(&Options::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprint!("error: {error}");
-            let mut source = error.source();
-            while let Some(error) = source {
-                eprint!(": {error}");
-                source = error.source();
-            }
-            eprintln!();
-            ExitCode::FAILURE
-        }
-    }
+    exit(run(&Options::parse()).await)
 }
 
 async fn run(options: &Options) -> Result<(), Failure> {

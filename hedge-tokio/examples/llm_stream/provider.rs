@@ -1,7 +1,7 @@
 //! The providers: two servers that stream answers, and count the streams that are closed early.
 
 use core::convert::Infallible;
-use core::net::{Ipv4Addr, SocketAddr};
+use core::net::SocketAddr;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::io;
@@ -12,17 +12,16 @@ use axum::http::StatusCode;
 use axum::response::Sse;
 use axum::response::sse::Event;
 use axum::routing::post;
-use axum::serve::ListenerExt;
 use axum::{Json, Router};
 use futures_lite::stream::{self, Stream};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, LogNormal, Pareto};
-use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
 use crate::Failure;
 use crate::completion::{Chunk, CompletionRequest, DONE};
+use crate::serve::serve;
 
 /// The time from one token to the next.
 const GAP: Duration = Duration::from_millis(12);
@@ -109,14 +108,6 @@ pub(crate) struct Provider {
 impl Provider {
     /// Listens on a free port of loopback for as long as the runtime lives.
     pub(crate) async fn start(index: usize, first_token: FirstToken) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let address = listener.local_addr()?;
-        let listener = listener.tap_io(|connection| {
-            // A token is one small packet, which must not wait for another. Some systems refuse this on
-            // a connection that is already closed; then it does not matter.
-            let _ = connection.set_nodelay(true);
-        });
-
         let counters = Arc::<Counters>::default();
         let shared = Shared {
             index,
@@ -126,7 +117,7 @@ impl Provider {
         let app = Router::new()
             .route("/v1/chat/completions", post(complete))
             .with_state(shared);
-        tokio::spawn(async move { axum::serve(listener, app).await });
+        let address = serve(app).await?;
         Ok(Self { address, counters })
     }
 

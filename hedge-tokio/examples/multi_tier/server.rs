@@ -1,6 +1,6 @@
 //! The servers: one for each model, which counts the clients that hang up on it.
 
-use core::net::{Ipv4Addr, SocketAddr};
+use core::net::SocketAddr;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::io;
@@ -8,15 +8,14 @@ use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use axum::routing::get;
-use axum::serve::ListenerExt;
 use axum::{Json, Router};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
 use crate::model::MODELS;
+use crate::serve::serve;
 
 /// What decides how the models answer.
 #[derive(Clone, Copy, Debug)]
@@ -47,14 +46,6 @@ pub(crate) struct Server {
 impl Server {
     /// Listens on a free port of loopback for as long as the runtime lives.
     pub(crate) async fn start(model: usize, behavior: Behavior) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let address = listener.local_addr()?;
-        let listener = listener.tap_io(|connection| {
-            // An answer is one small packet, which must not wait for another. Some systems refuse this
-            // on a connection that is already closed; then it does not matter.
-            let _ = connection.set_nodelay(true);
-        });
-
         let counters = Arc::<Counters>::default();
         let shared = Shared {
             model,
@@ -64,7 +55,7 @@ impl Server {
         let app = Router::new()
             .route("/{request}", get(answer))
             .with_state(shared);
-        tokio::spawn(async move { axum::serve(listener, app).await });
+        let address = serve(app).await?;
         Ok(Self { address, counters })
     }
 

@@ -1,6 +1,6 @@
 //! The server: a few workers, one queue, and a time in which everything is slow.
 
-use core::net::{Ipv4Addr, SocketAddr};
+use core::net::SocketAddr;
 use core::time::Duration;
 use std::io;
 use std::sync::Arc;
@@ -12,9 +12,10 @@ use axum::routing::get;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, Exp, LogNormal};
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
+
+use crate::serve::serve;
 
 const WORKERS: usize = 8;
 /// What the slow mode's share, medians and deviations come to, in seconds.
@@ -97,13 +98,11 @@ struct Shared {
 impl Backend {
     /// Listens on a free port of loopback for as long as the runtime lives.
     pub(crate) async fn start(plan: Plan) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let address = listener.local_addr()?;
         let workers = Arc::new(Semaphore::new(WORKERS));
         let app = Router::new()
             .route("/{id}", get(answer))
             .with_state(Shared { plan, workers });
-        tokio::spawn(async move { axum::serve(listener, app).await });
+        let address = serve(app).await?;
         Ok(Self { address })
     }
 

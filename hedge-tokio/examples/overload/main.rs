@@ -15,9 +15,12 @@
 
 mod backend;
 mod callers;
+#[path = "../common/cli.rs"]
+mod cli;
 mod report;
+#[path = "../common/serve.rs"]
+mod serve;
 
-use core::error::Error;
 use core::time::Duration;
 use std::process::ExitCode;
 
@@ -26,6 +29,7 @@ use hedge_tokio::{Budget, Fixed, Hedger, Off, Options as HedgeOptions, Percentil
 use tokio::time::Instant;
 
 use crate::backend::{Backend, Plan};
+use crate::cli::{Failure, exit, number_in};
 use crate::report::Mode;
 
 /// Sends the same load to three servers, hedged and not, through a brown-out.
@@ -34,22 +38,13 @@ use crate::report::Mode;
 struct Options {
     /// The work that arrives over the work that the servers can do, hedges apart.
     #[arg(long, default_value_t = 0.8, value_name = "LOAD",
-          value_parser = |text: &str| load_of(text))]
+          value_parser = |text: &str| number_in(text, 0.1..=1.2))]
     load: f64,
 
     /// Seed of service times and arrivals.
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
 }
-
-fn load_of(text: &str) -> Result<f64, String> {
-    let load = text.parse().ok();
-    load.filter(|load| (0.1..=1.2).contains(load))
-        .ok_or_else(|| "must be a number from 0.1 to 1.2".into())
-}
-
-/// Whatever stops a run.
-type Failure = Box<dyn Error + Send + Sync>;
 
 /// The time that callers give a request.
 const TIMEOUT: Duration = Duration::from_millis(1_500);
@@ -58,13 +53,7 @@ const FIXED: Duration = Duration::from_millis(300);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(&Options::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit(run(&Options::parse()).await)
 }
 
 async fn run(options: &Options) -> Result<(), Failure> {

@@ -11,13 +11,15 @@
 //! ```
 
 mod chart;
+#[path = "../common/cli.rs"]
+mod cli;
 mod client;
 mod load;
 mod replica;
 mod report;
+#[path = "../common/serve.rs"]
+mod serve;
 
-use core::error::Error;
-use core::ops::RangeInclusive;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -26,6 +28,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use hedge_tokio::{Budget, Hedger, Percentile};
 
+use crate::cli::{Failure, exit, number_in};
 use crate::client::Client;
 use crate::load::Load;
 use crate::replica::{Replica, ServiceTime};
@@ -77,31 +80,9 @@ struct Options {
     dark: bool,
 }
 
-fn number_in(text: &str, range: RangeInclusive<f64>) -> Result<f64, String> {
-    text.parse()
-        .ok()
-        .filter(|number| range.contains(number))
-        .ok_or_else(|| format!("must be a number from {} to {}", range.start(), range.end()))
-}
-
-/// Whatever stops a run.
-type Failure = Box<dyn Error + Send + Sync>;
-
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(&Options::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprint!("error: {error}");
-            let mut source = error.source();
-            while let Some(error) = source {
-                eprint!(": {error}");
-                source = error.source();
-            }
-            eprintln!();
-            ExitCode::FAILURE
-        }
-    }
+    exit(run(&Options::parse()).await)
 }
 
 async fn run(options: &Options) -> Result<(), Failure> {

@@ -1,6 +1,6 @@
 //! The servers: two replicas with a slow mode, who count what reaches them.
 
-use core::net::{Ipv4Addr, SocketAddr};
+use core::net::SocketAddr;
 use core::ops::Sub;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
@@ -10,12 +10,12 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::routing::get;
-use axum::serve::ListenerExt;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, LogNormal};
-use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
+
+use crate::serve::serve;
 
 /// How long requests take: most follow a lognormal with a median of 50 ms, but 3.5 % are in a slow mode
 /// with a median of 500 ms; all of it times the scale.
@@ -66,14 +66,6 @@ pub(crate) struct Replica {
 impl Replica {
     /// Listens on a free port of loopback for as long as the runtime lives.
     pub(crate) async fn start(index: u64, service_time: ServiceTime) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let address = listener.local_addr()?;
-        let listener = listener.tap_io(|connection| {
-            // An answer is one small packet, which must not wait for another. Some systems refuse this
-            // on a connection that is already closed; then it does not matter.
-            let _ = connection.set_nodelay(true);
-        });
-
         let counters = Arc::<Counters>::default();
         let shared = Shared {
             index,
@@ -81,7 +73,7 @@ impl Replica {
             counters: counters.clone(),
         };
         let app = Router::new().route("/{id}", get(answer)).with_state(shared);
-        tokio::spawn(async move { axum::serve(listener, app).await });
+        let address = serve(app).await?;
         Ok(Self { address, counters })
     }
 
