@@ -36,7 +36,25 @@
 //!         }
 //!     }
 //! }
+//!
+//! // It needs no hedger to be tried.
+//! let mut strategy = TwiceTheBest::default();
+//! strategy.record(&Report::new(Sample::Finished(Duration::from_millis(8))), Instant::ZERO);
+//! let plan = strategy.plan(&Hints::NONE, Instant::ZERO);
+//! assert_eq!(plan.delay(), Some(Duration::from_millis(16)));
 //! ```
+//!
+//! A builder takes it as it does those here. Its own are known as [`Custom`](crate::StrategyKind::Custom). What to mind:
+//!
+//! - A primary that was dropped, because its hedge won or its caller left, took longer than
+//!   [`Sample::Dropped`](crate::Sample::Dropped) says. Who leaves it out, or takes it for a latency, loses the slow end of
+//!   what is to be learned. One that failed says little of how long an answer takes.
+//! - While too little is known, say so: [`Plan::never`] with
+//!   [`Suppressed::WarmingUp`](crate::Suppressed::WarmingUp).
+//! - Where a plan changes only with what is recorded, make it [`reusable`](Plan::reusable): servers then plan without the
+//!   hedger's lock.
+//! - The other methods of the trait have defaults. To be kept over a restart takes [`export`](Strategy::export) and
+//!   [`restore`](Strategy::restore), to be forgotten [`reset`](Strategy::reset).
 
 use core::time::Duration;
 
