@@ -5,8 +5,13 @@ use core::time::Duration;
 use std::collections::HashSet;
 use std::io;
 
+use hedge_core::cascade::{Cascade, CascadeError, Tier, TierEnd};
 use hedge_core::manual::ManualTimer;
-use hedge_core::{Error, Fixed, Hedged, Hedger, StrategyKind, Suppressed, Verdict};
+use hedge_core::strategy::Strategy as _;
+use hedge_core::{
+    Error, ExponentialBackoff, Fixed, FixedRegistry, Hedged, Hedger, InsertError, Instant, Name,
+    Percentile, StrategyKind, Suppressed, Verdict,
+};
 
 fn is_a_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
@@ -61,6 +66,89 @@ fn errors_say_what_was_tried() {
     assert_eq!(source(&timeout(None)), None);
     assert!(failed(1).into_inner().is_some());
     assert!(timeout(None).into_inner().is_none());
+}
+
+#[test]
+fn a_cascade_that_fails_leads_to_its_first_error() {
+    let clock = ManualTimer::<4>::new();
+    let tiers = [Tier::new("large"), Tier::new("small")];
+    assert_eq!(tiers[1].name(), "small");
+    let cascade = Cascade::new(&clock, tiers).unwrap();
+    let large = async || Err::<(), _>(io::Error::other("overloaded"));
+    let small = async || Err::<(), _>(io::Error::other("reset"));
+    let error = clock.drive(cascade.request((large, small))).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "every tier failed: large: overloaded; small: reset"
+    );
+    assert_eq!(error.source().unwrap().to_string(), "overloaded");
+    let ends: Vec<_> = error
+        .failures()
+        .unwrap()
+        .outcome()
+        .tiers()
+        .iter()
+        .map(|tier| tier.end)
+        .collect();
+    assert_eq!(ends, [TierEnd::Failed; 2]);
+    assert_eq!(format!("{:>8}", ends[0]), "  failed");
+    let (CascadeError::Failed(failures) | CascadeError::Timeout(failures)) = error else {
+        panic!("{error}");
+    };
+    assert!(failures.into_errors().iter().all(Option::is_some));
+}
+
+#[test]
+fn a_registry_says_why_it_has_nothing_to_give() {
+    let mut registry = FixedRegistry::<u8, 1>::default();
+    let make = |registry: &mut FixedRegistry<u8, 1>, name, made: Result<u8, _>| {
+        registry
+            .get_or_try_insert_with(Name::truncated(name), || made)
+            .copied()
+    };
+    let why = || Error::Failed {
+        error: io::Error::other("no socket"),
+        attempts: 1,
+    };
+    let error = make(&mut registry, "a", Err(why())).unwrap_err();
+    assert_eq!(error.to_string(), "1 attempt failed");
+    assert_eq!(error.source().unwrap().to_string(), "no socket");
+    assert!(registry.is_empty());
+    assert_eq!(make(&mut registry, "a", Ok(3)).unwrap(), 3);
+    let error = make(&mut registry, "b", Ok(4)).unwrap_err();
+    assert_eq!(error.to_string(), "the registry holds 1, and evicts none");
+    assert!(matches!(error, InsertError::Full { capacity: 1 }) && error.source().is_none());
+}
+
+#[test]
+fn what_cannot_be_restored_says_which_number_is_wrong() {
+    let restored = |columns: &[(&str, &[f64])]| {
+        let mut strategy = Percentile::new(95.0);
+        let error = strategy.restore(&columns, Instant::ZERO).unwrap_err();
+        error.to_string()
+    };
+    assert_eq!(restored(&[]), "`latencies_us` is missing");
+    let wrong = restored(&[("latencies_us", &[5.0, f64::NAN])]);
+    assert!(
+        wrong.starts_with("`latencies_us[1]` is NaN, but must be -2147483647 to "),
+        "{wrong}"
+    );
+    let mut backoff = ExponentialBackoff::new();
+    let mut names = Vec::new();
+    // Every column of two numbers, where one is right.
+    struct Names<'n>(&'n mut Vec<&'static str>);
+    impl hedge_core::strategy::WriteColumns for Names<'_> {
+        fn column(&mut self, name: &'static str, _: &mut dyn Iterator<Item = f64>) {
+            self.0.push(name);
+        }
+    }
+    backoff.export(&mut Names(&mut names), Instant::ZERO);
+    let columns: Vec<(&str, &[f64])> = names.iter().map(|&name| (name, &[1.0, 1.0][..])).collect();
+    let error = backoff
+        .restore(&columns.as_slice(), Instant::ZERO)
+        .unwrap_err();
+    let expected = " holds 2 numbers, but must hold 1";
+    assert!(error.to_string().ends_with(expected), "{error}");
 }
 
 #[test]

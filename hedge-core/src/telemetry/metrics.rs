@@ -398,6 +398,36 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_is_dropped_is_counted_without_a_duration() {
+        let counted = counted(|| {
+            let clock = ManualTimer::<8>::new();
+            let hedger = Hedger::builder(&clock)
+                .strategy(Fixed::new(ms(20)))
+                .sink(MetricsSink::new())
+                .build_local()
+                .unwrap();
+            let hanging = hedger.request(|_| core::future::pending::<Result<(), ()>>());
+            let dropped = futures_lite::future::or(async { hanging.await.is_ok() }, async {
+                clock.sleep(ms(50)).await;
+                false
+            });
+            assert!(!clock.drive(dropped));
+        });
+        let labels = "strategy=fixed,strategy_name=";
+        let expected = [
+            (format!("hedge_attempts_total{{{labels}}}"), "2"),
+            (format!("hedge_hedged_requests_total{{{labels}}}"), "1"),
+            (format!("hedge_request_duration_seconds{{{labels}}}"), "[]"),
+            (
+                format!("hedge_requests_total{{{labels},result=dropped}}"),
+                "1",
+            ),
+        ];
+        let expected = expected.map(|(name, value)| (name, String::from(value)));
+        assert_eq!(counted, BTreeMap::from(expected));
+    }
+
+    #[test]
     fn a_change_of_strategy_changes_the_label() {
         let counted = counted(|| {
             let clock = ManualTimer::<8>::new();

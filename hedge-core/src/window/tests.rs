@@ -113,6 +113,20 @@ proptest! {
     }
 
     #[test]
+    fn hedges_win_where_delay_and_latency_are_less_than_what_is_slow(
+        samples in prop::collection::vec(sample(), 0..N),
+        delay in prop_oneof![0..70_u64, 0..1_000_000_u64],
+    ) {
+        let window = filled(samples.iter().copied());
+        let latencies = || samples.iter().map(|sample| sample.elapsed());
+        let slow = || latencies().filter(|&primary| primary > us(delay));
+        let wins = slow().map(|primary| latencies().filter(|&hedge| us(delay) + hedge < primary).count());
+        let (wins, pairs) = (wins.sum::<usize>(), slow().count() * samples.len());
+        let expected = if pairs > 0 { wins as f32 / pairs as f32 } else { 0.0 };
+        prop_assert_eq!(window.wins_after(us(delay)), expected);
+    }
+
+    #[test]
     fn samples_leave_between_seven_eighths_of_the_age_and_all_of_it(
         size in 1..=N,
         // In hundredths of the age.
@@ -231,6 +245,22 @@ fn a_censored_sample_leaves_its_weight_to_those_above() {
     assert_eq!(window.percentile(target(3.9)), Some(us(40)));
     assert_eq!(window.percentile(target(8.0 / 3.0)), Some(us(40)));
     assert_eq!(window.percentile(target(2.6)), Some(us(50)));
+}
+
+#[test]
+fn a_curve_that_gets_exactly_there_but_for_rounding_counts() {
+    // Of 15 samples the 7th and the 12th were dropped. The last three count 9/8 · 4/3 = 3/2 each, so that
+    // above the 13th the curve is at 3, and 3 = 15 − 12/16 · 16. But 3 · 8/9 has no end.
+    let samples = |n| {
+        if n == 7 || n == 12 {
+            dropped(n)
+        } else {
+            finished(n)
+        }
+    };
+    let window = filled((1..=15).map(samples));
+    assert_eq!(window.percentile(12.0 / 16.0), Some(us(13)));
+    assert_eq!(window.percentile(12.1 / 16.0), Some(us(14)));
 }
 
 #[test]

@@ -464,6 +464,18 @@ fn extreme_options_and_samples_are_survived() {
 }
 
 #[test]
+fn it_promises_the_wins_that_its_samples_would_give_its_best_delay() {
+    let mut strategy = Adaptive::with_window::<100>().candidates(&[ms(50)]);
+    assert_eq!(strategy.promised_wins(), None);
+    // Of 100 requests 3 are slow, and a hedge that takes as long as one of the others beats them.
+    record(
+        &mut strategy,
+        (1..=100).map(|n| if n % 33 == 0 { 1000 } else { 10 }),
+    );
+    assert_eq!(strategy.promised_wins(), Some(0.97));
+}
+
+#[test]
 fn it_is_small() {
     assert!(size_of::<Adaptive>() <= 3300);
     assert!(size_of::<Adaptive<64>>() <= 1800);

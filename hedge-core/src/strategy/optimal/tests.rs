@@ -428,6 +428,19 @@ fn the_policy_is_chosen_again_when_a_tenth_of_the_window_is_new() {
 }
 
 #[test]
+fn it_promises_the_wins_that_its_samples_would_give_its_delay() {
+    let mut strategy = Optimal::with_window::<100>(99.0, 10.0);
+    // Of 100 requests 3 are slow; a hedge that takes as long as one of the others beats them.
+    record(
+        &mut strategy,
+        (1..=100).map(|n| if n % 33 == 0 { 1000 } else { 10 }),
+    );
+    let delay = plan(&mut strategy).delay().unwrap();
+    assert!(ms(10) <= delay && delay < ms(990), "{delay:?}");
+    assert_eq!(strategy.promised_wins(), Some(0.97));
+}
+
+#[test]
 fn a_reset_forgets_what_was_learned_and_keeps_options() {
     let fresh = Optimal::with_window::<20>(90.0, 5.0)
         .window_size(15)

@@ -199,6 +199,20 @@ fn old_samples_leave_and_the_warm_up_applies_again() {
 }
 
 #[test]
+fn it_promises_the_wins_that_its_samples_would_give_its_delay() {
+    let mut strategy = Percentile::with_window::<100>(95.0);
+    let millis = || (1..=100).map(|n| if n % 33 == 0 { 1000 } else { 10 });
+    record(&mut strategy, millis());
+    assert_eq!(delay(&mut strategy, Instant::ZERO), Some(ms(10)));
+    assert_eq!(strategy.promised_wins(), Some(0.97));
+    // What none exceeds promises nothing.
+    let mut strategy = Percentile::with_window::<100>(99.0);
+    record(&mut strategy, millis());
+    assert_eq!(delay(&mut strategy, Instant::ZERO), Some(ms(1000)));
+    assert_eq!(strategy.promised_wins(), Some(0.0));
+}
+
+#[test]
 fn a_reset_forgets_samples_and_keeps_options() {
     let mut strategy = Percentile::with_window::<20>(90.0)
         .max_age(ms(800))
