@@ -108,6 +108,15 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_took_no_time_comes_back_as_one() {
+        let mut window = Window::<10>::new(10, None);
+        window.push(Sample::Finished(Duration::ZERO), at(0));
+        let mut restored = Window::<10>::new(10, None);
+        assert_eq!(moved(&window, &mut restored, at(0)), Ok(()));
+        assert_eq!(samples(&restored), [Sample::Finished(Duration::ZERO)]);
+    }
+
+    #[test]
     fn samples_that_are_too_old_stay_behind() {
         let mut window = Window::<10>::new(10, Some(ms(800)));
         window.push(Sample::Finished(ms(1)), at(0));

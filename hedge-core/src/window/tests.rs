@@ -341,3 +341,12 @@ fn a_size_out_of_range_becomes_the_nearest_possible() {
     assert_eq!(Window::<N>::new(0, None).size(), 1);
     assert_eq!(Window::<N>::new(usize::MAX, None).size(), N);
 }
+
+#[test]
+fn it_is_printed_without_its_samples() {
+    let window = filled((1..=7).map(finished));
+    assert_eq!(
+        std::format!("{window:?}"),
+        "Window { size: 40, len: 7, .. }"
+    );
+}

@@ -6,8 +6,8 @@ use core::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hedge_core::HedgeConfig;
-use hedge_core::stage::{Experiment, Hedging};
+use hedge_core::stage::{BackendRef, Experiment, Hedging, StageDef, Value};
+use hedge_core::{HedgeConfig, Name};
 
 mod any;
 #[cfg(feature = "schemars")]
@@ -147,4 +147,54 @@ fn options_that_do_not_exist_are_kept_and_reported() {
         (config.learning_rate, config.delay_candidates.len()),
         (0.2, 2)
     );
+}
+
+/// One that no file has been read for, and so nobody checked.
+#[test]
+fn an_experiment_made_in_code_is_checked_as_one_that_is_read() {
+    let experiment = |id, backend| Experiment::new(id, BackendRef::new(Name::truncated(backend)));
+    let told = |experiment: &Experiment| experiment.validate().map_err(|error| error.to_string());
+    let mut right = experiment("latency", "openai");
+    right.pipeline.push(StageDef::new("hedging"));
+    assert_eq!(told(&right), Ok(()));
+    let wrong = |text: &str| Err(text.to_owned());
+    assert_eq!(
+        told(&experiment("", "openai")),
+        wrong("`id` is \"\", but must be 1 byte or more")
+    );
+    assert_eq!(
+        told(&experiment("latency", "")),
+        wrong("`backend.id` is \"\", but must be 1 to 32 bytes")
+    );
+    right.pipeline.push(StageDef::new(""));
+    assert_eq!(
+        told(&right),
+        wrong("`pipeline[1].name` is \"\", but must be that of a stage")
+    );
+    let options = &mut right.pipeline[1].options;
+    options.insert("retries".into(), Value::from(3));
+    options.insert(
+        "models".into(),
+        Value::List(vec!["large".into(), Value::Null]),
+    );
+    options.insert("strict".into(), true.into());
+    let option = |name: &str| &right.pipeline[1].options[name];
+    assert_eq!(
+        (option("retries").as_i64(), option("retries").as_f64()),
+        (Some(3), Some(3.0))
+    );
+    assert_eq!(
+        (option("retries").as_str(), option("retries").at(0)),
+        (None, None)
+    );
+    assert_eq!(
+        option("models").at(0).and_then(Value::as_str),
+        Some("large")
+    );
+    assert!(option("models").at(1).is_some_and(Value::is_null));
+    assert_eq!(
+        (option("models").at(2), option("models").as_bool()),
+        (None, None)
+    );
+    assert_eq!(option("strict").as_bool(), Some(true));
 }

@@ -160,6 +160,7 @@ async fn what_is_missing_or_wrong_is_an_error_before_anything_is_sent() {
         .await
         .unwrap_err();
     assert!(matches!(error.error(), StageError::MissingRequest));
+    assert!(error.source().is_none());
     assert_eq!((error.index(), error.stage()), (0, "hedging"));
 }
 

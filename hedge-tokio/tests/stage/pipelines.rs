@@ -94,6 +94,54 @@ async fn a_pipeline_stops_where_a_stage_fails() {
     assert_eq!(context.completed(), ["prompt", "draft"]);
 }
 
+/// What a stage of yours fails with, as a text or as an error, is what the pipeline tells and leads to.
+#[tokio::test(start_paused = true)]
+async fn a_stage_of_yours_may_fail_for_reasons_of_its_own() {
+    struct Fails(fn() -> StageError);
+
+    impl Stage for Fails {
+        fn describe(&self) -> Description {
+            Description::new("fails", "Has an error of its own")
+        }
+
+        async fn run(&self, _: &mut Context, _: &StageDef) -> Result<(), StageError> {
+            Err(self.0())
+        }
+    }
+
+    type Told = (fn() -> StageError, &'static str, Option<&'static str>);
+    let told: [Told; 4] = [
+        (|| "no draft".into(), "no draft", None),
+        (|| String::from("no draft").into(), "no draft", None),
+        (
+            || {
+                StageError::other(RegistryError::Full {
+                    name: "a".parse().unwrap(),
+                    capacity: 1,
+                })
+            },
+            "no room for hedger `a`: the registry holds 1, and evicts none",
+            None,
+        ),
+        (
+            || StageError::MissingRequest,
+            "there is no request to hedge: the stage needs one, by `with_request`",
+            None,
+        ),
+    ];
+    for (fails, text, source) in told {
+        let mut context =
+            context("id = \"latency\"\nbackend.id = \"openai\"\npipeline = [{ name = \"fails\" }]");
+        let error = Pipeline::new()
+            .stage(Fails(fails))
+            .run(&mut context)
+            .await
+            .unwrap_err();
+        assert_eq!(error.to_string(), format!("`pipeline[0]`, fails: {text}"));
+        assert_eq!(error.source().map(ToString::to_string).as_deref(), source);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stage_of_yours_may_have_a_strategy_of_its_own() {
     struct Judge;
