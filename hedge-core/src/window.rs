@@ -377,11 +377,11 @@ impl Entry {
     }
 
     fn finished_nanos(latency: u64) -> Self {
-        Self(latency.div_ceil(1000).min(Self::MAX_MICROS) as u32 * 2)
+        Self((latency.div_ceil(1000).min(Self::MAX_MICROS) as u32) << 1)
     }
 
     fn censored_nanos(elapsed: u64) -> Self {
-        Self((elapsed / 1000).min(Self::MAX_MICROS) as u32 * 2 + 1)
+        Self(((elapsed / 1000).min(Self::MAX_MICROS) as u32) << 1 | 1)
     }
 
     /// The smallest that is larger, for one that is not the largest.

@@ -65,6 +65,29 @@
 //!     }
 //! }
 //! ```
+//!
+//! Every call of gRPC is a `POST`, which [`HttpPolicy`] does not hedge: which of them only read, you say by their paths.
+//! And the body of tonic cannot be cloned, so a layer above has to collect it, such as tower's `filter_async` with
+//! `http_body_util::BodyExt::collect`; a layer below makes it tonic's again.
+//!
+//! ```
+//! use hedge_tokio::Verdict;
+//! use hedge_tokio::tower::{HttpPolicy, Policy};
+//! use http::{Request, Response};
+//!
+//! #[derive(Clone)]
+//! struct Lookups;
+//!
+//! impl<B: Clone, C, E> Policy<Request<B>, Response<C>, E> for Lookups {
+//!     fn copy(&self, request: &Request<B>) -> Option<Request<B>> {
+//!         request.uri().path().starts_with("/catalog.Lookup/").then(|| request.clone())
+//!     }
+//!
+//!     fn classify(&self, result: &Result<Response<C>, E>) -> Verdict {
+//!         Policy::<Request<B>, _, _>::classify(&HttpPolicy::new(), result)
+//!     }
+//! }
+//! ```
 
 mod http;
 mod policy;

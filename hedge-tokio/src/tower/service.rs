@@ -25,7 +25,7 @@ pub struct HedgeLayer<P> {
 }
 
 impl<P> HedgeLayer<P> {
-    /// Hedges by `hedger` what `policy` lets be hedged. A clone of the hedger is the same hedger: it tells
+    /// Hedges by `hedger`, with room for the usual four attempts, what `policy` lets be hedged. A clone of the hedger is the same hedger: it tells
     /// the metrics.
     pub const fn new(hedger: Hedger, policy: P) -> Self {
         Self { hedger, policy }

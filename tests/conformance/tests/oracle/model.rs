@@ -146,7 +146,13 @@ impl<'s> Model<'s> {
             return None;
         }
         if request.unanswered > 0 {
-            return Some(request.patience);
+            // A budget of 0 % never pays, so that patience would be in vain.
+            let never = matches!(
+                self.scenario.budget.quarters,
+                Some(Quarters { deposit: 0, .. })
+            );
+            let vain = never && !self.too_late(request.patience);
+            return Some(if vain { 0 } else { request.patience });
         }
         self.scheduled(request)
             .map(|scheduled| scheduled.max(request.patience))
