@@ -3,20 +3,20 @@
 use core::mem;
 use core::time::Duration;
 
-use crate::contain::contain;
 use crate::ledger::Ledger;
 use crate::metrics::Recorder;
 use crate::options::Labels;
 use crate::policy::Ask;
 use crate::race::{Judge, Pacer, Settled};
-use crate::report::Alone;
 use crate::strategy::Hints;
 use crate::telemetry::Voice;
 use crate::terms::{Losers, Standing, Terms};
 use crate::{
-    Attempt, Cause, Charge, Classify, End, Event, EventKind, Instant, Outcome, Report, Sample,
-    Sink, Suppressed, Verdict,
+    Attempt, Cause, Charge, Classify, EventKind, Instant, Outcome, Sink, Suppressed, Verdict,
 };
+
+mod account;
+mod told;
 
 /// What the requests of one hedger share.
 #[derive(Debug)]
@@ -223,239 +223,6 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
         terms.observe_only()
             || self.shared.ledger.permit(&ask).is_err()
             || self.shared.budget.edit(|budget| budget.is_closed())
-    }
-
-    /// Why no hedge was started, if none was.
-    fn suppressed(&mut self) -> Option<Suppressed> {
-        if self.started > 1 {
-            return None;
-        }
-        if self.refused.is_some() {
-            return self.refused;
-        }
-        // A request keeps the options that it was made with.
-        let (off, max_hedges, reason) = match self.basis {
-            Basis::Wishes(Wishes {
-                hedge, max_hedges, ..
-            }) => (
-                !hedge || self.standing().off(),
-                max_hedges,
-                Suppressed::NotDue,
-            ),
-            Basis::Terms(terms) => (terms.is_off(), terms.max_hedges(), terms.reason()),
-        };
-        Some(if off {
-            Suppressed::Off
-        } else if MAX == 1 || max_hedges == 0 {
-            Suppressed::MaxHedges
-        } else if self.hold > Instant::ZERO {
-            Suppressed::Pushback
-        } else {
-            reason
-        })
-    }
-
-    /// How long `attempt` took, or has taken so far.
-    fn sample(&self, attempt: u8, now: Instant) -> Sample {
-        let start = self.start_of(attempt);
-        let end = if attempt == 0 {
-            self.primary_end
-        } else {
-            self.hedge_end
-        };
-        match bit(attempt) {
-            bit if self.well & bit != 0 => Sample::Finished(end.since(start)),
-            bit if self.ended & bit != 0 => Sample::Failed(end.since(start)),
-            _ => Sample::Dropped(now.since(start)),
-        }
-    }
-
-    fn report(&mut self, how: Settled, now: Instant) -> Report {
-        let mut report = Report::new(self.sample(0, now));
-        report.end = End::of(how);
-        report.total = now.since(self.start_of(0));
-        report.hedge_delay = self.terms_asked().and_then(|terms| terms.delay());
-        report.due = self.due;
-        report.suppressed = self.refused;
-        report.attempts = self.started;
-        report.cost = self.cost();
-        if self.started > 1 {
-            self.report_hedge(&mut report, now);
-        }
-        report
-    }
-
-    #[cold]
-    fn report_hedge(&self, report: &mut Report, now: Instant) {
-        let shown = self.hedge.max(1);
-        report.hedge = Some(self.sample(shown, now));
-        report.hedge_start = Some(self.start_of(shown).since(self.start_of(0)));
-        report.hedge_cause = self.hedge_cause;
-    }
-
-    #[inline(always)]
-    fn outcome(&mut self, how: Settled, now: Instant) -> Outcome {
-        let start = self.start_of(0);
-        let total = now.since(start);
-        Outcome {
-            accepted: matches!(how, Settled::Won(_)),
-            hedged: self.started > 1,
-            hedge_won: matches!(how, Settled::Won(1..)),
-            winner: match how {
-                Settled::Won(index) | Settled::Fatal(index) | Settled::Failed(index) => index,
-                Settled::TimedOut | Settled::Dropped => 0,
-            },
-            attempts: self.started,
-            total_latency: total,
-            primary_latency: match self.ended & 1 {
-                0 => None,
-                _ if self.primary_end == now => Some(total),
-                _ => Some(self.primary_end.since(start)),
-            },
-            backup_latency: self.backup_latency(),
-            hedge_delay: self.terms_asked().and_then(|terms| terms.delay()),
-            suppressed: self.refused,
-            cost: self.cost(),
-            strategy: self.standing().kind(),
-            strategy_name: self.shared.labels.strategy_name,
-        }
-    }
-
-    fn cost(&self) -> f64 {
-        // Any finite number may be a cost; a multiple of it has to stay one.
-        let cost = self.shared.cost_per_attempt * f64::from(self.started);
-        cost.min(f64::MAX)
-    }
-
-    /// How long the hedge took that won, else the first that finished.
-    fn backup_latency(&self) -> Option<Duration> {
-        (self.hedge > 0).then(|| self.hedge_end.since(self.start_of(self.hedge)))
-    }
-
-    /// Counts what has ended. Returns which attempts are cancelled.
-    #[inline(always)]
-    fn close(&mut self, how: Settled, now: Instant) -> u8 {
-        if !self.deposited {
-            self.shared.budget.deposit();
-        }
-        let keep = self.live == 0 || matches!(how, Settled::Won(_)) && self.keeps_losers();
-        let losers = if keep { 0 } else { self.live };
-        self.release(losers);
-        // For good, and for all who ask.
-        self.refused = self.suppressed();
-        if L::Metrics::ON || self.standing().learns() {
-            if L::GATHERS && self.is_alone(how, now) {
-                self.settle_alone(how, now);
-            } else {
-                self.settle(how, now);
-            }
-        }
-        match self.losers() {
-            Losers::Detached => 0,
-            _ => losers,
-        }
-    }
-
-    /// Whether the primary was the only attempt, and what became of it is what became of the request.
-    fn is_alone(&self, how: Settled, now: Instant) -> bool {
-        let primary_told = match how {
-            Settled::Won(_) | Settled::Fatal(_) | Settled::Failed(_) => self.primary_end == now,
-            Settled::TimedOut | Settled::Dropped => self.ended == 0,
-        };
-        self.started == 1 && primary_told
-    }
-
-    #[inline(never)]
-    fn settle_alone(&mut self, how: Settled, now: Instant) {
-        let alone = Alone {
-            end: End::of(how),
-            total: now.nanos_since(self.start_of(0)),
-            delay: self
-                .terms_asked()
-                .map_or(u64::MAX, |terms| terms.delay_nanos()),
-            due: self.due,
-            suppressed: self.refused,
-            cost: self.cost(),
-            now,
-        };
-        contain(|| self.shared.ledger.settle_alone(&alone));
-    }
-
-    // Rare where requests gather, whose path is kept short.
-    #[inline(never)]
-    fn settle(&mut self, how: Settled, now: Instant) {
-        let report = self.report(how, now);
-        contain(|| self.shared.ledger.settle(&report, now));
-    }
-
-    fn is_heard(&self) -> bool {
-        Voice::is_heard(&self.shared.sink)
-    }
-
-    /// Tells whoever listens. Inlined, so that a large event is made where it is and not moved.
-    #[inline(always)]
-    fn emit(&mut self, at: Instant, kind: impl FnOnce(&Self) -> EventKind) {
-        if !self.is_heard() {
-            return;
-        }
-        if self.id == 0 {
-            self.id = self.shared.ledger.next_id();
-        }
-        let Labels {
-            strategy_name,
-            ref telemetry_prefix,
-        } = self.shared.labels;
-        let event = Event {
-            request: self.id,
-            at,
-            strategy_name,
-            kind: kind(self),
-        };
-        self.voice.tell(&self.shared.sink, telemetry_prefix, &event);
-    }
-
-    /// The same of what happens seldom, at less cost in code.
-    #[cold]
-    fn emit_rare(&mut self, at: Instant, kind: EventKind) {
-        self.emit(at, |_| kind);
-    }
-
-    #[inline(always)]
-    fn emit_end(&mut self, how: Settled, cancelled: u8, now: Instant, outcome: Outcome) {
-        if cancelled != 0 || self.started > 1 {
-            self.emit_losers(how, cancelled, now);
-        }
-        self.emit(now, |pace| {
-            let (duration, attempts) = (outcome.total_latency, pace.started);
-            let strategy = outcome.strategy;
-            match how {
-                Settled::Won(_) => EventKind::RequestStop { duration, outcome },
-                Settled::Dropped => EventKind::RequestDropped {
-                    duration,
-                    attempts,
-                    strategy,
-                },
-                Settled::Fatal(_) | Settled::Failed(_) | Settled::TimedOut => {
-                    EventKind::RequestException {
-                        duration,
-                        timed_out: how == Settled::TimedOut,
-                        attempts,
-                        strategy,
-                    }
-                }
-            }
-        });
-    }
-
-    #[cold]
-    fn emit_losers(&mut self, how: Settled, cancelled: u8, now: Instant) {
-        if let (Settled::Won(attempt @ 1..), Some(latency)) = (how, self.backup_latency()) {
-            self.emit_rare(now, EventKind::HedgeWon { attempt, latency });
-        }
-        for attempt in (0..self.started).filter(|attempt| cancelled & bit(*attempt) != 0) {
-            let elapsed = now.since(self.start_of(attempt));
-            self.emit_rare(now, EventKind::RequestCancelled { attempt, elapsed });
-        }
     }
 
     /// The next attempt is due: the attempt to start, if there may be one and `ready` says that it could be

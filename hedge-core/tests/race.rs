@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use hedge_core::manual::ManualTimer;
 use hedge_core::race::{Judge, Pacer, Settled, race};
-use hedge_core::{Attempt, Cause, Fixed, Hedger, Instant, Timer, Verdict};
+use hedge_core::{Attempt, Cause, Fixed, Hedger, Instant, Verdict};
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -76,7 +76,7 @@ fn a_pacer_is_told_of_the_start_before_anything_is_launched() {
         ..ByHand::default()
     };
     let launch = |attempt: Attempt| {
-        told.borrow_mut().push(("launch", (&clock).now()));
+        told.borrow_mut().push(("launch", clock.now()));
         let clock = &clock;
         async move {
             clock.sleep(ms(30)).await;
