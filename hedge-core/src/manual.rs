@@ -16,7 +16,6 @@ use crate::{Instant, Timer};
 /// ```
 /// use core::time::Duration;
 /// use hedge_core::manual::ManualTimer;
-/// use hedge_core::Timer;
 ///
 /// let clock = ManualTimer::<4>::new();
 /// // An hour passes at once.

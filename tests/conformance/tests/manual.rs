@@ -13,7 +13,7 @@ use std::task::Wake;
 
 use hedge_conformance::{Local, Threads, World, conformance};
 use hedge_core::manual::ManualTimer;
-use hedge_core::{Event, EventKind, Fixed, Hedger, Timer};
+use hedge_core::{Event, EventKind, Fixed, Hedger};
 
 const TICK: Duration = Duration::from_millis(1);
 

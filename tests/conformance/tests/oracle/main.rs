@@ -13,7 +13,7 @@ use hedge_conformance::Draws;
 use hedge_core::manual::ManualTimer;
 use hedge_core::{
     Attempt, Budget, Cause, Charge, Error, Fixed, Hedged, Hedger, Instant, Ledger, Options,
-    Suppressed, Timer, Verdict,
+    Suppressed, Verdict,
 };
 use model::Model;
 use seen::Seen;
