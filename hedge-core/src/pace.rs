@@ -188,13 +188,8 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
     ) -> Result<(), Suppressed> {
         let terms = self.terms();
         // It may be asked for one that has to be patient yet.
-        let start = now.max(self.hold);
-        let remaining = self.deadline().map(|deadline| deadline.since(start));
-        self.shared.ledger.permit(&Ask {
-            chance: terms.chance(),
-            remaining,
-            retry,
-        })?;
+        let ask = self.ask(retry, now.max(self.hold));
+        self.shared.ledger.permit(&ask)?;
         if !ready() {
             return Err(Suppressed::NotReady);
         }
@@ -206,20 +201,22 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
         Ok(())
     }
 
+    /// What the ledger is asked for a hedge that would start at `at`.
+    fn ask(&mut self, retry: bool, at: Instant) -> Ask {
+        Ask {
+            chance: self.terms().chance(),
+            remaining: self.deadline().map(|deadline| deadline.since(at)),
+            retry,
+        }
+    }
+
     /// Whether the hedge that pushback holds up would be refused at last, as far as is known.
     fn waits_in_vain(&mut self, terms: Terms) -> bool {
-        let remaining = self
-            .deadline()
-            .map(|deadline| deadline.nanos_since(self.hold));
+        let ask = self.ask(true, self.hold);
         // The hold ends after the deadline, and with the request.
-        if remaining == Some(0) {
+        if ask.remaining == Some(Duration::ZERO) {
             return false;
         }
-        let ask = Ask {
-            chance: terms.chance(),
-            remaining: remaining.map(Duration::from_nanos),
-            retry: true,
-        };
         terms.observe_only()
             || self.shared.ledger.permit(&ask).is_err()
             || self.shared.budget.edit(|budget| budget.is_closed())

@@ -63,9 +63,8 @@ impl<M: Recorder> Shard<M> {
 
     /// Counts what was gathered.
     fn count(&mut self) {
-        for alone in self.gathered.iter().skip(self.counted) {
-            self.metrics.record_alone(alone);
-        }
+        let fresh = self.gathered.get(self.counted..).unwrap_or_default();
+        self.metrics.record_alone(fresh);
         self.counted = self.gathered.len();
     }
 }

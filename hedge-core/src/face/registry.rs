@@ -54,9 +54,9 @@ mod tests;
 /// # Room
 ///
 /// It holds [`CAPACITY`](Self::CAPACITY) hedgers unless [told otherwise](Registry::with_capacity), at some
-/// 40 kB each on two processors and 130 kB on eight or more. When it is full, a new name is an error. No hedger is ever evicted: that would lose its
-/// state, its metrics and its budget without a word, and the backend would be hedged as if nothing were
-/// known of it. Names should come from a config, not from requests; [`remove`](Self::remove) makes room.
+/// 40 kB each on two processors and 130 kB on eight or more. When it is full, a new name is an error. No
+/// hedger is ever evicted: that would lose its state, its metrics and its budget without a word, and the
+/// backend would be hedged as if nothing were known of it. Names should come from a config, not from requests; [`remove`](Self::remove) makes room.
 #[derive(Clone, Debug)]
 pub struct Registry<R, const MAX: usize = 4> {
     shared: Arc<Shared<R, MAX>>,
@@ -106,8 +106,7 @@ impl<R> Registry<R> {
 
     /// A registry that hands each builder to `customize` before it builds, with the hedger's name: for what no config
     /// can say, such as a sink, a shared budget or a strategy of your own. It must not use the registry. Options and
-    /// budget follow the config
-    /// when that changes.
+    /// budget follow the config when that changes.
     ///
     /// ```
     /// # use core::future::{Pending, pending};

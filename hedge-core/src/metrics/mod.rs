@@ -50,10 +50,12 @@ pub trait Recorder: Default {
     /// Counts a request that ended at `now`.
     fn record(&mut self, report: &Report, now: Instant);
 
-    /// Counts a request that made one attempt. Servers call this for most requests; override it where that
-    /// is cheaper.
-    fn record_alone(&mut self, alone: &Alone) {
-        self.record(&alone.report(), alone.ended_at());
+    /// Counts requests that made one attempt each, in the order in which they ended. Servers call this for most
+    /// requests; override it where that is cheaper.
+    fn record_alone(&mut self, requests: &[Alone]) {
+        for alone in requests {
+            self.record(&alone.report(), alone.ended_at());
+        }
     }
 
     /// Counts every request of `other` too.
@@ -184,10 +186,12 @@ impl Recorder for Metrics {
         self.count_cost(report.cost, report.attempts);
     }
 
-    fn record_alone(&mut self, alone: &Alone) {
-        self.count_end(alone.end, alone.total, alone.ended_at());
-        self.count_refusal(alone.due, alone.suppressed);
-        self.count_cost(alone.cost, 1);
+    fn record_alone(&mut self, requests: &[Alone]) {
+        for alone in requests {
+            self.count_end(alone.end, alone.total, alone.ended_at());
+            self.count_refusal(alone.due, alone.suppressed);
+            self.count_cost(alone.cost, 1);
+        }
     }
 
     fn merge(&mut self, other: &Self) {
@@ -241,7 +245,7 @@ impl Recorder for NoMetrics {
 
     fn record(&mut self, _: &Report, _: Instant) {}
 
-    fn record_alone(&mut self, _: &Alone) {}
+    fn record_alone(&mut self, _: &[Alone]) {}
 
     fn merge(&mut self, _: &Self) {}
 

@@ -13,7 +13,7 @@ use crate::{Charge, End, Instant, Outcome, Report, Sample, Sink, Suppressed};
 
 impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'_, L, B, K, C, MAX> {
     /// Why no hedge was started, if none was.
-    pub(super) fn suppressed(&mut self) -> Option<Suppressed> {
+    fn suppressed(&mut self) -> Option<Suppressed> {
         if self.started > 1 {
             return None;
         }
