@@ -75,6 +75,21 @@ impl Histogram {
         self.sum = self.sum.saturating_add(value.into());
         self.not_min = self.not_min.max(!value);
         self.max = self.max.max(value);
+        self.count_in_bucket(value);
+    }
+
+    /// To count many values at less cost.
+    pub(crate) fn batch(&mut self) -> Batch<'_> {
+        Batch {
+            count: 0,
+            sum: 0,
+            not_min: self.not_min,
+            max: self.max,
+            histogram: self,
+        }
+    }
+
+    fn count_in_bucket(&mut self, value: u64) {
         if let Some(bucket) = self.buckets.get_mut(index(value)) {
             *bucket = bucket.saturating_add(1);
         }
@@ -218,6 +233,35 @@ impl Histogram {
     /// Forgets every value.
     pub fn reset(&mut self) {
         *self = Self::new();
+    }
+}
+
+/// Values that are being counted. Apart from the buckets, for each of which the compiler would else write all the rest.
+pub(crate) struct Batch<'h> {
+    count: u64,
+    sum: u128,
+    not_min: u64,
+    max: u64,
+    histogram: &'h mut Histogram,
+}
+
+impl Batch<'_> {
+    /// Counts a value, in nanoseconds.
+    pub(crate) fn record_nanos(&mut self, value: u64) {
+        self.count += 1;
+        self.sum += u128::from(value);
+        self.not_min = self.not_min.max(!value);
+        self.max = self.max.max(value);
+        self.histogram.count_in_bucket(value);
+    }
+
+    /// Says how many values were counted.
+    pub(crate) fn finish(self) -> u64 {
+        let histogram = self.histogram;
+        histogram.count = histogram.count.saturating_add(self.count);
+        histogram.sum = histogram.sum.saturating_add(self.sum);
+        (histogram.not_min, histogram.max) = (self.not_min, self.max);
+        self.count
     }
 }
 

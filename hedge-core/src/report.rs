@@ -158,6 +158,12 @@ impl Alone {
         }
     }
 
+    /// Whether the request was answered before a hedge was due, as most are.
+    #[inline]
+    pub(crate) fn is_ordinary(&self) -> bool {
+        matches!(self.end, End::Won(_)) & (self.suppressed == Some(Suppressed::NotDue)) & !self.due
+    }
+
     /// How the request ended.
     pub fn end(&self) -> End {
         self.end

@@ -102,22 +102,49 @@ impl<const N: usize> Window<N> {
         Entry::of(sample).is_some_and(|entry| self.push_entry(entry, now))
     }
 
-    /// The same of a request that made one attempt.
-    pub(crate) fn push_alone(&mut self, alone: &Alone) -> bool {
-        Entry::alone(alone).is_some_and(|entry| self.push_entry(entry, alone.ended_at()))
+    /// The same of requests that made one attempt each. Returns how many samples were added.
+    pub(crate) fn push_alone(&mut self, requests: &[Alone]) -> usize {
+        let entries = requests
+            .iter()
+            .filter_map(|alone| Some((Entry::alone(alone)?, alone.ended_at())));
+        if self.len < self.size || !self.ages.never() {
+            return entries
+                .filter(|&(entry, now)| self.push_entry(entry, now))
+                .count();
+        }
+        // It is full and stays so: nothing but the order has to be seen to.
+        let mut oldest = self.oldest;
+        let mut added = 0;
+        for (entry, _) in entries {
+            if entry.says_nothing() {
+                continue;
+            }
+            let Some(slot) = self.ring.get_mut(usize::from(oldest)) else {
+                break;
+            };
+            let old = core::mem::replace(slot, entry);
+            oldest = self.after(oldest, 1);
+            if old != entry {
+                self.replace_sorted(old, entry);
+            }
+            added += 1;
+        }
+        self.oldest = oldest;
+        added
     }
 
     fn push_entry(&mut self, entry: Entry, now: Instant) -> bool {
-        if entry.is_censored() && entry.micros() == 0 {
+        if entry.says_nothing() {
             return false;
         }
         self.expire(now);
         if self.len == self.size {
-            let Some(slot) = self.ring.get_mut(usize::from(self.oldest)) else {
+            let oldest = self.oldest;
+            let Some(slot) = self.ring.get_mut(usize::from(oldest)) else {
                 return false;
             };
             let old = core::mem::replace(slot, entry);
-            self.oldest = self.after(self.oldest, 1);
+            self.oldest = self.after(oldest, 1);
             self.ages.evict();
             self.replace_sorted(old, entry);
         } else {
@@ -387,6 +414,11 @@ impl Entry {
     /// The smallest that is larger, for one that is not the largest.
     const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
+    }
+
+    /// Whether it is of an attempt that was dropped at once.
+    const fn says_nothing(self) -> bool {
+        self.is_censored() && self.micros() == 0
     }
 
     pub(crate) const fn is_censored(self) -> bool {

@@ -100,9 +100,34 @@ pub struct Metrics {
     hedges: u64,
     hedges_due: u64,
     refused: [u64; Suppressed::ALL.len()],
-    total_cost: f64,
+    costs: Costs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Costs {
+    total: f64,
     /// What the primaries alone cost.
-    primary_cost: f64,
+    primary: f64,
+}
+
+impl Costs {
+    const NONE: Self = Self {
+        total: 0.0,
+        primary: 0.0,
+    };
+
+    /// What a request cost that made so many attempts.
+    fn add(&mut self, cost: f64, attempts: u8) {
+        // One NaN would stay in the sums for ever.
+        if cost.is_finite() {
+            self.total += cost;
+            self.primary += match attempts {
+                // Most requests, which need not pay for a division.
+                0 | 1 => cost,
+                attempts => cost / f64::from(attempts),
+            };
+        }
+    }
 }
 
 impl Metrics {
@@ -121,13 +146,11 @@ impl Metrics {
             hedges: 0,
             hedges_due: 0,
             refused: [0; Suppressed::ALL.len()],
-            total_cost: 0.0,
-            primary_cost: 0.0,
+            costs: Costs::NONE,
         }
     }
 
-    fn count_end(&mut self, end: End, nanos: u64, now: Instant) {
-        self.started.get_or_insert(now);
+    fn count_end(&mut self, end: End, nanos: u64) {
         match end {
             End::Won(_) => {
                 bump(&mut self.won, 1);
@@ -141,22 +164,14 @@ impl Metrics {
 
     fn count_refusal(&mut self, due: bool, suppressed: Option<Suppressed>) {
         bump(&mut self.hedges_due, due.into());
-        if let Some(reason) = suppressed
-            && let Some(refused) = self.refused.get_mut(reason.index())
-        {
-            bump(refused, 1);
+        if let Some(reason) = suppressed {
+            self.count_refusals(reason, 1);
         }
     }
 
-    fn count_cost(&mut self, cost: f64, attempts: u8) {
-        // One NaN would stay in the sums for ever.
-        if cost.is_finite() {
-            self.total_cost += cost;
-            self.primary_cost += match attempts {
-                // Most requests, which need not pay for a division.
-                0 | 1 => cost,
-                attempts => cost / f64::from(attempts),
-            };
+    fn count_refusals(&mut self, reason: Suppressed, by: u64) {
+        if let Some(refused) = self.refused.get_mut(reason.index()) {
+            bump(refused, by);
         }
     }
 
@@ -176,21 +191,37 @@ impl Recorder for Metrics {
     const ON: bool = true;
 
     fn record(&mut self, report: &Report, now: Instant) {
-        self.count_end(report.end, nanos(report.total), now);
+        self.started.get_or_insert(now);
+        self.count_end(report.end, nanos(report.total));
         if report.hedged() {
             bump(&mut self.hedged_requests, 1);
             bump(&mut self.hedge_wins, report.hedge_won().into());
             bump(&mut self.hedges, report.attempts.saturating_sub(1).into());
         }
         self.count_refusal(report.due, report.suppressed);
-        self.count_cost(report.cost, report.attempts);
+        self.costs.add(report.cost, report.attempts);
     }
 
     fn record_alone(&mut self, requests: &[Alone]) {
+        if let Some(first) = requests.first() {
+            self.started.get_or_insert(first.ended_at());
+        }
+        // In locals, which the compiler keeps in registers.
+        let mut latencies = self.latencies.batch();
+        let mut costs = self.costs;
         for alone in requests {
-            self.count_end(alone.end, alone.total, alone.ended_at());
+            costs.add(alone.cost, 1);
+            if alone.is_ordinary() {
+                latencies.record_nanos(alone.total);
+            }
+        }
+        let ordinary = latencies.finish();
+        self.costs = costs;
+        bump(&mut self.won, ordinary);
+        self.count_refusals(Suppressed::NotDue, ordinary);
+        for alone in requests.iter().filter(|alone| !alone.is_ordinary()) {
+            self.count_end(alone.end, alone.total);
             self.count_refusal(alone.due, alone.suppressed);
-            self.count_cost(alone.cost, 1);
         }
     }
 
@@ -212,8 +243,8 @@ impl Recorder for Metrics {
         for (mine, theirs) in self.refused.iter_mut().zip(other.refused) {
             bump(mine, theirs);
         }
-        self.total_cost += other.total_cost;
-        self.primary_cost += other.primary_cost;
+        self.costs.total += other.costs.total;
+        self.costs.primary += other.costs.primary;
     }
 
     fn reset(&mut self, now: Instant) {

@@ -226,7 +226,7 @@ pub(super) fn of(metrics: &Metrics, now: Instant) -> MetricsSnapshot {
     let uptime = metrics
         .started
         .map_or(Duration::ZERO, |started| now.since(started));
-    let overhead = metrics.total_cost - metrics.primary_cost;
+    let overhead = metrics.costs.total - metrics.costs.primary;
     MetricsSnapshot {
         total_requests,
         won: metrics.won,
@@ -251,9 +251,9 @@ pub(super) fn of(metrics: &Metrics, now: Instant) -> MetricsSnapshot {
         p99_latency: p99,
         p999_latency: p999,
         max_latency: latencies.max(),
-        total_cost: metrics.total_cost,
-        avg_cost: ratio(metrics.total_cost, requests),
-        cost_overhead: ratio(100.0 * overhead, metrics.primary_cost),
+        total_cost: metrics.costs.total,
+        avg_cost: ratio(metrics.costs.total, requests),
+        cost_overhead: ratio(100.0 * overhead, metrics.costs.primary),
         uptime,
         requests_per_second: ratio(requests, uptime.as_secs_f64()),
         refused: metrics.refused,

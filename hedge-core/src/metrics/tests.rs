@@ -1,5 +1,6 @@
 use core::time::Duration;
 use std::string::ToString;
+use std::vec;
 use std::vec::Vec;
 
 use proptest::prelude::*;
@@ -216,6 +217,21 @@ proptest! {
     }
 
     #[test]
+    fn requests_told_of_together_count_as_they_would_one_by_one(
+        batches in prop::collection::vec(prop::collection::vec(alone(), 0..40), 0..5),
+    ) {
+        let mut together = Metrics::new();
+        let mut one_by_one = Metrics::new();
+        for batch in batches {
+            together.record_alone(&batch);
+            for alone in batch {
+                one_by_one.record(&alone.report(), alone.ended_at());
+            }
+        }
+        prop_assert_eq!(together, one_by_one);
+    }
+
+    #[test]
     fn every_request_is_counted_once(reports in prop::collection::vec(report(), 0..200)) {
         let mut metrics = Metrics::new();
         reports.iter().for_each(|report| metrics.record(report, at(0)));
@@ -250,6 +266,30 @@ fn hedged(ms: u64, attempts: u8, end: End) -> Report {
         cost: attempts.into(),
         ..won(ms)
     }
+}
+
+/// A request of one attempt. Its cost is no number now and then, and its latency more than sums have room for.
+fn alone() -> impl Strategy<Value = Alone> {
+    let ends = vec![End::Won(0), End::Failed, End::TimedOut, End::Cancelled];
+    let total = prop_oneof![4 => 0..10_000_000_000_u64, 1 => Just(u64::MAX)];
+    let suppressed = prop_oneof![
+        4 => Just(Suppressed::NotDue),
+        1 => prop::sample::select(Suppressed::ALL.to_vec()),
+    ];
+    let cost = prop_oneof![4 => 0.0..1e9, 1 => Just(f64::NAN), 1 => Just(f64::INFINITY)];
+    let end = prop_oneof![2 => Just(End::Won(0)), 1 => prop::sample::select(ends)];
+    let now = (0..1000_u64).prop_map(at);
+    (end, total, any::<bool>(), suppressed, cost, now).prop_map(
+        |(end, total, due, suppressed, cost, now)| Alone {
+            end,
+            total,
+            delay: u64::MAX,
+            due,
+            suppressed: Some(suppressed),
+            cost,
+            now,
+        },
+    )
 }
 
 /// Whatever a request can do. Costs are such that their sums are exact in any order.

@@ -153,11 +153,7 @@ impl<const N: usize> Strategy for Percentile<N> {
     }
 
     fn record_alone(&mut self, requests: &[Alone]) {
-        let window = &mut self.recent.window;
-        let pushed = requests
-            .iter()
-            .filter(|alone| window.push_alone(alone))
-            .count();
+        let pushed = self.recent.window.push_alone(requests);
         let pushed = u16::try_from(pushed).unwrap_or(u16::MAX);
         self.changes = self.changes.saturating_add(pushed);
     }

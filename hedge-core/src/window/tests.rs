@@ -18,6 +18,23 @@ fn dropped(micros: u64) -> Sample {
     Sample::Dropped(us(micros))
 }
 
+fn alone(primary: Sample, now: Instant) -> Alone {
+    let (end, total) = match primary {
+        Sample::Finished(total) => (End::Won(0), total),
+        Sample::Failed(total) => (End::Failed, total),
+        Sample::Dropped(total) => (End::Cancelled, total),
+    };
+    Alone {
+        end,
+        total: nanos(total),
+        delay: u64::MAX,
+        due: false,
+        suppressed: None,
+        cost: 1.0,
+        now,
+    }
+}
+
 fn filled(samples: impl IntoIterator<Item = Sample>) -> Window<N> {
     let mut window = Window::new(N, None);
     for sample in samples {
@@ -68,6 +85,12 @@ fn sample() -> impl Strategy<Value = Sample> {
     ]
 }
 
+/// The same, or one that is left out.
+fn any_sample() -> impl Strategy<Value = Sample> {
+    let failed = (0..60_u64).prop_map(|micros| Sample::Failed(us(micros)));
+    prop_oneof![6 => sample(), 1 => Just(dropped(0)), 1 => failed]
+}
+
 fn share() -> impl Strategy<Value = f64> {
     prop_oneof![
         (0..=1000_u32).prop_map(|permille| f64::from(permille) / 1000.0),
@@ -96,6 +119,30 @@ proptest! {
         let held = window.sorted().iter().map(|e| (e.duration(), e.is_censored()));
         let held: Vec<_> = held.collect();
         prop_assert_eq!(held, kept);
+    }
+
+    #[test]
+    fn requests_told_of_together_are_held_as_they_would_be_one_by_one(
+        size in 1..=N,
+        max_age in prop_oneof![Just(None), (1..100_u64).prop_map(|micros| Some(us(micros)))],
+        batches in prop::collection::vec(prop::collection::vec((any_sample(), 0..20_u64), 0..N), 0..5),
+    ) {
+        let mut together = Window::<N>::new(size, max_age);
+        let mut one_by_one = together.clone();
+        let mut now = Instant::ZERO;
+        for batch in batches {
+            let batch = batch.into_iter().map(|(sample, later)| {
+                now = now + us(later);
+                alone(sample, now)
+            });
+            let batch: Vec<Alone> = batch.collect();
+            let added = together.push_alone(&batch);
+            let pushed = batch.iter().filter(|alone| one_by_one.push(alone.report().primary, alone.now));
+            prop_assert_eq!(added, pushed.count());
+            assert_consistent(&together);
+            prop_assert_eq!(together.sorted(), one_by_one.sorted());
+            prop_assert_eq!(together.oldest, one_by_one.oldest);
+        }
     }
 
     #[test]
