@@ -7,9 +7,6 @@
 #[cfg(feature = "tracing")]
 pub(crate) use on::{Place, Trace, carried, is_listening};
 
-/// Whether spans may be wanted at all.
-pub(crate) const CAN_LISTEN: bool = cfg!(feature = "tracing");
-
 #[cfg(all(feature = "std", not(feature = "tracing")))]
 pub(crate) use core::convert::identity as carried;
 #[cfg(not(feature = "tracing"))]
@@ -44,19 +41,29 @@ mod on {
             }
         }
 
-        pub(crate) fn enter(&mut self) -> Entered<'_> {
+        /// Enters the span for as long as what it returns lives.
+        pub(crate) fn enter(&mut self) -> (Entered<'_>, Recorder<'_>) {
             let name = self.name;
-            self.span.get_or_insert_with(|| span(name)).enter()
+            let span = &*self.span.get_or_insert_with(|| span(name));
+            let ended = &mut self.ended;
+            (span.enter(), Recorder { span, ended })
         }
+    }
 
-        pub(crate) fn record<V, E, R, P>(&mut self, finish: &Finish<V, E, R, P>)
+    /// Writes down how a request ended.
+    #[derive(Debug)]
+    pub(crate) struct Recorder<'t> {
+        span: &'t Span,
+        ended: &'t mut bool,
+    }
+
+    impl Recorder<'_> {
+        pub(crate) fn record<V, E, R, P>(self, finish: &Finish<V, E, R, P>)
         where
             P: Pacer<Record = Outcome>,
         {
-            self.ended = true;
-            let Some(span) = &self.span else {
-                return;
-            };
+            let Self { span, ended } = self;
+            *ended = true;
             outcome(span, &finish.record);
             let error = match (finish.how, &finish.result) {
                 (Settled::Won(_), _) => return,
@@ -248,16 +255,21 @@ mod off {
 
     pub(crate) struct Entered;
 
+    #[derive(Debug)]
+    pub(crate) struct Recorder;
+
     impl Trace {
         pub(crate) const fn new(_: Name) -> Self {
             Self
         }
 
-        pub(crate) fn enter(&mut self) -> Entered {
-            Entered
+        pub(crate) fn enter(&mut self) -> (Entered, Recorder) {
+            (Entered, Recorder)
         }
+    }
 
-        pub(crate) fn record<V, E, R, P>(&mut self, _: &Finish<V, E, R, P>)
+    impl Recorder {
+        pub(crate) fn record<V, E, R, P>(self, _: &Finish<V, E, R, P>)
         where
             P: Pacer<Record = Outcome>,
         {

@@ -114,7 +114,7 @@ impl<'c, Q, K: Sink, const N: usize> CascadePacer<'c, Q, K, N> {
     }
 
     fn emit(&mut self, at: Instant, kind: EventKind) {
-        if Voice::is_heard(self.sink) {
+        if self.voice.is_heard(self.sink) {
             let event = Event {
                 request: self.id,
                 at,
@@ -166,7 +166,7 @@ impl<Q, K: Sink, const N: usize> Pacer for CascadePacer<'_, Q, K, N> {
 
     fn start(&mut self, now: Instant) {
         self.start = now;
-        if Voice::is_heard(self.sink) {
+        if self.voice.is_heard(self.sink) {
             self.id = self.plan.ids.next();
         }
         let tiers = self.plan.len as u8;

@@ -4,12 +4,11 @@ use super::{Pace, bit};
 use crate::ledger::Ledger;
 use crate::options::Labels;
 use crate::race::Settled;
-use crate::telemetry::Voice;
 use crate::{Charge, Event, EventKind, Instant, Outcome, Sink};
 
 impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'_, L, B, K, C, MAX> {
-    pub(super) fn is_heard(&self) -> bool {
-        Voice::is_heard(&self.shared.sink)
+    pub(super) fn is_heard(&mut self) -> bool {
+        self.voice.is_heard(&self.shared.sink)
     }
 
     /// Tells whoever listens. Inlined, so that a large event is made where it is and not moved.

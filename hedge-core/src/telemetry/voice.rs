@@ -1,5 +1,7 @@
 //! How one request tells of itself.
 
+use core::mem;
+
 use super::{Event, Sink};
 use crate::contain::contain;
 use crate::{Name, trace};
@@ -10,35 +12,117 @@ use crate::{Name, trace};
 /// are events as well, and a second panic then would end the program.
 #[derive(Debug)]
 pub(crate) struct Voice {
-    /// Set while somebody is told, and so for good if that panicked.
-    silent: bool,
+    state: State,
     place: trace::Place,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    /// Whether anybody listens has not been asked.
+    Unknown,
+    Heard,
+    /// By all but the sink.
+    Traced,
+    /// Nobody listens. So it is while somebody is told, and stays for good if that panicked.
+    Silent,
 }
 
 impl Voice {
     pub(crate) const fn new() -> Self {
         Self {
-            silent: false,
+            state: State::Unknown,
             place: trace::Place::new(),
         }
     }
 
-    /// Whether anybody listens; if not, no event need be made.
-    pub(crate) fn is_heard(sink: &impl Sink) -> bool {
-        sink.enabled() || trace::is_listening()
+    /// Whether anybody listens; if not, no event need be made. Where a sink may be any, it is asked once for the whole
+    /// request; elsewhere the compiler knows what it answers.
+    #[inline]
+    pub(crate) fn is_heard(&mut self, sink: &impl Sink) -> bool {
+        if cfg!(not(feature = "std")) {
+            return sink.enabled() && self.state != State::Silent;
+        }
+        if self.state == State::Unknown {
+            self.state = if sink.enabled() {
+                State::Heard
+            } else if trace::is_listening() {
+                State::Traced
+            } else {
+                State::Silent
+            };
+        }
+        self.state != State::Silent
     }
 
-    /// Tells of `event`, of which somebody wants to hear.
+    /// Tells of `event`, of which somebody [wants to hear](Self::is_heard).
+    #[inline]
     pub(crate) fn tell(&mut self, sink: &impl Sink, prefix: &Name, event: &Event) {
-        if self.silent {
-            return;
-        }
-        self.silent = true;
+        let state = mem::replace(&mut self.state, State::Silent);
         self.place.event(prefix, event);
-        // Else the sink is the one who wants to.
-        if !trace::CAN_LISTEN || sink.enabled() {
+        if state != State::Traced {
             contain(|| sink.emit(event));
         }
-        self.silent = false;
+        self.state = state;
+    }
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use core::cell::{Cell, RefCell};
+    use core::time::Duration;
+    use std::vec::Vec;
+
+    use crate::manual::ManualTimer;
+    use crate::{Event, Fixed, Hedger, Sink, Timer};
+
+    /// Listens now and then.
+    #[derive(Default)]
+    struct Fickle {
+        asked: Cell<u32>,
+        listens: Cell<bool>,
+        heard: RefCell<Vec<&'static str>>,
+    }
+
+    impl Sink for &Fickle {
+        fn emit(&self, event: &Event) {
+            self.heard.borrow_mut().push(event.kind.name());
+        }
+
+        fn enabled(&self) -> bool {
+            self.asked.set(self.asked.get() + 1);
+            self.listens.get()
+        }
+    }
+
+    #[test]
+    fn a_request_is_heard_from_its_start_to_its_end_or_not_at_all() {
+        let clock = ManualTimer::<8>::new();
+        let sink = Fickle::default();
+        let hedger = Hedger::builder(&clock)
+            .strategy(Fixed::new(Duration::from_millis(5)))
+            .sink(&sink)
+            .build_local()
+            .unwrap();
+        for listens in [true, false] {
+            sink.asked.set(0);
+            sink.listens.set(listens);
+            let request = hedger.request(|_| async {
+                sink.listens.set(!listens);
+                (&clock)
+                    .sleep_until(clock.now() + Duration::from_millis(9))
+                    .await;
+                Ok::<_, ()>(())
+            });
+            clock.drive(request).unwrap();
+            let all = [
+                "request.start",
+                "hedge.fired",
+                "request.cancelled",
+                "request.stop",
+            ];
+            let heard = sink.heard.take();
+            assert_eq!(heard, if listens { &all[..] } else { &[] });
+            assert_eq!(sink.asked.get(), 1);
+        }
     }
 }
