@@ -52,6 +52,11 @@ where
         self.pace.settled(how, now)
     }
 
+    #[inline(always)]
+    fn settled_alone(&mut self, now: Instant) -> Outcome {
+        self.pace.settled_alone(now)
+    }
+
     fn keeps_losers(&mut self) -> bool {
         self.pace.keeps_losers()
     }

@@ -130,15 +130,20 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
             .get_or_insert_with(|| self.shared.ledger.standing())
     }
 
-    fn terms(&mut self) -> Terms {
-        match self.basis {
-            Basis::Terms(terms) => terms,
-            Basis::Wishes(wishes) => self.ask_terms(wishes),
+    /// By reference, as all that is large and has just been written: a copy would wait for the writes to be done.
+    #[cfg_attr(feature = "std", inline)]
+    fn terms(&mut self) -> &Terms {
+        if let Basis::Wishes(_) = self.basis {
+            self.ask_terms();
         }
+        self.terms_asked().unwrap_or(&Terms::OFF)
     }
 
-    fn ask_terms(&mut self, wishes: Wishes) -> Terms {
-        let start = self.start_of(0);
+    #[cfg_attr(feature = "std", inline(never))]
+    fn ask_terms(&mut self) {
+        let (Basis::Wishes(wishes), start) = (&self.basis, self.start_of(0)) else {
+            return;
+        };
         let terms = self.shared.ledger.terms(&wishes.hints, start);
         let terms = terms
             .within(wishes.timeout)
@@ -150,11 +155,10 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
             losers => terms.with_losers(losers),
         };
         self.basis = Basis::Terms(terms);
-        terms
     }
 
-    fn terms_asked(&self) -> Option<Terms> {
-        match self.basis {
+    fn terms_asked(&self) -> Option<&Terms> {
+        match &self.basis {
             Basis::Terms(terms) => Some(terms),
             Basis::Wishes(_) => None,
         }
@@ -176,7 +180,8 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
 
     /// When the next hedge would be due by the passing of its delay, pushback aside.
     fn scheduled(&mut self) -> Option<Instant> {
-        let offset = self.terms().offset(self.started)?;
+        let started = self.started;
+        let offset = self.terms().offset(started)?;
         Some(self.start_of(0).later(offset).later(self.shift))
     }
 
@@ -186,7 +191,7 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
         now: Instant,
         ready: impl FnOnce() -> bool,
     ) -> Result<(), Suppressed> {
-        let terms = self.terms();
+        let observe_only = self.terms().observe_only();
         // It may be asked for one that has to be patient yet.
         let ask = self.ask(retry, now.max(self.hold));
         self.shared.ledger.permit(&ask)?;
@@ -194,7 +199,7 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
             return Err(Suppressed::NotReady);
         }
         self.shared.budget.charge(now)?;
-        if terms.observe_only() {
+        if observe_only {
             self.shared.budget.release(1);
             return Err(Suppressed::ObserveOnly);
         }
@@ -211,13 +216,13 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
     }
 
     /// Whether the hedge that pushback holds up would be refused at last, as far as is known.
-    fn waits_in_vain(&mut self, terms: Terms) -> bool {
+    fn waits_in_vain(&mut self) -> bool {
         let ask = self.ask(true, self.hold);
         // The hold ends after the deadline, and with the request.
         if ask.remaining == Some(Duration::ZERO) {
             return false;
         }
-        terms.observe_only()
+        self.terms().observe_only()
             || self.shared.ledger.permit(&ask).is_err()
             || self.shared.budget.edit(|budget| budget.is_closed())
     }
@@ -301,13 +306,14 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pacer for Pace<'_, L, B
     }
 
     fn due(&mut self) -> Option<Instant> {
+        let started = self.started;
         let terms = self.terms();
-        if terms.is_off() || self.started > terms.max_hedges() {
+        if terms.is_off() || started > terms.max_hedges() {
             return None;
         }
         if self.owed > 0 {
             // What would be refused after all that patience is refused now.
-            let vain = self.hold > Instant::ZERO && self.waits_in_vain(terms);
+            let vain = self.hold > Instant::ZERO && self.waits_in_vain();
             return Some(if vain { Instant::ZERO } else { self.hold });
         }
         self.scheduled().map(|due| due.max(self.hold))
@@ -323,6 +329,20 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pacer for Pace<'_, L, B
         let cancelled = self.close(how, now);
         let outcome = self.outcome(how, now);
         self.emit_end(how, cancelled, now, outcome);
+        outcome
+    }
+
+    #[inline(always)]
+    fn settled_alone(&mut self, now: Instant) -> Outcome {
+        // Elsewhere code that is short is worth more.
+        if !L::GATHERS {
+            return self.settled(Settled::Won(0), now);
+        }
+        let outcome = self.close_alone(now);
+        self.emit(now, |_| EventKind::RequestStop {
+            duration: outcome.total_latency,
+            outcome,
+        });
         outcome
     }
 

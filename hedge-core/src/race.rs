@@ -13,130 +13,13 @@ use pin_project_lite::pin_project;
 use crate::slots::{Capacity, Max, Slots};
 use crate::{Attempt, Instant, Timer, Verdict};
 
-/// Decides for one request when attempts start, and hears how it went.
-///
-/// It reads no clock: every method is told the time. So the same decisions run under a future, in a
-/// simulation, and in a test by hand. No method is called while an attempt is being polled.
-pub trait Pacer {
-    /// What is known of a request once it is settled.
-    type Record;
+use desk::{Desk, Stage};
+pub use pacer::{Judge, Pacer, Settled};
+pub use refused::{Earliest, Refused};
 
-    /// Whether a request has to be timed from before its first poll. If not, the clock is first read
-    /// when the primary is not ready at once.
-    fn timed(&mut self) -> bool {
-        true
-    }
-
-    /// The request starts. Not called if it is not [`timed`](Self::timed) and its primary ends it when
-    /// first polled.
-    fn start(&mut self, now: Instant);
-
-    /// When the request's time is up; asked after [`start`](Self::start).
-    fn deadline(&mut self) -> Option<Instant>;
-
-    /// When the next attempt is due; `None` if, as things stand, there will be none.
-    fn due(&mut self) -> Option<Instant>;
-
-    /// The next attempt is due: the attempt to start, or `None` to refuse it. A refusal stands until
-    /// another attempt fails.
-    fn admit(&mut self, now: Instant) -> Option<Attempt>;
-
-    /// The request is over, and its losers are dropped (unless they are kept). Called once for every
-    /// request that was polled. `now` is [`Instant::ZERO`] if the request was not timed.
-    fn settled(&mut self, how: Settled, now: Instant) -> Self::Record;
-
-    /// Whether losers stay in the race after it has given its result, to be polled on.
-    fn keeps_losers(&mut self) -> bool {
-        false
-    }
-
-    /// A kept loser finished.
-    fn loser_finished(&mut self, index: u8) {
-        let _ = index;
-    }
-}
-
-/// A [`Pacer`] that can tell an answer from a failure.
-pub trait Judge<V, E>: Pacer {
-    /// Attempt `index` returned `result`. `now` is [`Instant::ZERO`] if the request was not timed.
-    fn finished(&mut self, index: u8, result: &Result<V, E>, now: Instant) -> Verdict;
-}
-
-/// What is kept of the results that were refused, to be returned if nobody wins.
-pub trait Refused<P, V, E>: Default {
-    /// Attempt `index` was refused; `pacer` has just judged it.
-    fn keep(&mut self, pacer: &P, index: u8, result: Result<V, E>);
-
-    /// What to return when every attempt was refused, and which attempt's it is.
-    fn take(&mut self) -> Option<(u8, Result<V, E>)>;
-
-    /// What to return when the time is up.
-    fn take_late(&mut self) -> Option<Result<V, E>>;
-}
-
-/// Keeps the earliest attempt's: the value that was refused and the error, until it is known which of
-/// them is wanted.
-#[derive(Debug)]
-pub struct Earliest<V, E> {
-    value: Option<(u8, V)>,
-    error: Option<(u8, E)>,
-}
-
-impl<V, E> Default for Earliest<V, E> {
-    fn default() -> Self {
-        Self {
-            value: None,
-            error: None,
-        }
-    }
-}
-
-impl<P, V, E> Refused<P, V, E> for Earliest<V, E> {
-    fn keep(&mut self, _: &P, index: u8, result: Result<V, E>) {
-        fn keep<R>(kept: &mut Option<(u8, R)>, index: u8, result: R) {
-            if kept.as_ref().is_none_or(|(kept, _)| index < *kept) {
-                *kept = Some((index, result));
-            }
-        }
-        match result {
-            Ok(value) => keep(&mut self.value, index, value),
-            Err(error) => keep(&mut self.error, index, error),
-        }
-    }
-
-    fn take(&mut self) -> Option<(u8, Result<V, E>)> {
-        let index = |kept: Option<u8>| kept.unwrap_or(u8::MAX);
-        let value = index(self.value.as_ref().map(|(index, _)| *index));
-        let error = index(self.error.as_ref().map(|(index, _)| *index));
-        if value < error {
-            let kept = self.value.take();
-            kept.map(|(index, value)| (index, Ok(value)))
-        } else {
-            let kept = self.error.take();
-            kept.map(|(index, error)| (index, Err(error)))
-        }
-    }
-
-    /// The earliest error: a value that was refused is no answer to give late.
-    fn take_late(&mut self) -> Option<Result<V, E>> {
-        self.error.take().map(|(_, error)| Err(error))
-    }
-}
-
-/// How a race ended.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Settled {
-    /// This attempt was accepted.
-    Won(u8),
-    /// This attempt failed fatally.
-    Fatal(u8),
-    /// Every attempt failed; this is the one whose result is returned.
-    Failed(u8),
-    /// The deadline passed.
-    TimedOut,
-    /// The race was dropped before it ended.
-    Dropped,
-}
+mod desk;
+mod pacer;
+mod refused;
 
 /// What a race resolves to.
 #[derive(Debug)]
@@ -221,12 +104,7 @@ where
         refused: R::default(),
         launched: 0,
         exhausted: false,
-        desk: Desk {
-            timer,
-            pacer,
-            stage: Stage::New,
-            timed: false,
-        },
+        desk: Desk::new(timer, pacer),
     }
 }
 
@@ -241,95 +119,193 @@ where
 {
     type Output = Finish<V, E, R, P>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        // This poll's reading of the clock, taken at most once unless attempts finish.
+        self.poll_then(cx, Poll::Ready)
+    }
+}
+
+/// What a poll has found out by the time that it comes to all that may happen in a race.
+enum Known<V, E> {
+    Nothing,
+    /// The primary is pending. Perhaps the time, too.
+    Pending(Option<Instant>),
+    /// The primary was refused, then.
+    Refused(Result<V, E>, Verdict, Instant),
+}
+
+/// Whether the way of most requests is a way of its own. Where there is no operating system, short code is worth more.
+const SHORTCUT: bool = cfg!(feature = "std");
+
+impl<T, P, L, R, S> Race<T, P, L, R, S>
+where
+    T: Timer,
+    P: Pacer,
+{
+    /// Polls the race, and makes of its end what `f` does: a `map` would move a request's record about, which takes longer
+    /// than to make it.
+    ///
+    /// Here is all that a request needs whose primary is accepted before anything else is started.
+    #[inline(always)]
+    pub(crate) fn poll_then<F, V, E, O>(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        f: impl FnOnce(Finish<V, E, R, P>) -> Poll<O>,
+    ) -> Poll<O>
+    where
+        P: Judge<V, E>,
+        L: FnMut(Attempt) -> F,
+        F: Future<Output = Result<V, E>>,
+        R: Refused<P, V, E>,
+        S: Slots<F>,
+    {
+        if !SHORTCUT {
+            return self.poll_all(Known::Nothing, cx, f);
+        }
+        let mut this = self.as_mut().project();
         let mut now = None;
         match this.desk.stage {
             Stage::New => {
-                // First, so that the pacer hears of the end even if it panics at the start.
-                this.desk.stage = Stage::Running;
-                if this.desk.pacer.timed() {
-                    now = Some(this.desk.start());
-                }
+                now = this.desk.open();
+                this.attempts
+                    .as_mut()
+                    .put(0, (this.launch)(Attempt::PRIMARY));
+                *this.launched = 1;
             }
-            Stage::Running => {}
-            Stage::Settled => {
-                this.poll_losers(cx);
-                return Poll::Pending;
-            }
+            Stage::Running if *this.launched == 1 => {}
+            _ => return self.poll_all(Known::Nothing, cx, f),
         }
-        // In the first poll, unless that panicked.
-        if *this.launched == 0 {
-            this.start(Attempt::PRIMARY);
+        let Some(result) = this.attempts.as_mut().poll_first(cx) else {
+            return self.poll_all(Known::Pending(now), cx, f);
+        };
+        // After the poll that finished it: an attempt may compute for long in one poll.
+        let at = this.desk.read_clock();
+        let verdict = this.desk.pacer.finished(0, &result, at);
+        if verdict != Verdict::Accept {
+            return self.poll_all(Known::Refused(result, verdict, at), cx, f);
         }
+        this.alarm.set(None);
+        // First, so that a panic in the pacer is not reported as a dropped race besides.
+        this.desk.stage = Stage::Settled;
+        f(Finish {
+            how: Settled::Won(0),
+            result: Some(result),
+            refused: R::default(),
+            record: this.desk.pacer.settled_alone(at),
+        })
+    }
 
+    /// The same of any race.
+    #[cfg_attr(feature = "std", inline(never))]
+    fn poll_all<F, V, E, O>(
+        self: Pin<&mut Self>,
+        known: Known<V, E>,
+        cx: &mut Context<'_>,
+        f: impl FnOnce(Finish<V, E, R, P>) -> Poll<O>,
+    ) -> Poll<O>
+    where
+        P: Judge<V, E>,
+        L: FnMut(Attempt) -> F,
+        F: Future<Output = Result<V, E>>,
+        R: Refused<P, V, E>,
+        S: Slots<F>,
+    {
+        let mut this = self.project();
+        // This poll's reading of the clock, taken at most once unless attempts finish.
+        let mut now = None;
         let mut from = 0;
-        let (how, result, at) = 'race: loop {
-            while let Some((index, result)) = this.attempts.as_mut().poll_from(from, cx) {
-                // After the poll that finished it: an attempt may compute for long in one poll.
-                let at = this.desk.read_clock();
-                from = index + 1;
-                let index = index as u8;
-                match this.desk.pacer.finished(index, &result, at) {
-                    Verdict::Accept => break 'race (Settled::Won(index), Some(result), at),
-                    Verdict::Fatal => break 'race (Settled::Fatal(index), Some(result), at),
-                    Verdict::Retry | Verdict::RetryAfter(_) => {
-                        now = this.desk.timed.then_some(at);
-                        this.refused.keep(&this.desk.pacer, index, result);
-                        *this.exhausted = false;
+        let (how, result, at) = 'race: {
+            match known {
+                Known::Nothing => {
+                    match this.desk.stage {
+                        Stage::New => now = this.desk.open(),
+                        Stage::Running => {}
+                        Stage::Settled => {
+                            this.poll_losers(cx);
+                            return Poll::Pending;
+                        }
+                    }
+                    // In the first poll, unless that panicked.
+                    if *this.launched == 0 {
+                        this.start(Attempt::PRIMARY);
                     }
                 }
+                Known::Pending(time) => {
+                    now = time;
+                    from = S::CAPACITY;
+                }
+                Known::Refused(result, Verdict::Fatal, at) => {
+                    break 'race (Settled::Fatal(0), Some(result), at);
+                }
+                Known::Refused(result, _, at) => {
+                    now = this.keep(0, result, at);
+                    from = 1;
+                }
             }
-
-            if !this.desk.timed {
-                now = Some(this.desk.start());
-            }
-            let time = match now {
-                Some(now) => now,
-                None => this.desk.read_clock(),
-            };
-            now = Some(time);
-            let deadline = this.desk.pacer.deadline();
-            if deadline.is_some_and(|deadline| time >= deadline) {
-                break (Settled::TimedOut, this.refused.take_late(), time);
-            }
-
-            let due = this.due();
-            if due.is_some_and(|due| due <= time) {
-                match this.desk.pacer.admit(time) {
-                    Some(attempt) => {
-                        from = this.start(attempt);
-                    }
-                    None => {
-                        *this.exhausted = true;
-                        from = S::CAPACITY;
+            loop {
+                while let Some((index, result)) = this.attempts.as_mut().poll_from(from, cx) {
+                    // After the poll that finished it: an attempt may compute for long in one poll.
+                    let at = this.desk.read_clock();
+                    from = index + 1;
+                    let index = index as u8;
+                    match this.desk.pacer.finished(index, &result, at) {
+                        Verdict::Accept => break 'race (Settled::Won(index), Some(result), at),
+                        Verdict::Fatal => break 'race (Settled::Fatal(index), Some(result), at),
+                        Verdict::Retry | Verdict::RetryAfter(_) => {
+                            now = this.keep(index, result, at);
+                        }
                     }
                 }
-                continue;
-            }
-            // What is due after the deadline, or never, will not be.
-            let end = deadline.unwrap_or(Instant::MAX);
-            let due = due.filter(|due| *due < end);
-            if due.is_none() && this.attempts.live() == 0 {
-                let Some((index, result)) = this.refused.take() else {
+
+                if !this.desk.timed {
+                    now = Some(this.desk.start_late());
+                }
+                let time = match now {
+                    Some(now) => now,
+                    None => this.desk.read_clock(),
+                };
+                now = Some(time);
+                let deadline = this.desk.pacer.deadline();
+                if deadline.is_some_and(|deadline| time >= deadline) {
+                    break 'race (Settled::TimedOut, this.refused.take_late(), time);
+                }
+
+                let due = this.due();
+                if due.is_some_and(|due| due <= time) {
+                    match this.desk.pacer.admit(time) {
+                        Some(attempt) => {
+                            from = this.start(attempt);
+                        }
+                        None => {
+                            *this.exhausted = true;
+                            from = S::CAPACITY;
+                        }
+                    }
+                    continue;
+                }
+                // What is due after the deadline, or never, will not be.
+                let end = deadline.unwrap_or(Instant::MAX);
+                let due = due.filter(|due| *due < end);
+                if due.is_none() && this.attempts.live() == 0 {
+                    let Some((index, result)) = this.refused.take() else {
+                        return Poll::Pending;
+                    };
+                    break 'race (Settled::Failed(index), Some(result), time);
+                }
+
+                let Some(wake) = due.into_iter().chain(deadline).min() else {
+                    this.alarm.set(None);
                     return Poll::Pending;
                 };
-                break (Settled::Failed(index), Some(result), time);
+                if this.poll_alarm(wake, cx).is_pending() {
+                    return Poll::Pending;
+                }
+                // A timer is never early, whatever the clock says.
+                now = Some(this.desk.read_clock().max(wake));
+                from = S::CAPACITY;
             }
-
-            let Some(wake) = due.into_iter().chain(deadline).min() else {
-                this.alarm.set(None);
-                return Poll::Pending;
-            };
-            if this.poll_alarm(wake, cx).is_pending() {
-                return Poll::Pending;
-            }
-            // A timer is never early, whatever the clock says.
-            now = Some(this.desk.read_clock().max(wake));
-            from = S::CAPACITY;
         };
-        Poll::Ready(this.settle(how, result, at))
+        f(this.settle(how, result, at))
     }
 }
 
@@ -349,6 +325,16 @@ where
         self.attempts.as_mut().put(place, (self.launch)(attempt));
         *self.launched = u8::try_from(place + 1).unwrap_or(u8::MAX);
         place
+    }
+
+    /// Keeps the result of an attempt that was refused at `at`. Returns the time, if it is known.
+    fn keep<V, E>(&mut self, index: u8, result: Result<V, E>, at: Instant) -> Option<Instant>
+    where
+        R: Refused<P, V, E>,
+    {
+        self.refused.keep(&self.desk.pacer, index, result);
+        *self.exhausted = false;
+        self.desk.timed.then_some(at)
     }
 
     /// When the next attempt is due, if there is a place for it.
@@ -388,6 +374,7 @@ where
     }
 
     /// Drops what lost, then tells the pacer.
+    #[inline(always)]
     fn settle<F, V, E>(
         &mut self,
         how: Settled,
@@ -447,60 +434,5 @@ where
     /// The pacer.
     pub fn pacer(&self) -> &P {
         &self.desk.pacer
-    }
-}
-
-/// The pacer and the clock it is told; makes sure that the pacer hears of a race that is dropped.
-#[derive(Debug)]
-struct Desk<T: Timer, P: Pacer> {
-    timer: T,
-    pacer: P,
-    stage: Stage,
-    timed: bool,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Stage {
-    New,
-    Running,
-    Settled,
-}
-
-impl<T: Timer, P: Pacer> Desk<T, P> {
-    fn start(&mut self) -> Instant {
-        let now = self.timer.now();
-        self.timed = true;
-        self.pacer.start(now);
-        now
-    }
-
-    fn read_clock(&self) -> Instant {
-        if self.timed {
-            self.timer.now()
-        } else {
-            Instant::ZERO
-        }
-    }
-
-    fn settle(&mut self, how: Settled, now: Instant) -> P::Record {
-        // First, so that a panic in the pacer is not reported as a dropped race besides.
-        self.stage = Stage::Settled;
-        self.pacer.settled(how, now)
-    }
-
-    // Apart from the drop of every other race.
-    #[cold]
-    fn abandon(&mut self) {
-        let now = self.read_clock();
-        self.settle(Settled::Dropped, now);
-    }
-}
-
-impl<T: Timer, P: Pacer> Drop for Desk<T, P> {
-    #[inline]
-    fn drop(&mut self) {
-        if self.stage == Stage::Running {
-            self.abandon();
-        }
     }
 }

@@ -3,7 +3,7 @@
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
-use core::task::{Context, Poll, ready};
+use core::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
@@ -45,29 +45,25 @@ where
 {
     type Output = Result<Hedged<V>, Error<E>>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let finish = {
-            let _span = this.trace.enter();
-            ready!(this.race.poll(cx))
-        };
-        this.trace.record(&finish);
-        // Not `map_or`, which costs 40 instructions.
-        let Some(result) = answer(finish) else {
-            return Poll::Pending;
-        };
-        Poll::Ready(result)
+        let (_span, recorder) = this.trace.enter();
+        this.race.poll_then(cx, |finish| {
+            recorder.record(&finish);
+            answer(finish)
+        })
     }
 }
 
-/// What the caller is told; absent for a race that was dropped, which nobody polls.
-fn answer<V, E, R, P>(finish: Finish<V, E, R, P>) -> Option<Result<Hedged<V>, Error<E>>>
+/// What the caller is told; nothing of a race that was dropped, which nobody polls.
+fn answer<V, E, R, P>(finish: Finish<V, E, R, P>) -> Poll<Result<Hedged<V>, Error<E>>>
 where
     P: Pacer<Record = Outcome>,
 {
     let outcome = finish.record;
     let attempts = outcome.attempts;
-    Some(match (finish.how, finish.result) {
+    Poll::Ready(match (finish.how, finish.result) {
         (Settled::TimedOut, result) => Err(Error::Timeout {
             elapsed: outcome.total_latency,
             attempts,
@@ -75,7 +71,7 @@ where
         }),
         (_, Some(Ok(value))) => Ok(Hedged { value, outcome }),
         (_, Some(Err(error))) => Err(Error::Failed { error, attempts }),
-        (_, None) => return None,
+        (_, None) => return Poll::Pending,
     })
 }
 

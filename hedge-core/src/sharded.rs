@@ -11,6 +11,7 @@ use std::sync::TryLockError;
 
 use heapless::Vec;
 
+use crate::contain::contain;
 use crate::ledger::{Ledger, State};
 use crate::metrics::{MetricsSnapshot, Recorder};
 use crate::policy::{Ask, Policy};
@@ -121,6 +122,7 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
     }
 
     /// A shard that is free, this thread's own if it can be had.
+    #[inline(always)]
     fn shard(&self) -> Option<MutexGuard<'_, Shard<M>>> {
         let own = thread_index();
         match own_of(&self.shards, own)?.0.try_lock() {
@@ -235,6 +237,9 @@ impl<S: Strategy, M: Recorder> Ledger for Sharded<S, M> {
         }
     }
 
+    // Inlined, so that `alone` is written to its shard and nowhere else: to copy what was written piece by piece just now is
+    // to wait for the pieces.
+    #[inline(always)]
     fn settle_alone(&self, alone: &Alone) {
         let Some(mut shard) = self.shard() else {
             return;
@@ -243,7 +248,7 @@ impl<S: Strategy, M: Recorder> Ledger for Sharded<S, M> {
         let _ = shard.gathered.push(*alone);
         let waited = alone.now.nanos_since(shard.handed_on);
         if shard.gathered.len() >= BATCH || waited >= FRESH {
-            self.pass_on(&mut shard, alone.now);
+            contain(|| self.pass_on(&mut shard, alone.now));
         }
     }
 

@@ -45,6 +45,18 @@ impl Losers {
 const NEVER: u64 = u64::MAX;
 
 impl Terms {
+    /// Those of a request that is never hedged.
+    pub(crate) const OFF: Self = Self {
+        delay: NEVER,
+        step: 0,
+        timeout: NEVER,
+        chance: 1.0,
+        reason: Suppressed::Off as u8,
+        max_hedges: 0,
+        observe_only: false,
+        losers: Losers::Dropped,
+    };
+
     pub(crate) fn new(plan: &Plan, options: &Options) -> Self {
         Self {
             delay: plan.delay().map_or(NEVER, time::nanos),

@@ -52,6 +52,7 @@ impl TokioTimer {
 
     /// Tokio's name for `instant`, or one in the far future (tokio's wheel holds two years) if it has
     /// none.
+    #[inline]
     fn at(&self, instant: Instant) -> time::Instant {
         const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
         let since_epoch = instant.since_epoch();
@@ -77,6 +78,7 @@ impl Timer for TokioTimer {
     /// # Panics
     ///
     /// As tokio's own timers do outside a runtime with time enabled.
+    #[inline(always)]
     fn sleep_until(&self, deadline: Instant) -> time::Sleep {
         time::sleep_until(self.at(deadline))
     }

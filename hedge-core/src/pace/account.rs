@@ -8,7 +8,7 @@ use crate::ledger::Ledger;
 use crate::metrics::Recorder;
 use crate::race::{Pacer, Settled};
 use crate::report::Alone;
-use crate::terms::Losers;
+use crate::terms::{Losers, Terms};
 use crate::{Charge, End, Instant, Outcome, Report, Sample, Sink, Suppressed};
 
 impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'_, L, B, K, C, MAX> {
@@ -61,7 +61,7 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'_, L, B, K, C, MA
         let mut report = Report::new(self.sample(0, now));
         report.end = End::of(how);
         report.total = now.since(self.start_of(0));
-        report.hedge_delay = self.terms_asked().and_then(|terms| terms.delay());
+        report.hedge_delay = self.terms_asked().and_then(Terms::delay);
         report.due = self.due;
         report.suppressed = self.refused;
         report.attempts = self.started;
@@ -100,7 +100,7 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'_, L, B, K, C, MA
                 _ => Some(self.primary_end.since(start)),
             },
             backup_latency: self.backup_latency(),
-            hedge_delay: self.terms_asked().and_then(|terms| terms.delay()),
+            hedge_delay: self.terms_asked().and_then(Terms::delay),
             suppressed: self.refused,
             cost: self.cost(),
             strategy: self.standing().kind(),
@@ -129,10 +129,11 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'_, L, B, K, C, MA
         let losers = if keep { 0 } else { self.live };
         self.release(losers);
         // For good, and for all who ask.
-        self.refused = self.suppressed();
+        let suppressed = self.suppressed();
+        self.refused = suppressed;
         if L::Metrics::ON || self.standing().learns() {
             if L::GATHERS && self.is_alone(how, now) {
-                self.settle_alone(how, now);
+                self.settle_alone(how, suppressed, now);
             } else {
                 self.settle(how, now);
             }
@@ -140,6 +141,51 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'_, L, B, K, C, MA
         match self.losers() {
             Losers::Detached => 0,
             _ => losers,
+        }
+    }
+
+    /// Counts a request whose primary was accepted, and that started nothing else.
+    #[inline(always)]
+    pub(super) fn close_alone(&mut self, now: Instant) -> Outcome {
+        if !self.deposited {
+            self.shared.budget.deposit();
+        }
+        let standing = self.standing();
+        let suppressed = self.suppressed();
+        let alone = self.alone(End::Won(0), suppressed, now);
+        self.refused = suppressed;
+        if L::Metrics::ON || standing.learns() {
+            self.shared.ledger.settle_alone(&alone);
+        }
+        let total = Duration::from_nanos(alone.total);
+        Outcome {
+            accepted: true,
+            hedged: false,
+            hedge_won: false,
+            winner: 0,
+            attempts: 1,
+            total_latency: total,
+            primary_latency: Some(total),
+            backup_latency: None,
+            hedge_delay: self.terms_asked().and_then(Terms::delay),
+            suppressed,
+            cost: alone.cost,
+            strategy: standing.kind(),
+            strategy_name: self.shared.labels.strategy_name,
+        }
+    }
+
+    // `suppressed` is handed on and not yet written: to read bytes beside one that was written just now is to wait for that.
+    #[inline(always)]
+    fn alone(&self, end: End, suppressed: Option<Suppressed>, now: Instant) -> Alone {
+        Alone {
+            end,
+            total: now.nanos_since(self.start_of(0)),
+            delay: self.terms_asked().map_or(u64::MAX, Terms::delay_nanos),
+            due: self.due,
+            suppressed,
+            cost: self.shared.cost_per_attempt,
+            now,
         }
     }
 
@@ -153,19 +199,9 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'_, L, B, K, C, MA
     }
 
     #[inline(never)]
-    fn settle_alone(&mut self, how: Settled, now: Instant) {
-        let alone = Alone {
-            end: End::of(how),
-            total: now.nanos_since(self.start_of(0)),
-            delay: self
-                .terms_asked()
-                .map_or(u64::MAX, |terms| terms.delay_nanos()),
-            due: self.due,
-            suppressed: self.refused,
-            cost: self.cost(),
-            now,
-        };
-        contain(|| self.shared.ledger.settle_alone(&alone));
+    fn settle_alone(&mut self, how: Settled, suppressed: Option<Suppressed>, now: Instant) {
+        let alone = self.alone(End::of(how), suppressed, now);
+        self.shared.ledger.settle_alone(&alone);
     }
 
     // Rare where requests gather, whose path is kept short.

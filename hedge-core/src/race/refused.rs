@@ -1,0 +1,62 @@
+//! What becomes of results that do not end a race.
+
+/// What is kept of the results that were refused, to be returned if nobody wins.
+pub trait Refused<P, V, E>: Default {
+    /// Attempt `index` was refused; `pacer` has just judged it.
+    fn keep(&mut self, pacer: &P, index: u8, result: Result<V, E>);
+
+    /// What to return when every attempt was refused, and which attempt's it is.
+    fn take(&mut self) -> Option<(u8, Result<V, E>)>;
+
+    /// What to return when the time is up.
+    fn take_late(&mut self) -> Option<Result<V, E>>;
+}
+
+/// Keeps the earliest attempt's: the value that was refused and the error, until it is known which of
+/// them is wanted.
+#[derive(Debug)]
+pub struct Earliest<V, E> {
+    value: Option<(u8, V)>,
+    error: Option<(u8, E)>,
+}
+
+impl<V, E> Default for Earliest<V, E> {
+    fn default() -> Self {
+        Self {
+            value: None,
+            error: None,
+        }
+    }
+}
+
+impl<P, V, E> Refused<P, V, E> for Earliest<V, E> {
+    fn keep(&mut self, _: &P, index: u8, result: Result<V, E>) {
+        fn keep<R>(kept: &mut Option<(u8, R)>, index: u8, result: R) {
+            if kept.as_ref().is_none_or(|(kept, _)| index < *kept) {
+                *kept = Some((index, result));
+            }
+        }
+        match result {
+            Ok(value) => keep(&mut self.value, index, value),
+            Err(error) => keep(&mut self.error, index, error),
+        }
+    }
+
+    fn take(&mut self) -> Option<(u8, Result<V, E>)> {
+        let index = |kept: Option<u8>| kept.unwrap_or(u8::MAX);
+        let value = index(self.value.as_ref().map(|(index, _)| *index));
+        let error = index(self.error.as_ref().map(|(index, _)| *index));
+        if value < error {
+            let kept = self.value.take();
+            kept.map(|(index, value)| (index, Ok(value)))
+        } else {
+            let kept = self.error.take();
+            kept.map(|(index, error)| (index, Err(error)))
+        }
+    }
+
+    /// The earliest error: a value that was refused is no answer to give late.
+    fn take_late(&mut self) -> Option<Result<V, E>> {
+        self.error.take().map(|(_, error)| Err(error))
+    }
+}
