@@ -22,14 +22,19 @@ pub(crate) fn contain(code: impl FnOnce()) {
 
 #[cfg(all(test, feature = "std"))]
 mod tests {
+    use core::cell::RefCell;
     use core::panic::AssertUnwindSafe;
     use core::time::Duration;
     use std::boxed::Box;
     use std::panic::{catch_unwind, resume_unwind};
 
+    use crate::ledger::Ledger;
     use crate::manual::ManualTimer;
     use crate::strategy::Plan;
-    use crate::{Hedger, Hints, Instant, Report, Strategy};
+    use crate::{
+        Ask, Hedger, Hints, Instant, MetricsSnapshot, Policy, Report, Standing, Strategy,
+        Suppressed, Terms,
+    };
 
     /// Fails over every report.
     struct Fails;
@@ -41,6 +46,48 @@ mod tests {
 
         fn record(&mut self, _: &Report, _: Instant) {
             resume_unwind(Box::new("the strategy's"));
+        }
+    }
+
+    /// A ledger of a user's that is told of requests in short.
+    struct Gathers<L>(L);
+
+    impl<L: Ledger> Ledger for Gathers<L> {
+        type Strategy = L::Strategy;
+        type Metrics = L::Metrics;
+
+        const GATHERS: bool = true;
+
+        fn standing(&self) -> Standing {
+            self.0.standing()
+        }
+
+        fn terms(&self, hints: &Hints, now: Instant) -> Terms {
+            self.0.terms(hints, now)
+        }
+
+        fn permit(&self, ask: &Ask) -> Result<(), Suppressed> {
+            self.0.permit(ask)
+        }
+
+        fn settle(&self, report: &Report, now: Instant) {
+            self.0.settle(report, now);
+        }
+
+        fn next_id(&self) -> u64 {
+            self.0.next_id()
+        }
+
+        fn edit<R>(&self, now: Instant, f: impl FnOnce(&mut Policy<Self::Strategy>) -> R) -> R {
+            self.0.edit(now, f)
+        }
+
+        fn metrics(&self, now: Instant) -> MetricsSnapshot {
+            self.0.metrics(now)
+        }
+
+        fn reset_metrics(&self, now: Instant) {
+            self.0.reset_metrics(now);
         }
     }
 
@@ -69,7 +116,12 @@ mod tests {
                 assert_eq!((metrics.total_requests, metrics.cancelled), (1, 1));
             };
         }
+        let own = Hedger::builder(&clock)
+            .strategy(Fails)
+            .build_with(|state| Gathers(RefCell::new(state)), RefCell::new)
+            .unwrap();
         fails_once!(local);
         fails_once!(shared);
+        fails_once!(own);
     }
 }

@@ -53,7 +53,7 @@ where
     }
 
     #[inline(always)]
-    fn settled_alone(&mut self, now: Instant) -> Outcome {
+    fn settled_alone(&mut self, now: Instant) -> Option<Outcome> {
         self.pace.settled_alone(now)
     }
 

@@ -71,11 +71,9 @@ impl Histogram {
     }
 
     pub(crate) fn record_nanos(&mut self, value: u64) {
-        self.count = self.count.saturating_add(1);
-        self.sum = self.sum.saturating_add(value.into());
-        self.not_min = self.not_min.max(!value);
-        self.max = self.max.max(value);
-        self.count_in_bucket(value);
+        let mut batch = self.batch();
+        batch.record_nanos(value);
+        batch.finish();
     }
 
     /// To count many values at less cost.

@@ -333,17 +333,17 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pacer for Pace<'_, L, B
     }
 
     #[inline(always)]
-    fn settled_alone(&mut self, now: Instant) -> Outcome {
-        // Elsewhere code that is short is worth more.
-        if !L::GATHERS {
-            return self.settled(Settled::Won(0), now);
+    fn settled_alone(&mut self, now: Instant) -> Option<Outcome> {
+        // A hedge that was started and, for a panic, not launched is to be told of.
+        if !L::GATHERS || self.started > 1 {
+            return None;
         }
         let outcome = self.close_alone(now);
         self.emit(now, |_| EventKind::RequestStop {
             duration: outcome.total_latency,
             outcome,
         });
-        outcome
+        Some(outcome)
     }
 
     fn keeps_losers(&mut self) -> bool {

@@ -125,13 +125,13 @@ where
     }
 }
 
-/// What a poll has found out by the time that it comes to all that may happen in a race.
+/// What the short way has found out before it hands over.
 enum Known<V, E> {
     Nothing,
-    /// The primary is pending. Perhaps the time, too.
+    /// The primary has given nothing in this poll. Perhaps the time, too.
     Pending(Option<Instant>),
-    /// The primary was refused, then.
-    Refused(Result<V, E>, Verdict, Instant),
+    /// The primary has ended, then.
+    Ended(Result<V, E>, Verdict, Instant),
 }
 
 /// Whether the way of most requests is a way of its own. Where there is no operating system, short code is worth more.
@@ -142,8 +142,8 @@ where
     T: Timer,
     P: Pacer,
 {
-    /// Polls the race, and makes of its end what `f` does: a `map` would move a request's record about, which takes longer
-    /// than to make it.
+    /// Polls the race, and makes of its end what `f` does: a `map` would move a request's record about, which
+    /// takes longer than to make it.
     ///
     /// Here is all that a request needs whose primary is accepted before anything else is started.
     #[inline(always)]
@@ -167,10 +167,7 @@ where
         match this.desk.stage {
             Stage::New => {
                 now = this.desk.open();
-                this.attempts
-                    .as_mut()
-                    .put(0, (this.launch)(Attempt::PRIMARY));
-                *this.launched = 1;
+                this.start(Attempt::PRIMARY);
             }
             Stage::Running if *this.launched == 1 => {}
             _ => return self.poll_all(Known::Nothing, cx, f),
@@ -181,18 +178,18 @@ where
         // After the poll that finished it: an attempt may compute for long in one poll.
         let at = this.desk.read_clock();
         let verdict = this.desk.pacer.finished(0, &result, at);
-        if verdict != Verdict::Accept {
-            return self.poll_all(Known::Refused(result, verdict, at), cx, f);
+        if verdict == Verdict::Accept
+            && let Some(record) = this.desk.settle_alone(at)
+        {
+            this.alarm.set(None);
+            return f(Finish {
+                how: Settled::Won(0),
+                result: Some(result),
+                refused: R::default(),
+                record,
+            });
         }
-        this.alarm.set(None);
-        // First, so that a panic in the pacer is not reported as a dropped race besides.
-        this.desk.stage = Stage::Settled;
-        f(Finish {
-            how: Settled::Won(0),
-            result: Some(result),
-            refused: R::default(),
-            record: this.desk.pacer.settled_alone(at),
-        })
+        self.poll_all(Known::Ended(result, verdict, at), cx, f)
     }
 
     /// The same of any race.
@@ -225,7 +222,7 @@ where
                             return Poll::Pending;
                         }
                     }
-                    // In the first poll, unless that panicked.
+                    // In the first poll, or in a later one if that panicked.
                     if *this.launched == 0 {
                         this.start(Attempt::PRIMARY);
                     }
@@ -234,13 +231,14 @@ where
                     now = time;
                     from = S::CAPACITY;
                 }
-                Known::Refused(result, Verdict::Fatal, at) => {
-                    break 'race (Settled::Fatal(0), Some(result), at);
-                }
-                Known::Refused(result, _, at) => {
-                    now = this.keep(0, result, at);
-                    from = 1;
-                }
+                Known::Ended(result, verdict, at) => match verdict {
+                    Verdict::Accept => break 'race (Settled::Won(0), Some(result), at),
+                    Verdict::Fatal => break 'race (Settled::Fatal(0), Some(result), at),
+                    Verdict::Retry | Verdict::RetryAfter(_) => {
+                        now = this.keep(0, result, at);
+                        from = 1;
+                    }
+                },
             }
             loop {
                 while let Some((index, result)) = this.attempts.as_mut().poll_from(from, cx) {

@@ -48,9 +48,9 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let (_span, recorder) = this.trace.enter();
+        let (_span, ending) = this.trace.enter();
         this.race.poll_then(cx, |finish| {
-            recorder.record(&finish);
+            ending.record(&finish);
             answer(finish)
         })
     }

@@ -237,8 +237,8 @@ impl<S: Strategy, M: Recorder> Ledger for Sharded<S, M> {
         }
     }
 
-    // Inlined, so that `alone` is written to its shard and nowhere else: to copy what was written piece by piece just now is
-    // to wait for the pieces.
+    // Inlined, so that `alone` is written to its shard and nowhere else: to copy what was written piece by
+    // piece just now is to wait for the pieces.
     #[inline(always)]
     fn settle_alone(&self, alone: &Alone) {
         let Some(mut shard) = self.shard() else {

@@ -27,7 +27,7 @@ pub trait Slots<F: Future>: Default {
         cx: &mut Context<'_>,
     ) -> Option<(usize, F::Output)>;
 
-    /// Polls the future in the first place. Once it is ready it is dropped, and its output returned.
+    /// Polls the future in the first place, if one is there. Once it is ready it is dropped, and its output returned.
     fn poll_first(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<F::Output>;
 
     /// Drops every future.

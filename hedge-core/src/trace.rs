@@ -42,22 +42,22 @@ mod on {
         }
 
         /// Enters the span for as long as what it returns lives.
-        pub(crate) fn enter(&mut self) -> (Entered<'_>, Recorder<'_>) {
+        pub(crate) fn enter(&mut self) -> (Entered<'_>, Ending<'_>) {
             let name = self.name;
             let span = &*self.span.get_or_insert_with(|| span(name));
             let ended = &mut self.ended;
-            (span.enter(), Recorder { span, ended })
+            (span.enter(), Ending { span, ended })
         }
     }
 
     /// Writes down how a request ended.
     #[derive(Debug)]
-    pub(crate) struct Recorder<'t> {
+    pub(crate) struct Ending<'t> {
         span: &'t Span,
         ended: &'t mut bool,
     }
 
-    impl Recorder<'_> {
+    impl Ending<'_> {
         pub(crate) fn record<V, E, R, P>(self, finish: &Finish<V, E, R, P>)
         where
             P: Pacer<Record = Outcome>,
@@ -256,19 +256,19 @@ mod off {
     pub(crate) struct Entered;
 
     #[derive(Debug)]
-    pub(crate) struct Recorder;
+    pub(crate) struct Ending;
 
     impl Trace {
         pub(crate) const fn new(_: Name) -> Self {
             Self
         }
 
-        pub(crate) fn enter(&mut self) -> (Entered, Recorder) {
-            (Entered, Recorder)
+        pub(crate) fn enter(&mut self) -> (Entered, Ending) {
+            (Entered, Ending)
         }
     }
 
-    impl Recorder {
+    impl Ending {
         pub(crate) fn record<V, E, R, P>(self, _: &Finish<V, E, R, P>)
         where
             P: Pacer<Record = Outcome>,

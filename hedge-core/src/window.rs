@@ -124,9 +124,7 @@ impl<const N: usize> Window<N> {
             };
             let old = core::mem::replace(slot, entry);
             oldest = self.after(oldest, 1);
-            if old != entry {
-                self.replace_sorted(old, entry);
-            }
+            self.replace_sorted(old, entry);
             added += 1;
         }
         self.oldest = oldest;
@@ -139,12 +137,11 @@ impl<const N: usize> Window<N> {
         }
         self.expire(now);
         if self.len == self.size {
-            let oldest = self.oldest;
-            let Some(slot) = self.ring.get_mut(usize::from(oldest)) else {
+            let Some(slot) = self.ring.get_mut(usize::from(self.oldest)) else {
                 return false;
             };
             let old = core::mem::replace(slot, entry);
-            self.oldest = self.after(oldest, 1);
+            self.oldest = self.after(self.oldest, 1);
             self.ages.evict();
             self.replace_sorted(old, entry);
         } else {

@@ -128,8 +128,8 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'_, L, B, K, C, MA
         let keep = self.live == 0 || matches!(how, Settled::Won(_)) && self.keeps_losers();
         let losers = if keep { 0 } else { self.live };
         self.release(losers);
-        // For good, and for all who ask.
         let suppressed = self.suppressed();
+        // For good, and for all who ask.
         self.refused = suppressed;
         if L::Metrics::ON || self.standing().learns() {
             if L::GATHERS && self.is_alone(how, now) {
@@ -153,7 +153,6 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'_, L, B, K, C, MA
         let standing = self.standing();
         let suppressed = self.suppressed();
         let alone = self.alone(End::Won(0), suppressed, now);
-        self.refused = suppressed;
         if L::Metrics::ON || standing.learns() {
             self.shared.ledger.settle_alone(&alone);
         }
@@ -175,7 +174,7 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'_, L, B, K, C, MA
         }
     }
 
-    // `suppressed` is handed on and not yet written: to read bytes beside one that was written just now is to wait for that.
+    // `suppressed` is handed on: to read bytes beside one that was written just now is to wait for that.
     #[inline(always)]
     fn alone(&self, end: End, suppressed: Option<Suppressed>, now: Instant) -> Alone {
         Alone {
@@ -199,9 +198,9 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'_, L, B, K, C, MA
     }
 
     #[inline(never)]
-    fn settle_alone(&mut self, how: Settled, suppressed: Option<Suppressed>, now: Instant) {
+    fn settle_alone(&self, how: Settled, suppressed: Option<Suppressed>, now: Instant) {
         let alone = self.alone(End::of(how), suppressed, now);
-        self.shared.ledger.settle_alone(&alone);
+        contain(|| self.shared.ledger.settle_alone(&alone));
     }
 
     // Rare where requests gather, whose path is kept short.

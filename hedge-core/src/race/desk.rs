@@ -45,7 +45,7 @@ impl<T: Timer, P: Pacer> Desk<T, P> {
         now
     }
 
-    /// Where few requests do.
+    /// The same, in code of its own, for few requests start late.
     #[inline(never)]
     pub(super) fn start_late(&mut self) -> Instant {
         self.start()
@@ -63,6 +63,17 @@ impl<T: Timer, P: Pacer> Desk<T, P> {
         // First, so that a panic in the pacer is not reported as a dropped race besides.
         self.stage = Stage::Settled;
         self.pacer.settled(how, now)
+    }
+
+    /// Nothing if the pacer would rather be told as of any race.
+    #[inline(always)]
+    pub(super) fn settle_alone(&mut self, now: Instant) -> Option<P::Record> {
+        self.stage = Stage::Settled;
+        let record = self.pacer.settled_alone(now);
+        if record.is_none() {
+            self.stage = Stage::Running;
+        }
+        record
     }
 
     // Apart from the drop of every other race.

@@ -30,14 +30,17 @@ pub trait Pacer {
     /// another attempt fails.
     fn admit(&mut self, now: Instant) -> Option<Attempt>;
 
-    /// The request is over, and its losers are dropped (unless they are kept). Either this or
-    /// [`settled_alone`](Self::settled_alone) is called once for every request that was polled. `now` is [`Instant::ZERO`] if the request was not timed.
+    /// The request is over, and its losers are dropped (unless they are kept). Called once for every
+    /// request that was polled and not [settled alone](Self::settled_alone). `now` is [`Instant::ZERO`] if the
+    /// request was not timed.
     fn settled(&mut self, how: Settled, now: Instant) -> Self::Record;
 
-    /// The request is over because its primary was accepted, and nothing else was ever started: as most are. The same as
-    /// [`settled`](Self::settled), but for what it costs.
-    fn settled_alone(&mut self, now: Instant) -> Self::Record {
-        self.settled(Settled::Won(0), now)
+    /// The request is over because its primary was accepted, and the race has launched nothing else, as
+    /// with most. A pacer that can settle this at less cost than [`settled`](Self::settled) does; if it gives
+    /// nothing, that is called next.
+    fn settled_alone(&mut self, now: Instant) -> Option<Self::Record> {
+        let _ = now;
+        None
     }
 
     /// Whether losers stay in the race after it has given its result, to be polled on.

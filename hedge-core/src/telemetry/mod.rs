@@ -229,8 +229,8 @@ pub trait Sink {
     /// Something happened.
     fn emit(&self, event: &Event);
 
-    /// Whether anybody listens. A request asks before it starts, and need not ask again: if nobody does, no event of it is
-    /// made, and it is not timed for their sake.
+    /// Whether anybody listens. A request asks once, before it starts: if nobody does, no event of it is made,
+    /// and it is not timed for their sake.
     fn enabled(&self) -> bool {
         true
     }

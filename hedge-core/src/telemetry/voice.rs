@@ -35,14 +35,12 @@ impl Voice {
         }
     }
 
-    /// Whether anybody listens; if not, no event need be made. Where a sink may be any, it is asked once for the whole
-    /// request; elsewhere the compiler knows what it answers.
+    /// Whether anybody listens; if not, no event need be made. That is asked once, for the whole request.
     #[inline]
     pub(crate) fn is_heard(&mut self, sink: &impl Sink) -> bool {
-        if cfg!(not(feature = "std")) {
-            return sink.enabled() && self.state != State::Silent;
-        }
         if self.state == State::Unknown {
+            // As it stays if the question panics.
+            self.state = State::Silent;
             self.state = if sink.enabled() {
                 State::Heard
             } else if trace::is_listening() {
@@ -69,7 +67,10 @@ impl Voice {
 #[cfg(all(test, feature = "std"))]
 mod tests {
     use core::cell::{Cell, RefCell};
+    use core::panic::AssertUnwindSafe;
     use core::time::Duration;
+    use std::boxed::Box;
+    use std::panic::{catch_unwind, resume_unwind};
     use std::vec::Vec;
 
     use crate::manual::ManualTimer;
@@ -124,5 +125,27 @@ mod tests {
             assert_eq!(heard, if listens { &all[..] } else { &[] });
             assert_eq!(sink.asked.get(), 1);
         }
+    }
+
+    /// Fails at every question.
+    struct Fails;
+
+    impl Sink for Fails {
+        fn emit(&self, _: &Event) {}
+
+        fn enabled(&self) -> bool {
+            resume_unwind(Box::new("the sink's"))
+        }
+    }
+
+    #[test]
+    fn a_sink_that_panics_when_asked_is_not_asked_again() {
+        let clock = ManualTimer::<8>::new();
+        let hedger = Hedger::builder(&clock).sink(Fails).build_local().unwrap();
+        let request = hedger.request(|_| async { Ok::<_, ()>(()) });
+        // Dropped by that, it would ask for the sake of its last event.
+        let unwound = catch_unwind(AssertUnwindSafe(|| clock.drive(request)));
+        assert!(unwound.is_err());
+        assert_eq!(hedger.metrics().cancelled, 1);
     }
 }

@@ -310,7 +310,7 @@ pub async fn an_attempt_may_panic_when_it_is_dropped<T: Timer + Clone, H: Home>(
     works(world, &hedger, 2).await;
 }
 
-/// After the closure that starts attempts has panicked, other attempts do not take that one's place.
+/// After the closure that starts attempts has panicked, other attempts do not take that one's place, and it is told of.
 pub async fn an_attempt_that_was_not_launched_leaves_a_gap<T: Timer + Clone, H: Home>(
     world: &World<T, H>,
 ) {
@@ -326,6 +326,20 @@ pub async fn an_attempt_that_was_not_launched_leaves_a_gap<T: Timer + Clone, H: 
     let hedged = request.await.unwrap();
     assert_eq!((hedged.value, hedged.outcome.winner), (2, 2));
     assert_eq!(hedger.in_flight(), 0);
+
+    // So it is where the primary is the only attempt that runs.
+    let backend = Backend::new(world, &[ok(6)]);
+    let mut request = pin!(hedger.call().max_hedges(1).request(|attempt: Attempt| {
+        if attempt.is_hedge() {
+            fail();
+        }
+        backend.call(attempt)
+    }));
+    until_it_panics(request.as_mut()).await;
+    let hedged = request.as_mut().await.unwrap();
+    assert_eq!((hedged.value, hedged.outcome.attempts), (0, 2));
+    assert_eq!(hedger.in_flight(), 0);
+    assert_eq!(hedger.metrics().hedged_requests, 2);
 }
 
 /// A strategy that panics the first time it plans, or learns, unless that is sound.
