@@ -4,6 +4,9 @@
 //! [`Outcome`](crate::Outcome), and its events are events in it. Attempts run in the span, so that those of
 //! an HTTP client nest. Without the feature all of this is nothing.
 
+/// Whether spans may be wanted at all.
+pub(crate) const CAN_LISTEN: bool = cfg!(feature = "tracing");
+
 #[cfg(feature = "tracing")]
 pub(crate) use on::{Place, Trace, carried, is_listening};
 

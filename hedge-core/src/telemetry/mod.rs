@@ -234,6 +234,12 @@ pub trait Sink {
     fn enabled(&self) -> bool {
         true
     }
+
+    /// Whether this is [`NoSink`], or made of such alone. Unlike [`enabled`](Self::enabled) it is known when a
+    /// program is built, which then leaves out all that makes events.
+    fn is_nobody(&self) -> bool {
+        false
+    }
 }
 
 /// Nobody listens.
@@ -245,6 +251,10 @@ impl Sink for NoSink {
 
     fn enabled(&self) -> bool {
         false
+    }
+
+    fn is_nobody(&self) -> bool {
+        true
     }
 }
 
@@ -263,6 +273,10 @@ impl<A: Sink, B: Sink> Sink for (A, B) {
 
     fn enabled(&self) -> bool {
         self.0.enabled() || self.1.enabled()
+    }
+
+    fn is_nobody(&self) -> bool {
+        self.0.is_nobody() && self.1.is_nobody()
     }
 }
 

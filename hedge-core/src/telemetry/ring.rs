@@ -150,6 +150,8 @@ mod tests {
         both.emit(&event(1));
         assert_eq!((a.len(), b.len()), (1, 1));
         assert!(!(crate::NoSink, crate::NoSink).enabled());
+        assert!((crate::NoSink, crate::NoSink).is_nobody());
+        assert!(!(&a, crate::NoSink).is_nobody() && !(crate::NoSink, &b).is_nobody());
     }
 
     #[cfg(feature = "std")]

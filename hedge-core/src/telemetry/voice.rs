@@ -38,6 +38,9 @@ impl Voice {
     /// Whether anybody listens; if not, no event need be made. That is asked once, for the whole request.
     #[inline]
     pub(crate) fn is_heard(&mut self, sink: &impl Sink) -> bool {
+        if sink.is_nobody() && !trace::CAN_LISTEN {
+            return false;
+        }
         if self.state == State::Unknown {
             // As it stays if the question panics.
             self.state = State::Silent;
