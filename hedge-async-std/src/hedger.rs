@@ -2,14 +2,14 @@
 
 use core::future::Future;
 
-use hedge_core::{Attempt, ByResult, HedgeConfig, Hedged, face};
+use hedge_core::{Attempt, ByResult, HedgeConfig, Hedged, runtime};
 
 use crate::{AsyncStdTimer, RequestError};
 
 /// Hedges the requests to one backend. A clone is another handle to the same hedger.
 ///
 /// Attempts have room for one primary and up to three hedges, `MAX` in all;
-/// [`Builder::attempts`](face::Builder::attempts) changes that.
+/// [`Builder::attempts`](runtime::Builder::attempts) changes that.
 ///
 /// ```
 /// use hedge_async_std::{Budget, Hedger, Percentile};
@@ -66,13 +66,13 @@ use crate::{AsyncStdTimer, RequestError};
 /// assert_eq!(stats.map(|stats| stats.samples), Some(0));
 /// # Ok::<(), hedge_async_std::ConfigError>(())
 /// ```
-pub type Hedger<const MAX: usize = 4> = face::Hedger<AsyncStdTimer, MAX>;
+pub type Hedger<const MAX: usize = 4> = runtime::Hedger<AsyncStdTimer, MAX>;
 
 /// Collects the parts of a [`Hedger`], and refuses what cannot be right.
-pub type Builder<const MAX: usize = 4> = face::Builder<AsyncStdTimer, MAX>;
+pub type Builder<const MAX: usize = 4> = runtime::Builder<AsyncStdTimer, MAX>;
 
 /// One request before it is made: options of its own. See [`hedge_core::Call`].
-pub type Call<'h, C = ByResult, const MAX: usize = 4> = face::Call<'h, AsyncStdTimer, C, MAX>;
+pub type Call<'h, C = ByResult, const MAX: usize = 4> = runtime::Call<'h, AsyncStdTimer, C, MAX>;
 
 /// A [`Budget`](crate::Budget) that several hedgers and a retry layer share: a clone is another handle to it.
 ///
@@ -93,7 +93,7 @@ pub type Call<'h, C = ByResult, const MAX: usize = 4> = face::Call<'h, AsyncStdT
 /// }
 /// # Ok::<(), hedge_async_std::ConfigError>(())
 /// ```
-pub type SharedBudget = face::SharedBudget<AsyncStdTimer>;
+pub type SharedBudget = runtime::SharedBudget<AsyncStdTimer>;
 
 /// One hedger for each `strategy_name`, made from its config on first use and shared from then on: a clone
 /// is another handle to the same registry.
@@ -109,7 +109,7 @@ pub type SharedBudget = face::SharedBudget<AsyncStdTimer>;
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub type Registry<const MAX: usize = 4> = face::Registry<AsyncStdTimer, MAX>;
+pub type Registry<const MAX: usize = 4> = runtime::Registry<AsyncStdTimer, MAX>;
 
 /// Makes one hedged request as `config` says, and keeps nothing.
 ///
@@ -130,7 +130,7 @@ pub type Registry<const MAX: usize = 4> = face::Registry<AsyncStdTimer, MAX>;
 /// # Errors
 ///
 /// [`RequestError::Config`] for an option that cannot be right, before anything is sent;
-/// [`RequestError::Request`] as [`Hedger::request`](face::Hedger::request).
+/// [`RequestError::Request`] as [`Hedger::request`](runtime::Hedger::request).
 pub async fn request<V, E, F, Fut>(
     launch: F,
     config: &HedgeConfig,
@@ -139,5 +139,5 @@ where
     F: FnMut(Attempt) -> Fut,
     Fut: Future<Output = Result<V, E>>,
 {
-    face::request::<AsyncStdTimer, _, _, _, _>(launch, config).await
+    runtime::request::<AsyncStdTimer, _, _, _, _>(launch, config).await
 }

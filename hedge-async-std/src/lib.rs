@@ -27,13 +27,13 @@
 //! | choose, size and test, page by page | [`_guide`] |
 //! | decide when to hedge | [`strategy`]; [`Percentile`] unless there is a reason |
 //! | bound what it costs | [`Budget`], [`SharedBudget`] |
-//! | read options from a file | [`HedgeConfig`], [`Hedger::from_config`](hedge_core::face::Hedger::from_config) |
-//! | treat some `Ok` as failures | [`Hedger::call`](hedge_core::face::Hedger::call), [`Call::classify`](hedge_core::Call::classify) |
+//! | read options from a file | [`HedgeConfig`], [`Hedger::from_config`](hedge_core::runtime::Hedger::from_config) |
+//! | treat some `Ok` as failures | [`Hedger::call`](hedge_core::runtime::Hedger::call), [`Call::classify`](hedge_core::Call::classify) |
 //! | make attempts tasks of their own | [your executor's `spawn`](#tasks) |
 //! | have a hedger for each of many backends | [`Registry`] |
 //! | ask several providers in turn | [`cascade`] |
 //! | run an experiment from a file | `stage` (feature `serde`) |
-//! | see what it did | [`Outcome`], [`Hedger::metrics`](hedge_core::face::Hedger::metrics) |
+//! | see what it did | [`Outcome`], [`Hedger::metrics`](hedge_core::runtime::Hedger::metrics) |
 //!
 //! # Runtimes
 //!
@@ -85,24 +85,24 @@
 //! its [future](hedge_core::Request::drain) is kept. A hedge counts as in flight until its request has ended.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod hedger;
 #[cfg(feature = "serde")]
-pub mod stage;
+pub mod experiment;
+mod hedger;
 mod timer;
 
 pub use hedger::{Builder, Call, Hedger, Registry, SharedBudget, request};
 pub use timer::{AsyncStdTimer, Sleep};
 
 #[doc(no_inline)]
-pub use hedge_core::face::{BoxedSink, BoxedStrategy, Ledger, RegistryError, RequestError};
+pub use hedge_core::runtime::{BoxedSink, BoxedStrategy, Ledger, RegistryError, RequestError};
 
 #[doc(inline)]
 pub use hedge_core::_guide;
 #[doc(no_inline)]
 pub use hedge_core::{
-    Adaptive, Alone, AnyStrategy, Attempt, BoxError, Budget, ByResult, Cause, Charge, Classify,
-    ConfigError, End, Error, Event, EventKind, ExponentialBackoff, Fixed, HedgeConfig, Hedged,
-    Hints, Instant, MetricsSnapshot, Name, Off, Optimal, Options, Outcome, Overrides, Percentile,
-    Report, Sample, Sink, Strategy, StrategyKind, Suppressed, Timer, Verdict, WorkloadAware,
-    cascade, strategy, telemetry,
+    Adaptive, AnyStrategy, Attempt, BoxError, Budget, ByResult, Cause, Classify, ConfigError,
+    Error, Event, ExponentialBackoff, Fixed, HedgeConfig, Hedged, Hints, Instant, MetricsSnapshot,
+    Name, Off, Optimal, Options, Outcome, Overrides, Percentile, Report, Sink, Strategy,
+    StrategyKind, Suppressed, Timer, Verdict, WorkloadAware, adapter, cascade, metrics, strategy,
+    telemetry,
 };

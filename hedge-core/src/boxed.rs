@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use core::error::Error as StdError;
 use core::fmt;
 
-use crate::Error;
+use crate::outcome::Error;
 
 /// Any error.
 pub type BoxError = Box<dyn StdError + Send + Sync>;

@@ -37,7 +37,7 @@
 //! | [`manual`] | testing your own code on a virtual clock |
 //! | [`cascade`] | several providers, one after the other |
 //! | [`telemetry`] | events |
-//! | [`FixedRegistry`], [`face::Registry`] | one hedger for each of many backends |
+//! | [`FixedRegistry`], [`runtime::Registry`] | one hedger for each of many backends |
 //! | `stage` (features `alloc`, `serde`) | experiments in a file, and pipelines that run them |
 //! | [`reliability`] | what is promised, what is not, and which test holds it |
 //! | [`race`](mod@race), [`ledger`] | how it works, and what a runtime adapter builds on |
@@ -50,84 +50,48 @@ extern crate alloc;
 extern crate std;
 
 pub mod _guide;
+pub mod adapter;
 mod attempt;
 #[cfg(feature = "alloc")]
 mod boxed;
-mod budget;
-mod builder;
-mod call;
 pub mod cascade;
 mod config;
-mod contain;
-mod dist;
 mod error;
-#[cfg(feature = "std")]
-pub mod face;
-mod gate;
-mod guard;
+#[cfg(all(feature = "alloc", feature = "serde"))]
+pub mod experiment;
 mod hedger;
-mod histogram;
-pub mod ledger;
-mod lock;
 pub mod manual;
-mod metrics;
+pub mod metrics;
 mod name;
-mod options;
 mod outcome;
-mod pace;
-mod policy;
-pub mod race;
-mod registry;
+mod panics;
+mod race;
+mod random;
+mod record;
 #[doc = include_str!("reliability.md")]
 pub mod reliability {}
-mod report;
 mod request;
 #[cfg(feature = "std")]
-mod sharded;
-mod slots;
-#[cfg(all(feature = "alloc", feature = "serde"))]
-pub mod stage;
+pub mod runtime;
 pub mod strategy;
-#[cfg(feature = "std")]
-mod sync;
 pub mod telemetry;
-mod terms;
 mod time;
-mod timer;
-mod trace;
-#[cfg(all(feature = "alloc", feature = "serde"))]
-mod value;
 mod window;
 
 pub use attempt::{Attempt, ByResult, Cause, Classify, Verdict};
 #[cfg(feature = "alloc")]
 pub use boxed::BoxError;
-pub use budget::{Budget, Charge};
-pub use builder::Builder;
-pub use call::Call;
-pub use config::{HedgeConfig, Overrides, Settings};
+pub use config::{HedgeConfig, Overrides};
 pub use error::ConfigError;
-pub use hedger::{Hedger, LocalHedger};
-pub use histogram::Histogram;
-pub use ledger::{Ledger, State};
-pub use lock::Lock;
-pub use metrics::{Metrics, MetricsSnapshot, NoMetrics, Recorder};
+pub use hedger::{Budget, Builder, FixedRegistry, Hedger, InsertError, LocalHedger, Options};
+pub use metrics::{Metrics, MetricsSnapshot};
 pub use name::Name;
-pub use options::Options;
 pub use outcome::{Error, Hedged, Outcome, StrategyKind, Suppressed};
-pub use pace::Pace;
-pub use policy::{Ask, Policy};
-pub use registry::{FixedRegistry, InsertError};
-pub use report::{Alone, End, Report, Sample};
-pub use request::Request;
-#[cfg(feature = "std")]
-pub use sharded::{Sharded, SharedBudget};
-pub use slots::{Capacity, Max, Nil, Slot, Slots};
+pub use record::Report;
+pub use request::Call;
 pub use strategy::{
     Adaptive, AnyStrategy, ExponentialBackoff, Fixed, Hints, Off, Optimal, Percentile, Strategy,
     WorkloadAware,
 };
-pub use telemetry::{Event, EventKind, NoSink, Sink};
-pub use terms::{Standing, Terms};
-pub use time::Instant;
-pub use timer::Timer;
+pub use telemetry::{Event, Sink};
+pub use time::{Instant, Timer};

@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use heapless::Vec;
 
-use crate::{Instant, Timer};
+use crate::time::{Instant, Timer};
 
 /// A virtual clock with room for `N` sleepers; `&ManualTimer` is the [`Timer`]. A hedged request takes two
 /// or three. Sleepers without room are woken at once and again and again, so that they are not lost.

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::ConfigError;
+use crate::error::ConfigError;
 
 /// A name of at most 32 bytes, held inline so that it can be copied into every outcome and event.
 ///

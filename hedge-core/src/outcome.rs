@@ -3,7 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 
-use crate::Name;
+use crate::name::Name;
 
 /// An answer, and what it took to get it.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -3,8 +3,9 @@
 use core::time::Duration;
 
 use hedge_core::manual::ManualTimer;
+use hedge_core::telemetry::NoSink;
 use hedge_core::{
-    Budget, Hedged, Hedger, Metrics, NoSink, Options, Outcome, Percentile, Suppressed, Verdict,
+    Budget, Hedged, Hedger, Metrics, Options, Outcome, Percentile, Suppressed, Verdict,
 };
 
 const fn ms(millis: u64) -> Duration {

@@ -6,8 +6,8 @@ use core::pin::pin;
 use core::task::Poll;
 use core::time::Duration;
 
+use hedge_core::adapter::{Judge, Pacer, Settled, race};
 use hedge_core::manual::ManualTimer;
-use hedge_core::race::{Judge, Pacer, Settled, race};
 use hedge_core::{Attempt, Cause, Fixed, Hedger, Instant, Verdict};
 
 const fn ms(millis: u64) -> Duration {

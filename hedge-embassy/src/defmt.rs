@@ -3,7 +3,8 @@
 use core::time::Duration;
 
 use ::defmt::{Format, Formatter, debug, info, warn, write};
-use hedge_core::{Attempt, Cause, Error, Event, EventKind, Name, Outcome, Sink};
+use hedge_core::telemetry::EventKind;
+use hedge_core::{Attempt, Cause, Error, Event, Name, Outcome, Sink};
 
 /// Logs every event by defmt: hedges as `info`, failures as `warn`, the rest as `debug`.
 ///
@@ -11,7 +12,8 @@ use hedge_core::{Attempt, Cause, Error, Event, EventKind, Name, Outcome, Sink};
 /// `DEFMT_LOG=hedge_embassy=info`.
 ///
 /// ```
-/// use hedge_embassy::{Budget, DefmtSink, Hedger, NoMetrics, Options, Percentile, hedger_with};
+/// use hedge_embassy::metrics::NoMetrics;
+/// use hedge_embassy::{Budget, DefmtSink, Hedger, Options, Percentile, hedger_with};
 ///
 /// static HEDGER: Hedger<Percentile<64>, NoMetrics, DefmtSink> = hedger_with(
 ///     Percentile::with_window(95.0),

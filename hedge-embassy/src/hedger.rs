@@ -1,7 +1,10 @@
 //! A hedger for a `static`.
 
 use embassy_sync::blocking_mutex::raw::{CriticalSectionRawMutex, RawMutex};
-use hedge_core::{Budget, NoMetrics, NoSink, Options, Policy, State};
+use hedge_core::adapter::{Policy, State};
+use hedge_core::metrics::NoMetrics;
+use hedge_core::telemetry::NoSink;
+use hedge_core::{Budget, Options};
 
 use crate::{EmbassyTimer, Shared};
 
@@ -40,7 +43,8 @@ pub const fn hedger<S, const MAX: usize, R: RawMutex>(
 ///
 /// ```
 /// use core::time::Duration;
-/// use hedge_embassy::{Budget, Hedger, Metrics, Name, NoSink, Options, Percentile, hedger_with};
+/// use hedge_embassy::telemetry::NoSink;
+/// use hedge_embassy::{Budget, Hedger, Metrics, Name, Options, Percentile, hedger_with};
 ///
 /// const OPTIONS: Options = {
 ///     let mut options = Options::DEFAULT;

@@ -93,9 +93,8 @@ pub use timer::EmbassyTimer;
 pub use hedge_core::_guide;
 #[doc(no_inline)]
 pub use hedge_core::{
-    Adaptive, Alone, AnyStrategy, Attempt, Budget, ByResult, Call, Cause, Charge, Classify,
-    ConfigError, End, Error, Event, EventKind, ExponentialBackoff, Fixed, Hedged, Hints, Instant,
-    Metrics, MetricsSnapshot, Name, NoMetrics, NoSink, Off, Optimal, Options, Outcome, Percentile,
-    Report, Sample, Sink, Strategy, StrategyKind, Suppressed, Timer, Verdict, WorkloadAware,
-    strategy, telemetry,
+    Adaptive, AnyStrategy, Attempt, Budget, ByResult, Call, Cause, Classify, ConfigError, Error,
+    Event, ExponentialBackoff, Fixed, Hedged, Hints, Instant, Metrics, MetricsSnapshot, Name, Off,
+    Optimal, Options, Outcome, Percentile, Report, Sink, Strategy, StrategyKind, Suppressed, Timer,
+    Verdict, WorkloadAware, adapter, metrics, strategy, telemetry,
 };

@@ -4,14 +4,15 @@ use core::cell::RefCell;
 
 use embassy_sync::blocking_mutex::Mutex;
 use embassy_sync::blocking_mutex::raw::RawMutex;
-use hedge_core::Lock;
+use hedge_core::adapter::Lock;
 
 /// A [`Lock`] over any of embassy's raw mutexes; choose `R` as for embassy's
 /// [`Mutex`](embassy_sync::blocking_mutex::Mutex).
 ///
 /// ```
 /// use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
-/// use hedge_core::{Budget, Charge};
+/// use hedge_core::adapter::Charge;
+/// use hedge_core::Budget;
 /// use hedge_embassy::Shared;
 ///
 /// // One budget for all who poll the sensor hub.

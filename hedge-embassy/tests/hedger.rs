@@ -4,9 +4,9 @@ use core::time::Duration;
 
 // Its timers are those of its tasks.
 use embassy_executor as _;
-use hedge_embassy::{
-    Budget, Fixed, Hedger, Metrics, NoMetrics, NoSink, Options, Percentile, hedger, hedger_with,
-};
+use hedge_embassy::metrics::NoMetrics;
+use hedge_embassy::telemetry::NoSink;
+use hedge_embassy::{Budget, Fixed, Hedger, Metrics, Options, Percentile, hedger, hedger_with};
 
 /// Room for two attempts.
 static PARTS: [Hedger<Percentile<64>>; 3] = [

@@ -2,14 +2,14 @@
 
 use core::future::Future;
 
-use hedge_core::{Attempt, ByResult, HedgeConfig, Hedged, face};
+use hedge_core::{Attempt, ByResult, HedgeConfig, Hedged, runtime};
 
 use crate::{RequestError, TokioTimer};
 
 /// Hedges the requests to one backend. A clone is another handle to the same hedger.
 ///
 /// Attempts have room for one primary and up to three hedges, `MAX` in all;
-/// [`Builder::attempts`](face::Builder::attempts) changes that.
+/// [`Builder::attempts`](runtime::Builder::attempts) changes that.
 ///
 /// ```
 /// use hedge_tokio::{Budget, Hedger, Percentile};
@@ -68,13 +68,13 @@ use crate::{RequestError, TokioTimer};
 /// assert_eq!(stats.map(|stats| stats.samples), Some(0));
 /// # Ok::<(), hedge_tokio::ConfigError>(())
 /// ```
-pub type Hedger<const MAX: usize = 4> = face::Hedger<TokioTimer, MAX>;
+pub type Hedger<const MAX: usize = 4> = runtime::Hedger<TokioTimer, MAX>;
 
 /// Collects the parts of a [`Hedger`], and refuses what cannot be right.
-pub type Builder<const MAX: usize = 4> = face::Builder<TokioTimer, MAX>;
+pub type Builder<const MAX: usize = 4> = runtime::Builder<TokioTimer, MAX>;
 
 /// One request before it is made: options of its own. See [`hedge_core::Call`].
-pub type Call<'h, C = ByResult, const MAX: usize = 4> = face::Call<'h, TokioTimer, C, MAX>;
+pub type Call<'h, C = ByResult, const MAX: usize = 4> = runtime::Call<'h, TokioTimer, C, MAX>;
 
 /// A [`Budget`](crate::Budget) that several hedgers and a retry layer share: a clone is another handle to it.
 ///
@@ -95,7 +95,7 @@ pub type Call<'h, C = ByResult, const MAX: usize = 4> = face::Call<'h, TokioTime
 /// }
 /// # Ok::<(), hedge_tokio::ConfigError>(())
 /// ```
-pub type SharedBudget = face::SharedBudget<TokioTimer>;
+pub type SharedBudget = runtime::SharedBudget<TokioTimer>;
 
 /// One hedger for each `strategy_name`, made from its config on first use and shared from then on: a clone
 /// is another handle to the same registry.
@@ -111,7 +111,7 @@ pub type SharedBudget = face::SharedBudget<TokioTimer>;
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub type Registry<const MAX: usize = 4> = face::Registry<TokioTimer, MAX>;
+pub type Registry<const MAX: usize = 4> = runtime::Registry<TokioTimer, MAX>;
 
 /// Makes one hedged request as `config` says, and keeps nothing.
 ///
@@ -133,7 +133,7 @@ pub type Registry<const MAX: usize = 4> = face::Registry<TokioTimer, MAX>;
 /// # Errors
 ///
 /// [`RequestError::Config`] for an option that cannot be right, before anything is sent;
-/// [`RequestError::Request`] as [`Hedger::request`](face::Hedger::request).
+/// [`RequestError::Request`] as [`Hedger::request`](runtime::Hedger::request).
 pub async fn request<V, E, F, Fut>(
     launch: F,
     config: &HedgeConfig,
@@ -142,5 +142,5 @@ where
     F: FnMut(Attempt) -> Fut,
     Fut: Future<Output = Result<V, E>>,
 {
-    face::request::<TokioTimer, _, _, _, _>(launch, config).await
+    runtime::request::<TokioTimer, _, _, _, _>(launch, config).await
 }

@@ -39,10 +39,10 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod _guide;
+#[cfg(feature = "serde")]
+pub mod experiment;
 mod hedger;
 mod spawn;
-#[cfg(feature = "serde")]
-pub mod stage;
 mod timer;
 #[cfg(feature = "tower")]
 pub mod tower;
@@ -52,13 +52,13 @@ pub use spawn::Spawned;
 pub use timer::TokioTimer;
 
 #[doc(no_inline)]
-pub use hedge_core::face::{BoxedSink, BoxedStrategy, Ledger, RegistryError, RequestError};
+pub use hedge_core::runtime::{BoxedSink, BoxedStrategy, Ledger, RegistryError, RequestError};
 
 #[doc(no_inline)]
 pub use hedge_core::{
-    Adaptive, Alone, AnyStrategy, Attempt, BoxError, Budget, ByResult, Cause, Charge, Classify,
-    ConfigError, End, Error, Event, EventKind, ExponentialBackoff, Fixed, HedgeConfig, Hedged,
-    Hints, Instant, MetricsSnapshot, Name, Off, Optimal, Options, Outcome, Overrides, Percentile,
-    Report, Sample, Sink, Strategy, StrategyKind, Suppressed, Timer, Verdict, WorkloadAware,
-    cascade, strategy, telemetry,
+    Adaptive, AnyStrategy, Attempt, BoxError, Budget, ByResult, Cause, Classify, ConfigError,
+    Error, Event, ExponentialBackoff, Fixed, HedgeConfig, Hedged, Hints, Instant, MetricsSnapshot,
+    Name, Off, Optimal, Options, Outcome, Overrides, Percentile, Report, Sink, Strategy,
+    StrategyKind, Suppressed, Timer, Verdict, WorkloadAware, adapter, cascade, metrics, strategy,
+    telemetry,
 };

@@ -5,7 +5,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use std::panic;
 
-use hedge_core::face::Spawn;
+use hedge_core::runtime::Spawn;
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::TokioTimer;
@@ -23,7 +23,7 @@ use crate::TokioTimer;
 /// assert_eq!(task.await, 42);
 /// # }
 /// ```
-pub type Spawned<T> = hedge_core::face::Spawned<TokioTimer, T>;
+pub type Spawned<T> = hedge_core::runtime::Spawned<TokioTimer, T>;
 
 impl Spawn for TokioTimer {
     type Task<T> = JoinHandle<T>;

@@ -3,7 +3,7 @@
 use core::pin::Pin;
 use core::time::Duration;
 
-use hedge_core::face::Runtime;
+use hedge_core::runtime::Runtime;
 use hedge_core::{Instant, Timer};
 use tokio::time;
 

@@ -6,7 +6,7 @@
 mod engine;
 mod use_it;
 
-use hedge_core::stage::Experiment;
+use hedge_core::experiment::Experiment;
 use hedge_core::{HedgeConfig, Hedger, Instant};
 use libfuzzer_sys::fuzz_target;
 

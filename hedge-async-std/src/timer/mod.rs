@@ -14,7 +14,7 @@ pub use platform::Sleep;
 
 use core::pin::Pin;
 
-use hedge_core::face::Runtime;
+use hedge_core::runtime::Runtime;
 use hedge_core::{Instant, Timer};
 
 /// The clock and the timers of async-std, smol and browsers. The epoch is when it was made.

@@ -8,11 +8,11 @@ mod timer;
 use core::time::Duration;
 
 use futures_lite::future::block_on;
-use hedge_core::{Fixed, Timer, face};
+use hedge_core::{Fixed, Timer, runtime};
 use timer::ParkedThread;
 
 /// As `hedge-tokio` and `hedge-async-std` name it for their runtimes.
-type Hedger<const MAX: usize = 4> = face::Hedger<ParkedThread, MAX>;
+type Hedger<const MAX: usize = 4> = runtime::Hedger<ParkedThread, MAX>;
 
 fn main() -> Result<(), Box<dyn core::error::Error>> {
     let hedger = Hedger::builder()

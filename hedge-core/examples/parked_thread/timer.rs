@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, Thread};
 use std::time;
 
-use hedge_core::face::Runtime;
+use hedge_core::runtime::Runtime;
 use hedge_core::{Instant, Timer};
 
 /// The clock of std. The epoch is when it was made.

@@ -67,11 +67,13 @@ use core::time::Duration;
 
 use pin_project_lite::pin_project;
 
-use crate::builder::telemetry_prefix;
-use crate::options::Labels;
-use crate::race::{Finish, Race, Settled, race_in};
-use crate::slots::Slots;
-use crate::{Attempt, Capacity, ConfigError, Max, Name, NoSink, Sink, Timer};
+use crate::attempt::Attempt;
+use crate::error::ConfigError;
+use crate::hedger::{Labels, telemetry_prefix};
+use crate::name::Name;
+use crate::race::{Capacity, Finish, Max, Race, Settled, Slots, race_in};
+use crate::telemetry::{NoSink, Sink};
+use crate::time::Timer;
 
 pub use outcome::{CascadeError, CascadeOutcome, Cascaded, Failures};
 pub use requests::{Asked, Either, Requests};
@@ -79,12 +81,12 @@ pub use requests::{Asked, Either, Requests};
 pub use requests::{BoxedRequest, boxed};
 pub use tier::{Tier, TierEnd, TierReport};
 
+use controller::{CascadePacer, Kept};
 use ids::Ids;
-use pacer::{CascadePacer, Kept};
 
+mod controller;
 mod ids;
 mod outcome;
-mod pacer;
 mod requests;
 #[cfg(test)]
 mod tests;

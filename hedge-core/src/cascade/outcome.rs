@@ -4,7 +4,8 @@ use core::fmt;
 use core::time::Duration;
 
 use super::{TierEnd, TierReport};
-use crate::{ConfigError, Name};
+use crate::error::ConfigError;
+use crate::name::Name;
 
 /// An answer, and what it took to get it.
 #[derive(Clone, Copy, Debug, PartialEq)]

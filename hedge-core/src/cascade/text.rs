@@ -4,8 +4,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Tier;
 use crate::config::{name, optional_time};
+use crate::error::ConfigError;
+use crate::name::Name;
 use crate::time::millis;
-use crate::{ConfigError, Name};
 
 /// A tier under the names of a config file.
 #[derive(Serialize, Deserialize)]
@@ -62,9 +63,11 @@ impl Serialize for Tier {
 impl<'de> Deserialize<'de> for Tier {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[cfg(feature = "alloc")]
-        return crate::value::located(deserializer, |value| {
+        return crate::config::value::located(deserializer, |value| {
             let tier = Text::deserialize(value)?.tier();
-            tier.map_err(|error| crate::value::ReadError::option(error.option().into(), &error))
+            tier.map_err(|error| {
+                crate::config::value::ReadError::option(error.option().into(), &error)
+            })
         });
         #[cfg(not(feature = "alloc"))]
         Text::deserialize(deserializer)?

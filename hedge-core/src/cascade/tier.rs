@@ -3,7 +3,8 @@
 use core::fmt;
 use core::time::Duration;
 
-use crate::{ConfigError, Name};
+use crate::error::ConfigError;
+use crate::name::Name;
 
 /// A provider: when the next one is asked besides, what it costs, and how good its answer has to be.
 ///

@@ -2,7 +2,8 @@
 
 use core::str::FromStr;
 
-use crate::{ConfigError, StrategyKind};
+use crate::error::ConfigError;
+use crate::outcome::StrategyKind;
 
 /// An option that names a strategy.
 #[derive(Clone, Copy, Debug)]

@@ -8,6 +8,8 @@ mod settings;
 #[cfg(feature = "serde")]
 mod text;
 mod validate;
+#[cfg(all(feature = "alloc", feature = "serde"))]
+pub(crate) mod value;
 
 #[cfg(test)]
 mod tests;
@@ -19,8 +21,10 @@ pub(crate) use text::name;
 #[cfg(feature = "serde")]
 pub(crate) use validate::optional_time;
 
+use crate::error::ConfigError;
+use crate::name::Name;
+use crate::outcome::StrategyKind;
 use crate::strategy::{ModelComplexity, Priority, TimeOfDay, Warmup};
-use crate::{ConfigError, Name, StrategyKind};
 
 /// Every option, as in a config file; [`validate`](Self::validate) makes of it what a hedger is built
 /// from.

@@ -3,8 +3,9 @@
 use heapless::Vec;
 
 use super::HedgeConfig;
+use crate::name::Name;
+use crate::outcome::StrategyKind;
 use crate::strategy::{ModelComplexity, Priority, TimeOfDay, Warmup};
-use crate::{Name, StrategyKind};
 
 macro_rules! options {
     (

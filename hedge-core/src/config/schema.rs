@@ -7,8 +7,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::Overrides;
 use super::kind::Choice;
+use crate::config::HedgeConfig;
+use crate::name::Name;
+use crate::outcome::StrategyKind;
 use crate::strategy::{ModelComplexity, Priority, TimeOfDay, Warmup};
-use crate::{HedgeConfig, Name, StrategyKind};
 
 /// What numbers may be, beyond what their types say. What holds between options a schema cannot say.
 const RANGES: &[(&str, &str, f64)] = &[

@@ -1,6 +1,8 @@
 //! What a config comes to.
 
-use crate::{AnyStrategy, Budget, Name, Options};
+use crate::hedger::{Budget, Options};
+use crate::name::Name;
+use crate::strategy::AnyStrategy;
 
 /// What a [`HedgeConfig`](crate::HedgeConfig) says, checked and in the types of a
 /// [`Builder`](crate::Builder), which takes it all with [`settings`](crate::Builder::settings).

@@ -10,8 +10,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::kind::Choice;
 use super::validate::check_candidates_len;
 use super::{HedgeConfig, Overrides};
+use crate::error::ConfigError;
+use crate::name::Name;
+use crate::outcome::StrategyKind;
 use crate::strategy::{ModelComplexity, Priority, TimeOfDay, Warmup};
-use crate::{ConfigError, Name, StrategyKind};
 
 macro_rules! as_text {
     ($($type:ty: $expected:expr,)*) => {
@@ -104,7 +106,7 @@ impl Serialize for Prefix {
 
 impl<'de> Deserialize<'de> for Prefix {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Text(crate::builder::telemetry_prefix, "a dotted name");
+        let text = Text(crate::hedger::telemetry_prefix, "a dotted name");
         deserializer.deserialize_str(text).map(Self)
     }
 }
@@ -176,7 +178,7 @@ impl Serialize for Overrides {
 impl<'de> Deserialize<'de> for Overrides {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[cfg(feature = "alloc")]
-        return crate::value::located(deserializer, Self::strict);
+        return crate::config::value::located(deserializer, Self::strict);
         #[cfg(not(feature = "alloc"))]
         deserializer.deserialize_map(Options)
     }
@@ -191,7 +193,9 @@ impl<'de> Deserialize<'de> for HedgeConfig {
 impl Overrides {
     /// Reads options that all have to exist, with errors that say where.
     #[cfg(feature = "alloc")]
-    pub(crate) fn strict(value: crate::value::Value) -> Result<Self, crate::value::ReadError> {
+    pub(crate) fn strict(
+        value: crate::config::value::Value,
+    ) -> Result<Self, crate::config::value::ReadError> {
         value.deserialize_map(Options)
     }
 

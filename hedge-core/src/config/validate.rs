@@ -7,13 +7,15 @@ use core::time::Duration;
 
 use super::kind::Choice;
 use super::{HedgeConfig, Settings};
-use crate::builder::{check_cost, telemetry_prefix};
-use crate::strategy::{AnyInner, AnyStrategy, Hints, Strategy};
-use crate::time::millis;
-use crate::{
-    Adaptive, Budget, ConfigError, ExponentialBackoff, Fixed, Name, Off, Optimal, Options,
-    Percentile, StrategyKind, WorkloadAware,
+use crate::error::ConfigError;
+use crate::hedger::{Budget, Options, check_cost, telemetry_prefix};
+use crate::name::Name;
+use crate::outcome::StrategyKind;
+use crate::strategy::{
+    Adaptive, AnyInner, AnyStrategy, ExponentialBackoff, Fixed, Hints, Off, Optimal, Percentile,
+    Strategy, WorkloadAware,
 };
+use crate::time::millis;
 
 /// Checks every option, and makes of them what a hedger is built from.
 pub(super) fn settings<const N: usize>(config: &HedgeConfig) -> Result<Settings<N>, ConfigError> {

@@ -1,13 +1,16 @@
 //! What a hedger counts.
 
-use crate::time::nanos;
-use crate::{Alone, End, Histogram, Instant, Report, Suppressed};
+use crate::outcome::Suppressed;
+use crate::record::{Alone, End, Report};
+use crate::time::{Instant, nanos};
 
+mod histogram;
 mod snapshot;
 
 #[cfg(test)]
 mod tests;
 
+pub use histogram::Histogram;
 pub use snapshot::MetricsSnapshot;
 
 /// Counts requests: [`Metrics`], or [`NoMetrics`] to leave them out.
@@ -17,7 +20,8 @@ pub use snapshot::MetricsSnapshot;
 /// must be short, and must not call back into the hedger.
 ///
 /// ```
-/// use hedge_core::{Instant, MetricsSnapshot, Recorder, Report};
+/// use hedge_core::metrics::Recorder;
+/// use hedge_core::{Instant, MetricsSnapshot, Report};
 ///
 /// /// Only counts.
 /// #[derive(Debug, Default)]
@@ -72,7 +76,9 @@ pub trait Recorder: Default {
 ///
 /// ```
 /// use core::time::Duration;
-/// use hedge_core::{Instant, Metrics, Recorder, Report, Sample};
+/// use hedge_core::metrics::Recorder;
+/// use hedge_core::strategy::Sample;
+/// use hedge_core::{Instant, Metrics, Report};
 ///
 /// let mut metrics = Metrics::new();
 /// metrics.reset(Instant::ZERO);
@@ -261,7 +267,9 @@ impl Recorder for Metrics {
 ///
 /// ```
 /// use core::time::Duration;
-/// use hedge_core::{Instant, MetricsSnapshot, NoMetrics, Recorder, Report, Sample};
+/// use hedge_core::metrics::{NoMetrics, Recorder};
+/// use hedge_core::strategy::Sample;
+/// use hedge_core::{Instant, MetricsSnapshot, Report};
 ///
 /// let mut metrics = NoMetrics;
 /// metrics.record(&Report::new(Sample::Finished(Duration::from_millis(20))), Instant::ZERO);

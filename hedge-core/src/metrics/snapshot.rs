@@ -4,20 +4,23 @@ use core::fmt;
 use core::time::Duration;
 
 use super::Metrics;
-use crate::{Instant, Suppressed};
+use crate::outcome::Suppressed;
+use crate::time::Instant;
 
 /// What a hedger counted until one moment.
 ///
 /// Rates are fractions, 0 to 1, unless said otherwise, and 0 when there is nothing to divide by: they
 /// are never NaN. Latencies are those of requests that were won, from the start of the request to its
-/// answer; quantiles are within 3.2 % ([`Histogram`](crate::Histogram) says how), the smallest, the
+/// answer; quantiles are within 3.2 % ([`Histogram`](crate::metrics::Histogram) says how), the smallest, the
 /// largest and the mean are exact.
 ///
 /// It prints as a table:
 ///
 /// ```
 /// use core::time::Duration;
-/// use hedge_core::{Instant, Metrics, Recorder, Report, Sample};
+/// use hedge_core::metrics::Recorder;
+/// use hedge_core::strategy::Sample;
+/// use hedge_core::{Instant, Metrics, Report};
 ///
 /// let mut metrics = Metrics::new();
 /// metrics.reset(Instant::ZERO);
@@ -114,7 +117,9 @@ impl MetricsSnapshot {
     ///
     /// ```
     /// use core::time::Duration;
-    /// use hedge_core::{Instant, Metrics, Recorder, Report, Sample, Suppressed};
+    /// use hedge_core::metrics::Recorder;
+    /// use hedge_core::strategy::Sample;
+    /// use hedge_core::{Instant, Metrics, Report, Suppressed};
     ///
     /// let mut metrics = Metrics::new();
     /// let report = Report::new(Sample::Finished(Duration::from_millis(20)));

@@ -6,7 +6,7 @@ use std::vec::Vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::Sample;
+use crate::record::Sample;
 
 #[test]
 fn empty() {

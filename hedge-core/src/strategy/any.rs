@@ -6,7 +6,10 @@ use super::{
     Adaptive, ExponentialBackoff, Fixed, Hints, Off, Optimal, Percentile, Plan, ReadColumns,
     RestoreError, Strategy, WorkloadAware, WriteColumns,
 };
-use crate::{Alone, ConfigError, Instant, Report, StrategyKind};
+use crate::error::ConfigError;
+use crate::outcome::StrategyKind;
+use crate::record::{Alone, Report};
+use crate::time::Instant;
 
 /// An enum of strategies, itself one.
 macro_rules! strategy {
@@ -200,7 +203,7 @@ impl<S: Into<AnyInner<N>>, const N: usize> From<WorkloadAware<S>> for AnyStrateg
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Sample;
+    use crate::record::Sample;
     use crate::strategy::Priority;
 
     const fn ms(millis: u64) -> Duration {

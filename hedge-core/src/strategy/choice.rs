@@ -38,12 +38,12 @@ macro_rules! choice {
         }
 
         impl core::str::FromStr for $name {
-            type Err = $crate::ConfigError;
+            type Err = $crate::error::ConfigError;
 
-            fn from_str(text: &str) -> Result<Self, $crate::ConfigError> {
+            fn from_str(text: &str) -> Result<Self, $crate::error::ConfigError> {
                 match text {
                     $($text => Ok(Self::$variant),)*
-                    _ => Err($crate::ConfigError::text($option, text, $expected)),
+                    _ => Err($crate::error::ConfigError::text($option, text, $expected)),
                 }
             }
         }

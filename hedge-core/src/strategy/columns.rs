@@ -6,7 +6,7 @@
 use core::fmt;
 
 #[cfg(feature = "alloc")]
-use crate::StrategyKind;
+use crate::outcome::StrategyKind;
 
 /// Takes what a strategy has learned; see [`Strategy::export`](super::Strategy::export).
 pub trait WriteColumns {

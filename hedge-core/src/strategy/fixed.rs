@@ -3,7 +3,8 @@
 use core::time::Duration;
 
 use super::{Hints, Plan, Strategy};
-use crate::{Instant, StrategyKind, Suppressed};
+use crate::outcome::{StrategyKind, Suppressed};
+use crate::time::Instant;
 
 /// Never hedges.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

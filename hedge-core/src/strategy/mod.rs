@@ -19,7 +19,8 @@
 //! ```
 //! use core::time::Duration;
 //! use hedge_core::strategy::{Plan, Strategy};
-//! use hedge_core::{Hints, Instant, Report, Sample};
+//! use hedge_core::strategy::Sample;
+//! use hedge_core::{Hints, Instant, Report};
 //!
 //! /// Hedges at twice the smallest latency seen.
 //! #[derive(Debug, Default)]
@@ -47,7 +48,7 @@
 //! A builder takes it as it does those here. Its own are known as [`Custom`](crate::StrategyKind::Custom). What to mind:
 //!
 //! - A primary that was dropped, because its hedge won or its caller left, took longer than
-//!   [`Sample::Dropped`](crate::Sample::Dropped) says. Who leaves it out, or takes it for a latency, loses the slow end of
+//!   [`Sample::Dropped`](crate::strategy::Sample::Dropped) says. Who leaves it out, or takes it for a latency, loses the slow end of
 //!   what is to be learned. One that failed says little of how long an answer takes.
 //! - While too little is known, say so: [`Plan::never`] with
 //!   [`Suppressed::WarmingUp`](crate::Suppressed::WarmingUp).
@@ -88,7 +89,12 @@ pub use plan::Plan;
 pub use warmup::Warmup;
 pub use workload::WorkloadAware;
 
-use crate::{Alone, ConfigError, Instant, Report, StrategyKind};
+pub use crate::record::{End, Sample};
+
+use crate::error::ConfigError;
+use crate::outcome::StrategyKind;
+use crate::record::{Alone, Report};
+use crate::time::Instant;
 
 /// Decides when to hedge, and learns from what came of it.
 ///

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::Suppressed;
+use crate::outcome::Suppressed;
 
 /// When to hedge one request.
 ///

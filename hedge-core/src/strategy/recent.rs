@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::Plan;
 use super::warmup::Start;
-use crate::ConfigError;
+use crate::error::ConfigError;
 use crate::time::millis;
 use crate::window::Window;
 

@@ -4,7 +4,8 @@ use core::time::Duration;
 
 use super::Plan;
 use super::choice::choice;
-use crate::{ConfigError, Suppressed};
+use crate::error::ConfigError;
+use crate::outcome::Suppressed;
 
 choice! {
     /// What a learned strategy does until it has `min_samples`.

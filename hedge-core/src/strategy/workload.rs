@@ -4,7 +4,10 @@ use core::time::Duration;
 
 use super::backoff::scaled;
 use super::{Fixed, Hints, Plan, ReadColumns, RestoreError, Strategy, WriteColumns};
-use crate::{Alone, ConfigError, Instant, Report, StrategyKind};
+use crate::error::ConfigError;
+use crate::outcome::StrategyKind;
+use crate::record::{Alone, Report};
+use crate::time::Instant;
 
 /// Multiplies another strategy's delay by what the [`Hints`] about a request suggest, so that a
 /// request which takes long by nature is not hedged for that.
@@ -137,7 +140,7 @@ impl<S: Strategy> Strategy for WorkloadAware<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Suppressed;
+    use crate::outcome::Suppressed;
     use crate::strategy::{ModelComplexity, Off, Percentile, Priority, TimeOfDay};
 
     const fn ms(millis: u64) -> Duration {
@@ -224,7 +227,7 @@ mod tests {
 
         let mut strategy = WorkloadAware::over(Percentile::with_window::<20>(50.0));
         assert!(strategy.learns());
-        let report = Report::new(crate::Sample::Finished(ms(40)));
+        let report = Report::new(crate::record::Sample::Finished(ms(40)));
         (0..10).for_each(|_| strategy.record(&report, Instant::ZERO));
         assert_eq!(strategy.typical(), Some(ms(40)));
         let hints = Hints::NONE.time_of_day(TimeOfDay::OffPeak);

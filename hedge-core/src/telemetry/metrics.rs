@@ -10,7 +10,8 @@ use metrics::{
 };
 
 use super::{Event, EventKind, Sink};
-use crate::{Name, StrategyKind, Suppressed};
+use crate::name::Name;
+use crate::outcome::{StrategyKind, Suppressed};
 
 const REQUESTS: &str = "hedge_requests_total";
 const ATTEMPTS: &str = "hedge_attempts_total";
@@ -248,8 +249,10 @@ mod tests {
     use std::format;
 
     use super::*;
+    use crate::attempt::Attempt;
+    use crate::hedger::{Budget, Hedger};
     use crate::manual::ManualTimer;
-    use crate::{Attempt, Budget, Fixed, Hedger};
+    use crate::strategy::Fixed;
 
     const fn ms(millis: u64) -> Duration {
         Duration::from_millis(millis)
@@ -432,13 +435,13 @@ mod tests {
         let counted = counted(|| {
             let clock = ManualTimer::<8>::new();
             let hedger = Hedger::builder(&clock)
-                .strategy(crate::AnyStrategy::<20>::from(Fixed::new(ms(20))))
+                .strategy(crate::strategy::AnyStrategy::<20>::from(Fixed::new(ms(20))))
                 .sink(MetricsSink::new())
                 .build_local()
                 .unwrap();
             for _ in 0..2 {
                 let _ = clock.drive(hedger.request(|_| async { Ok::<_, ()>(()) }));
-                hedger.set_strategy(crate::Off.into()).unwrap();
+                hedger.set_strategy(crate::strategy::Off.into()).unwrap();
             }
         });
         for strategy in ["fixed", "off"] {

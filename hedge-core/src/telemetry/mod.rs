@@ -19,20 +19,24 @@
 //! | event `hedging.request.dropped` | `attempts`, `duration_ms` |
 //! | events `hedging.cascade.…` | those of the [`EventKind`]; a cascade has no span of its own |
 
+mod emitter;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod ring;
-mod voice;
+pub(crate) mod trace;
 
 use core::fmt;
 use core::time::Duration;
 
+pub(crate) use emitter::Voice;
 #[cfg(feature = "metrics")]
 pub use metrics::MetricsSink;
 pub use ring::{Ring, RingSink};
-pub(crate) use voice::Voice;
 
-use crate::{Attempt, Instant, Name, Outcome, StrategyKind, Suppressed};
+use crate::attempt::Attempt;
+use crate::name::Name;
+use crate::outcome::{Outcome, StrategyKind, Suppressed};
+use crate::time::Instant;
 
 /// Something that happened in a request.
 ///

@@ -6,7 +6,7 @@ use core::fmt;
 use heapless::Deque;
 
 use super::{Event, Sink};
-use crate::Lock;
+use crate::hedger::Lock;
 
 /// Keeps the last `N` events, without an allocator: for tests, and for a microcontroller that sends them
 /// on when it has time.
@@ -121,7 +121,9 @@ impl<const N: usize, L: Lock<Data = Ring<N>>> fmt::Debug for RingSink<N, L> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{EventKind, Instant, Name};
+    use crate::name::Name;
+    use crate::telemetry::EventKind;
+    use crate::time::Instant;
 
     fn event(request: u64) -> Event {
         Event {
@@ -149,9 +151,12 @@ mod tests {
         assert!(both.enabled());
         both.emit(&event(1));
         assert_eq!((a.len(), b.len()), (1, 1));
-        assert!(!(crate::NoSink, crate::NoSink).enabled());
-        assert!((crate::NoSink, crate::NoSink).is_nobody());
-        assert!(!(&a, crate::NoSink).is_nobody() && !(crate::NoSink, &b).is_nobody());
+        assert!(!(crate::telemetry::NoSink, crate::telemetry::NoSink).enabled());
+        assert!((crate::telemetry::NoSink, crate::telemetry::NoSink).is_nobody());
+        assert!(
+            !(&a, crate::telemetry::NoSink).is_nobody()
+                && !(crate::telemetry::NoSink, &b).is_nobody()
+        );
     }
 
     #[cfg(feature = "std")]

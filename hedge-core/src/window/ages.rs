@@ -2,8 +2,7 @@
 
 use core::time::Duration;
 
-use crate::Instant;
-use crate::time::nanos;
+use crate::time::{Instant, nanos};
 
 const PERIODS: usize = 8;
 

@@ -5,7 +5,7 @@ use core::time::Duration;
 use rand_core::Rng;
 
 use super::{Entry, Window};
-use crate::dist::Draws;
+use crate::random::Draws;
 
 impl<const N: usize> Window<N> {
     /// A latency drawn from the product-limit estimate of those longer than `bound`, or of all.
@@ -54,7 +54,8 @@ mod tests {
     use rand_xoshiro::Xoshiro128PlusPlus;
 
     use super::*;
-    use crate::{Instant, Sample};
+    use crate::record::Sample;
+    use crate::time::Instant;
 
     const fn ms(millis: u64) -> Duration {
         Duration::from_millis(millis)

@@ -1,8 +1,9 @@
 //! A window as a column of numbers.
 
 use super::{Entry, Window};
+use crate::record::Sample;
 use crate::strategy::{ReadColumns, RestoreError, WriteColumns};
-use crate::{Instant, Sample};
+use crate::time::Instant;
 
 impl<const N: usize> Window<N> {
     /// Writes the samples that are not too old: microseconds, the oldest first, and negative for what
@@ -69,7 +70,7 @@ mod tests {
         to: &mut Window<M>,
         now: Instant,
     ) -> Result<(), RestoreError> {
-        let mut learned = Learned::of(&crate::Off, now);
+        let mut learned = Learned::of(&crate::strategy::Off, now);
         from.export("samples", &mut learned, now);
         to.restore("samples", &learned, now)
     }

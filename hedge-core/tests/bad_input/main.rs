@@ -8,10 +8,11 @@ use core::time::Duration;
 
 use hedge_core::cascade::{Cascade, Tier};
 use hedge_core::manual::ManualTimer;
-use hedge_core::strategy::{Learned, Strategy as _, Warmup};
+use hedge_core::metrics::Histogram;
+use hedge_core::strategy::{End, Learned, Sample, Strategy as _, Warmup};
 use hedge_core::{
-    Cause, End, Fixed, FixedRegistry, HedgeConfig, Hedger, Histogram, Instant, Name, Percentile,
-    Report, Sample, StrategyKind, Suppressed,
+    Cause, Fixed, FixedRegistry, HedgeConfig, Hedger, Instant, Name, Percentile, Report,
+    StrategyKind, Suppressed,
 };
 use proptest::prelude::*;
 use proptest::sample::select;

@@ -2,7 +2,8 @@
 
 use core::time::Duration;
 
-use hedge_core::{ConfigError, LocalHedger, Metrics, NoSink, Verdict};
+use hedge_core::telemetry::NoSink;
+use hedge_core::{ConfigError, LocalHedger, Metrics, Verdict};
 use proptest::prelude::*;
 
 use crate::Clock;

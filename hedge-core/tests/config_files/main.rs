@@ -6,7 +6,7 @@ use core::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hedge_core::stage::{BackendRef, Experiment, Hedging, StageDef, Value};
+use hedge_core::experiment::{BackendRef, Experiment, Hedging, StageDef, Value};
 use hedge_core::{HedgeConfig, Name};
 
 mod any;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use hedge_core::HedgeConfig;
-use hedge_core::stage::Experiment;
+use hedge_core::experiment::Experiment;
 
 use super::{KINDS, Kind, files, is_toml, short};
 

@@ -11,7 +11,7 @@ use core::time::Duration;
 use std::path::PathBuf;
 
 use clap::Parser;
-use hedge_tokio::stage::{
+use hedge_tokio::experiment::{
     Context, Description, Experiment, HedgingStage, Pipeline, Stage, StageDef, StageError,
 };
 

@@ -5,9 +5,11 @@ use core::hint::black_box;
 use core::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use hedge_core::metrics::Histogram;
+use hedge_core::strategy::Sample;
 use hedge_core::{
-    Adaptive, Budget, ExponentialBackoff, Fixed, Hints, Histogram, Instant, Optimal, Percentile,
-    Report, Sample, Strategy, WorkloadAware,
+    Adaptive, Budget, ExponentialBackoff, Fixed, Hints, Instant, Optimal, Percentile, Report,
+    Strategy, WorkloadAware,
 };
 
 /// Latencies of 100 to 600 ms, and one in 50 of 2 s, without end.

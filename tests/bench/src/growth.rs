@@ -5,7 +5,9 @@ use core::hint::black_box;
 use core::time::Duration;
 use std::sync::{Arc, Mutex};
 
-use hedge_core::{NoMetrics, NoSink, State};
+use hedge_core::adapter::State;
+use hedge_core::metrics::NoMetrics;
+use hedge_core::telemetry::NoSink;
 use hedge_tokio::{Attempt, Budget, Event, Hedger, Percentile, TokioTimer};
 use tokio::runtime::Runtime;
 use tokio::task::yield_now;

@@ -5,7 +5,9 @@ use core::time::Duration;
 use std::time;
 
 use hdrhistogram::Histogram as HdrHistogram;
-use hedge_core::{Histogram, Report, Sample};
+use hedge_core::Report;
+use hedge_core::metrics::Histogram;
+use hedge_core::strategy::Sample;
 use hedge_tokio::{
     Adaptive, ExponentialBackoff, Fixed, Hints, Instant, Optimal, Percentile, Strategy,
     WorkloadAware,

@@ -1,7 +1,9 @@
 //! What holds of the events of every request, whatever the case is about.
 
 use heapless::Vec;
-use hedge_core::{Event, EventKind, Instant, Lock, Sink, Suppressed};
+use hedge_core::adapter::Lock;
+use hedge_core::telemetry::EventKind;
+use hedge_core::{Event, Instant, Sink, Suppressed};
 
 use crate::Home;
 

@@ -6,7 +6,8 @@ use core::time::Duration;
 
 use futures_lite::future;
 use heapless::Vec;
-use hedge_core::{Attempt, Instant, Lock, Timer, Verdict};
+use hedge_core::adapter::Lock;
+use hedge_core::{Attempt, Instant, Timer, Verdict};
 
 use crate::{Home, World};
 

@@ -2,7 +2,9 @@
 
 use core::cell::RefCell;
 
-use hedge_core::{Budget, Charge, Ledger, Lock, Recorder, State, Strategy};
+use hedge_core::adapter::{Charge, Ledger, Lock, State};
+use hedge_core::metrics::Recorder;
+use hedge_core::{Budget, Strategy};
 
 /// Makes what the requests of a hedger share.
 pub trait Home {
@@ -45,7 +47,7 @@ impl Home for Local {
     }
 }
 
-/// Many threads: [`Sharded`](hedge_core::Sharded) and [`SharedBudget`](hedge_core::SharedBudget), as on
+/// Many threads: [`Sharded`](hedge_core::adapter::Sharded) and [`SharedBudget`](hedge_core::adapter::SharedBudget), as on
 /// servers.
 #[cfg(feature = "std")]
 #[derive(Clone, Copy, Debug)]
@@ -54,18 +56,18 @@ pub struct Threads;
 #[cfg(feature = "std")]
 impl Home for Threads {
     type Lock<D> = std::sync::Mutex<D>;
-    type Ledger<S: Strategy, M: Recorder> = hedge_core::Sharded<S, M>;
-    type Budget = hedge_core::SharedBudget;
+    type Ledger<S: Strategy, M: Recorder> = hedge_core::adapter::Sharded<S, M>;
+    type Budget = hedge_core::adapter::SharedBudget;
 
     fn lock<D>(data: D) -> Self::Lock<D> {
         std::sync::Mutex::new(data)
     }
 
     fn ledger<S: Strategy, M: Recorder>(state: State<S, M>) -> Self::Ledger<S, M> {
-        hedge_core::Sharded::new(state)
+        hedge_core::adapter::Sharded::new(state)
     }
 
     fn budget(budget: Budget) -> Self::Budget {
-        hedge_core::SharedBudget::new(budget)
+        hedge_core::adapter::SharedBudget::new(budget)
     }
 }

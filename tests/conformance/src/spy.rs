@@ -3,8 +3,10 @@
 use core::time::Duration;
 
 use heapless::Vec;
+use hedge_core::adapter::Lock;
 use hedge_core::strategy::{Hints, Plan, Strategy};
-use hedge_core::{Event, EventKind, Instant, Lock, Report, Sink};
+use hedge_core::telemetry::EventKind;
+use hedge_core::{Event, Instant, Report, Sink};
 
 use crate::Home;
 

@@ -4,10 +4,10 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::time::Duration;
 
+use hedge_core::metrics::Recorder;
 use hedge_core::strategy::{Fixed, Strategy};
-use hedge_core::{
-    Budget, Builder, Event, Hedger, Instant, Metrics, NoSink, Options, Recorder, Sink, Timer,
-};
+use hedge_core::telemetry::NoSink;
+use hedge_core::{Budget, Builder, Event, Hedger, Instant, Metrics, Options, Sink, Timer};
 
 use crate::Home;
 use crate::audit::Audit;

@@ -8,7 +8,9 @@ use std::thread;
 use embassy_executor::{Executor, raw::TaskStorage};
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use hedge_conformance::{Home, World, conformance};
-use hedge_core::{Budget, Recorder, State, Strategy};
+use hedge_core::adapter::State;
+use hedge_core::metrics::Recorder;
+use hedge_core::{Budget, Strategy};
 use hedge_embassy::{EmbassyTimer, Shared};
 
 /// As in a `static` hedger.

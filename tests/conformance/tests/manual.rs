@@ -13,7 +13,8 @@ use std::task::Wake;
 
 use hedge_conformance::{Local, Threads, World, conformance};
 use hedge_core::manual::ManualTimer;
-use hedge_core::{Event, EventKind, Fixed, Hedger};
+use hedge_core::telemetry::EventKind;
+use hedge_core::{Event, Fixed, Hedger};
 
 const TICK: Duration = Duration::from_millis(1);
 

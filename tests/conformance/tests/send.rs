@@ -4,14 +4,15 @@ use core::cell::RefCell;
 use core::future::Ready;
 use std::sync::Mutex;
 
+use hedge_core::adapter::{Policy, Sharded, SharedBudget, State};
 use hedge_core::cascade::{Cascade, CascadeError};
-use hedge_core::face::{RegistryError, RequestError};
 use hedge_core::manual::ManualTimer;
+use hedge_core::runtime::{RegistryError, RequestError};
 use hedge_core::strategy::{Learned, RestoreError};
+use hedge_core::telemetry::NoSink;
 use hedge_core::{
     AnyStrategy, Attempt, Budget, ConfigError, Error, Event, Fixed, Hedger, LocalHedger, Metrics,
-    Name, NoSink, Options, Outcome, Percentile, Policy, Report, Sharded, SharedBudget, State,
-    Suppressed,
+    Name, Options, Outcome, Percentile, Report, Suppressed,
 };
 use hedge_tokio::TokioTimer;
 

@@ -6,10 +6,9 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use hedge_conformance::Draws;
-use hedge_core::{
-    Attempt, Budget, Charge, Error, Hedger, Metrics, NoSink, Options, Percentile, Sharded,
-    SharedBudget, Suppressed,
-};
+use hedge_core::adapter::{Charge, Sharded, SharedBudget};
+use hedge_core::telemetry::NoSink;
+use hedge_core::{Attempt, Budget, Error, Hedger, Metrics, Options, Percentile, Suppressed};
 use hedge_tokio::TokioTimer;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep, timeout};

@@ -3,8 +3,10 @@
 use core::mem::{size_of, size_of_val};
 use core::time::Duration;
 
+use hedge_core::adapter::{Sharded, SharedBudget};
 use hedge_core::manual::ManualTimer;
-use hedge_core::{Fixed, Hedger, LocalHedger, NoMetrics, Percentile, Sharded, SharedBudget};
+use hedge_core::metrics::NoMetrics;
+use hedge_core::{Fixed, Hedger, LocalHedger, Percentile};
 use hedge_tokio::TokioTimer;
 
 #[test]

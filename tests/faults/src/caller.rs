@@ -3,7 +3,8 @@
 use core::time::Duration;
 
 use hedge_core::strategy::{ExponentialBackoff, Fixed, Hints, Percentile, Plan, Strategy};
-use hedge_core::{Event, EventKind, Instant, Report, Sink, StrategyKind, Suppressed};
+use hedge_core::telemetry::EventKind;
+use hedge_core::{Event, Instant, Report, Sink, StrategyKind, Suppressed};
 
 use crate::clock::TICK;
 use crate::fault::Fault;
@@ -79,9 +80,9 @@ impl Strategy for Mind<'_> {
         }
         if world.may_panic(Fault::RecordPanics, 12) {
             let end = match report.end {
-                hedge_core::End::Won(_) => End::Won,
-                hedge_core::End::Failed => End::Failed,
-                hedge_core::End::TimedOut => End::TimedOut,
+                hedge_core::strategy::End::Won(_) => End::Won,
+                hedge_core::strategy::End::Failed => End::Failed,
+                hedge_core::strategy::End::TimedOut => End::TimedOut,
                 _ => End::Dropped,
             };
             world.settled_by_panic(end);

@@ -4,7 +4,8 @@ use core::future::{Ready, ready};
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 
-use hedge_core::{Capacity, Charge, Error, Ledger, Max, MetricsSnapshot, Outcome, Suppressed};
+use hedge_core::adapter::{Capacity, Charge, Ledger, Max};
+use hedge_core::{Error, MetricsSnapshot, Outcome, Suppressed};
 
 use crate::caller::Mind;
 use crate::draw::COST;

@@ -8,9 +8,9 @@ use core::task::{Context, Poll};
 use std::panic;
 
 use hedge_conformance::Books;
-use hedge_core::{
-    Attempt, Call, Capacity, Charge, Error, Hedged, Hedger, Ledger, Max, Options, Recorder, Verdict,
-};
+use hedge_core::adapter::{Capacity, Charge, Ledger, Max};
+use hedge_core::metrics::Recorder;
+use hedge_core::{Attempt, Call, Error, Hedged, Hedger, Options, Verdict};
 
 use crate::caller::{Ear, Mind};
 use crate::clock::TICK;

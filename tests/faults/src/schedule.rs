@@ -7,7 +7,9 @@ use core::panic::AssertUnwindSafe;
 use std::panic;
 
 use hedge_conformance::{Home, Local, Threads};
-use hedge_core::{Builder, Capacity, Hedger, Max, Recorder};
+use hedge_core::adapter::{Capacity, Max};
+use hedge_core::metrics::Recorder;
+use hedge_core::{Builder, Hedger};
 
 use crate::caller::{Ear, Mind};
 use crate::draw;

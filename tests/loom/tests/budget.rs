@@ -1,6 +1,7 @@
 //! The budget that threads share: nothing that was deposited is lost, and no more is spent.
 
-use hedge_core::{Budget, Charge, Instant, SharedBudget, Suppressed};
+use hedge_core::adapter::{Charge, SharedBudget};
+use hedge_core::{Budget, Instant, Suppressed};
 use loom::thread;
 
 const NOW: Instant = Instant::ZERO;

@@ -5,13 +5,11 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::sync::Arc;
 
-use hedge_core::ledger::Ledger;
-use hedge_core::race::Pacer;
-use hedge_core::strategy::{Hints, Plan, Strategy};
-use hedge_core::{
-    Budget, Hedger, Instant, MetricsSnapshot, NoMetrics, NoSink, Options, Policy, Recorder, Report,
-    Sample, Sharded, SharedBudget, State, Terms, Timer,
-};
+use hedge_core::adapter::{Ledger, Pacer, Policy, Sharded, SharedBudget, State, Terms};
+use hedge_core::metrics::{NoMetrics, Recorder};
+use hedge_core::strategy::{Hints, Plan, Sample, Strategy};
+use hedge_core::telemetry::NoSink;
+use hedge_core::{Budget, Hedger, Instant, MetricsSnapshot, Options, Report, Timer};
 use loom::thread;
 
 /// Plans by how many requests it has heard of, in two numbers that belong together.

@@ -2,10 +2,11 @@
 
 use core::time::Duration;
 
-use hedge_core::ledger::State;
-use hedge_core::race::{Judge, Pacer, Settled};
+use hedge_core::adapter::{Judge, Pacer, Settled, State};
+use hedge_core::metrics::NoMetrics;
 use hedge_core::strategy::Strategy;
-use hedge_core::{Hedger, Instant, NoMetrics, NoSink, Outcome, Timer};
+use hedge_core::telemetry::NoSink;
+use hedge_core::{Hedger, Instant, Outcome, Timer};
 
 /// A hedger whose requests are driven by hand.
 pub(crate) type Lab<S, const MAX: usize> = Hedger<

@@ -4,9 +4,9 @@ use core::cmp::Reverse;
 use core::time::Duration;
 use std::collections::{BinaryHeap, VecDeque};
 
-use hedge_core::race::{Judge, Pacer, Settled};
+use hedge_core::adapter::{Judge, Pace, Pacer, Settled};
 use hedge_core::strategy::Strategy;
-use hedge_core::{Instant, Outcome, Pace};
+use hedge_core::{Instant, Outcome};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, Exp};
@@ -76,9 +76,9 @@ pub(crate) struct Done {
 
 type Paced<'h, S, const MAX: usize> = Pace<
     'h,
-    core::cell::RefCell<hedge_core::ledger::State<S, hedge_core::NoMetrics>>,
+    core::cell::RefCell<hedge_core::adapter::State<S, hedge_core::metrics::NoMetrics>>,
     core::cell::RefCell<hedge_core::Budget>,
-    hedge_core::NoSink,
+    hedge_core::telemetry::NoSink,
     hedge_core::ByResult,
     MAX,
 >;

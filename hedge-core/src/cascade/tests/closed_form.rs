@@ -1,7 +1,7 @@
 //! Random cascades against a closed form.
 
 use super::*;
-use crate::dist::SplitMix;
+use crate::random::SplitMix;
 
 /// One random cascade: for each tier, delay, latency and answer.
 #[derive(Clone, Copy, Debug)]

@@ -7,9 +7,12 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
 use super::{FLOATS, INTEGERS, LONGEST, MANY, TINY, WRONG};
+use crate::config::HedgeConfig;
+use crate::hedger::Hedger;
 use crate::manual::ManualTimer;
+use crate::name::Name;
+use crate::outcome::StrategyKind;
 use crate::strategy::Warmup;
-use crate::{HedgeConfig, Hedger, Name, StrategyKind};
 
 fn float() -> impl Strategy<Value = f64> {
     const SPECIAL: &[f64] = &[

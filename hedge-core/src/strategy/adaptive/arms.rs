@@ -5,8 +5,8 @@ use core::time::Duration;
 
 use rand_core::Rng;
 
-use crate::ConfigError;
-use crate::dist::Draws;
+use crate::error::ConfigError;
+use crate::random::Draws;
 use crate::strategy::{ReadColumns, RestoreError, WriteColumns};
 use crate::time::millis;
 

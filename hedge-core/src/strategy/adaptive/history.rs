@@ -5,11 +5,12 @@ use core::time::Duration;
 
 use rand_core::Rng;
 
-use crate::dist::Draws;
+use crate::random::Draws;
+use crate::record::Report;
 use crate::strategy::recent::Recent;
 use crate::strategy::{ReadColumns, RestoreError, WriteColumns};
+use crate::time::Instant;
 use crate::window::Window;
-use crate::{Instant, Report};
 
 /// Hedges are fewer and matter less.
 const HEDGES: usize = 64;

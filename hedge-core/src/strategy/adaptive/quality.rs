@@ -4,7 +4,8 @@
 use std::vec::Vec;
 
 use super::*;
-use crate::{Cause, Sample};
+use crate::attempt::Cause;
+use crate::record::Sample;
 
 type Rng<'r> = Draws<'r, Xoshiro128PlusPlus>;
 /// How long a primary and its hedge take, in milliseconds.

@@ -3,8 +3,8 @@
 use rand_core::Rng;
 
 use super::history::History;
-use crate::dist::Draws;
-use crate::{End, Report, Sample};
+use crate::random::Draws;
+use crate::record::{End, Report, Sample};
 
 const MAX_HEDGES: usize = 7;
 

@@ -1,5 +1,6 @@
 use super::*;
-use crate::{Cause, Sample};
+use crate::attempt::Cause;
+use crate::record::Sample;
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)

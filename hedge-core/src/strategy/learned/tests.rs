@@ -1,12 +1,13 @@
 use core::time::Duration;
 
 use super::*;
-use crate::dist::SplitMix;
+use crate::attempt::Cause;
+use crate::random::SplitMix;
+use crate::record::{End, Report, Sample};
 use crate::strategy::{
     Adaptive, AnyStrategy, ExponentialBackoff, Fixed, Hints, Off, Optimal, Percentile,
     WorkloadAware,
 };
-use crate::{Cause, End, Report, Sample};
 
 const NOW: Instant = Instant::from_epoch(Duration::from_secs(7));
 

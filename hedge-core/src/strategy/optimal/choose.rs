@@ -175,7 +175,7 @@ mod tests {
     use std::vec::Vec;
 
     use super::*;
-    use crate::Sample;
+    use crate::record::Sample;
 
     const GOAL: Goal = Goal {
         target: 0.99,

@@ -129,7 +129,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Sample;
+    use crate::record::Sample;
 
     fn entries(samples: &[(u16, bool)]) -> Vec<Entry> {
         let mut entries: Vec<_> = samples

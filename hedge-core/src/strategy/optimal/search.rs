@@ -136,7 +136,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Sample;
+    use crate::record::Sample;
     use crate::window::Entry;
 
     fn entries(samples: impl IntoIterator<Item = Sample>) -> Vec<Entry> {

@@ -1,9 +1,10 @@
 use std::vec::Vec;
 
 use super::*;
-use crate::dist::SplitMix;
+use crate::outcome::Suppressed;
+use crate::random::SplitMix;
+use crate::record::Sample;
 use crate::strategy::Warmup;
-use crate::{Sample, Suppressed};
 
 const REQUESTS: u32 = 20_000;
 

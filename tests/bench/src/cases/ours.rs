@@ -3,11 +3,14 @@
 use core::hint::black_box;
 use core::time::Duration;
 
-use hedge_core::{NoMetrics, NoSink, Sharded, SharedBudget};
+use hedge_core::adapter::{Sharded, SharedBudget};
+use hedge_core::metrics::NoMetrics;
+use hedge_core::telemetry::NoSink;
+use hedge_tokio::strategy::Sample;
 use hedge_tokio::tower::{Cloned, HedgeService};
 use hedge_tokio::{
     Adaptive, Budget, Event, ExponentialBackoff, Fixed, HedgeConfig, Hedger, Instant, Off, Optimal,
-    Options, Percentile, Report, Sample, Strategy, StrategyKind, TokioTimer, WorkloadAware,
+    Options, Percentile, Report, Strategy, StrategyKind, TokioTimer, WorkloadAware,
 };
 use tower_service::Service;
 

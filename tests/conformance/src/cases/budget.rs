@@ -1,7 +1,8 @@
 //! What hedges may cost.
 
 use futures_lite::future::zip;
-use hedge_core::{Budget, Cause, Charge, Suppressed, Timer};
+use hedge_core::adapter::Charge;
+use hedge_core::{Budget, Cause, Suppressed, Timer};
 
 use crate::backend::{Backend, err, never, ok};
 use crate::{Home, World};

@@ -2,8 +2,10 @@
 
 use core::pin::pin;
 
-use hedge_core::strategy::Plan;
-use hedge_core::{Budget, Charge, End, EventKind, Sample, Timer};
+use hedge_core::adapter::Charge;
+use hedge_core::strategy::{End, Plan, Sample};
+use hedge_core::telemetry::EventKind;
+use hedge_core::{Budget, Timer};
 
 use super::abandon;
 use crate::backend::{Backend, never, ok};
@@ -43,14 +45,14 @@ pub async fn dropping_a_request_drops_every_attempt<T: Timer + Clone, H: Home>(
             .sink(|event: &hedge_core::Event| {
                 if let EventKind::RequestDropped { .. } = event.kind {
                     let now = backend.running();
-                    hedge_core::Lock::with(&running, |running| *running = Some(now));
+                    hedge_core::adapter::Lock::with(&running, |running| *running = Some(now));
                 }
             }),
     );
     abandon(&hedger, &backend, 3).await;
     assert_eq!((backend.running(), backend.dropped()), (0, 3));
     assert_eq!(
-        hedge_core::Lock::with(&running, |running| *running),
+        hedge_core::adapter::Lock::with(&running, |running| *running),
         Some(0)
     );
     let metrics = hedger.metrics();

@@ -1,7 +1,8 @@
 //! What a sink is told.
 
 use futures_lite::future::zip;
-use hedge_core::{Budget, Cause, EventKind, StrategyKind, Suppressed, Timer};
+use hedge_core::telemetry::EventKind;
+use hedge_core::{Budget, Cause, StrategyKind, Suppressed, Timer};
 
 use super::abandon;
 use crate::backend::{Backend, by_failure, err, fatal, never, ok};

@@ -25,7 +25,8 @@ use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
 use core::task::Poll;
 
-use hedge_core::{Recorder, Sink, Strategy, Timer};
+use hedge_core::metrics::Recorder;
+use hedge_core::{Sink, Strategy, Timer};
 
 use crate::Home;
 use crate::backend::Backend;

@@ -9,10 +9,9 @@ use core::time::Duration;
 use std::boxed::Box;
 use std::panic;
 
+use hedge_core::adapter::{Charge, Lock};
 use hedge_core::strategy::{Hints, Plan, Strategy};
-use hedge_core::{
-    Attempt, Budget, Charge, Event, Fixed, Hedger, Instant, Lock, Metrics, Report, Sink, Timer,
-};
+use hedge_core::{Attempt, Budget, Event, Fixed, Hedger, Instant, Metrics, Report, Sink, Timer};
 
 use super::run_until;
 use crate::backend::{Backend, Step, err, never, ok};

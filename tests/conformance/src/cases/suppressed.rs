@@ -1,9 +1,11 @@
 //! Why there was no hedge: every reason, in the outcome and in the metrics.
 
+use hedge_core::adapter::{Charge, Policy, State};
 use hedge_core::strategy::{Plan, Warmup};
+use hedge_core::telemetry::NoSink;
 use hedge_core::{
-    Budget, Builder, Charge, Hedger, Metrics, NoSink, Off, Options, Percentile, Policy, State,
-    Strategy, Suppressed, Timer, Verdict,
+    Budget, Builder, Hedger, Metrics, Off, Options, Percentile, Strategy, Suppressed, Timer,
+    Verdict,
 };
 
 use crate::backend::{Backend, never, ok, ok_soon};

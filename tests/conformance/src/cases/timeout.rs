@@ -3,7 +3,8 @@
 use core::error::Error as _;
 use core::pin::pin;
 
-use hedge_core::{Error, EventKind, Timer, Verdict};
+use hedge_core::telemetry::EventKind;
+use hedge_core::{Error, Timer, Verdict};
 
 use super::run_until;
 use crate::backend::{Backend, Failure, err, never, ok};

@@ -4,7 +4,8 @@ use core::pin::pin;
 use core::time::Duration;
 
 use futures_lite::future::{poll_once, zip};
-use hedge_core::{EventKind, Timer};
+use hedge_core::Timer;
+use hedge_core::telemetry::EventKind;
 
 use crate::backend::{Backend, err, never, ok, ok_soon};
 use crate::spy::Ear;
@@ -138,7 +139,7 @@ pub async fn losers_are_dropped_before_the_result_is_seen<T: Timer + Clone, H: H
             .sink(|event: &hedge_core::Event| {
                 if let EventKind::RequestStop { .. } = event.kind {
                     let running = backend.running();
-                    hedge_core::Lock::with(&seen, |seen| *seen = Some(running));
+                    hedge_core::adapter::Lock::with(&seen, |seen| *seen = Some(running));
                 }
             }),
     );
@@ -147,7 +148,10 @@ pub async fn losers_are_dropped_before_the_result_is_seen<T: Timer + Clone, H: H
     let hedged = request.as_mut().await.unwrap();
     assert_eq!(hedged.value, 2);
     assert_eq!((backend.running(), backend.dropped()), (0, 2));
-    assert_eq!(hedge_core::Lock::with(&seen, |seen| *seen), Some(0));
+    assert_eq!(
+        hedge_core::adapter::Lock::with(&seen, |seen| *seen),
+        Some(0)
+    );
     assert_eq!(hedger.in_flight(), 0);
 }
 

@@ -10,10 +10,10 @@ use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
 use hedge_conformance::Draws;
+use hedge_core::adapter::{Charge, Ledger};
 use hedge_core::manual::ManualTimer;
 use hedge_core::{
-    Attempt, Budget, Cause, Charge, Error, Fixed, Hedged, Hedger, Instant, Ledger, Options,
-    Suppressed, Verdict,
+    Attempt, Budget, Cause, Error, Fixed, Hedged, Hedger, Instant, Options, Suppressed, Verdict,
 };
 use model::Model;
 use seen::Seen;
@@ -192,7 +192,7 @@ impl Scenario {
     fn play_on<'c, L: Ledger, B: Charge>(
         &self,
         clock: &'c ManualTimer<16>,
-        hedger: &Hedger<&'c ManualTimer<16>, L, B, hedge_core::NoSink, ATTEMPTS>,
+        hedger: &Hedger<&'c ManualTimer<16>, L, B, hedge_core::telemetry::NoSink, ATTEMPTS>,
     ) -> Vec<Told> {
         let mut draws = Draws::new(!self.seed);
         let mut told = Vec::new();

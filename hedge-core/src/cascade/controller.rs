@@ -1,0 +1,314 @@
+//! When tiers are asked, and which answer is taken.
+
+use super::{CascadeOutcome, Plan, Quality, TierEnd, TierReport};
+use crate::attempt::{Attempt, Cause, Verdict};
+use crate::race::{Judge, Pacer, Refused, Settled};
+use crate::telemetry::{Event, EventKind, Sink, Voice};
+use crate::time::Instant;
+
+/// The decisions of one cascade.
+#[derive(Debug)]
+pub(super) struct CascadePacer<'c, Q, K, const N: usize> {
+    plan: &'c Plan<N>,
+    quality: &'c Q,
+    sink: &'c K,
+    voice: Voice,
+    id: u64,
+    start: Instant,
+    started: u8,
+    /// Of the first `len` tiers of the plan.
+    tiers: [TierReport; N],
+    /// When the last tier that was asked ended, if it gave no answer that will do.
+    escalate: Option<Instant>,
+}
+
+impl<'c, Q, K: Sink, const N: usize> CascadePacer<'c, Q, K, N> {
+    pub(super) fn new(plan: &'c Plan<N>, quality: &'c Q, sink: &'c K) -> Self {
+        let tiers = plan.tiers.map(|tier| TierReport {
+            name: tier.name,
+            end: TierEnd::Unused,
+            start: None,
+            latency: None,
+            quality: None,
+            cost: tier.cost,
+        });
+        Self {
+            plan,
+            quality,
+            sink,
+            voice: Voice::new(),
+            id: 0,
+            start: Instant::ZERO,
+            started: 0,
+            tiers,
+            escalate: None,
+        }
+    }
+
+    fn start_of(&self, index: u8) -> Instant {
+        let tier = self.tiers.get(usize::from(index));
+        let start = tier.and_then(|tier| tier.start);
+        self.start + start.unwrap_or_default()
+    }
+
+    /// Tier `index` is asked.
+    fn ask(&mut self, index: u8, now: Instant) {
+        self.started = index + 1;
+        self.escalate = None;
+        let elapsed = now.since(self.start);
+        if let Some(tier) = self.tiers.get_mut(usize::from(index)) {
+            tier.start = Some(elapsed);
+            // Until it is known otherwise.
+            tier.end = TierEnd::Cancelled;
+            let name = tier.name;
+            self.emit(now, EventKind::TierStart { tier: index, name });
+        }
+    }
+
+    /// How good tier `index`'s answer was; nothing is worse than what is not a number.
+    fn quality_of(&self, index: u8) -> f64 {
+        let tier = self.tiers.get(usize::from(index));
+        let quality = tier.and_then(|tier| tier.quality);
+        quality
+            .filter(|quality| !quality.is_nan())
+            .unwrap_or(f64::NEG_INFINITY)
+    }
+
+    fn outcome(&self, how: Settled, now: Instant) -> CascadeOutcome<N> {
+        let tiers = || self.tiers.iter().take(self.plan.len);
+        let cost = |counts: fn(&TierReport) -> bool| {
+            let counted = tiers().filter(|tier| counts(tier));
+            // Not `sum`, of which nothing is −0.
+            counted.fold(0.0, |sum, tier| sum + tier.cost)
+        };
+        // The best answer of those that did not do; of equals the first.
+        let best = || {
+            let answered = |index: &u8| {
+                let tier = self.tiers.get(usize::from(*index));
+                tier.is_some_and(|tier| tier.quality.is_some())
+            };
+            let better = |best, index| {
+                if self.quality_of(index) > self.quality_of(best) {
+                    index
+                } else {
+                    best
+                }
+            };
+            (0..self.started).filter(answered).reduce(better)
+        };
+        let tier = match how {
+            Settled::Won(index) => Some(index),
+            Settled::Fatal(_) | Settled::Dropped => None,
+            Settled::Failed(_) | Settled::TimedOut => best(),
+        };
+        CascadeOutcome {
+            accepted: matches!(how, Settled::Won(_)),
+            timed_out: how == Settled::TimedOut,
+            tier: tier.map(usize::from),
+            hedges_fired: self.started.saturating_sub(1),
+            total_latency: now.since(self.start),
+            total_cost: cost(|tier| tier.start.is_some()),
+            completed_cost: cost(|tier| tier.quality.is_some()),
+            tiers: self.tiers,
+            len: self.plan.len,
+        }
+    }
+
+    fn emit(&mut self, at: Instant, kind: EventKind) {
+        if self.voice.is_heard(self.sink) {
+            let event = Event {
+                request: self.id,
+                at,
+                strategy_name: self.plan.name,
+                kind,
+            };
+            let prefix = &self.plan.telemetry_prefix;
+            self.voice.tell(self.sink, prefix, &event);
+        }
+    }
+
+    fn emit_end(&mut self, how: Settled, now: Instant, outcome: &CascadeOutcome<N>) {
+        for (index, tier) in (0..self.started).zip(self.tiers) {
+            if let (TierEnd::Cancelled, Some(elapsed)) = (tier.end, tier.latency) {
+                let name = tier.name;
+                self.emit(
+                    now,
+                    EventKind::TierCancelled {
+                        tier: index,
+                        name,
+                        elapsed,
+                    },
+                );
+            }
+        }
+        let duration = outcome.total_latency;
+        self.emit(
+            now,
+            match outcome.tier {
+                Some(tier) => EventKind::CascadeStop {
+                    duration,
+                    tier: tier as u8,
+                    accepted: outcome.accepted,
+                    total_cost: outcome.total_cost,
+                    completed_cost: outcome.completed_cost,
+                },
+                None if how == Settled::Dropped => EventKind::CascadeDropped { duration },
+                None => EventKind::CascadeException {
+                    duration,
+                    timed_out: outcome.timed_out,
+                },
+            },
+        );
+    }
+}
+
+impl<Q, K: Sink, const N: usize> Pacer for CascadePacer<'_, Q, K, N> {
+    type Record = CascadeOutcome<N>;
+
+    fn start(&mut self, now: Instant) {
+        self.start = now;
+        if self.voice.is_heard(self.sink) {
+            self.id = self.plan.ids.next();
+        }
+        let tiers = self.plan.len as u8;
+        self.emit(now, EventKind::CascadeStart { tiers });
+        self.ask(0, now);
+    }
+
+    fn deadline(&mut self) -> Option<Instant> {
+        Some(self.start + self.plan.timeout?)
+    }
+
+    fn due(&mut self) -> Option<Instant> {
+        if usize::from(self.started) >= self.plan.len {
+            return None;
+        }
+        if self.escalate.is_some() {
+            return self.escalate;
+        }
+        let last = self.started.checked_sub(1)?;
+        let delay = self.plan.tiers.get(usize::from(last))?.delay?;
+        Some(self.start_of(last) + delay)
+    }
+
+    fn admit(&mut self, now: Instant) -> Option<Attempt> {
+        let (index, last) = (self.started, self.started.saturating_sub(1));
+        let cause = if self.escalate.is_some() {
+            Cause::Retry
+        } else {
+            let elapsed = now.since(self.start_of(last));
+            let name = self.tiers.get(usize::from(last))?.name;
+            self.emit(
+                now,
+                EventKind::TierTimeout {
+                    tier: last,
+                    name,
+                    elapsed,
+                },
+            );
+            Cause::Delay
+        };
+        self.ask(index, now);
+        Some(Attempt::new(index, cause, now.since(self.start)))
+    }
+
+    fn settled(&mut self, how: Settled, now: Instant) -> CascadeOutcome<N> {
+        let elapsed = now.since(self.start);
+        for tier in &mut self.tiers {
+            if tier.latency.is_none() {
+                tier.latency = tier.start.map(|start| elapsed.saturating_sub(start));
+            }
+        }
+        let outcome = self.outcome(how, now);
+        self.emit_end(how, now, &outcome);
+        outcome
+    }
+}
+
+impl<V, E, Q: Quality<V>, K: Sink, const N: usize> Judge<V, E> for CascadePacer<'_, Q, K, N> {
+    fn finished(&mut self, index: u8, result: &Result<V, E>, now: Instant) -> Verdict {
+        let quality = result.as_ref().ok().map(|value| self.quality.of(value));
+        let latency = now.since(self.start_of(index));
+        let threshold = self.plan.tiers.get(usize::from(index));
+        let accepted = quality
+            .zip(threshold)
+            .is_some_and(|(quality, tier)| tier.accepts(quality));
+        if let Some(tier) = self.tiers.get_mut(usize::from(index)) {
+            tier.latency = Some(latency);
+            tier.quality = quality;
+            tier.end = match quality {
+                Some(_) if accepted => TierEnd::Won,
+                Some(_) => TierEnd::Insufficient,
+                None => TierEnd::Failed,
+            };
+            let completed = EventKind::TierCompleted {
+                tier: index,
+                name: tier.name,
+                latency,
+                quality,
+                accepted,
+            };
+            self.emit(now, completed);
+        }
+        if accepted {
+            return Verdict::Accept;
+        }
+        if index + 1 == self.started {
+            self.escalate = Some(now);
+        }
+        Verdict::Retry
+    }
+}
+
+/// The best of the answers that did not do, and every error.
+#[derive(Debug)]
+pub(super) struct Kept<V, E, const N: usize> {
+    best: Option<(u8, V)>,
+    pub(super) errors: [Option<E>; N],
+}
+
+impl<V, E, const N: usize> Default for Kept<V, E, N> {
+    fn default() -> Self {
+        Self {
+            best: None,
+            errors: [const { None }; N],
+        }
+    }
+}
+
+impl<V, E, Q, K: Sink, const N: usize> Refused<CascadePacer<'_, Q, K, N>, V, E> for Kept<V, E, N> {
+    fn keep(&mut self, pacer: &CascadePacer<'_, Q, K, N>, index: u8, result: Result<V, E>) {
+        match result {
+            Ok(value) => {
+                // Tiers may answer out of order; of equals the first tier's is kept.
+                let rank = |index: u8| (pacer.quality_of(index), core::cmp::Reverse(index));
+                if self
+                    .best
+                    .as_ref()
+                    .is_none_or(|(best, _)| rank(index) > rank(*best))
+                {
+                    self.best = Some((index, value));
+                }
+            }
+            Err(error) => {
+                if let Some(slot) = self.errors.get_mut(usize::from(index)) {
+                    *slot = Some(error);
+                }
+            }
+        }
+    }
+
+    fn take(&mut self) -> Option<(u8, Result<V, E>)> {
+        if let Some((index, value)) = self.best.take() {
+            return Some((index, Ok(value)));
+        }
+        let failed =
+            |(index, slot): (usize, &mut Option<E>)| Some((index as u8, Err(slot.take()?)));
+        self.errors.iter_mut().enumerate().find_map(failed)
+    }
+
+    /// An answer that does not do is better than none.
+    fn take_late(&mut self) -> Option<Result<V, E>> {
+        self.best.take().map(|(_, value)| Ok(value))
+    }
+}

@@ -1,0 +1,144 @@
+//! Why a stage or a pipeline has stopped.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::ReadError;
+use crate::boxed::BoxError;
+use crate::outcome::Error;
+
+/// Why a stage has not done its work.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StageError {
+    /// The experiment says nothing of hedging, and neither does the run.
+    MissingConfig,
+    /// The stage that hedges was put into a pipeline without a request.
+    MissingRequest,
+    /// A strategy was named that there is not.
+    InvalidStrategy(ReadError),
+    /// Another option cannot be right.
+    InvalidConfig(ReadError),
+    /// Every attempt failed, or the time was up.
+    RequestFailed(Error<BoxError>),
+    /// The pipeline has no stage of this name.
+    UnknownStage {
+        /// The names of those that it has.
+        known: Vec<String>,
+    },
+    /// What a stage of yours says.
+    Other(BoxError),
+}
+
+impl StageError {
+    /// An error of yours.
+    pub fn other(error: impl Into<BoxError>) -> Self {
+        Self::Other(error.into())
+    }
+
+    /// The error of an option of the stage that hedges.
+    #[cfg(feature = "std")]
+    pub(crate) fn hedging(error: ReadError) -> Self {
+        let strategy = ["strategy", "workload_inner"];
+        let name = error.path().rsplit('.').next();
+        if name.is_some_and(|name| strategy.contains(&name)) {
+            Self::InvalidStrategy(error)
+        } else {
+            Self::InvalidConfig(error)
+        }
+    }
+}
+
+impl From<&str> for StageError {
+    fn from(error: &str) -> Self {
+        Self::other(error)
+    }
+}
+
+impl From<String> for StageError {
+    fn from(error: String) -> Self {
+        Self::other(error)
+    }
+}
+
+impl From<ReadError> for StageError {
+    fn from(error: ReadError) -> Self {
+        // Whose option it is, is not known: a stage of yours may have a `strategy` too.
+        Self::InvalidConfig(error)
+    }
+}
+
+impl fmt::Display for StageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MissingConfig => f.write_str(
+                "`reliability.hedging` is missing, but has to be given for the stage to hedge",
+            ),
+            Self::MissingRequest => {
+                f.write_str("there is no request to hedge: the stage needs one, by `with_request`")
+            }
+            Self::InvalidStrategy(error) | Self::InvalidConfig(error) => error.fmt(f),
+            Self::RequestFailed(error) => error.fmt(f),
+            Self::UnknownStage { known } => {
+                f.write_str("the pipeline has no such stage, but only: ")?;
+                f.write_str(&known.join(", "))
+            }
+            Self::Other(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for StageError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::RequestFailed(Error::Failed { error, .. }) => Some(&**error),
+            Self::RequestFailed(Error::Timeout { error, .. }) => {
+                error.as_ref().map(|error| &**error as _)
+            }
+            Self::Other(error) => error.source(),
+            _ => None,
+        }
+    }
+}
+
+/// Where a pipeline has stopped, and why.
+#[derive(Debug)]
+pub struct PipelineError {
+    pub(super) index: usize,
+    pub(super) stage: String,
+    pub(super) error: StageError,
+}
+
+impl PipelineError {
+    /// The place of the stage in the experiment's pipeline, from 0.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The name of the stage.
+    pub fn stage(&self) -> &str {
+        &self.stage
+    }
+
+    /// Why the stage has not done its work.
+    pub fn error(&self) -> &StageError {
+        &self.error
+    }
+}
+
+impl fmt::Display for PipelineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "`pipeline[{}]`, {}: {}",
+            self.index, self.stage, self.error
+        )
+    }
+}
+
+impl core::error::Error for PipelineError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        self.error.source()
+    }
+}

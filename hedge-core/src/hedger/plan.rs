@@ -1,0 +1,279 @@
+//! What one request is told about the hedger's state when it first has to wait.
+
+use core::time::Duration;
+
+use crate::hedger::Options;
+use crate::outcome::{StrategyKind, Suppressed};
+use crate::strategy::{Plan, Strategy};
+use crate::time;
+use crate::time::Instant;
+
+/// The plan and the limits of one request, in 32 bytes, so that a request in flight stays small and
+/// servers can publish it in a few atomics.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Terms {
+    delay: u64,
+    step: u64,
+    timeout: u64,
+    chance: f32,
+    reason: u8,
+    max_hedges: u8,
+    observe_only: bool,
+    losers: Losers,
+}
+
+/// What becomes of attempts when their request is answered without them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+// Without std there are no tasks.
+#[cfg_attr(not(feature = "std"), allow(dead_code))]
+pub(crate) enum Losers {
+    /// They are dropped, which ends them.
+    Dropped,
+    /// They stay in the request, to be polled on.
+    Kept,
+    /// They are tasks, which end some time after they were dropped, and hold their places in flight themselves.
+    Aborted,
+    /// The same, but they run on when they are dropped.
+    Detached,
+}
+
+impl Losers {
+    /// Whether attempts hold their places in flight themselves.
+    pub(crate) fn hold_places(self) -> bool {
+        matches!(self, Self::Aborted | Self::Detached)
+    }
+}
+
+/// More nanoseconds than there are.
+const NEVER: u64 = u64::MAX;
+
+impl Terms {
+    /// Those of a request that is never hedged.
+    pub(crate) const OFF: Self = Self {
+        delay: NEVER,
+        step: 0,
+        timeout: NEVER,
+        chance: 1.0,
+        reason: Suppressed::Off as u8,
+        max_hedges: 0,
+        observe_only: false,
+        losers: Losers::Dropped,
+    };
+
+    pub(crate) fn new(plan: &Plan, options: &Options) -> Self {
+        Self {
+            delay: plan.delay().map_or(NEVER, time::nanos),
+            step: plan.step().map_or(0, time::nanos),
+            timeout: options.timeout.map_or(NEVER, time::nanos),
+            chance: plan.chance(),
+            reason: plan.suppressed().unwrap_or(Suppressed::NotDue) as u8,
+            max_hedges: options.max_hedges,
+            observe_only: options.observe_only,
+            losers: if options.enable_cancellation {
+                Losers::Dropped
+            } else {
+                Losers::Kept
+            },
+        }
+    }
+
+    /// Whether hedging is off altogether, retries included.
+    pub(crate) fn is_off(&self) -> bool {
+        self.reason() == Suppressed::Off
+    }
+
+    /// The same for a request that its caller does not want hedged.
+    pub(crate) fn off(self) -> Self {
+        Self {
+            delay: NEVER,
+            reason: Suppressed::Off as u8,
+            ..self
+        }
+    }
+
+    /// The same for a request with less time, in nanoseconds.
+    pub(crate) fn within(self, timeout: u64) -> Self {
+        Self {
+            timeout: self.timeout.min(timeout),
+            ..self
+        }
+    }
+
+    /// The same for a request that began at `start` and has to end by `deadline`, if it is not
+    /// [`Instant::MAX`].
+    pub(crate) fn until(self, deadline: Instant, start: Instant) -> Self {
+        match deadline {
+            Instant::MAX => self,
+            _ => self.within(deadline.nanos_since(start)),
+        }
+    }
+
+    /// The same for a request with other ways with its losers.
+    pub(crate) fn with_losers(self, losers: Losers) -> Self {
+        Self { losers, ..self }
+    }
+
+    /// The same with fewer hedges.
+    pub(crate) fn at_most(self, max_hedges: u8) -> Self {
+        Self {
+            max_hedges: self.max_hedges.min(max_hedges),
+            ..self
+        }
+    }
+
+    /// Why no hedge is planned; `NotDue` if one is.
+    pub(crate) fn reason(&self) -> Suppressed {
+        let reason = Suppressed::ALL.get(usize::from(self.reason));
+        reason.copied().unwrap_or(Suppressed::NotDue)
+    }
+
+    pub(crate) fn delay(&self) -> Option<Duration> {
+        (self.delay != NEVER).then(|| Duration::from_nanos(self.delay))
+    }
+
+    /// The same in nanoseconds; the largest number if there is none.
+    pub(crate) fn delay_nanos(&self) -> u64 {
+        self.delay
+    }
+
+    /// When hedge `k`, 1 or more, is due, in nanoseconds from the start of the request.
+    pub(crate) fn offset(&self, k: u8) -> Option<u64> {
+        let later = self.step.saturating_mul(u64::from(k.saturating_sub(1)));
+        (self.delay != NEVER).then(|| self.delay.saturating_add(later))
+    }
+
+    pub(crate) fn deadline(&self, start: Instant) -> Option<Instant> {
+        (self.timeout != NEVER).then(|| start.later(self.timeout))
+    }
+
+    pub(crate) fn chance(&self) -> f32 {
+        self.chance
+    }
+
+    pub(crate) fn max_hedges(&self) -> u8 {
+        self.max_hedges
+    }
+
+    pub(crate) fn observe_only(&self) -> bool {
+        self.observe_only
+    }
+
+    pub(crate) fn losers(&self) -> Losers {
+        self.losers
+    }
+
+    /// For a cell made of atomics.
+    #[cfg(feature = "std")]
+    pub(crate) fn to_words(self) -> [u64; 4] {
+        let [c0, c1, c2, c3] = self.chance.to_le_bytes();
+        let flags = u8::from(self.observe_only) | u8::from(self.losers == Losers::Kept) << 1;
+        let rest = [c0, c1, c2, c3, self.reason, self.max_hedges, flags, 0];
+        [
+            self.delay,
+            self.step,
+            self.timeout,
+            u64::from_le_bytes(rest),
+        ]
+    }
+
+    #[cfg(feature = "std")]
+    pub(crate) fn from_words([delay, step, timeout, rest]: [u64; 4]) -> Self {
+        let [c0, c1, c2, c3, reason, max_hedges, flags, _] = rest.to_le_bytes();
+        Self {
+            delay,
+            step,
+            timeout,
+            chance: f32::from_le_bytes([c0, c1, c2, c3]),
+            reason,
+            max_hedges,
+            observe_only: flags & 1 != 0,
+            // The others are a request's own.
+            losers: if flags & 2 == 0 {
+                Losers::Dropped
+            } else {
+                Losers::Kept
+            },
+        }
+    }
+}
+
+/// What has to be known of a hedger even for a request that is ready at once: a kind of strategy and two
+/// flags in one byte, so that servers can publish it in an atomic and a request keeps it at no cost.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Standing(u8);
+
+impl Standing {
+    const OFF: u8 = 1 << 6;
+    const LEARNS: u8 = 1 << 7;
+
+    pub(crate) fn new<S: Strategy>(strategy: &S, options: &Options, guarded: bool) -> Self {
+        let kind = strategy.kind();
+        let off = !options.enabled || kind == StrategyKind::Off;
+        let learns = strategy.learns() || guarded;
+        Self::of(kind, off, learns)
+    }
+
+    const fn of(kind: StrategyKind, off: bool, learns: bool) -> Self {
+        let off = if off { Self::OFF } else { 0 };
+        let learns = if learns { Self::LEARNS } else { 0 };
+        Self(kind as u8 | off | learns)
+    }
+
+    pub(crate) fn kind(self) -> StrategyKind {
+        let kind = usize::from(self.0 & !(Self::OFF | Self::LEARNS));
+        let kind = StrategyKind::ALL.get(kind);
+        kind.copied().unwrap_or(StrategyKind::Custom)
+    }
+
+    pub(crate) const fn off(self) -> bool {
+        self.0 & Self::OFF != 0
+    }
+
+    /// Whether its requests teach something, so that they have to be timed.
+    pub(crate) const fn learns(self) -> bool {
+        self.0 & Self::LEARNS != 0
+    }
+
+    #[cfg(feature = "std")]
+    pub(crate) const fn to_byte(self) -> u8 {
+        self.0
+    }
+
+    #[cfg(feature = "std")]
+    pub(crate) const fn from_byte(byte: u8) -> Self {
+        Self(byte)
+    }
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_lose_nothing() {
+        let mut options = Options {
+            timeout: None,
+            observe_only: true,
+            ..Options::DEFAULT
+        };
+        let plan = Plan::after(Duration::from_nanos(123_456_789_012))
+            .then_every(Duration::from_nanos(7))
+            .with_chance(0.3);
+        for keep in [false, true] {
+            options.enable_cancellation = keep;
+            for plan in [plan, Plan::never(Suppressed::WarmingUp)] {
+                let terms = Terms::new(&plan, &options);
+                assert_eq!(Terms::from_words(terms.to_words()), terms);
+                assert_eq!(terms.offset(3), plan.offset(3).map(time::nanos));
+            }
+        }
+        for kind in StrategyKind::ALL {
+            let standing = Standing::of(kind, true, false);
+            assert_eq!(
+                (standing.kind(), standing.off(), standing.learns()),
+                (kind, true, false)
+            );
+            assert_eq!(Standing::from_byte(standing.to_byte()), standing);
+        }
+    }
+}

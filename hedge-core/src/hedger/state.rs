@@ -1,0 +1,124 @@
+//! What the requests of one hedger share, behind a lock.
+
+use crate::hedger::{Ask, Lock, Policy, Standing, Terms};
+use crate::metrics::{MetricsSnapshot, Recorder};
+use crate::outcome::Suppressed;
+use crate::record::{Alone, Report};
+use crate::strategy::{Hints, Strategy};
+use crate::time::Instant;
+
+/// Keeps what requests share: policy and metrics.
+///
+/// Any [`Lock`] around a [`State`] is one. Servers use `Sharded`, which lets requests that end without
+/// hedging pass each other. A request calls [`terms`](Self::terms) at most once and
+/// [`settle`](Self::settle) or [`settle_alone`](Self::settle_alone) once; no call waits for another request.
+pub trait Ledger {
+    /// What decides.
+    type Strategy: Strategy;
+    /// What counts.
+    type Metrics: Recorder;
+
+    /// What is known of the hedger without asking its strategy.
+    fn standing(&self) -> Standing;
+
+    /// The terms of a request that has to wait.
+    fn terms(&self, hints: &Hints, now: Instant) -> Terms;
+
+    /// Whether a request may hedge, as far as strategy and guard go.
+    ///
+    /// # Errors
+    ///
+    /// Says why not.
+    fn permit(&self, ask: &Ask) -> Result<(), Suppressed>;
+
+    /// Whether requests that can be told of in short are, by [`settle_alone`](Self::settle_alone).
+    const GATHERS: bool = false;
+
+    /// A request has ended.
+    fn settle(&self, report: &Report, now: Instant);
+
+    /// A request has ended that made one attempt, when that did.
+    fn settle_alone(&self, alone: &Alone) {
+        self.settle(&alone.report(), alone.ended_at());
+    }
+
+    /// A number that no other request of this ledger has.
+    fn next_id(&self) -> u64;
+
+    /// Exclusive access to the policy, every request that has ended taken into account.
+    fn edit<R>(&self, now: Instant, f: impl FnOnce(&mut Policy<Self::Strategy>) -> R) -> R;
+
+    /// The metrics, every request that has ended counted.
+    fn metrics(&self, now: Instant) -> MetricsSnapshot;
+
+    /// Starts counting anew.
+    fn reset_metrics(&self, now: Instant);
+}
+
+/// A [`Policy`] and its metrics, to be put behind a [`Lock`].
+#[derive(Clone, Debug)]
+pub struct State<S, M> {
+    policy: Policy<S>,
+    metrics: M,
+    requests: u64,
+}
+
+impl<S, M> State<S, M> {
+    /// A fresh state.
+    pub const fn new(policy: Policy<S>, metrics: M) -> Self {
+        Self {
+            policy,
+            metrics,
+            requests: 0,
+        }
+    }
+
+    #[cfg(feature = "std")]
+    pub(crate) fn into_policy(self) -> Policy<S> {
+        self.policy
+    }
+}
+
+impl<S: Strategy, M: Recorder, L: Lock<Data = State<S, M>>> Ledger for L {
+    type Strategy = S;
+    type Metrics = M;
+
+    fn standing(&self) -> Standing {
+        self.with(|state| state.policy.standing())
+    }
+
+    fn terms(&self, hints: &Hints, now: Instant) -> Terms {
+        self.with(|state| state.policy.terms(hints, now).0)
+    }
+
+    fn permit(&self, ask: &Ask) -> Result<(), Suppressed> {
+        self.with(|state| state.policy.permit(ask))
+    }
+
+    fn settle(&self, report: &Report, now: Instant) {
+        self.with(|state| {
+            // First, so that a strategy that panics over a request does not hide it.
+            state.metrics.record(report, now);
+            state.policy.record(report, now);
+        });
+    }
+
+    fn next_id(&self) -> u64 {
+        self.with(|state| {
+            state.requests += 1;
+            state.requests
+        })
+    }
+
+    fn edit<R>(&self, _: Instant, f: impl FnOnce(&mut Policy<S>) -> R) -> R {
+        self.with(|state| f(&mut state.policy))
+    }
+
+    fn metrics(&self, now: Instant) -> MetricsSnapshot {
+        self.with(|state| state.metrics.snapshot(now))
+    }
+
+    fn reset_metrics(&self, now: Instant) {
+        self.with(|state| state.metrics.reset(now));
+    }
+}

@@ -1,0 +1,130 @@
+//! A panic in code of the user's while another one unwinds.
+
+/// Runs `code`, which the user wrote. A request that some other panic drops tells of its end too; if the code
+/// panics at that, it is caught: two panics at once end the program.
+#[cfg(feature = "std")]
+pub(crate) fn contain(code: impl FnOnce()) {
+    use core::panic::AssertUnwindSafe;
+    use std::{panic, thread};
+
+    if thread::panicking() {
+        let _ = panic::catch_unwind(AssertUnwindSafe(code));
+    } else {
+        code();
+    }
+}
+
+/// Without std nothing can be caught.
+#[cfg(not(feature = "std"))]
+pub(crate) fn contain(code: impl FnOnce()) {
+    code();
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use core::cell::RefCell;
+    use core::panic::AssertUnwindSafe;
+    use core::time::Duration;
+    use std::boxed::Box;
+    use std::panic::{catch_unwind, resume_unwind};
+
+    use crate::hedger::{Ask, Hedger, Ledger, Policy, Standing, Terms};
+    use crate::manual::ManualTimer;
+    use crate::metrics::MetricsSnapshot;
+    use crate::outcome::Suppressed;
+    use crate::record::Report;
+    use crate::strategy::{Hints, Plan, Strategy};
+    use crate::time::Instant;
+
+    /// Fails over every report.
+    struct Fails;
+
+    impl Strategy for Fails {
+        fn plan(&mut self, _: &Hints, _: Instant) -> Plan {
+            Plan::after(Duration::ZERO)
+        }
+
+        fn record(&mut self, _: &Report, _: Instant) {
+            resume_unwind(Box::new("the strategy's"));
+        }
+    }
+
+    /// A ledger of a user's that is told of requests in short.
+    struct Gathers<L>(L);
+
+    impl<L: Ledger> Ledger for Gathers<L> {
+        type Strategy = L::Strategy;
+        type Metrics = L::Metrics;
+
+        const GATHERS: bool = true;
+
+        fn standing(&self) -> Standing {
+            self.0.standing()
+        }
+
+        fn terms(&self, hints: &Hints, now: Instant) -> Terms {
+            self.0.terms(hints, now)
+        }
+
+        fn permit(&self, ask: &Ask) -> Result<(), Suppressed> {
+            self.0.permit(ask)
+        }
+
+        fn settle(&self, report: &Report, now: Instant) {
+            self.0.settle(report, now);
+        }
+
+        fn next_id(&self) -> u64 {
+            self.0.next_id()
+        }
+
+        fn edit<R>(&self, now: Instant, f: impl FnOnce(&mut Policy<Self::Strategy>) -> R) -> R {
+            self.0.edit(now, f)
+        }
+
+        fn metrics(&self, now: Instant) -> MetricsSnapshot {
+            self.0.metrics(now)
+        }
+
+        fn reset_metrics(&self, now: Instant) {
+            self.0.reset_metrics(now);
+        }
+    }
+
+    #[test]
+    fn a_strategy_that_panics_in_a_panic_is_caught() {
+        // So late that what gathers in a shard is handed on.
+        let clock = ManualTimer::<4>::starting_at(Instant::from_epoch(Duration::from_secs(1)));
+        let local = Hedger::builder(&clock)
+            .strategy(Fails)
+            .build_local()
+            .unwrap();
+        let shared = Hedger::builder(&clock)
+            .strategy(Fails)
+            .build_with(
+                crate::runtime::sharded::Sharded::new,
+                crate::runtime::sharded::SharedBudget::new,
+            )
+            .unwrap();
+        macro_rules! fails_once {
+            ($hedger:expr) => {
+                let unwound = catch_unwind(AssertUnwindSafe(|| {
+                    // Dropped while this unwinds.
+                    let attempt = |_| async { resume_unwind(Box::new("the attempt's")) };
+                    let _ = clock.drive($hedger.request::<_, _, (), ()>(attempt));
+                }));
+                let payload = unwound.unwrap_err();
+                assert_eq!(payload.downcast_ref(), Some(&"the attempt's"));
+                let metrics = $hedger.metrics();
+                assert_eq!((metrics.total_requests, metrics.cancelled), (1, 1));
+            };
+        }
+        let own = Hedger::builder(&clock)
+            .strategy(Fails)
+            .build_with(|state| Gathers(RefCell::new(state)), RefCell::new)
+            .unwrap();
+        fails_once!(local);
+        fails_once!(shared);
+        fails_once!(own);
+    }
+}

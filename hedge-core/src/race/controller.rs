@@ -1,0 +1,77 @@
+//! Who decides in a race.
+
+use crate::attempt::{Attempt, Verdict};
+use crate::time::Instant;
+
+/// Decides for one request when attempts start, and hears how it went.
+///
+/// It reads no clock: every method is told the time. So the same decisions run under a future, in a
+/// simulation, and in a test by hand. No method is called while an attempt is being polled.
+pub trait Pacer {
+    /// What is known of a request once it is settled.
+    type Record;
+
+    /// Whether a request has to be timed from before its first poll. If not, the clock is first read
+    /// when the primary is not ready at once.
+    fn timed(&mut self) -> bool {
+        true
+    }
+
+    /// The request starts. Not called if it is not [`timed`](Self::timed) and its primary ends it when
+    /// first polled.
+    fn start(&mut self, now: Instant);
+
+    /// When the request's time is up; asked after [`start`](Self::start).
+    fn deadline(&mut self) -> Option<Instant>;
+
+    /// When the next attempt is due; `None` if, as things stand, there will be none.
+    fn due(&mut self) -> Option<Instant>;
+
+    /// The next attempt is due: the attempt to start, or `None` to refuse it. A refusal stands until
+    /// another attempt fails.
+    fn admit(&mut self, now: Instant) -> Option<Attempt>;
+
+    /// The request is over, and its losers are dropped (unless they are kept). Called once for every
+    /// request that was polled and not [settled alone](Self::settled_alone). `now` is [`Instant::ZERO`] if the
+    /// request was not timed.
+    fn settled(&mut self, how: Settled, now: Instant) -> Self::Record;
+
+    /// The request is over because its primary was accepted, and the race has launched nothing else, as
+    /// with most. A pacer that can settle this at less cost than [`settled`](Self::settled) does; if it gives
+    /// nothing, that is called next.
+    fn settled_alone(&mut self, now: Instant) -> Option<Self::Record> {
+        let _ = now;
+        None
+    }
+
+    /// Whether losers stay in the race after it has given its result, to be polled on.
+    fn keeps_losers(&mut self) -> bool {
+        false
+    }
+
+    /// A kept loser finished.
+    fn loser_finished(&mut self, index: u8) {
+        let _ = index;
+    }
+}
+
+/// A [`Pacer`] that can tell an answer from a failure.
+pub trait Judge<V, E>: Pacer {
+    /// Attempt `index` returned `result`. `now` is [`Instant::ZERO`] if the request was not timed.
+    fn finished(&mut self, index: u8, result: &Result<V, E>, now: Instant) -> Verdict;
+}
+
+/// How a race ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Settled {
+    /// This attempt was accepted.
+    Won(u8),
+    /// This attempt failed fatally.
+    Fatal(u8),
+    /// Every attempt failed; this is the one whose result is returned.
+    Failed(u8),
+    /// The deadline passed.
+    TimedOut,
+    /// The race was dropped before it ended.
+    Dropped,
+}

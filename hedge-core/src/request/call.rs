@@ -1,0 +1,216 @@
+//! One request with options of its own, before it is made.
+
+use core::future::Future;
+use core::time::Duration;
+
+use crate::attempt::{Attempt, ByResult, Classify};
+use crate::hedger::{Charge, Hedger, Ledger, Losers};
+use crate::outcome::{Error, Hedged};
+use crate::race::{Capacity, Max, race};
+use crate::request::gate::Gate;
+use crate::request::{Pace, Request, Wishes};
+use crate::strategy::Hints;
+use crate::telemetry::Sink;
+use crate::telemetry::trace::Trace;
+use crate::time;
+use crate::time::{Instant, Timer};
+
+/// One request before it is made: options of its own, then [`request`](Self::request).
+///
+/// ```
+/// use core::time::Duration;
+/// use hedge_core::manual::ManualTimer;
+/// use hedge_core::{Hedger, Verdict};
+///
+/// let clock = ManualTimer::<8>::new();
+/// let hedger = Hedger::builder(&clock).build_local()?;
+/// let call = hedger.call().timeout(Duration::from_secs(1)).classify(|result: &Result<u16, ()>| {
+///     match result {
+///         Ok(503) | Err(()) => Verdict::Retry,
+///         Ok(_) => Verdict::Accept,
+///     }
+/// });
+/// let hedged = clock.drive(call.request(|attempt| async move {
+///     Ok(if attempt.is_hedge() { 200 } else { 503 })
+/// })).unwrap();
+/// assert_eq!((hedged.value, hedged.outcome.attempts), (200, 2));
+/// # Ok::<(), hedge_core::ConfigError>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "a call does nothing until its request is made"]
+pub struct Call<'h, T, L, B, K, C, const MAX: usize> {
+    hedger: &'h Hedger<T, L, B, K, MAX>,
+    classify: C,
+    pub(crate) wishes: Wishes,
+}
+
+impl<'h, T, L, B, K, const MAX: usize> Call<'h, T, L, B, K, ByResult, MAX> {
+    pub(crate) fn new(hedger: &'h Hedger<T, L, B, K, MAX>) -> Self {
+        Self {
+            hedger,
+            classify: ByResult,
+            wishes: Wishes::NONE,
+        }
+    }
+}
+
+impl<'h, T, L, B, K, C, const MAX: usize> Call<'h, T, L, B, K, C, MAX> {
+    /// The hedger.
+    pub const fn hedger(&self) -> &'h Hedger<T, L, B, K, MAX> {
+        self.hedger
+    }
+}
+
+impl<'h, T, L, B, K, C, const MAX: usize> Call<'h, T, L, B, K, C, MAX>
+where
+    T: Timer + Clone,
+    L: Ledger,
+    B: Charge,
+    K: Sink,
+{
+    /// Does not hedge this request: it is made once, counted and learned from.
+    pub fn unhedged(mut self) -> Self {
+        self.wishes.hedge = false;
+        self
+    }
+
+    /// Allows fewer hedges than the hedger would.
+    pub fn max_hedges(mut self, hedges: u8) -> Self {
+        self.wishes.max_hedges = hedges;
+        self
+    }
+
+    /// Gives the request less time than the hedger would.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.wishes.timeout = time::nanos(timeout);
+        self
+    }
+
+    /// Ends the request at `deadline`, if it would not end sooner.
+    pub fn deadline(mut self, deadline: Instant) -> Self {
+        self.wishes.deadline = deadline;
+        self
+    }
+
+    /// Keeps losers in the request's future when it is answered, as with `enable_cancellation` off, to be
+    /// polled on.
+    pub fn keep_losers(mut self) -> Self {
+        self.wishes.losers = Losers::Kept;
+        self
+    }
+
+    /// Tells the strategy what kind of request this is.
+    pub fn hints(mut self, hints: Hints) -> Self {
+        self.wishes.hints = hints;
+        self
+    }
+
+    /// Judges results by `classify` instead of by `Ok` and `Err`.
+    ///
+    /// An `Ok` that every attempt had refused is returned all the same, that of the earliest attempt,
+    /// with `outcome.accepted` false: the caller sees what it would have seen without hedging.
+    pub fn classify<D>(self, classify: D) -> Call<'h, T, L, B, K, D, MAX> {
+        Call {
+            hedger: self.hedger,
+            classify,
+            wishes: self.wishes,
+        }
+    }
+
+    /// Makes the request, as [`Hedger::request`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] when every attempt failed, [`Error::Timeout`] when the request's time is up.
+    pub fn request<M, F, V, E>(
+        self,
+        launch: M,
+    ) -> impl Future<Output = Result<Hedged<V>, Error<E>>> + use<'h, T, L, B, K, C, M, F, V, E, MAX>
+    where
+        M: FnMut(Attempt) -> F,
+        F: Future<Output = Result<V, E>>,
+        C: Classify<V, E>,
+        Max<MAX>: Capacity<F>,
+    {
+        self.open(launch)
+    }
+
+    /// The same, but a hedge is started only if `ready` says so when it is due: what it needs may not be at hand,
+    /// as a connection that is idle. A hedge that is not started for that reason costs nothing, and is not
+    /// waited for: it is [`Suppressed::NotReady`](crate::Suppressed::NotReady).
+    ///
+    /// `ready` is asked once the strategy agrees, and before the budget is charged, which may yet refuse.
+    ///
+    /// ```
+    /// use core::cell::Cell;
+    /// use core::time::Duration;
+    /// use hedge_core::manual::ManualTimer;
+    /// use hedge_core::{Fixed, Hedger, Suppressed};
+    ///
+    /// let clock = ManualTimer::<8>::new();
+    /// let hedger = Hedger::builder(&clock).strategy(Fixed::new(Duration::from_millis(20))).build_local()?;
+    /// let idle = Cell::new(1_u32);
+    /// let request = hedger.call().request_if(
+    ///     || idle.get() > 0,
+    ///     |_| {
+    ///         let clock = &clock;
+    ///         idle.set(idle.get() - 1); // The primary takes the only one.
+    ///         async move {
+    ///             clock.sleep(Duration::from_millis(90)).await;
+    ///             Ok::<_, ()>(())
+    ///         }
+    ///     },
+    /// );
+    /// let outcome = clock.drive(request).unwrap().outcome;
+    /// assert_eq!(outcome.suppressed, Some(Suppressed::NotReady));
+    /// # Ok::<(), hedge_core::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`request`](Self::request).
+    pub fn request_if<G, M, F, V, E>(
+        self,
+        ready: G,
+        launch: M,
+    ) -> impl Future<Output = Result<Hedged<V>, Error<E>>> + use<'h, T, L, B, K, C, G, M, F, V, E, MAX>
+    where
+        G: FnMut() -> bool,
+        M: FnMut(Attempt) -> F,
+        F: Future<Output = Result<V, E>>,
+        C: Classify<V, E>,
+        Max<MAX>: Capacity<F>,
+    {
+        let (timer, trace) = (self.hedger.timer().clone(), self.trace());
+        let pace = Gate::new(self.pace(), ready);
+        Request::new(race::<MAX, _, _, _, _, _, _>(timer, pace, launch), trace)
+    }
+
+    /// The same request as a future with a name: to be stored in a struct, and to be polled on for the
+    /// sake of losers that are kept.
+    // An alias would have as many parameters.
+    #[allow(clippy::type_complexity)]
+    pub fn open<M, F, V, E>(
+        self,
+        launch: M,
+    ) -> Request<T, Pace<'h, L, B, K, C, MAX>, M, V, E, <Max<MAX> as Capacity<F>>::Slots>
+    where
+        M: FnMut(Attempt) -> F,
+        F: Future<Output = Result<V, E>>,
+        C: Classify<V, E>,
+        Max<MAX>: Capacity<F>,
+    {
+        let (timer, trace) = (self.hedger.timer().clone(), self.trace());
+        let pace = self.pace();
+        Request::new(race::<MAX, _, _, _, _, _, _>(timer, pace, launch), trace)
+    }
+
+    fn trace(&self) -> Trace {
+        Trace::new(self.hedger.strategy_name())
+    }
+
+    /// Only the request's decisions, to be driven by hand: a simulation of millions of requests.
+    pub fn pace(self) -> Pace<'h, L, B, K, C, MAX> {
+        Pace::new(self.hedger.shared(), self.classify, self.wishes)
+    }
+}

@@ -1,0 +1,96 @@
+//! What lets a face do without generics: strategies and sinks behind a box.
+
+use core::any::Any;
+use core::fmt;
+use core::time::Duration;
+use std::boxed::Box;
+
+use crate::error::ConfigError;
+use crate::outcome::StrategyKind;
+use crate::record::{Alone, Report};
+use crate::strategy::{
+    AnyStrategy, Hints, Plan, ReadColumns, RestoreError, Strategy, WriteColumns, forward,
+};
+use crate::telemetry::{Event, Sink};
+use crate::time::Instant;
+
+/// Any strategy. A request that does not hedge never asks it anything, so the box costs nothing there.
+pub struct BoxedStrategy(Box<dyn Erased>);
+
+trait Erased: Strategy + Send {
+    fn as_any(&mut self) -> &mut dyn Any;
+}
+
+impl<S: Strategy + Send + 'static> Erased for S {
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+}
+
+impl BoxedStrategy {
+    /// Boxes `strategy`. One that a config picked is boxed as what it is, so that
+    /// [`downcast`](Self::downcast) finds it under its own name.
+    pub(crate) fn new<S: Strategy + Send + 'static>(strategy: S) -> Self {
+        Self(Box::new(strategy))
+    }
+
+    /// The strategy that a config picked.
+    pub(crate) fn picked<const N: usize>(strategy: AnyStrategy<N>) -> Self {
+        match strategy {
+            AnyStrategy::Off(strategy) => Self::new(strategy),
+            AnyStrategy::Fixed(strategy) => Self::new(strategy),
+            AnyStrategy::Percentile(strategy) => Self::new(strategy),
+            AnyStrategy::Adaptive(strategy) => Self::new(strategy),
+            AnyStrategy::Optimal(strategy) => Self::new(strategy),
+            AnyStrategy::ExponentialBackoff(strategy) => Self::new(strategy),
+            AnyStrategy::WorkloadAware(strategy) => Self::new(strategy),
+        }
+    }
+
+    /// The strategy, if it is an `S`.
+    pub(crate) fn downcast<S: 'static>(&mut self) -> Option<&mut S> {
+        (*self.0).as_any().downcast_mut()
+    }
+}
+
+impl fmt::Debug for BoxedStrategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("BoxedStrategy").field(&self.kind()).finish()
+    }
+}
+
+impl Strategy for BoxedStrategy {
+    forward!(self => self.0);
+}
+
+/// Any sink, or none.
+#[derive(Default)]
+pub struct BoxedSink(Option<Box<dyn Sink + Send + Sync>>);
+
+impl BoxedSink {
+    pub(crate) fn new(sink: impl Sink + Send + Sync + 'static) -> Self {
+        Self(Some(Box::new(sink)))
+    }
+}
+
+impl fmt::Debug for BoxedSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() {
+            "BoxedSink"
+        } else {
+            "NoSink"
+        })
+    }
+}
+
+impl Sink for BoxedSink {
+    fn emit(&self, event: &Event) {
+        if let Some(sink) = &self.0 {
+            sink.emit(event);
+        }
+    }
+
+    fn enabled(&self) -> bool {
+        self.0.as_ref().is_some_and(|sink| sink.enabled())
+    }
+}

@@ -1,0 +1,73 @@
+//! The hedger of a program with threads and an allocator, over any runtime.
+//!
+//! `hedge-tokio` and `hedge-async-std` name these types for their runtimes. A crate for another runtime
+//! implements [`Runtime`] for its [`Timer`], and [`Spawn`] if attempts may be tasks of their own.
+//!
+//! ```
+//! use std::time;
+//! # use core::pin::Pin;
+//! # use core::task::{Context, Poll};
+//! use hedge_core::runtime::{self, Runtime};
+//! use hedge_core::{Instant, Timer};
+//!
+//! #[derive(Clone, Copy, Debug)]
+//! pub struct MyTimer { epoch: time::Instant }
+//!
+//! impl Default for MyTimer {
+//!     fn default() -> Self { Self { epoch: time::Instant::now() } }
+//! }
+//!
+//! impl Timer for MyTimer {
+//!     type Sleep = MySleep;
+//!     fn now(&self) -> Instant { self.instant(time::Instant::now()) }
+//!     fn sleep_until(&self, deadline: Instant) -> MySleep { MySleep(*self, deadline) }
+//! }
+//!
+//! impl Runtime for MyTimer {
+//!     type Instant = time::Instant;
+//!     fn instant(&self, instant: time::Instant) -> Instant {
+//!         Instant::from_epoch(instant.saturating_duration_since(self.epoch))
+//!     }
+//! }
+//!
+//! pub type Hedger<const MAX: usize = 4> = runtime::Hedger<MyTimer, MAX>;
+//!
+//! # pub struct MySleep(MyTimer, Instant);
+//! # impl Future for MySleep {
+//! #     type Output = ();
+//! #     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+//! #         cx.waker().wake_by_ref();
+//! #         if self.0.now() < self.1 { Poll::Pending } else { Poll::Ready(()) }
+//! #     }
+//! # }
+//! let hedger = Hedger::builder().max_hedges(2).build()?;
+//! assert_eq!(hedger.metrics().total_requests, 0);
+//! # Ok::<(), hedge_core::ConfigError>(())
+//! ```
+
+mod budget;
+mod erased;
+mod hedger;
+mod once;
+mod registry;
+pub(crate) mod sharded;
+mod spawn;
+pub(crate) mod sync;
+
+pub use budget::SharedBudget;
+pub use erased::{BoxedSink, BoxedStrategy};
+pub use hedger::{Builder, Call, Hedger, Ledger};
+pub use once::{RequestError, request};
+pub use registry::{Registry, RegistryError};
+pub use spawn::{Spawn, Spawned};
+
+use crate::time::{Instant, Timer};
+
+/// A runtime by its timer: whatever is built makes its own, with [`Default`].
+pub trait Runtime: Timer + Clone + Default {
+    /// What the runtime calls a point in time.
+    type Instant;
+
+    /// This timer's name for the runtime's `instant`; the epoch if it was before that.
+    fn instant(&self, instant: Self::Instant) -> Instant;
+}

@@ -1,0 +1,261 @@
+use core::future::{Pending, pending};
+use core::time::Duration;
+use std::string::ToString;
+
+use super::*;
+use crate::outcome::StrategyKind;
+use crate::record::{Report, Sample};
+use crate::strategy::{ExponentialBackoff, Percentile, Strategy};
+use crate::time::{Instant, Timer};
+
+/// Time stands still.
+#[derive(Clone, Debug, Default)]
+struct Still;
+
+impl Timer for Still {
+    type Sleep = Pending<()>;
+
+    fn now(&self) -> Instant {
+        Instant::ZERO
+    }
+
+    fn sleep_until(&self, _: Instant) -> Pending<()> {
+        pending()
+    }
+}
+
+impl Runtime for Still {
+    type Instant = Instant;
+
+    fn instant(&self, instant: Instant) -> Instant {
+        instant
+    }
+}
+
+fn config(name: &str) -> HedgeConfig {
+    HedgeConfig {
+        strategy_name: Some(Name::truncated(name)),
+        ..HedgeConfig::default()
+    }
+}
+
+/// Latencies of 1 to 100 ms, times `scale`.
+fn teach(hedger: &Hedger<Still>, scale: u64) {
+    let taught = hedger.with_strategy(|strategy: &mut Percentile| {
+        for millis in 1..=100 {
+            let latency = Duration::from_millis(scale * millis);
+            strategy.record(&Report::new(Sample::Finished(latency)), Instant::ZERO);
+        }
+    });
+    assert!(taught.is_some());
+}
+
+fn delay(hedger: &Hedger<Still>) -> Option<u128> {
+    let stats = hedger.with_strategy(|strategy: &mut Percentile| strategy.stats());
+    stats?.delay.map(|delay| delay.as_millis())
+}
+
+fn assert_same(a: &Hedger<Still>, b: &Hedger<Still>) {
+    // A hedge that one starts is in flight for the other.
+    let before = a.in_flight();
+    b.budget().try_charge().unwrap();
+    assert_eq!(a.in_flight(), before + 1);
+    b.budget().release(1);
+}
+
+#[test]
+fn a_name_has_one_hedger() {
+    let registry = Registry::<Still>::new();
+    let search = registry.hedger(&config("search")).unwrap();
+    assert_same(
+        &search,
+        &registry.clone().hedger(&config("search")).unwrap(),
+    );
+    assert_same(&search, &registry.get("search").unwrap());
+    let ads = registry.hedger(&config("ads")).unwrap();
+    ads.budget().try_charge().unwrap();
+    assert_eq!(search.in_flight(), 0);
+
+    let names: Vec<_> = registry.list().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, [Name::truncated("ads"), Name::truncated("search")]);
+    assert!(registry.remove("ads").is_some());
+    assert!(registry.get("ads").is_none() && registry.remove("ads").is_none());
+    assert_eq!(registry.len(), 1);
+}
+
+#[test]
+fn without_a_name_the_strategy_gives_it() {
+    let registry = Registry::<Still>::new();
+    let hedger = registry.hedger(&HedgeConfig::default()).unwrap();
+    assert_eq!(hedger.strategy_name().as_str(), "percentile");
+    assert_same(&hedger, &registry.get("percentile").unwrap());
+    let off = HedgeConfig {
+        strategy: StrategyKind::Off,
+        ..HedgeConfig::default()
+    };
+    registry.hedger(&off).unwrap();
+    assert_eq!(registry.len(), 2);
+}
+
+#[test]
+fn another_config_changes_options_and_budget_and_keeps_what_was_learned() {
+    let registry = Registry::<Still>::new();
+    let mut config = config("search");
+    let hedger = registry.hedger(&config).unwrap();
+    teach(&hedger, 1);
+    assert_eq!(delay(&hedger), Some(96));
+    hedger.budget().try_charge().unwrap();
+
+    config.percentile = 50.0;
+    config.max_hedges = 3;
+    config.budget_burst = 2;
+    let same = registry.hedger(&config).unwrap();
+    assert_same(&hedger, &same);
+    assert_eq!(delay(&hedger), Some(51));
+    assert_eq!((hedger.options().max_hedges, hedger.in_flight()), (3, 1));
+    assert_eq!(hedger.budget().edit(|budget| budget.tokens()), 2.0 - 1.0);
+}
+
+#[test]
+fn another_strategy_starts_afresh() {
+    let registry = Registry::<Still>::new();
+    let mut config = config("search");
+    teach(&registry.hedger(&config).unwrap(), 1);
+    config.strategy = StrategyKind::ExponentialBackoff;
+    let hedger = registry.hedger(&config).unwrap();
+    let stats = hedger.with_strategy(|backoff: &mut ExponentialBackoff| backoff.stats());
+    assert_eq!(stats.map(|stats| stats.delay.as_millis()), Some(100));
+    config.strategy = StrategyKind::Percentile;
+    assert_eq!(delay(&registry.hedger(&config).unwrap()), Some(100));
+    let samples = hedger.with_strategy(|strategy: &mut Percentile| strategy.stats().samples);
+    assert_eq!(samples, Some(0));
+}
+
+#[test]
+fn the_same_config_changes_nothing() {
+    let registry = Registry::<Still>::new();
+    let hedger = registry.hedger(&config("search")).unwrap();
+    // Whoever holds the hedger may have changed it; that is left alone.
+    hedger.set_strategy(ExponentialBackoff::new()).unwrap();
+    registry.hedger(&config("search")).unwrap();
+    assert_eq!(delay(&hedger), None);
+}
+
+#[test]
+fn what_cannot_be_right_is_named_and_changes_nothing() {
+    let registry = Registry::<Still>::new();
+    let hedger = registry.hedger(&config("search")).unwrap();
+    type Edit = fn(&mut HedgeConfig);
+    let wrong: [(Edit, &str); 4] = [
+        (
+            |c| c.percentile = 10.0,
+            "hedger `search`: `percentile` is 10, but must be 50 to 99.9",
+        ),
+        (
+            |c| (c.timeout_ms, c.max_hedges) = (5.0, 4),
+            "hedger `search`: `max_hedges` is 4, but must be at most 3, the number of hedges that the hedger's type has room for",
+        ),
+        (
+            |c| c.cost_per_attempt = 2.0,
+            "hedger `search`: `cost_per_attempt` is 2, but must be what it was when the hedger was made, or the hedger removed first",
+        ),
+        (
+            |c| c.telemetry_prefix = Name::truncated("app"),
+            "hedger `search`: `telemetry_prefix` is \"app\", but must be what it was when the hedger was made, or the hedger removed first",
+        ),
+    ];
+    let options = hedger.options();
+    for (edit, expected) in wrong {
+        let mut config = config("search");
+        edit(&mut config);
+        assert_eq!(registry.hedger(&config).unwrap_err().to_string(), expected);
+        assert_eq!(hedger.options(), options);
+    }
+    let empty = config("");
+    assert!(registry.hedger(&empty).is_err());
+    assert_eq!(registry.len(), 1);
+}
+
+#[test]
+fn a_full_registry_evicts_nothing() {
+    let registry = Registry::<Still>::with_capacity(2);
+    teach(&registry.hedger(&config("a")).unwrap(), 1);
+    registry.hedger(&config("b")).unwrap();
+    let error = registry.hedger(&config("c")).unwrap_err();
+    let (name, capacity) = (Name::truncated("c"), 2);
+    assert_eq!(error, RegistryError::Full { name, capacity });
+    assert_eq!(
+        error.to_string(),
+        "no room for hedger `c`: the registry holds 2, and evicts none"
+    );
+    assert_eq!(delay(&registry.hedger(&config("a")).unwrap()), Some(96));
+    registry.remove("b");
+    assert!(registry.hedger(&config("c")).is_ok());
+}
+
+#[test]
+fn what_was_learned_outlives_a_restart_and_waits_for_its_hedger() {
+    let registry = Registry::<Still>::new();
+    for (scale, name) in [(1, "one"), (2, "two"), (3, "three")] {
+        teach(&registry.hedger(&config(name)).unwrap(), scale);
+    }
+    let learned = registry.export();
+    assert_eq!(learned.len(), 3);
+
+    let restarted = Registry::<Still>::new();
+    let early = restarted.hedger(&config("one")).unwrap();
+    let mut backoff = config("three");
+    backoff.strategy = StrategyKind::ExponentialBackoff;
+    restarted.hedger(&backoff).unwrap();
+    let refused = restarted.restore(learned.clone());
+    assert_eq!(
+        refused
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect::<Vec<_>>(),
+        ["three"]
+    );
+    assert_eq!(delay(&early), Some(96));
+    // Not used yet, and kept all the same.
+    let two = Name::truncated("two");
+    assert_eq!(restarted.export().get(&two), learned.get(&two));
+    assert_eq!(delay(&restarted.hedger(&config("two")).unwrap()), Some(192));
+}
+
+#[test]
+fn threads_that_ask_at_once_get_the_same_hedger() {
+    let registry = Registry::<Still>::new();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for i in 0..100 {
+                    let mut config = config("search");
+                    config.percentile = 90.0 + f64::from(i % 5);
+                    registry.hedger(&config).unwrap().budget().deposit();
+                }
+            });
+        }
+    });
+    assert_eq!(registry.len(), 1);
+}
+
+#[test]
+fn a_registry_is_shared_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Registry<Still>>();
+}
+
+#[test]
+fn what_no_config_can_say_is_said_to_the_builder() {
+    let budget =
+        crate::runtime::SharedBudget::<Still>::new(crate::hedger::Budget::percent(50.0).burst(3));
+    let registry = Registry::<Still>::customized(move |name, builder| {
+        assert_ne!(name.as_str(), "");
+        builder.shared_budget(budget.clone())
+    });
+    let a = registry.hedger(&config("a")).unwrap();
+    let b = registry.hedger(&config("b")).unwrap();
+    // A hedge that one starts is in flight for the other.
+    a.budget().try_charge().unwrap();
+    assert_eq!(b.in_flight(), 1);
+}

@@ -1,0 +1,117 @@
+//! A budget for many threads.
+
+use core::sync::atomic::Ordering;
+use std::boxed::Box;
+use std::sync::Arc;
+
+use super::shards::{Padded, lock, own_of, shard_count, thread_index};
+use crate::hedger::{Budget, Charge};
+use crate::outcome::Suppressed;
+use crate::runtime::sync::{AtomicU32, Mutex};
+use crate::time::Instant;
+
+/// A [`Budget`] for many threads, and for several hedgers: a clone is another handle to the same budget.
+///
+/// A deposit touches a counter that other threads rarely use, or none when the budget is full. What was
+/// deposited is counted before anything is charged, so that the sum is exact.
+///
+/// ```
+/// use hedge_core::adapter::{Charge, SharedBudget};
+/// use hedge_core::{Budget, Instant, Suppressed};
+///
+/// let budget = SharedBudget::new(Budget::percent(50.0).burst(1));
+/// let retries = budget.clone();
+/// assert_eq!(budget.charge(Instant::ZERO), Ok(()));
+/// assert_eq!(retries.charge(Instant::ZERO), Err(Suppressed::BudgetRatio));
+/// retries.deposit();
+/// retries.deposit();
+/// assert_eq!(budget.charge(Instant::ZERO), Ok(()));
+/// ```
+#[derive(Clone, Debug)]
+pub struct SharedBudget(Arc<Purse>);
+
+#[derive(Debug)]
+struct Purse {
+    /// Deposits that have not been counted.
+    deposits: Box<[Padded<AtomicU32>]>,
+    /// More deposits than this change nothing: the budget is full.
+    enough: AtomicU32,
+    budget: Padded<Mutex<Budget>>,
+}
+
+impl SharedBudget {
+    /// Shares `budget`.
+    pub fn new(budget: Budget) -> Self {
+        Self(Arc::new(Purse {
+            deposits: (0..shard_count())
+                .map(|_| Padded(AtomicU32::new(0)))
+                .collect(),
+            enough: AtomicU32::new(budget.deposits_to_fill()),
+            budget: Padded(Mutex::new(budget)),
+        }))
+    }
+}
+
+impl From<Budget> for SharedBudget {
+    fn from(budget: Budget) -> Self {
+        Self::new(budget)
+    }
+}
+
+impl Charge for SharedBudget {
+    fn deposit(&self) {
+        if let Some(Padded(deposits)) = own_of(&self.0.deposits, thread_index())
+            && deposits.load(Ordering::Relaxed) < self.0.enough.load(Ordering::Relaxed)
+        {
+            deposits.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn charge(&self, now: Instant) -> Result<(), Suppressed> {
+        self.edit(|budget| budget.charge(now))
+    }
+
+    fn release(&self, hedges: u32) {
+        lock(&self.0.budget.0).release(hedges);
+    }
+
+    fn edit<R>(&self, f: impl FnOnce(&mut Budget) -> R) -> R {
+        let mut budget = lock(&self.0.budget.0);
+        for Padded(deposits) in &self.0.deposits {
+            // Most are empty, and reading leaves them with their threads.
+            if deposits.load(Ordering::Relaxed) > 0 {
+                budget.deposit_many(deposits.swap(0, Ordering::Relaxed));
+            }
+        }
+        let result = f(&mut budget);
+        let enough = budget.deposits_to_fill();
+        if self.0.enough.load(Ordering::Relaxed) != enough {
+            self.0.enough.store(enough, Ordering::Relaxed);
+        }
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deposits_that_gather_count_before_anything_is_charged() {
+        let budget = SharedBudget::new(Budget::percent(50.0).burst(2));
+        let charges = || {
+            (0..5)
+                .filter(|_| budget.charge(Instant::ZERO).is_ok())
+                .count()
+        };
+        assert_eq!(charges(), 2);
+        (0..3).for_each(|_| budget.deposit());
+        assert_eq!(charges(), 1);
+        // The half that was left, and a half.
+        budget.deposit();
+        assert_eq!(charges(), 1);
+        // No more than the bucket holds.
+        (0..1000).for_each(|_| budget.deposit());
+        assert_eq!(charges(), 2);
+    }
+}

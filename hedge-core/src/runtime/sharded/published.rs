@@ -1,0 +1,44 @@
+//! What a request reads without a lock.
+
+use core::sync::atomic::Ordering;
+
+use crate::hedger::Terms;
+use crate::runtime::sync::{AtomicU32, AtomicU64, fence};
+
+/// Terms that readers take without a lock: a sequence lock over atomics. There is one writer at a time.
+#[derive(Debug, Default)]
+pub(super) struct Published {
+    /// Odd while the words change.
+    version: AtomicU64,
+    words: [AtomicU64; 4],
+    valid: AtomicU32,
+}
+
+impl Published {
+    pub(super) fn get(&self) -> Option<Terms> {
+        let before = self.version.load(Ordering::Acquire);
+        let valid = self.valid.load(Ordering::Relaxed) != 0;
+        let words = self
+            .words
+            .each_ref()
+            .map(|word| word.load(Ordering::Relaxed));
+        fence(Ordering::Acquire);
+        let after = self.version.load(Ordering::Relaxed);
+        (valid && before.is_multiple_of(2) && before == after).then(|| Terms::from_words(words))
+    }
+
+    pub(super) fn set(&self, terms: Option<Terms>) {
+        let version = self.version.load(Ordering::Relaxed);
+        self.version
+            .store(version.wrapping_add(1), Ordering::Relaxed);
+        fence(Ordering::Release);
+        if let Some(terms) = terms {
+            for (word, value) in self.words.iter().zip(terms.to_words()) {
+                word.store(value, Ordering::Relaxed);
+            }
+        }
+        self.valid.store(terms.is_some().into(), Ordering::Relaxed);
+        self.version
+            .store(version.wrapping_add(2), Ordering::Release);
+    }
+}

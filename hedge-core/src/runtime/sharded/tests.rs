@@ -1,0 +1,129 @@
+use core::panic::AssertUnwindSafe;
+use core::time::Duration;
+use std::panic::catch_unwind;
+
+use super::*;
+use crate::hedger::Options;
+use crate::metrics::Metrics;
+use crate::record::End;
+use crate::strategy::Plan;
+
+/// Panics over the third report, and counts them all.
+#[derive(Debug, Default)]
+struct Touchy(u32);
+
+impl Strategy for Touchy {
+    fn plan(&mut self, _: &Hints, _: Instant) -> Plan {
+        Plan::after(Duration::from_millis(self.0.into())).reusable()
+    }
+
+    fn record(&mut self, _: &Report, _: Instant) {
+        self.0 += 1;
+        assert_ne!(self.0, 3, "as planned");
+    }
+}
+
+fn ledger() -> Sharded<Touchy, Metrics> {
+    Sharded::new(State::new(
+        Policy::new(Touchy::default(), Options::DEFAULT),
+        Metrics::new(),
+    ))
+}
+
+/// A request of one attempt, that ended then.
+fn alone(now: Instant) -> Alone {
+    Alone {
+        end: End::Won(0),
+        total: 5_000_000,
+        delay: 7_000_000,
+        due: false,
+        suppressed: Some(Suppressed::NotDue),
+        cost: 1.0,
+        now,
+    }
+}
+
+fn at(ms: u64) -> Instant {
+    Instant::from_epoch(Duration::from_millis(ms))
+}
+
+#[test]
+fn a_strategy_that_panics_over_a_report_is_not_asked_again() {
+    let ledger = ledger();
+    let panics = (1..=10).filter(|&n| {
+        // A millisecond apart, so that each is handed on at once.
+        let settle = || ledger.settle_alone(&alone(at(2 * n)));
+        catch_unwind(AssertUnwindSafe(settle)).is_err()
+    });
+    assert_eq!(panics.count(), 1);
+    assert_eq!(ledger.edit(at(99), |policy| policy.strategy.0), 10);
+    assert_eq!(ledger.metrics(at(99)).total_requests, 10);
+}
+
+#[test]
+fn reports_that_gather_are_all_taken_into_account() {
+    let ledger = ledger();
+    let requests = || ledger.metrics(at(2)).total_requests;
+    let heard = || lock(&ledger.desk.0).policy.strategy.0;
+    ledger.settle_alone(&alone(at(2)));
+    // Within a millisecond of the first, so these wait.
+    ledger.settle_alone(&alone(at(2)));
+    assert_eq!((requests(), heard()), (2, 1));
+    ledger.edit(at(2), |_| ());
+    assert_eq!((requests(), heard()), (2, 2));
+}
+
+#[test]
+fn a_request_that_hedged_takes_along_what_has_gathered() {
+    let ledger = Sharded::new(State::new(
+        Policy::new(Order::default(), Options::DEFAULT),
+        Metrics::new(),
+    ));
+    ledger.settle_alone(&alone(at(2)));
+    ledger.settle_alone(&alone(at(2)));
+    let mut hedged = alone(at(2)).report();
+    hedged.attempts = 2;
+    ledger.settle(&hedged, at(2));
+    assert_eq!(lock(&ledger.desk.0).policy.strategy.0, [1, 1, 2]);
+    assert_eq!(ledger.metrics(at(2)).total_requests, 3);
+    ledger.reset_metrics(at(3));
+    assert_eq!(ledger.metrics(at(3)).total_requests, 0);
+}
+
+/// Notes how many attempts requests made.
+#[derive(Debug, Default)]
+struct Order(std::vec::Vec<u8>);
+
+impl Strategy for Order {
+    fn plan(&mut self, _: &Hints, _: Instant) -> Plan {
+        Plan::after(Duration::ZERO)
+    }
+
+    fn record(&mut self, report: &Report, _: Instant) {
+        self.0.push(report.attempts);
+    }
+}
+
+#[test]
+fn published_terms_follow_the_strategy_and_the_options() {
+    let ledger = ledger();
+    let delay = || ledger.terms(&Hints::NONE, at(2)).delay();
+    assert_eq!(delay(), Some(Duration::ZERO));
+    assert!(ledger.published.0.get().is_some());
+    ledger.settle_alone(&alone(at(2)));
+    assert_eq!(
+        ledger.published.0.get().and_then(|terms| terms.delay()),
+        Some(Duration::from_millis(1))
+    );
+    assert_eq!(delay(), Some(Duration::from_millis(1)));
+
+    let options = Options {
+        enabled: false,
+        ..Options::DEFAULT
+    };
+    ledger
+        .edit(at(2), |policy| policy.set_options(options))
+        .unwrap();
+    assert_eq!(delay(), None);
+    assert!(ledger.standing().off());
+}

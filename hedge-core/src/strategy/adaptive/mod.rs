@@ -1,0 +1,349 @@
+//! Thompson Sampling over a few delays.
+
+use core::iter;
+use core::time::Duration;
+
+use rand_core::SeedableRng;
+use rand_xoshiro::Xoshiro128PlusPlus;
+
+use super::recent::start_options;
+use super::{Hints, Plan, ReadColumns, RestoreError, Strategy, WriteColumns};
+use crate::error::ConfigError;
+use crate::outcome::StrategyKind;
+use crate::random::Draws;
+use crate::record::{End, Report};
+use crate::time::{Instant, nanos};
+
+pub use arms::ArmStats;
+use arms::Arms;
+use history::History;
+use replay::Replay;
+
+mod arms;
+mod history;
+#[cfg(test)]
+mod quality;
+mod replay;
+#[cfg(test)]
+mod tests;
+
+/// Finds the best of up to 16 delays by Thompson Sampling, as a bandit whose arms are the delays.
+///
+/// The reward of a request, between 0 and 1, is
+///
+/// 1 − min(1, (latency / median + `cost_weight` · hedges) / 10)
+///
+/// where the median is that of the last `N` primaries. A hedge is thus as dear as `cost_weight` medians
+/// of waiting, and what lies beyond ten medians is all the same.
+///
+/// What is believed of each arm's mean reward is a Beta(α, β) distribution. For every request one
+/// number is drawn from each, and the delay with the highest is used: a delay is tried as often as it
+/// may be the best (Thompson, 1933; Russo et al., *A Tutorial on Thompson Sampling*, 2018).
+///
+/// - **Every request teaches every arm.** One whose primary finished shows what any delay longer than
+///   that would have given; one that was hedged often shows what shorter ones would have. What it does
+///   not show is drawn from the last attempts that took longer than is known of this one (from the
+///   product-limit estimate, since many of them were dropped too) and, past the longest of them, from a
+///   Pareto distribution. Hedges are drawn from those of the past, so that a hedge that is slow when
+///   its primary is slow is not taken for a fast one, and while there are few, from primaries.
+/// - **Beliefs are as sharp as the evidence.** Rewards vary less than the coin flips that a Beta
+///   distribution counts, and what a slow request takes from all arms alike does not blur which is
+///   best. So α and β count each request as m (1 − m) / v coin flips, 1 to 1000, where m is the arm's mean
+///   reward and v the variance of its lead over the average arm.
+/// - **Old evidence fades.** The weight of every request is multiplied by 1 − `learning_rate` / 100 with
+///   each one after it: at 0.1, the last 1000 count. Whenever the median has doubled or halved, it
+///   is divided by four: the delays then mean something else.
+///
+/// The delays should lie between the median and the longest latencies. It needs some hundred
+/// requests to choose well.
+///
+/// An option that cannot be right is refused by `build()`; if that is bypassed, the nearest that can
+/// be is used. Memory: 8 bytes per sample and 1.2 KiB, so 3.2 KiB for the usual 256.
+///
+/// ```
+/// use core::time::Duration;
+/// use hedge_core::strategy::{Adaptive, Strategy};
+/// use hedge_core::strategy::Sample;
+/// use hedge_core::{Hints, Instant, Report};
+///
+/// let delays = [20, 50, 500].map(Duration::from_millis);
+/// let mut strategy = Adaptive::new().candidates(&delays).seed(7);
+/// for request in 0..1000 {
+///     let plan = strategy.plan(&Hints::NONE, Instant::ZERO);
+///     // Every tenth attempt is stuck, but here nobody hedges.
+///     let millis = if request % 10 == 0 { 800 } else { 10 };
+///     let primary = Sample::Finished(Duration::from_millis(millis));
+///     strategy.record(&Report::new(primary), Instant::ZERO);
+/// }
+/// // Still it has found out that it would pay, and that all others are done after 20 ms.
+/// assert_eq!(strategy.stats().best, Some(Duration::from_millis(20)));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Adaptive<const N: usize = 256> {
+    arms: Arms,
+    history: History<N>,
+    learning_rate: f64,
+    cost_weight: f64,
+    seed: u64,
+    /// Seeded when first needed, since that cannot be done in a `const`.
+    rng: Option<Xoshiro128PlusPlus>,
+    /// The median at which the evidence was last taken for what it is.
+    reference: f32,
+    /// The most hedges that a request has had.
+    max_hedges: u8,
+}
+
+impl Adaptive {
+    /// Chooses from 50, 100, 200, 500 and 1000 ms.
+    pub const fn new() -> Self {
+        Self::with_window()
+    }
+
+    /// The same, with room for the last `N` latencies of primaries. Those give the median and what is
+    /// drawn for the unknown; 64 are enough, and more than 1000 are slow to notice a change.
+    pub const fn with_window<const N: usize>() -> Adaptive<N> {
+        Adaptive {
+            arms: Arms::new(),
+            history: History::new(),
+            learning_rate: 0.1,
+            cost_weight: 0.25,
+            seed: 0,
+            rng: None,
+            reference: 0.0,
+            max_hedges: 1,
+        }
+        .candidates(&[
+            Duration::from_millis(50),
+            Duration::from_millis(100),
+            Duration::from_millis(200),
+            Duration::from_millis(500),
+            Duration::from_millis(1000),
+        ])
+    }
+}
+
+impl<const N: usize> Adaptive<N> {
+    /// How many delays there may be.
+    pub const MAX_CANDIDATES: usize = Arms::MAX;
+
+    /// The delays to choose from, 2 to 16, no two the same. Setting them forgets all that was learned
+    /// of the former.
+    #[must_use]
+    pub const fn candidates(mut self, delays: &[Duration]) -> Self {
+        self.arms = Arms::new();
+        let mut rest = delays;
+        while let Some((delay, others)) = rest.split_first() {
+            self.arms.add(nanos(*delay));
+            rest = others;
+        }
+        self
+    }
+
+    /// How fast evidence fades, 0 to 1: each request multiplies the weight of those before it by
+    /// 1 − `rate` / 100, so that the last 100 / `rate` count. 0.1 unless set; 0 never forgets, not even
+    /// when the median moves.
+    #[must_use]
+    pub const fn learning_rate(mut self, rate: f64) -> Self {
+        self.learning_rate = rate;
+        self
+    }
+
+    /// What a hedge costs, as a multiple of waiting for the median latency: 0 or more; 0.25 unless set.
+    #[must_use]
+    pub const fn cost_weight(mut self, weight: f64) -> Self {
+        self.cost_weight = weight;
+        self
+    }
+
+    /// Where the random draws start; 0 unless set. The same seed and the same reports give the same
+    /// choices, on every machine.
+    #[must_use]
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self.rng = None;
+        self
+    }
+
+    start_options!(history.primaries.start);
+
+    /// Samples this old, more than zero, are forgotten, to within an eighth. With too few left, the
+    /// strategy warms up again; with none left, it has forgotten everything. Setting it forgets all
+    /// samples.
+    #[must_use]
+    pub const fn max_age(self, age: Duration) -> Self {
+        Self {
+            history: self.history.aging(age),
+            ..self
+        }
+    }
+
+    /// What has been learned, for people to look at.
+    pub fn stats(&self) -> AdaptiveStats {
+        let samples = self.history.len();
+        let mut arms = [ArmStats::NONE; Arms::MAX];
+        for (slot, arm) in arms.iter_mut().zip(self.arms.stats()) {
+            *slot = arm;
+        }
+        AdaptiveStats {
+            samples,
+            warming_up: !self.history.primaries.is_warm(),
+            median: self.history.primaries.median(),
+            weight: self.arms.weight(),
+            best: self.arms.best(),
+            arms,
+            len: self.arms.len(),
+        }
+    }
+
+    /// The reward of every arm, had it been used for this request.
+    fn learn(&mut self, report: &Report, median: f32) {
+        let mut draws = Draws::new(generator(&mut self.rng, self.seed));
+        let replay = Replay::complete(report, self.max_hedges, &self.history, &mut draws);
+        // At 10 a hedge leaves no reward, so that more makes no difference.
+        let cost_weight = within(self.cost_weight, 0.0, 10.0) as f32;
+        self.arms.learn(self.memory(), |delay| {
+            let (latency, hedges) = replay.after(delay);
+            let loss = (latency / median + cost_weight * f32::from(hedges)) / 10.0;
+            1.0 - loss.min(1.0)
+        });
+    }
+
+    /// Makes little of evidence that was gathered when requests took half or twice as long.
+    fn notice_change(&mut self, median: f32) {
+        /// With fewer, a median is off by a factor of two now and then.
+        const ENOUGH: usize = 64;
+        /// A median that wavers between the modes of a mixture must not cost all that was learned.
+        const KEPT: f64 = 0.25;
+
+        if self.history.len() < ENOUGH || self.memory() == 1.0 {
+            return;
+        }
+        if median > 2.0 * self.reference || median < 0.5 * self.reference {
+            if self.reference > 0.0 {
+                self.arms.fade(KEPT);
+                self.history.fade_hedges(KEPT as f32);
+            }
+            self.reference = median;
+        }
+    }
+
+    /// What each request leaves of the weight of those before it.
+    fn memory(&self) -> f64 {
+        1.0 - within(self.learning_rate, 0.0, 1.0) / 100.0
+    }
+
+    fn forget(&mut self) {
+        self.arms.clear();
+        self.history.clear();
+        self.reference = 0.0;
+        self.max_hedges = 1;
+    }
+}
+
+impl Default for Adaptive {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const N: usize> Strategy for Adaptive<N> {
+    fn plan(&mut self, _: &Hints, now: Instant) -> Plan {
+        if self.history.expire(now) && self.history.len() == 0 {
+            self.forget();
+        }
+        let mut draws = Draws::new(generator(&mut self.rng, self.seed));
+        let picked = self.arms.pick(&mut draws);
+        self.history.primaries.plan(picked)
+    }
+
+    fn record(&mut self, report: &Report, now: Instant) {
+        let hedges = report.attempts.saturating_sub(1);
+        self.max_hedges = self.max_hedges.max(hedges);
+        // A request that failed says how long failing takes.
+        if let Some(median) = self.history.median()
+            && report.end != End::Failed
+        {
+            self.notice_change(median);
+            self.learn(report, median);
+        }
+        self.history.push(report, self.memory() as f32, now);
+    }
+
+    fn typical(&self) -> Option<Duration> {
+        self.history.primaries.typical()
+    }
+
+    fn promised_wins(&self) -> Option<f32> {
+        let delay = self.arms.best()?;
+        Some(self.history.primaries.window.wins_after(delay))
+    }
+
+    fn reset(&mut self) {
+        self.forget();
+        self.arms.forget_picks();
+        self.rng = None;
+    }
+
+    fn kind(&self) -> StrategyKind {
+        StrategyKind::Adaptive
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        self.arms.validate()?;
+        ConfigError::check_range("learning_rate", self.learning_rate, 0.0, 1.0)?;
+        ConfigError::check_at_least("cost_weight", self.cost_weight, 0.0)?;
+        self.history.primaries.validate()
+    }
+
+    fn export(&self, columns: &mut dyn WriteColumns, now: Instant) {
+        self.history.export(columns, now);
+        self.arms.export(columns);
+        columns.column("reference_s", &mut iter::once(self.reference.into()));
+        columns.column("max_hedges", &mut iter::once(self.max_hedges.into()));
+    }
+
+    /// What was believed of the delays is taken if they are still the same ones.
+    fn restore(&mut self, columns: &dyn ReadColumns, now: Instant) -> Result<(), RestoreError> {
+        let reference = columns.number("reference_s", 0.0, f32::MAX.into())? as f32;
+        let max_hedges = columns.number("max_hedges", 1.0, u8::MAX.into())? as u8;
+        let arms = self.arms.restored(columns)?;
+        self.history.restore(columns, now)?;
+        (self.arms, self.reference, self.max_hedges) = (arms, reference, max_hedges);
+        Ok(())
+    }
+}
+
+/// A function of its own to borrow no more than it needs.
+fn generator(rng: &mut Option<Xoshiro128PlusPlus>, seed: u64) -> &mut Xoshiro128PlusPlus {
+    rng.get_or_insert_with(|| Xoshiro128PlusPlus::seed_from_u64(seed))
+}
+
+/// The nearest value in the range; `low` for a NaN.
+fn within(value: f64, low: f64, high: f64) -> f64 {
+    if value >= low { value.min(high) } else { low }
+}
+
+/// What an [`Adaptive`] has learned.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct AdaptiveStats {
+    /// How many latencies of primaries there are to draw from.
+    pub samples: usize,
+    /// Whether there are fewer than `min_samples`.
+    pub warming_up: bool,
+    /// What half of the primaries do not exceed.
+    pub median: Option<Duration>,
+    /// How many requests the evidence is worth, those that have faded counting for less.
+    pub weight: f64,
+    /// The delay with the highest mean reward; absent while nothing has been learned.
+    pub best: Option<Duration>,
+    arms: [ArmStats; Arms::MAX],
+    len: usize,
+}
+
+impl AdaptiveStats {
+    /// What is believed of each delay, in the order they were given.
+    pub fn arms(&self) -> &[ArmStats] {
+        self.arms.get(..self.len).unwrap_or_default()
+    }
+}

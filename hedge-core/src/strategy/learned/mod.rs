@@ -1,0 +1,104 @@
+//! What a strategy has learned, held in memory.
+
+use alloc::borrow::ToOwned;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::{ReadColumns, RestoreError, Strategy, WriteColumns};
+use crate::outcome::StrategyKind;
+use crate::time::Instant;
+
+#[cfg(all(test, feature = "serde"))]
+mod tests;
+
+/// What a strategy has learned.
+///
+/// With the `serde` feature it can be written to a file and read back after a restart. Its columns
+/// may change from one version of this crate to the next: a strategy that is given columns it does not
+/// know how to read says so, and starts afresh.
+///
+/// ```
+/// use core::time::Duration;
+/// use hedge_core::strategy::{Learned, Percentile, Strategy};
+/// use hedge_core::strategy::Sample;
+/// use hedge_core::{Instant, Report};
+///
+/// let mut strategy = Percentile::new(95.0);
+/// for millis in 1..=100 {
+///     let primary = Sample::Finished(Duration::from_millis(millis));
+///     strategy.record(&Report::new(primary), Instant::ZERO);
+/// }
+/// let learned = Learned::of(&strategy, Instant::ZERO);
+///
+/// let mut restarted = Percentile::new(95.0);
+/// learned.restore(&mut restarted, Instant::ZERO)?;
+/// assert_eq!(restarted.stats(), strategy.stats());
+/// # Ok::<(), hedge_core::strategy::RestoreError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub struct Learned {
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "kind"))]
+    strategy: StrategyKind,
+    columns: BTreeMap<String, Vec<f64>>,
+}
+
+impl Learned {
+    /// What `strategy` has learned up to `now`.
+    pub fn of<S: Strategy + ?Sized>(strategy: &S, now: Instant) -> Self {
+        let mut learned = Self {
+            strategy: strategy.kind(),
+            columns: BTreeMap::new(),
+        };
+        strategy.export(&mut learned, now);
+        learned
+    }
+
+    /// Gives it to `strategy`, in place of what that has learned.
+    ///
+    /// # Errors
+    ///
+    /// If it is of another kind of strategy, or if something in it cannot be right. `strategy` stays
+    /// as it is then.
+    pub fn restore<S: Strategy + ?Sized>(
+        &self,
+        strategy: &mut S,
+        now: Instant,
+    ) -> Result<(), RestoreError> {
+        let (found, expected) = (self.strategy, strategy.kind());
+        if found != expected {
+            return Err(RestoreError::other_strategy(found, expected));
+        }
+        strategy.restore(self, now)
+    }
+
+    /// The kind of strategy that learned it.
+    pub fn strategy(&self) -> StrategyKind {
+        self.strategy
+    }
+}
+
+/// Any kind, where a config may not name `custom`.
+#[cfg(feature = "serde")]
+fn kind<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<StrategyKind, D::Error> {
+    use serde::{Deserialize, de::Error};
+
+    let text = String::deserialize(deserializer)?;
+    let named = |kind: &StrategyKind| kind.as_str() == text;
+    let kind = StrategyKind::ALL.into_iter().find(named);
+    kind.ok_or_else(|| D::Error::custom(format_args!("no strategy is called {text:?}")))
+}
+
+impl WriteColumns for Learned {
+    fn column(&mut self, name: &'static str, values: &mut dyn Iterator<Item = f64>) {
+        self.columns.insert(name.to_owned(), values.collect());
+    }
+}
+
+impl ReadColumns for Learned {
+    fn column(&self, name: &str) -> Option<&[f64]> {
+        self.columns.get(name).map(Vec::as_slice)
+    }
+}

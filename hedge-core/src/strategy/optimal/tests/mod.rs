@@ -1,0 +1,350 @@
+use std::vec::Vec;
+
+use super::*;
+use crate::outcome::Suppressed;
+use crate::random::SplitMix;
+use crate::record::End;
+
+mod requests;
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// What a request teaches whose loser is dropped.
+fn report(primary: Duration, hedge: Option<(Duration, Duration)>) -> Report {
+    let mut report = Report::new(Sample::Finished(primary));
+    if let Some((delay, hedge)) = hedge {
+        report.attempts = 2;
+        report.hedge_cause = Some(Cause::Delay);
+        report.hedge_start = Some(delay);
+        report.suppressed = None;
+        report.due = true;
+        if delay + hedge < primary {
+            report.total = delay + hedge;
+            report.end = End::Won(1);
+            report.primary = Sample::Dropped(report.total);
+            report.hedge = Some(Sample::Finished(hedge));
+        } else {
+            report.hedge = Some(Sample::Dropped(primary - delay));
+        }
+    }
+    report
+}
+
+fn record<const N: usize>(strategy: &mut Optimal<N>, millis: impl IntoIterator<Item = u64>) {
+    for millis in millis {
+        strategy.record(&report(ms(millis), None), Instant::ZERO);
+    }
+}
+
+fn plan<const N: usize>(strategy: &mut Optimal<N>) -> Plan {
+    strategy.plan(&Hints::NONE, Instant::ZERO)
+}
+
+#[test]
+fn until_there_are_enough_samples_the_warm_up_decides() {
+    let strategy = Optimal::with_window::<50>(99.0, 50.0)
+        .initial_delay(ms(7))
+        .min_samples(3);
+    for (warmup, expected) in [
+        (
+            Warmup::Delay,
+            [Some(7_000), Some(7_000), Some(7_000), Some(20_000)],
+        ),
+        (Warmup::Off, [None, None, None, Some(20_000)]),
+        // (3 × 7 + n × 20) / (3 + n)
+        (
+            Warmup::Prior,
+            [Some(7_000), Some(10_250), Some(12_200), Some(13_500)],
+        ),
+    ] {
+        let mut strategy = strategy.clone().warmup(warmup);
+        for expected in expected {
+            let plan = plan(&mut strategy);
+            assert_eq!(
+                plan.delay(),
+                expected.map(Duration::from_micros),
+                "{warmup}"
+            );
+            let off = expected.is_none().then_some(Suppressed::WarmingUp);
+            assert_eq!(plan.suppressed(), off);
+            record(&mut strategy, [20]);
+        }
+    }
+}
+
+#[test]
+fn a_request_is_hedged_once() {
+    let mut strategy = Optimal::new(99.0, 5.0);
+    for _ in 0..2 {
+        let plan = plan(&mut strategy);
+        assert!(plan.delay() < Some(ms(1000)));
+        assert_eq!(plan.offset(2), Some(Duration::MAX));
+        record(&mut strategy, 0..800);
+    }
+}
+
+#[test]
+fn only_what_tells_of_a_pair_is_learned_from() {
+    let hedged = report(ms(50), Some((ms(10), ms(90))));
+    let mut strategy = Optimal::with_window::<20>(99.0, 5.0);
+    record(&mut strategy, 1..=20);
+    let mut not = [hedged; 4];
+    not[0].hedge_cause = Some(Cause::Retry);
+    not[1].attempts = 3;
+    not[2].primary = Sample::Failed(ms(50));
+    not[3].hedge = Some(Sample::Failed(ms(40)));
+    for report in not {
+        strategy.record(&report, Instant::ZERO);
+        assert_eq!(strategy.stats().pairs, 0, "{report:?}");
+    }
+    strategy.record(&hedged, Instant::ZERO);
+    assert_eq!(strategy.stats().pairs, 1);
+    let mut dropped = hedged;
+    dropped.primary = Sample::Dropped(ms(50));
+    strategy.record(&dropped, Instant::ZERO);
+    assert_eq!(strategy.stats().pairs, 2);
+}
+
+#[test]
+fn a_hedge_that_is_only_observed_counts_like_any_other() {
+    let told = |edit: fn(&mut Report)| {
+        let mut strategy = Optimal::with_window::<50>(99.0, 5.0);
+        for n in 0..100 {
+            let mut report = report(ms(n), None);
+            if n % 10 == 0 {
+                report.due = true;
+                edit(&mut report);
+            }
+            strategy.record(&report, Instant::ZERO);
+        }
+        std::format!("{:?}", strategy.learned.rate)
+    };
+    let hedged = told(|report| report.hedge_cause = Some(Cause::Delay));
+    let observed = told(|report| report.suppressed = Some(Suppressed::ObserveOnly));
+    assert_eq!(hedged, observed);
+    assert_ne!(hedged, told(|_| ()));
+}
+
+#[test]
+fn equal_latencies_lie_amid_each_other_but_what_was_dropped_below() {
+    let mut strategy = Optimal::with_window::<20>(99.0, 5.0);
+    record(&mut strategy, [10, 20, 20, 20, 30]);
+    // One more draw is expected above.
+    let share = |sample| strategy.share_above(sample);
+    assert_eq!(share(Sample::Finished(ms(20))), Some(3.5 / 6.0));
+    assert_eq!(share(Sample::Dropped(ms(20))), Some(5.0 / 6.0));
+    assert_eq!(share(Sample::Dropped(ms(21))), Some(2.0 / 6.0));
+    assert_eq!(share(Sample::Finished(ms(99))), Some(1.0 / 6.0));
+    assert_eq!(share(Sample::Failed(ms(20))), None);
+}
+
+#[test]
+fn a_plan_is_reusable_unless_samples_grow_too_old() {
+    let mut strategy = Optimal::new(99.0, 5.0);
+    assert!(plan(&mut strategy).is_reusable());
+    let mut strategy = strategy.max_age(ms(800)).min_samples(5);
+    assert!(!plan(&mut strategy).is_reusable());
+    record(&mut strategy, 10..20);
+    assert_eq!(plan(&mut strategy).delay(), Some(ms(19)));
+    let later = Instant::from_epoch(ms(800));
+    assert_eq!(strategy.plan(&Hints::NONE, later).delay(), Some(ms(100)));
+    assert_eq!(strategy.stats().predicted, None);
+}
+
+#[test]
+fn the_policy_is_chosen_again_when_a_tenth_of_the_window_is_new() {
+    let mut strategy = Optimal::with_window::<100>(99.0, 50.0);
+    record(&mut strategy, [10; 100]);
+    let mut until = |millis| {
+        (1..20).find(|_| {
+            record(&mut strategy, [millis]);
+            strategy.stats().unhedged == Some(ms(millis))
+        })
+    };
+    assert!(until(20) <= Some(10));
+    assert_eq!(until(30), Some(10));
+}
+
+#[test]
+fn it_promises_the_wins_that_its_samples_would_give_its_delay() {
+    let mut strategy = Optimal::with_window::<100>(99.0, 10.0);
+    // Of 100 requests 3 are slow; a hedge that takes as long as one of the others beats them.
+    record(
+        &mut strategy,
+        (1..=100).map(|n| if n % 33 == 0 { 1000 } else { 10 }),
+    );
+    let delay = plan(&mut strategy).delay().unwrap();
+    assert!(ms(10) <= delay && delay < ms(990), "{delay:?}");
+    assert_eq!(strategy.promised_wins(), Some(0.97));
+}
+
+#[test]
+fn a_reset_forgets_what_was_learned_and_keeps_options() {
+    let fresh = Optimal::with_window::<20>(90.0, 5.0)
+        .window_size(15)
+        .min_samples(2);
+    let fresh = fresh.initial_delay(ms(3)).max_age(ms(800));
+    let mut strategy = fresh.clone();
+    for _ in 0..30 {
+        strategy.record(&report(ms(50), Some((ms(10), ms(90)))), Instant::ZERO);
+    }
+    assert_eq!(strategy.typical(), Some(ms(50)));
+    assert!(strategy.stats().pairs > 0);
+    strategy.reset();
+    assert_eq!(strategy.stats(), fresh.stats());
+    assert_eq!(strategy.typical(), None);
+    assert_eq!(plan(&mut strategy).chance(), 1.0);
+    record(&mut strategy, [60; 20]);
+    assert_eq!(strategy.stats().samples, 15);
+    assert_eq!(strategy.recent.window.max_age(), Some(ms(800)));
+}
+
+#[test]
+fn what_cannot_be_right_is_named() {
+    type O = Optimal<20>;
+    let good = || Optimal::with_window::<20>(99.0, 5.0);
+    let bad: [(&str, O); 12] = [
+        (
+            "`optimal_target` is 49.9, but must be 50 to 99.9",
+            Optimal::with_window(49.9, 5.0),
+        ),
+        (
+            "`optimal_target` is 99.91, but must be 50 to 99.9",
+            Optimal::with_window(99.91, 5.0),
+        ),
+        (
+            "`optimal_target` is NaN, but must be 50 to 99.9",
+            Optimal::with_window(f64::NAN, 5.0),
+        ),
+        (
+            "`optimal_budget_percent` is 0, but must be greater than 0",
+            Optimal::with_window(99.0, 0.0),
+        ),
+        (
+            "`optimal_budget_percent` is NaN, but must be greater than 0",
+            Optimal::with_window(99.0, f64::NAN),
+        ),
+        (
+            "`optimal_budget_percent` is inf, but must be greater than 0",
+            Optimal::with_window(99.0, f64::INFINITY),
+        ),
+        (
+            "`window_size` is 9, but must be at least 10",
+            good().window_size(9),
+        ),
+        (
+            "`window_size` is 21, but must be at most 20, which is what the type holds",
+            good().window_size(21),
+        ),
+        (
+            "`min_samples` is 0, but must be 1 to 20",
+            good().min_samples(0),
+        ),
+        (
+            "`min_samples` is 13, but must be 1 to 12",
+            good().min_samples(13).window_size(12),
+        ),
+        (
+            "`max_age_ms` is 0, but must be greater than 0",
+            good().max_age(Duration::ZERO),
+        ),
+        (
+            "`window_size` is 9, but must be at least 10",
+            good().window_size(9).max_age(Duration::from_secs(1)),
+        ),
+    ];
+    for (expected, strategy) in bad {
+        let error = strategy.validate().map_err(|error| std::format!("{error}"));
+        assert_eq!(error, Err(expected.into()));
+    }
+    for good in [
+        good(),
+        Optimal::default(),
+        Optimal::with_window(50.0, 1e-9),
+        Optimal::with_window(99.9, 700.0),
+        good()
+            .window_size(10)
+            .min_samples(10)
+            .max_age(Duration::MAX),
+    ] {
+        assert_eq!(good.validate(), Ok(()));
+        assert_eq!(good.kind(), StrategyKind::Optimal);
+    }
+}
+
+#[test]
+fn extreme_options_and_samples_are_survived() {
+    let samples: [fn(Duration) -> Sample; 3] = [Sample::Finished, Sample::Failed, Sample::Dropped];
+    let extremes = [
+        Duration::ZERO,
+        Duration::from_nanos(1),
+        ms(10),
+        Duration::MAX,
+    ];
+    let numbers = [
+        f64::NAN,
+        f64::NEG_INFINITY,
+        0.0,
+        1e-300,
+        60.0,
+        1e9,
+        f64::INFINITY,
+    ];
+    for (target, budget) in numbers.iter().flat_map(|t| numbers.map(|b| (*t, b))) {
+        for (warmup, age) in Warmup::ALL
+            .into_iter()
+            .zip([None, Some(ms(0)), Some(ms(20))])
+        {
+            let mut strategy = Optimal::with_window::<10>(target, budget)
+                .min_samples(usize::MAX)
+                .initial_delay(Duration::MAX)
+                .warmup(warmup);
+            strategy = age.map_or(strategy.clone(), |age| strategy.max_age(age));
+            let mut now = Instant::ZERO;
+            for (sample, elapsed) in samples.iter().flat_map(|s| extremes.map(|e| (s, e))) {
+                let mut report = Report::new(sample(elapsed));
+                for hedge in samples.iter().flat_map(|s| extremes.map(s)) {
+                    report.attempts = 2;
+                    report.hedge_cause = Some(Cause::Delay);
+                    report.hedge = Some(hedge);
+                    strategy.record(&report, now);
+                    let chance = strategy.plan(&Hints::NONE, now).chance();
+                    assert!((0.0..=1.0).contains(&chance), "{strategy:?}");
+                    strategy.stats();
+                    now = now + ms(7);
+                }
+            }
+            strategy.plan(&Hints::NONE, Instant::MAX);
+            strategy.plan(&Hints::NONE, Instant::ZERO);
+        }
+    }
+}
+
+#[test]
+fn a_small_window_is_small() {
+    assert!(
+        size_of::<Optimal<64>>() <= 800,
+        "{}",
+        size_of::<Optimal<64>>()
+    );
+    assert!(
+        size_of::<Optimal>() <= 8 * 1000 + 288,
+        "{}",
+        size_of::<Optimal>()
+    );
+}
+
+#[test]
+fn it_can_be_a_static() {
+    static STRATEGY: Optimal<100> = Optimal::with_window::<100>(95.0, 5.0)
+        .window_size(50)
+        .initial_delay(ms(20))
+        .min_samples(5)
+        .warmup(Warmup::Off)
+        .max_age(ms(60_000));
+    assert_eq!(STRATEGY.validate(), Ok(()));
+    assert_eq!(STRATEGY.stats().window, 50);
+    let _: Vec<Optimal> = Vec::from([const { Optimal::new(99.0, 5.0) }]);
+}

@@ -1,0 +1,300 @@
+//! Requests as `tracing` sees them.
+//!
+//! With the feature `tracing` every request has a span, `hedge.request`, whose fields are those of its
+//! [`Outcome`](crate::Outcome), and its events are events in it. Attempts run in the span, so that those of
+//! an HTTP client nest. Without the feature all of this is nothing.
+
+/// Whether spans may be wanted at all.
+pub(crate) const CAN_LISTEN: bool = cfg!(feature = "tracing");
+
+#[cfg(feature = "tracing")]
+pub(crate) use on::{Place, Trace, carried, is_listening};
+
+#[cfg(all(feature = "std", not(feature = "tracing")))]
+pub(crate) use core::convert::identity as carried;
+#[cfg(not(feature = "tracing"))]
+pub(crate) use off::{Place, Trace, is_listening};
+
+#[cfg(feature = "tracing")]
+mod on {
+    use core::future::Future;
+    use core::time::Duration;
+
+    use tracing::field::Empty;
+    use tracing::span::Entered;
+    use tracing::{Instrument, Level, Span, debug, enabled, info_span};
+
+    use crate::name::Name;
+    use crate::outcome::{Outcome, Suppressed};
+    use crate::race::{Finish, Pacer, Settled};
+    use crate::telemetry::{Event, EventKind};
+
+    /// A request's span, made when it is first polled.
+    #[derive(Debug)]
+    pub(crate) struct Trace {
+        name: Name,
+        span: Option<Span>,
+        ended: bool,
+    }
+
+    impl Trace {
+        pub(crate) const fn new(name: Name) -> Self {
+            Self {
+                name,
+                span: None,
+                ended: false,
+            }
+        }
+
+        /// Enters the span for as long as what it returns lives.
+        pub(crate) fn enter(&mut self) -> (Entered<'_>, Ending<'_>) {
+            let name = self.name;
+            let span = &*self.span.get_or_insert_with(|| span(name));
+            let ended = &mut self.ended;
+            (span.enter(), Ending { span, ended })
+        }
+    }
+
+    /// Writes down how a request ended.
+    #[derive(Debug)]
+    pub(crate) struct Ending<'t> {
+        span: &'t Span,
+        ended: &'t mut bool,
+    }
+
+    impl Ending<'_> {
+        pub(crate) fn record<V, E, R, P>(self, finish: &Finish<V, E, R, P>)
+        where
+            P: Pacer<Record = Outcome>,
+        {
+            let Self { span, ended } = self;
+            *ended = true;
+            outcome(span, &finish.record);
+            let error = match (finish.how, &finish.result) {
+                (Settled::Won(_), _) => return,
+                (Settled::TimedOut, _) => "timeout",
+                (_, Some(Ok(_))) => "refused",
+                _ => "failed",
+            };
+            span.record("error", error);
+        }
+    }
+
+    /// Says of a request without an end that it was dropped.
+    impl Drop for Trace {
+        fn drop(&mut self) {
+            if let (Some(span), false) = (&self.span, self.ended) {
+                span.record("error", "dropped");
+            }
+        }
+    }
+
+    /// Where a request's events belong, whoever polls or drops it: where the first of them was told, in its span.
+    #[derive(Debug)]
+    pub(crate) struct Place(Option<Span>);
+
+    impl Place {
+        pub(crate) const fn new() -> Self {
+            Self(None)
+        }
+
+        pub(crate) fn event(&mut self, prefix: &Name, told: &Event) {
+            event(self.0.get_or_insert_with(Span::current), prefix, told);
+        }
+    }
+
+    /// A future that takes the request's span to the task it runs in.
+    pub(crate) fn carried<F: Future>(future: F) -> impl Future<Output = F::Output> + use<F> {
+        future.in_current_span()
+    }
+
+    fn span(strategy_name: Name) -> Span {
+        info_span!(
+            target: "hedge",
+            "hedge.request",
+            strategy_name = strategy_name.as_str(),
+            strategy = Empty,
+            accepted = Empty,
+            hedged = Empty,
+            hedge_won = Empty,
+            winner = Empty,
+            attempts = Empty,
+            total_latency_ms = Empty,
+            primary_latency_ms = Empty,
+            backup_latency_ms = Empty,
+            hedge_delay_ms = Empty,
+            suppressed = Empty,
+            cost = Empty,
+            error = Empty,
+        )
+    }
+
+    fn outcome(span: &Span, outcome: &Outcome) {
+        if span.is_disabled() {
+            return;
+        }
+        span.record("strategy", outcome.strategy.as_str());
+        span.record("accepted", outcome.accepted);
+        span.record("hedged", outcome.hedged);
+        span.record("hedge_won", outcome.hedge_won);
+        span.record("winner", outcome.winner);
+        span.record("attempts", outcome.attempts);
+        span.record("total_latency_ms", millis(outcome.total_latency));
+        span.record("primary_latency_ms", outcome.primary_latency.map(millis));
+        span.record("backup_latency_ms", outcome.backup_latency.map(millis));
+        span.record("hedge_delay_ms", outcome.hedge_delay.map(millis));
+        span.record("suppressed", outcome.suppressed.map(Suppressed::as_str));
+        span.record("cost", outcome.cost);
+    }
+
+    /// Whether events are wanted.
+    pub(crate) fn is_listening() -> bool {
+        enabled!(target: "hedge", Level::DEBUG)
+    }
+
+    /// Says what happened. How a request starts and ends is its span's to tell.
+    fn event(span: &Span, prefix: &Name, event: &Event) {
+        let (prefix, name) = (prefix.as_str(), event.kind.name());
+        match event.kind {
+            EventKind::HedgeFired { attempt, delay } => debug!(
+                target: "hedge", parent: span,
+                attempt = attempt.index(),
+                cause = ?attempt.cause(),
+                delay_ms = delay.map(millis),
+                elapsed_ms = millis(attempt.elapsed()),
+                "{prefix}.{name}"
+            ),
+            EventKind::HedgeSuppressed { reason, .. } => {
+                debug!(target: "hedge", parent: span, reason = reason.as_str(), "{prefix}.{name}");
+            }
+            EventKind::HedgeWon { attempt, latency } => {
+                debug!(target: "hedge", parent: span, attempt, latency_ms = millis(latency), "{prefix}.{name}");
+            }
+            EventKind::RequestCancelled { attempt, elapsed } => {
+                debug!(target: "hedge", parent: span, attempt, elapsed_ms = millis(elapsed), "{prefix}.{name}");
+            }
+            EventKind::RequestDropped {
+                duration, attempts, ..
+            } => {
+                debug!(target: "hedge", parent: span, attempts, duration_ms = millis(duration), "{prefix}.{name}");
+            }
+            EventKind::RequestStart
+            | EventKind::RequestStop { .. }
+            | EventKind::RequestException { .. } => {}
+            EventKind::CascadeStart { tiers } => {
+                debug!(target: "hedge", parent: span, cascade = event.strategy_name.as_str(), tiers, "{prefix}.{name}");
+            }
+            EventKind::TierStart { tier, name: of } => {
+                debug!(target: "hedge", parent: span, tier, tier_name = of.as_str(), "{prefix}.{name}");
+            }
+            EventKind::TierCompleted {
+                tier,
+                name: of,
+                latency,
+                quality,
+                accepted,
+            } => debug!(
+                target: "hedge", parent: span,
+                tier,
+                tier_name = of.as_str(),
+                latency_ms = millis(latency),
+                quality,
+                accepted,
+                "{prefix}.{name}"
+            ),
+            EventKind::TierTimeout {
+                tier,
+                name: of,
+                elapsed,
+            }
+            | EventKind::TierCancelled {
+                tier,
+                name: of,
+                elapsed,
+            } => debug!(
+                target: "hedge", parent: span,
+                tier,
+                tier_name = of.as_str(),
+                elapsed_ms = millis(elapsed),
+                "{prefix}.{name}"
+            ),
+            EventKind::CascadeStop {
+                duration,
+                tier,
+                accepted,
+                total_cost,
+                completed_cost,
+            } => debug!(
+                target: "hedge", parent: span,
+                tier,
+                accepted,
+                duration_ms = millis(duration),
+                total_cost,
+                completed_cost,
+                "{prefix}.{name}"
+            ),
+            EventKind::CascadeException {
+                duration,
+                timed_out,
+            } => {
+                debug!(target: "hedge", parent: span, timed_out, duration_ms = millis(duration), "{prefix}.{name}");
+            }
+            EventKind::CascadeDropped { duration } => {
+                debug!(target: "hedge", parent: span, duration_ms = millis(duration), "{prefix}.{name}");
+            }
+        }
+    }
+
+    fn millis(duration: Duration) -> f64 {
+        crate::time::millis(duration)
+    }
+}
+
+#[cfg(not(feature = "tracing"))]
+mod off {
+    use crate::name::Name;
+    use crate::outcome::Outcome;
+    use crate::race::{Finish, Pacer};
+    use crate::telemetry::Event;
+
+    #[derive(Debug)]
+    pub(crate) struct Trace;
+
+    pub(crate) struct Entered;
+
+    #[derive(Debug)]
+    pub(crate) struct Ending;
+
+    impl Trace {
+        pub(crate) const fn new(_: Name) -> Self {
+            Self
+        }
+
+        pub(crate) fn enter(&mut self) -> (Entered, Ending) {
+            (Entered, Ending)
+        }
+    }
+
+    impl Ending {
+        pub(crate) fn record<V, E, R, P>(self, _: &Finish<V, E, R, P>)
+        where
+            P: Pacer<Record = Outcome>,
+        {
+        }
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct Place;
+
+    impl Place {
+        pub(crate) const fn new() -> Self {
+            Self
+        }
+
+        pub(crate) fn event(&mut self, _: &Name, _: &Event) {}
+    }
+
+    pub(crate) const fn is_listening() -> bool {
+        false
+    }
+}

@@ -1,0 +1,432 @@
+//! The last latencies of a backend, in order of arrival and in order of size.
+//!
+//! An attempt that was dropped is *censored*: it would have taken longer than it was given. Counted
+//! as if it had finished then, it would pull every percentile down, and hedges, which drop the
+//! slowest attempts, would breed more hedges. So percentiles come from the product-limit estimate
+//! of the distribution (Kaplan and Meier, 1958).
+
+use core::cmp::Ordering;
+use core::fmt;
+use core::time::Duration;
+
+use crate::record::{Alone, End, Sample};
+use crate::time::{Instant, nanos};
+
+use ages::Ages;
+
+mod ages;
+mod draw;
+mod table;
+#[cfg(test)]
+mod tests;
+
+/// The last `size` ≤ `N` latencies, to the microsecond.
+#[derive(Clone)]
+pub(crate) struct Window<const N: usize> {
+    /// In order of arrival, from `oldest` on and around the end at `size`.
+    ring: [Entry; N],
+    /// The same, ascending.
+    sorted: [Entry; N],
+    /// Small integers keep the smallest windows, which live on microcontrollers, small.
+    size: u16,
+    len: u16,
+    oldest: u16,
+    /// Where in `sorted` the first censored entry is; `len` if there is none.
+    first_censored: u16,
+    ages: Ages,
+}
+
+/// One, as a whole number of parts: microcontrollers have no `f64`.
+const ONE: u64 = 1 << 32;
+
+impl<const N: usize> Window<N> {
+    /// The largest number of samples a window can be built for.
+    pub(crate) const LIMIT: usize = u16::MAX as usize;
+
+    /// An empty window of `size` samples, clamped to 1 and `N`. Samples as old as `max_age` leave.
+    pub(crate) const fn new(size: usize, max_age: Option<Duration>) -> Self {
+        const {
+            assert!(
+                N > 0 && N <= Self::LIMIT,
+                "a window holds 1 to 65535 samples"
+            )
+        };
+        let size = if size < N { size } else { N };
+        Self {
+            ring: [Entry::ZERO; N],
+            sorted: [Entry::ZERO; N],
+            size: if size > 0 { size as u16 } else { 1 },
+            len: 0,
+            oldest: 0,
+            first_censored: 0,
+            ages: Ages::new(max_age),
+        }
+    }
+
+    /// How many samples there are.
+    pub(crate) fn len(&self) -> usize {
+        self.len.into()
+    }
+
+    /// How many samples fit.
+    pub(crate) fn size(&self) -> usize {
+        self.size.into()
+    }
+
+    /// How many samples are censored.
+    pub(crate) fn censored(&self) -> usize {
+        let rest = self.sorted().get(self.first_censored.into()..);
+        let rest = rest.unwrap_or_default();
+        rest.iter().filter(|entry| entry.is_censored()).count()
+    }
+
+    /// After how long samples leave, if that was set.
+    pub(crate) const fn max_age(&self) -> Option<Duration> {
+        self.ages.max_age()
+    }
+
+    /// Forgets every sample.
+    pub(crate) fn clear(&mut self) {
+        self.len = 0;
+        self.oldest = 0;
+        self.first_censored = 0;
+        self.ages.clear();
+    }
+
+    /// Adds how long an attempt took, in place of the oldest sample if the window is full. Failures
+    /// are left out, and so are attempts dropped at once, which say nothing. Returns whether the
+    /// sample was added.
+    ///
+    /// A latency is rounded up and a bound down, so that neither claims to know more than was seen.
+    pub(crate) fn push(&mut self, sample: Sample, now: Instant) -> bool {
+        Entry::of(sample).is_some_and(|entry| self.push_entry(entry, now))
+    }
+
+    /// The same of requests that made one attempt each. Returns how many samples were added.
+    pub(crate) fn push_alone(&mut self, requests: &[Alone]) -> usize {
+        let entries = requests
+            .iter()
+            .filter_map(|alone| Some((Entry::alone(alone)?, alone.ended_at())));
+        if self.len < self.size || !self.ages.never() {
+            return entries
+                .filter(|&(entry, now)| self.push_entry(entry, now))
+                .count();
+        }
+        // It is full and stays so: nothing but the order has to be seen to.
+        let mut oldest = self.oldest;
+        let mut added = 0;
+        for (entry, _) in entries {
+            if entry.says_nothing() {
+                continue;
+            }
+            let Some(slot) = self.ring.get_mut(usize::from(oldest)) else {
+                break;
+            };
+            let old = core::mem::replace(slot, entry);
+            oldest = self.after(oldest, 1);
+            self.replace_sorted(old, entry);
+            added += 1;
+        }
+        self.oldest = oldest;
+        added
+    }
+
+    fn push_entry(&mut self, entry: Entry, now: Instant) -> bool {
+        if entry.says_nothing() {
+            return false;
+        }
+        self.expire(now);
+        if self.len == self.size {
+            let Some(slot) = self.ring.get_mut(usize::from(self.oldest)) else {
+                return false;
+            };
+            let old = core::mem::replace(slot, entry);
+            self.oldest = self.after(self.oldest, 1);
+            self.ages.evict();
+            self.replace_sorted(old, entry);
+        } else {
+            let next = self.after(self.oldest, self.len);
+            if let Some(slot) = self.ring.get_mut(usize::from(next)) {
+                *slot = entry;
+            }
+            self.insert_sorted(entry);
+        }
+        self.ages.add();
+        true
+    }
+
+    /// Drops the samples that are too old. Returns whether there were any.
+    pub(crate) fn expire(&mut self, now: Instant) -> bool {
+        if self.ages.never() {
+            return false;
+        }
+        let expired = self.ages.advance(now).min(self.len);
+        if expired == self.len {
+            self.clear();
+            return expired > 0;
+        }
+        for _ in 0..expired {
+            if let Some(&old) = self.ring.get(usize::from(self.oldest)) {
+                self.oldest = self.after(self.oldest, 1);
+                self.remove_sorted(old);
+            }
+        }
+        expired > 0
+    }
+
+    /// The latency that a share `p` of attempts does not exceed; absent if there is no sample.
+    ///
+    /// It is the smallest latency t seen with S(t) · n ≤ n − p (n + 1), where n is the number of
+    /// samples and S the product-limit estimate of the share of attempts that take longer than t.
+    /// Without censored samples below, that is the sample of rank ⌈p (n + 1)⌉ (n + 1, since the attempt
+    /// to come is one more draw). If p (n + 1) > n, or if censored samples keep the curve from
+    /// getting that low, it is the largest entry.
+    ///
+    /// Computed by redistribution to the right (Efron, 1967): every sample starts with a mass of 1,
+    /// and a censored one bequeaths its own to those above it in equal parts, so that the mass of
+    /// each is constant from one run of censored samples to the next.
+    pub(crate) fn percentile(&self, p: f64) -> Option<Duration> {
+        /// Absorbs rounding, so that a curve that gets exactly there counts.
+        const SLACK: u64 = 1 << 16;
+
+        let sorted = self.sorted();
+        let n = sorted.len() as u64;
+        let last = sorted.len().checked_sub(1)?;
+        // A NaN becomes 1.
+        let share = if p < 1.0 {
+            (p * ONE as f64) as u64
+        } else {
+            ONE
+        };
+        // How many samples, of the mass that each has by now, may lie above the answer.
+        let mut above = (n * ONE).saturating_sub(share * (n + 1)) + SLACK;
+        let mut at = last.saturating_sub((above / ONE) as usize);
+        let mut mark = usize::from(self.first_censored);
+        while mark <= at {
+            let run = sorted.get(mark..).unwrap_or_default();
+            let run = run.iter().take_while(|entry| entry.is_censored()).count();
+            let end = mark + run.max(1);
+            if end > last {
+                at = last;
+                break;
+            }
+            let (more, all) = (sorted.len() - end, sorted.len() - mark);
+            above = above.saturating_mul(more as u64) / all as u64;
+            at = last.saturating_sub((above / ONE) as usize).max(end);
+            let events = sorted.get(end..=at).unwrap_or_default();
+            mark = end + leading_events(events);
+        }
+        sorted.get(at).map(|entry| entry.duration())
+    }
+
+    /// The share of the hedges started after `delay` that would win if they took as long as these samples,
+    /// whatever their primary takes. What was censored counts as if it had finished then.
+    pub(crate) fn wins_after(&self, delay: Duration) -> f32 {
+        let (sorted, delay) = (self.sorted(), Entry::finished(delay).micros());
+        let first = sorted.partition_point(|entry| entry.micros() <= delay);
+        let mut in_time = 0;
+        let mut wins = 0;
+        for slow in sorted.get(first..).unwrap_or_default() {
+            let rest = slow.micros() - delay;
+            let later = sorted.get(in_time..).unwrap_or_default();
+            in_time += later
+                .iter()
+                .take_while(|entry| entry.micros() < rest)
+                .count();
+            wins += in_time;
+        }
+        let pairs = sorted.len() * (sorted.len() - first);
+        if pairs > 0 {
+            wins as f32 / pairs as f32
+        } else {
+            0.0
+        }
+    }
+
+    /// Every sample, ascending.
+    pub(crate) fn sorted(&self) -> &[Entry] {
+        self.sorted.get(..self.len.into()).unwrap_or_default()
+    }
+
+    /// The place in the ring `by` ≤ `size` after `place`.
+    fn after(&self, place: u16, by: u16) -> u16 {
+        let room = self.size.saturating_sub(place);
+        if by < room { place + by } else { by - room }
+    }
+
+    /// How many samples are smaller, which is where the first of this size is or would be.
+    fn below(&self, entry: Entry) -> usize {
+        self.sorted().partition_point(|&smaller| smaller < entry)
+    }
+
+    fn insert_sorted(&mut self, new: Entry) {
+        let to = self.below(new);
+        self.len += 1;
+        if let Some(span) = self.sorted.get_mut(to..self.len.into()) {
+            shift_up(span, new);
+        }
+        self.count_inserted(to, new);
+    }
+
+    fn remove_sorted(&mut self, old: Entry) {
+        let from = self.below(old);
+        self.count_removed(from);
+        if let Some(span) = self.sorted.get_mut(from..self.len.into()) {
+            shift_down(span, old);
+        }
+        self.len -= 1;
+    }
+
+    /// One move of what lies between the two places, where a removal and then an insertion would
+    /// each move everything above. Of several that are equal the nearest is moved: to the microsecond, the
+    /// latencies of a fast backend often are.
+    fn replace_sorted(&mut self, old: Entry, new: Entry) {
+        match old.cmp(&new) {
+            Ordering::Equal => {}
+            Ordering::Less => {
+                // The removal brings what lies below `new` down by one place.
+                let from = self.below(old.next()).saturating_sub(1);
+                let to = self.below(new).saturating_sub(1);
+                self.count_removed(from);
+                if let Some(span) = self.sorted.get_mut(from..=to) {
+                    shift_down(span, new);
+                }
+                self.count_inserted(to, new);
+            }
+            Ordering::Greater => {
+                let (from, to) = (self.below(old), self.below(new.next()));
+                self.count_removed(from);
+                if let Some(span) = self.sorted.get_mut(to..=from) {
+                    shift_up(span, new);
+                }
+                self.count_inserted(to, new);
+            }
+        }
+    }
+
+    /// Keeps `first_censored` right; called before what is at `from` leaves.
+    fn count_removed(&mut self, from: usize) {
+        let first = usize::from(self.first_censored);
+        if from < first {
+            self.first_censored -= 1;
+        } else if from == first {
+            let above = self.sorted().get(from + 1..).unwrap_or_default();
+            self.first_censored = (from + leading_events(above)) as u16;
+        }
+    }
+
+    /// Keeps `first_censored` right, given where `new` was put.
+    fn count_inserted(&mut self, to: usize, new: Entry) {
+        let first = usize::from(self.first_censored);
+        if to <= first {
+            self.first_censored = if new.is_censored() { to } else { first + 1 } as u16;
+        }
+    }
+}
+
+/// Without its thousand samples.
+impl<const N: usize> fmt::Debug for Window<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Window")
+            .field("size", &self.size)
+            .field("len", &self.len)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Moves all but the last up by one place and puts `first` in front.
+fn shift_up(span: &mut [Entry], first: Entry) {
+    if let Some(end) = span.len().checked_sub(1) {
+        span.copy_within(..end, 1);
+    }
+    if let Some(slot) = span.first_mut() {
+        *slot = first;
+    }
+}
+
+/// Moves all but the first down by one place and puts `last` at the end.
+fn shift_down(span: &mut [Entry], last: Entry) {
+    if !span.is_empty() {
+        span.copy_within(1.., 0);
+    }
+    if let Some(slot) = span.last_mut() {
+        *slot = last;
+    }
+}
+
+/// How many entries there are before the first that is censored. Looks at 16 at a time, which takes
+/// a few vector instructions.
+fn leading_events(entries: &[Entry]) -> usize {
+    let (chunks, _) = entries.as_chunks::<16>();
+    let clear = |chunk: &&[Entry; 16]| chunk.iter().fold(0, |bits, entry| bits | entry.0) & 1 == 0;
+    let start = 16 * chunks.iter().take_while(clear).count();
+    let rest = entries.get(start..).unwrap_or_default();
+    start + rest.iter().take_while(|entry| !entry.is_censored()).count()
+}
+
+/// A latency in microseconds, above one bit that says whether it is only a bound. Of the same latency,
+/// what finished sorts before what was censored, as the estimate wants it.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Entry(u32);
+
+impl Entry {
+    const ZERO: Self = Self(0);
+    /// 35 minutes and 47 seconds; longer ones count as this long.
+    const MAX_MICROS: u64 = (u32::MAX >> 1) as u64;
+
+    /// Absent for a failure, which says little about how long success takes.
+    pub(crate) fn of(sample: Sample) -> Option<Self> {
+        match sample {
+            Sample::Finished(latency) => Some(Self::finished(latency)),
+            Sample::Dropped(elapsed) => Some(Self::censored(elapsed)),
+            Sample::Failed(_) => None,
+        }
+    }
+
+    /// The primary's.
+    fn alone(alone: &Alone) -> Option<Self> {
+        match alone.end {
+            End::Won(_) => Some(Self::finished_nanos(alone.total)),
+            End::TimedOut | End::Cancelled => Some(Self::censored_nanos(alone.total)),
+            End::Failed => None,
+        }
+    }
+
+    fn finished(latency: Duration) -> Self {
+        Self::finished_nanos(nanos(latency))
+    }
+
+    fn censored(elapsed: Duration) -> Self {
+        Self::censored_nanos(nanos(elapsed))
+    }
+
+    fn finished_nanos(latency: u64) -> Self {
+        Self((latency.div_ceil(1000).min(Self::MAX_MICROS) as u32) << 1)
+    }
+
+    fn censored_nanos(elapsed: u64) -> Self {
+        Self(((elapsed / 1000).min(Self::MAX_MICROS) as u32) << 1 | 1)
+    }
+
+    /// The smallest that is larger, for one that is not the largest.
+    const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    /// Whether it is of an attempt that was dropped at once.
+    const fn says_nothing(self) -> bool {
+        self.is_censored() && self.micros() == 0
+    }
+
+    pub(crate) const fn is_censored(self) -> bool {
+        self.0 & 1 == 1
+    }
+
+    pub(crate) const fn micros(self) -> u32 {
+        self.0 >> 1
+    }
+
+    const fn duration(self) -> Duration {
+        Duration::from_micros(self.micros() as u64)
+    }
+}
