@@ -76,4 +76,4 @@ use crate::AsyncStdTimer;
 /// The stage that hedges: it makes a request as the experiment's `reliability.hedging` says, and keeps the
 /// answer as artifact `hedging_result` and what was done for it as metric `hedging`. See the
 /// [module](self).
-pub type HedgingStage = hedge_core::runtime::HedgingStage<AsyncStdTimer>;
+pub type HedgingStage = hedge_core::experiment::HedgingStage<AsyncStdTimer>;

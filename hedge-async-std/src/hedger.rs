@@ -89,7 +89,7 @@ pub type Call<'h, C = ByResult, const MAX: usize = 4> = runtime::Call<'h, AsyncS
 /// budget.deposit();
 /// if budget.try_charge().is_ok() {
 ///     // … retry …
-///     budget.release(1);
+///     budget.give_back(1);
 /// }
 /// # Ok::<(), hedge_async_std::ConfigError>(())
 /// ```

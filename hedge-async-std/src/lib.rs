@@ -94,7 +94,7 @@ pub use hedger::{Builder, Call, Hedger, Registry, SharedBudget, request};
 pub use timer::{AsyncStdTimer, Sleep};
 
 #[doc(no_inline)]
-pub use hedge_core::runtime::{BoxedSink, BoxedStrategy, Ledger, RegistryError, RequestError};
+pub use hedge_core::runtime::{BoxedSink, BoxedStrategy, RegistryError, RequestError, ServerState};
 
 #[doc(inline)]
 pub use hedge_core::_guide;

@@ -4,12 +4,14 @@
 //! [`Hedger`](crate::Hedger): see [Writing an adapter](crate::_guide::writing_an_adapter).
 
 pub use crate::config::Settings;
-pub use crate::hedger::{Ask, Charge, Ledger, Lock, Policy, Standing, State, Terms};
+pub use crate::hedger::{
+    BudgetHandle, HedgeQuery, HedgerFlags, HedgerState, Lock, Policy, RequestPlan, SharedState,
+};
 pub use crate::race::{
-    Capacity, Earliest, Finish, Judge, Max, Nil, Pacer, Race, Refused, Settled, Slot, Slots, race,
-    race_in,
+    Capacity, Controller, Earliest, Finish, Max, Nil, Race, Refused, ResultController, Settled,
+    Slot, Slots, race, race_in,
 };
 pub use crate::record::Alone;
-pub use crate::request::{Pace, Request};
+pub use crate::request::{Request, RequestController};
 #[cfg(feature = "std")]
 pub use crate::runtime::sharded::{Sharded, SharedBudget};

@@ -40,7 +40,7 @@
 //! | [`FixedRegistry`], [`runtime::Registry`] | one hedger for each of many backends |
 //! | `stage` (features `alloc`, `serde`) | experiments in a file, and pipelines that run them |
 //! | [`reliability`] | what is promised, what is not, and which test holds it |
-//! | [`race`](mod@race), [`ledger`] | how it works, and what a runtime adapter builds on |
+//! | [`race`](mod@race), [`state`] | how it works, and what a runtime adapter builds on |
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -3,7 +3,7 @@
 /// Runs `code`, which the user wrote. A request that some other panic drops tells of its end too; if the code
 /// panics at that, it is caught: two panics at once end the program.
 #[cfg(feature = "std")]
-pub(crate) fn contain(code: impl FnOnce()) {
+pub(crate) fn catch_nested_panic(code: impl FnOnce()) {
     use core::panic::AssertUnwindSafe;
     use std::{panic, thread};
 
@@ -16,7 +16,7 @@ pub(crate) fn contain(code: impl FnOnce()) {
 
 /// Without std nothing can be caught.
 #[cfg(not(feature = "std"))]
-pub(crate) fn contain(code: impl FnOnce()) {
+pub(crate) fn catch_nested_panic(code: impl FnOnce()) {
     code();
 }
 
@@ -28,7 +28,7 @@ mod tests {
     use std::boxed::Box;
     use std::panic::{catch_unwind, resume_unwind};
 
-    use crate::hedger::{Ask, Hedger, Ledger, Policy, Standing, Terms};
+    use crate::hedger::{HedgeQuery, Hedger, HedgerFlags, Policy, RequestPlan, SharedState};
     use crate::manual::ManualTimer;
     use crate::metrics::MetricsSnapshot;
     use crate::outcome::Suppressed;
@@ -49,25 +49,25 @@ mod tests {
         }
     }
 
-    /// A ledger of a user's that is told of requests in short.
+    /// A state of a user's that is told of requests in short.
     struct Gathers<L>(L);
 
-    impl<L: Ledger> Ledger for Gathers<L> {
+    impl<L: SharedState> SharedState for Gathers<L> {
         type Strategy = L::Strategy;
         type Metrics = L::Metrics;
 
-        const GATHERS: bool = true;
+        const BATCHES: bool = true;
 
-        fn standing(&self) -> Standing {
-            self.0.standing()
+        fn flags(&self) -> HedgerFlags {
+            self.0.flags()
         }
 
-        fn terms(&self, hints: &Hints, now: Instant) -> Terms {
-            self.0.terms(hints, now)
+        fn request_plan(&self, hints: &Hints, now: Instant) -> RequestPlan {
+            self.0.request_plan(hints, now)
         }
 
-        fn permit(&self, ask: &Ask) -> Result<(), Suppressed> {
-            self.0.permit(ask)
+        fn may_hedge(&self, query: &HedgeQuery) -> Result<(), Suppressed> {
+            self.0.may_hedge(query)
         }
 
         fn settle(&self, report: &Report, now: Instant) {

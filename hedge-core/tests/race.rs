@@ -6,7 +6,7 @@ use core::pin::pin;
 use core::task::Poll;
 use core::time::Duration;
 
-use hedge_core::adapter::{Judge, Pacer, Settled, race};
+use hedge_core::adapter::{Controller, ResultController, Settled, race};
 use hedge_core::manual::ManualTimer;
 use hedge_core::{Attempt, Cause, Fixed, Hedger, Instant, Verdict};
 
@@ -33,7 +33,7 @@ impl ByHand<'_> {
     }
 }
 
-impl Pacer for ByHand<'_> {
+impl Controller for ByHand<'_> {
     type Record = Instant;
 
     fn start(&mut self, now: Instant) {
@@ -60,7 +60,7 @@ impl Pacer for ByHand<'_> {
     }
 }
 
-impl Judge<u8, ()> for ByHand<'_> {
+impl ResultController<u8, ()> for ByHand<'_> {
     fn finished(&mut self, _: u8, _: &Result<u8, ()>, now: Instant) -> Verdict {
         self.hear("finished", now);
         Verdict::Accept
@@ -115,7 +115,7 @@ fn losers_are_dropped_unless_the_pacer_keeps_them() {
         launch
     ));
     assert_eq!(clock.drive(race.as_mut()).how, Settled::Won(1));
-    assert!(race.is_settled() && race.pacer().hedged);
+    assert!(race.is_settled() && race.controller().hedged);
     assert_eq!(race.live(), 0);
     assert_eq!(clock.next_deadline(), None);
 }

@@ -1,7 +1,7 @@
 //! A hedger for a `static`.
 
 use embassy_sync::blocking_mutex::raw::{CriticalSectionRawMutex, RawMutex};
-use hedge_core::adapter::{Policy, State};
+use hedge_core::adapter::{HedgerState, Policy};
 use hedge_core::metrics::NoMetrics;
 use hedge_core::telemetry::NoSink;
 use hedge_core::{Budget, Options};
@@ -15,7 +15,7 @@ use crate::{EmbassyTimer, Shared};
 /// `R` guards what they share; within one executor, in a `StaticCell` or on a task's stack,
 /// [`NoopRawMutex`](embassy_sync::blocking_mutex::raw::NoopRawMutex) costs nothing.
 pub type Hedger<S, M = NoMetrics, K = NoSink, const MAX: usize = 2, R = CriticalSectionRawMutex> =
-    hedge_core::Hedger<EmbassyTimer, Shared<R, State<S, M>>, Shared<R, Budget>, K, MAX>;
+    hedge_core::Hedger<EmbassyTimer, Shared<R, HedgerState<S, M>>, Shared<R, Budget>, K, MAX>;
 
 /// A hedger with default options, in a `static` if need be: one hedge, a timeout of 30 s.
 ///
@@ -74,6 +74,6 @@ pub const fn hedger_with<S, M, K, const MAX: usize, R: RawMutex>(
     metrics: M,
     sink: K,
 ) -> Hedger<S, M, K, MAX, R> {
-    let state = State::new(Policy::new(strategy, options), metrics);
+    let state = HedgerState::new(Policy::new(strategy, options), metrics);
     Hedger::from_parts(EmbassyTimer, Shared::new(state), Shared::new(budget), sink)
 }

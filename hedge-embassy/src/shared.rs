@@ -11,7 +11,7 @@ use hedge_core::adapter::Lock;
 ///
 /// ```
 /// use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
-/// use hedge_core::adapter::Charge;
+/// use hedge_core::adapter::BudgetHandle;
 /// use hedge_core::Budget;
 /// use hedge_embassy::Shared;
 ///

@@ -121,7 +121,7 @@ impl Policy<u64, u64, BoxError> for Budgeted {
             return None;
         }
         // A retry is a request of the layer below, which knows when it ends: no place in flight is held for it.
-        self.budget.release(1);
+        self.budget.give_back(1);
         self.left -= 1;
         self.retries.fetch_add(1, Ordering::Relaxed);
         Some(ready(()))

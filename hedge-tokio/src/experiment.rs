@@ -78,4 +78,4 @@ use crate::TokioTimer;
 /// The stage that hedges: it makes a request as the experiment's `reliability.hedging` says, and keeps the
 /// answer as artifact `hedging_result` and what was done for it as metric `hedging`. See the
 /// [module](self).
-pub type HedgingStage = hedge_core::runtime::HedgingStage<TokioTimer>;
+pub type HedgingStage = hedge_core::experiment::HedgingStage<TokioTimer>;

@@ -91,7 +91,7 @@ pub type Call<'h, C = ByResult, const MAX: usize = 4> = runtime::Call<'h, TokioT
 /// budget.deposit();
 /// if budget.try_charge().is_ok() {
 ///     // … retry …
-///     budget.release(1);
+///     budget.give_back(1);
 /// }
 /// # Ok::<(), hedge_tokio::ConfigError>(())
 /// ```

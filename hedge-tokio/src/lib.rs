@@ -52,7 +52,7 @@ pub use spawn::Spawned;
 pub use timer::TokioTimer;
 
 #[doc(no_inline)]
-pub use hedge_core::runtime::{BoxedSink, BoxedStrategy, Ledger, RegistryError, RequestError};
+pub use hedge_core::runtime::{BoxedSink, BoxedStrategy, RegistryError, RequestError, ServerState};
 
 #[doc(no_inline)]
 pub use hedge_core::{

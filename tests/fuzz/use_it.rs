@@ -46,7 +46,7 @@ pub(crate) fn use_it<S: Strategy>(hedger: &Lab<S, MAX>, mut now: Instant, reques
     assert_eq!(hedger.in_flight(), 0);
     hedger.with_strategy(|strategy| {
         assert_eq!(strategy.validate(), Ok(()));
-        if let Some(wins) = strategy.promised_wins() {
+        if let Some(wins) = strategy.expected_win_rate() {
             assert!((0.0..=1.0).contains(&wins), "{wins}");
         }
     });

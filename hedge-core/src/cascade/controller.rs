@@ -2,17 +2,17 @@
 
 use super::{CascadeOutcome, Plan, Quality, TierEnd, TierReport};
 use crate::attempt::{Attempt, Cause, Verdict};
-use crate::race::{Judge, Pacer, Refused, Settled};
-use crate::telemetry::{Event, EventKind, Sink, Voice};
+use crate::race::{Controller, Refused, ResultController, Settled};
+use crate::telemetry::{Emitter, Event, EventKind, Sink};
 use crate::time::Instant;
 
 /// The decisions of one cascade.
 #[derive(Debug)]
-pub(super) struct CascadePacer<'c, Q, K, const N: usize> {
+pub(super) struct CascadeController<'c, Q, K, const N: usize> {
     plan: &'c Plan<N>,
     quality: &'c Q,
     sink: &'c K,
-    voice: Voice,
+    voice: Emitter,
     id: u64,
     start: Instant,
     started: u8,
@@ -22,7 +22,7 @@ pub(super) struct CascadePacer<'c, Q, K, const N: usize> {
     escalate: Option<Instant>,
 }
 
-impl<'c, Q, K: Sink, const N: usize> CascadePacer<'c, Q, K, N> {
+impl<'c, Q, K: Sink, const N: usize> CascadeController<'c, Q, K, N> {
     pub(super) fn new(plan: &'c Plan<N>, quality: &'c Q, sink: &'c K) -> Self {
         let tiers = plan.tiers.map(|tier| TierReport {
             name: tier.name,
@@ -36,7 +36,7 @@ impl<'c, Q, K: Sink, const N: usize> CascadePacer<'c, Q, K, N> {
             plan,
             quality,
             sink,
-            voice: Voice::new(),
+            voice: Emitter::new(),
             id: 0,
             start: Instant::ZERO,
             started: 0,
@@ -162,7 +162,7 @@ impl<'c, Q, K: Sink, const N: usize> CascadePacer<'c, Q, K, N> {
     }
 }
 
-impl<Q, K: Sink, const N: usize> Pacer for CascadePacer<'_, Q, K, N> {
+impl<Q, K: Sink, const N: usize> Controller for CascadeController<'_, Q, K, N> {
     type Record = CascadeOutcome<N>;
 
     fn start(&mut self, now: Instant) {
@@ -225,7 +225,9 @@ impl<Q, K: Sink, const N: usize> Pacer for CascadePacer<'_, Q, K, N> {
     }
 }
 
-impl<V, E, Q: Quality<V>, K: Sink, const N: usize> Judge<V, E> for CascadePacer<'_, Q, K, N> {
+impl<V, E, Q: Quality<V>, K: Sink, const N: usize> ResultController<V, E>
+    for CascadeController<'_, Q, K, N>
+{
     fn finished(&mut self, index: u8, result: &Result<V, E>, now: Instant) -> Verdict {
         let quality = result.as_ref().ok().map(|value| self.quality.of(value));
         let latency = now.since(self.start_of(index));
@@ -276,8 +278,10 @@ impl<V, E, const N: usize> Default for Kept<V, E, N> {
     }
 }
 
-impl<V, E, Q, K: Sink, const N: usize> Refused<CascadePacer<'_, Q, K, N>, V, E> for Kept<V, E, N> {
-    fn keep(&mut self, pacer: &CascadePacer<'_, Q, K, N>, index: u8, result: Result<V, E>) {
+impl<V, E, Q, K: Sink, const N: usize> Refused<CascadeController<'_, Q, K, N>, V, E>
+    for Kept<V, E, N>
+{
+    fn keep(&mut self, pacer: &CascadeController<'_, Q, K, N>, index: u8, result: Result<V, E>) {
         match result {
             Ok(value) => {
                 // Tiers may answer out of order; of equals the first tier's is kept.

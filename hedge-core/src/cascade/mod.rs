@@ -81,7 +81,7 @@ pub use requests::{Asked, Either, Requests};
 pub use requests::{BoxedRequest, boxed};
 pub use tier::{Tier, TierEnd, TierReport};
 
-use controller::{CascadePacer, Kept};
+use controller::{CascadeController, Kept};
 use ids::Ids;
 
 mod controller;
@@ -238,7 +238,7 @@ impl<T: Timer + Clone, const N: usize, Q, K: Sink> Cascade<T, N, Q, K> {
         Asking {
             race: race_in::<_, _, _, _, _, _, _, SlotsOf<N, Asked<R::Future>>>(
                 self.timer.clone(),
-                CascadePacer::new(&self.plan, &self.quality, &self.sink),
+                CascadeController::new(&self.plan, &self.quality, &self.sink),
                 move |attempt: Attempt| Asked::new(start(attempt.index())),
             ),
             invalid,
@@ -258,7 +258,7 @@ pin_project! {
 }
 
 impl<T, V, E, L, F, S, Q, K, const N: usize> Future
-    for Asking<Race<T, CascadePacer<'_, Q, K, N>, L, Kept<V, E, N>, S>>
+    for Asking<Race<T, CascadeController<'_, Q, K, N>, L, Kept<V, E, N>, S>>
 where
     T: Timer,
     L: FnMut(Attempt) -> F,

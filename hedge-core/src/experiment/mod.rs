@@ -40,7 +40,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The stage that hedges is `runtime::HedgingStage` (feature `std`), which the runtime crates have under their
+//! The stage that hedges is `experiment::HedgingStage` (feature `std`), which the runtime crates have under their
 //! `stage`.
 
 use alloc::boxed::Box;

@@ -22,12 +22,12 @@ use crate::time::Instant;
 /// use hedge_core::{Budget, Instant, Suppressed};
 ///
 /// let mut budget = Budget::percent(10.0).burst(1);
-/// assert_eq!(budget.charge(Instant::ZERO), Ok(()));
-/// assert_eq!(budget.charge(Instant::ZERO), Err(Suppressed::BudgetRatio));
+/// assert_eq!(budget.withdraw(Instant::ZERO), Ok(()));
+/// assert_eq!(budget.withdraw(Instant::ZERO), Err(Suppressed::BudgetRatio));
 /// for _ in 0..10 {
 ///     budget.deposit();
 /// }
-/// assert_eq!(budget.charge(Instant::ZERO), Ok(()));
+/// assert_eq!(budget.withdraw(Instant::ZERO), Ok(()));
 /// assert_eq!(budget.in_flight(), 2);
 /// ```
 #[derive(Clone, Debug, PartialEq)]
@@ -170,7 +170,7 @@ impl Budget {
     /// Takes nothing and says which limit refused: [`Suppressed::InFlight`];
     /// [`Suppressed::BudgetRatio`]; or, if there is a reserve and that is empty too,
     /// [`Suppressed::BudgetRate`].
-    pub fn charge(&mut self, now: Instant) -> Result<(), Suppressed> {
+    pub fn withdraw(&mut self, now: Instant) -> Result<(), Suppressed> {
         if self.max_in_flight.is_some_and(|max| self.in_flight >= max) {
             return Err(Suppressed::InFlight);
         }
@@ -206,12 +206,12 @@ impl Budget {
     }
 
     /// Gives back the places in flight of `hedges` that ended. Their tokens stay spent.
-    pub fn release(&mut self, hedges: u32) {
+    pub fn give_back(&mut self, hedges: u32) {
         self.in_flight = self.in_flight.saturating_sub(hedges);
     }
 
     /// Takes places in flight for `hedges` that run without a request to answer for them. Nothing is
-    /// refused and no token taken; [`release`](Self::release) gives the places back.
+    /// refused and no token taken; [`give_back`](Self::give_back) gives the places back.
     pub fn hold(&mut self, hedges: u32) {
         self.in_flight = self.in_flight.saturating_add(hedges);
     }
@@ -272,7 +272,7 @@ impl Default for Budget {
 
 /// A budget that can be charged through a shared reference: a [`Lock`] around a [`Budget`], or
 /// `SharedBudget` on servers.
-pub trait Charge {
+pub trait BudgetHandle {
     /// A request is made.
     fn deposit(&self);
 
@@ -281,26 +281,26 @@ pub trait Charge {
     /// # Errors
     ///
     /// Takes nothing and says which limit refused.
-    fn charge(&self, now: Instant) -> Result<(), Suppressed>;
+    fn withdraw(&self, now: Instant) -> Result<(), Suppressed>;
 
     /// Gives back the places in flight of `hedges` that ended.
-    fn release(&self, hedges: u32);
+    fn give_back(&self, hedges: u32);
 
     /// Exclusive access to the budget, every deposit counted.
     fn edit<R>(&self, f: impl FnOnce(&mut Budget) -> R) -> R;
 }
 
-impl<L: Lock<Data = Budget>> Charge for L {
+impl<L: Lock<Data = Budget>> BudgetHandle for L {
     fn deposit(&self) {
         self.with(Budget::deposit);
     }
 
-    fn charge(&self, now: Instant) -> Result<(), Suppressed> {
-        self.with(|budget| budget.charge(now))
+    fn withdraw(&self, now: Instant) -> Result<(), Suppressed> {
+        self.with(|budget| budget.withdraw(now))
     }
 
-    fn release(&self, hedges: u32) {
-        self.with(|budget| budget.release(hedges));
+    fn give_back(&self, hedges: u32) {
+        self.with(|budget| budget.give_back(hedges));
     }
 
     fn edit<R>(&self, f: impl FnOnce(&mut Budget) -> R) -> R {
@@ -324,7 +324,7 @@ mod tests {
         let mut hedges = 0;
         for n in 1..=4000 {
             budget.deposit();
-            hedges += u32::from(budget.charge(at(n)).is_ok());
+            hedges += u32::from(budget.withdraw(at(n)).is_ok());
             if n == 100 {
                 assert!(hedges <= 20, "{hedges}");
             }
@@ -337,11 +337,11 @@ mod tests {
     fn shares_are_rounded_to_millionths() {
         // Ten deposits of a tenth make one token, and not a millionth less.
         let mut budget = Budget::percent(10.0).burst(1);
-        assert_eq!(budget.charge(at(0)), Ok(()));
+        assert_eq!(budget.withdraw(at(0)), Ok(()));
         (0..10).for_each(|_| budget.deposit());
         assert_eq!(budget.tokens(), 1.0);
         let mut little = Budget::percent(0.000_06).burst(1);
-        assert_eq!(little.charge(at(0)), Ok(()));
+        assert_eq!(little.withdraw(at(0)), Ok(()));
         little.deposit();
         assert_eq!(little.tokens(), 1e-6);
     }
@@ -349,8 +349,8 @@ mod tests {
     #[test]
     fn many_deposits_are_as_many_times_one() {
         let mut budget = Budget::percent(30.0).burst(2);
-        assert_eq!(budget.charge(at(0)), Ok(()));
-        assert_eq!(budget.charge(at(0)), Ok(()));
+        assert_eq!(budget.withdraw(at(0)), Ok(()));
+        assert_eq!(budget.withdraw(at(0)), Ok(()));
         budget.deposit_many(3);
         assert_eq!(budget.tokens(), 0.9);
         budget.deposit_many(1);
@@ -362,63 +362,67 @@ mod tests {
     #[test]
     fn without_a_limit_nothing_is_refused() {
         let mut budget = Budget::unlimited();
-        assert!((0..1000).all(|_| budget.charge(at(0)).is_ok()));
+        assert!((0..1000).all(|_| budget.withdraw(at(0)).is_ok()));
         assert_eq!((budget.in_flight(), budget.tokens()), (1000, f64::INFINITY));
         let mut budget = Budget::unlimited().max_in_flight(2);
-        let granted = (0..9).filter(|_| budget.charge(at(0)).is_ok());
+        let granted = (0..9).filter(|_| budget.withdraw(at(0)).is_ok());
         assert_eq!(granted.count(), 2);
     }
 
     #[test]
     fn a_refusal_takes_nothing() {
         let mut budget = Budget::percent(100.0).burst(5).max_in_flight(1);
-        assert_eq!(budget.charge(at(0)), Ok(()));
+        assert_eq!(budget.withdraw(at(0)), Ok(()));
         let before = budget.clone();
-        assert_eq!(budget.charge(at(0)), Err(Suppressed::InFlight));
+        assert_eq!(budget.withdraw(at(0)), Err(Suppressed::InFlight));
         assert_eq!(budget, before);
-        budget.release(1);
-        assert_eq!(budget.charge(at(0)), Ok(()));
+        budget.give_back(1);
+        assert_eq!(budget.withdraw(at(0)), Ok(()));
     }
 
     #[test]
     fn the_reserve_serves_when_the_bucket_is_empty() {
         let mut budget = Budget::percent(10.0).burst(1).min_per_second(2.0);
-        assert_eq!(budget.charge(at(0)), Ok(()));
-        assert_eq!(budget.charge(at(0)), Ok(()));
-        assert_eq!(budget.charge(at(0)), Ok(()));
-        assert_eq!(budget.charge(at(0)), Err(Suppressed::BudgetRate));
-        assert_eq!(budget.charge(at(499)), Err(Suppressed::BudgetRate));
-        assert_eq!(budget.charge(at(501)), Ok(()));
+        assert_eq!(budget.withdraw(at(0)), Ok(()));
+        assert_eq!(budget.withdraw(at(0)), Ok(()));
+        assert_eq!(budget.withdraw(at(0)), Ok(()));
+        assert_eq!(budget.withdraw(at(0)), Err(Suppressed::BudgetRate));
+        assert_eq!(budget.withdraw(at(499)), Err(Suppressed::BudgetRate));
+        assert_eq!(budget.withdraw(at(501)), Ok(()));
         // Asked often, it loses no fractions.
         let mut slow = Budget::percent(0.0).min_per_second(0.01);
         let micros = |n: u64| Instant::from_epoch(Duration::from_micros(n));
         // Half a millionth of a token each time: one from the start, one after 100 s.
-        let granted = (0..2_200_000).filter(|n| slow.charge(micros(50 * n)).is_ok());
+        let granted = (0..2_200_000).filter(|n| slow.withdraw(micros(50 * n)).is_ok());
         assert_eq!(granted.count(), 2);
         // Nor does a high rate, of more than fits at once, but for parts of a nanosecond.
         let mut fast = Budget::percent(0.0).min_per_second(100_000.0);
-        let mut granted = |ms| (0..200_000).filter(|_| fast.charge(at(ms)).is_ok()).count();
+        let mut granted = |ms| {
+            (0..200_000)
+                .filter(|_| fast.withdraw(at(ms)).is_ok())
+                .count()
+        };
         assert_eq!(granted(0), 100_000);
         assert!((49_990..=50_000).contains(&granted(500)));
         // Time does not run backwards, nor does the reserve overflow.
-        assert_eq!(budget.charge(at(0)), Err(Suppressed::BudgetRate));
-        assert_eq!(budget.charge(Instant::MAX), Ok(()));
-        assert_eq!(budget.charge(Instant::MAX), Ok(()));
-        assert_eq!(budget.charge(Instant::MAX), Err(Suppressed::BudgetRate));
+        assert_eq!(budget.withdraw(at(0)), Err(Suppressed::BudgetRate));
+        assert_eq!(budget.withdraw(Instant::MAX), Ok(()));
+        assert_eq!(budget.withdraw(Instant::MAX), Ok(()));
+        assert_eq!(budget.withdraw(Instant::MAX), Err(Suppressed::BudgetRate));
     }
 
     #[test]
     fn nothing_is_nothing() {
         assert_eq!(
-            Budget::percent(0.0).charge(at(0)),
+            Budget::percent(0.0).withdraw(at(0)),
             Err(Suppressed::BudgetRatio)
         );
         assert_eq!(
-            Budget::percent(f64::NAN).charge(at(0)),
+            Budget::percent(f64::NAN).withdraw(at(0)),
             Err(Suppressed::BudgetRatio)
         );
         assert_eq!(
-            Budget::percent(10.0).burst(0).charge(at(0)),
+            Budget::percent(10.0).burst(0).withdraw(at(0)),
             Err(Suppressed::BudgetRatio)
         );
     }
@@ -442,7 +446,7 @@ mod tests {
     #[test]
     fn new_options_keep_what_is_in_flight() {
         let mut budget = Budget::percent(10.0).burst(4);
-        budget.charge(at(0)).unwrap();
+        budget.withdraw(at(0)).unwrap();
         budget.reconfigure(Budget::percent(20.0).burst(2));
         assert_eq!((budget.in_flight(), budget.tokens()), (1, 2.0));
     }
@@ -452,7 +456,7 @@ mod tests {
         let options = || Budget::percent(10.0).burst(2).min_per_second(2.0);
         let mut budget = options();
         let granted =
-            |budget: &mut Budget, ms| (0..9).filter(|_| budget.charge(at(ms)).is_ok()).count();
+            |budget: &mut Budget, ms| (0..9).filter(|_| budget.withdraw(at(ms)).is_ok()).count();
         assert_eq!(granted(&mut budget, 1000), 4);
         // Neither tokens, nor the reserve, nor what was earned until then.
         budget.reconfigure(options().burst(9));
@@ -467,12 +471,15 @@ mod tests {
     #[test]
     fn a_budget_behind_a_lock_can_be_charged() {
         let budget = core::cell::RefCell::new(Budget::percent(50.0).burst(1));
-        assert_eq!(Charge::charge(&budget, at(0)), Ok(()));
-        assert_eq!(Charge::charge(&budget, at(0)), Err(Suppressed::BudgetRatio));
-        Charge::deposit(&budget);
-        Charge::deposit(&budget);
+        assert_eq!(BudgetHandle::withdraw(&budget, at(0)), Ok(()));
+        assert_eq!(
+            BudgetHandle::withdraw(&budget, at(0)),
+            Err(Suppressed::BudgetRatio)
+        );
+        BudgetHandle::deposit(&budget);
+        BudgetHandle::deposit(&budget);
         assert_eq!(budget.edit(|b| (b.in_flight(), b.tokens())), (1, 1.0));
-        Charge::release(&budget, 1);
+        BudgetHandle::give_back(&budget, 1);
         assert_eq!(budget.edit(|b| b.in_flight()), 0);
     }
 }

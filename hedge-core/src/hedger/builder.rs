@@ -5,7 +5,9 @@ use core::time::Duration;
 
 use crate::config::Settings;
 use crate::error::ConfigError;
-use crate::hedger::{Budget, Charge, Hedger, Labels, Ledger, LocalHedger, Options, Policy, State};
+use crate::hedger::{
+    Budget, BudgetHandle, Hedger, HedgerState, Labels, LocalHedger, Options, Policy, SharedState,
+};
 use crate::metrics::{Metrics, NoMetrics, Recorder};
 use crate::name::Name;
 use crate::strategy::{AnyStrategy, Percentile, Strategy};
@@ -208,13 +210,13 @@ impl<T, S, M, K, const MAX: usize> Builder<T, S, M, K, MAX> {
         self.build_with(RefCell::new, RefCell::new)
     }
 
-    /// Builds a hedger that keeps what its requests share in what `ledger` and `budget` make: any
+    /// Builds a hedger that keeps what its requests share in what `state` and `budget` make: any
     /// [`Lock`](crate::adapter::Lock) around each, or a budget that already exists.
     ///
     /// ```
     /// use std::sync::{Arc, Mutex};
     /// use hedge_core::manual::ManualTimer;
-    /// use hedge_core::adapter::Charge;
+    /// use hedge_core::adapter::BudgetHandle;
     /// use hedge_core::{Budget, Hedger};
     ///
     /// # #[cfg(feature = "std")] {
@@ -234,26 +236,26 @@ impl<T, S, M, K, const MAX: usize> Builder<T, S, M, K, MAX> {
     /// Names the first option that cannot be right.
     pub fn build_with<L, B>(
         self,
-        ledger: impl FnOnce(State<S, M>) -> L,
+        state: impl FnOnce(HedgerState<S, M>) -> L,
         budget: impl FnOnce(Budget) -> B,
     ) -> Result<Hedger<T, L, B, K, MAX>, ConfigError>
     where
         T: Timer,
         S: Strategy,
-        L: Ledger,
-        B: Charge,
+        L: SharedState,
+        B: BudgetHandle,
     {
         if let Some(wrong) = self.wrong {
             return Err(wrong);
         }
         let policy = Policy::new(self.strategy, self.options).seeded(self.seed);
-        let ledger = ledger(State::new(policy, self.metrics));
+        let state = state(HedgerState::new(policy, self.metrics));
         // Uptime counts from now on, not from the first request.
-        ledger.reset_metrics(self.timer.now());
+        state.reset_metrics(self.timer.now());
         // The budget that counts, which others may have made.
         let budget = budget(self.budget);
         let (labels, cost) = (self.labels, self.cost_per_attempt);
-        let hedger = Hedger::assemble(self.timer, ledger, budget, self.sink, labels, cost);
+        let hedger = Hedger::assemble(self.timer, state, budget, self.sink, labels, cost);
         hedger.validate()?;
         Ok(hedger)
     }

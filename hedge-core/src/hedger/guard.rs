@@ -83,7 +83,7 @@ impl Guard {
 
     /// The same of a request that made one attempt.
     #[cfg(feature = "std")]
-    pub(crate) fn record_alone(&mut self, alone: &Alone) {
+    pub(crate) fn record_batch(&mut self, alone: &Alone) {
         if let Some(passed) = alone.suppressed.and_then(passed_unhedged) {
             self.note(passed);
         }

@@ -19,7 +19,7 @@ mod policy;
 mod registry;
 mod state;
 
-pub use budget::{Budget, Charge};
+pub use budget::{Budget, BudgetHandle};
 pub use builder::Builder;
 pub(crate) use builder::{check_cost, telemetry_prefix};
 pub(crate) use guard::Guard;
@@ -27,15 +27,15 @@ pub use lock::Lock;
 pub(crate) use options::Labels;
 pub use options::Options;
 pub(crate) use plan::Losers;
-pub use plan::{Standing, Terms};
-pub use policy::{Ask, Policy};
+pub use plan::{HedgerFlags, RequestPlan};
+pub use policy::{HedgeQuery, Policy};
 pub use registry::{FixedRegistry, InsertError};
-pub use state::{Ledger, State};
+pub use state::{HedgerState, SharedState};
 
 /// What the requests of one hedger share.
 #[derive(Debug)]
-pub(crate) struct Shared<L, B, K> {
-    pub(crate) ledger: L,
+pub(crate) struct HedgerParts<L, B, K> {
+    pub(crate) state: L,
     pub(crate) budget: B,
     pub(crate) sink: K,
     pub(crate) labels: Labels,
@@ -45,13 +45,13 @@ pub(crate) struct Shared<L, B, K> {
 /// Hedges the requests to one backend.
 ///
 /// It is used through a shared reference, by any number of requests at once. Its parts are generic so
-/// that it fits a server and a microcontroller alike: the timer `T`, the [`Ledger`] `L`
+/// that it fits a server and a microcontroller alike: the timer `T`, the [`SharedState`] `L`
 /// that keeps what requests share, the budget `B`, the event sink `K`, and `MAX`, how many attempts a
 /// request has room for. The runtime crates name the usual choices.
 #[derive(Debug)]
 pub struct Hedger<T, L, B, K = NoSink, const MAX: usize = 2> {
     timer: T,
-    shared: Shared<L, B, K>,
+    parts: HedgerParts<L, B, K>,
 }
 
 /// A hedger for one thread: a single-threaded executor, a test or a simulation.
@@ -79,7 +79,7 @@ pub struct Hedger<T, L, B, K = NoSink, const MAX: usize = 2> {
 /// # Ok::<(), hedge_core::ConfigError>(())
 /// ```
 pub type LocalHedger<T, S, M = Metrics, K = NoSink, const MAX: usize = 2> =
-    Hedger<T, RefCell<State<S, M>>, RefCell<Budget>, K, MAX>;
+    Hedger<T, RefCell<HedgerState<S, M>>, RefCell<Budget>, K, MAX>;
 
 impl<T> Hedger<T, (), ()> {
     /// Starts to build a hedger.
@@ -91,13 +91,13 @@ impl<T> Hedger<T, (), ()> {
 impl<T, L, B, K, const MAX: usize> Hedger<T, L, B, K, MAX> {
     /// A hedger of parts, in a `const` if need be. Nothing is checked, and what cannot be right is clamped;
     /// [`validate`](Self::validate) says what that was.
-    pub const fn from_parts(timer: T, ledger: L, budget: B, sink: K) -> Self {
-        Self::assemble(timer, ledger, budget, sink, Labels::DEFAULT, 1.0)
+    pub const fn from_parts(timer: T, state: L, budget: B, sink: K) -> Self {
+        Self::assemble(timer, state, budget, sink, Labels::DEFAULT, 1.0)
     }
 
     pub(crate) const fn assemble(
         timer: T,
-        ledger: L,
+        state: L,
         budget: B,
         sink: K,
         labels: Labels,
@@ -111,8 +111,8 @@ impl<T, L, B, K, const MAX: usize> Hedger<T, L, B, K, MAX> {
         };
         Self {
             timer,
-            shared: Shared {
-                ledger,
+            parts: HedgerParts {
+                state,
                 budget,
                 sink,
                 labels,
@@ -124,18 +124,18 @@ impl<T, L, B, K, const MAX: usize> Hedger<T, L, B, K, MAX> {
     /// The same hedger under a name of its own.
     #[must_use]
     pub const fn named(mut self, strategy_name: Name) -> Self {
-        self.shared.labels.strategy_name = strategy_name;
+        self.parts.labels.strategy_name = strategy_name;
         self
     }
 
     /// The hedger's `strategy_name`; empty if it has none.
     pub const fn strategy_name(&self) -> Name {
-        self.shared.labels.strategy_name
+        self.parts.labels.strategy_name
     }
 
     /// What the names of its events begin with.
     pub const fn telemetry_prefix(&self) -> Name {
-        self.shared.labels.telemetry_prefix
+        self.parts.labels.telemetry_prefix
     }
 
     /// The clock that requests are timed by.
@@ -145,33 +145,33 @@ impl<T, L, B, K, const MAX: usize> Hedger<T, L, B, K, MAX> {
 
     /// What requests may spend.
     pub const fn budget(&self) -> &B {
-        &self.shared.budget
+        &self.parts.budget
     }
 
-    pub(crate) const fn shared(&self) -> &Shared<L, B, K> {
-        &self.shared
+    pub(crate) const fn parts(&self) -> &HedgerParts<L, B, K> {
+        &self.parts
     }
 
     /// Who hears of events.
     pub const fn sink(&self) -> &K {
-        &self.shared.sink
+        &self.parts.sink
     }
 }
 
-impl<T: Timer, L: Ledger, B: Charge, K, const MAX: usize> Hedger<T, L, B, K, MAX> {
+impl<T: Timer, L: SharedState, B: BudgetHandle, K, const MAX: usize> Hedger<T, L, B, K, MAX> {
     /// Whether its parts can be right. A builder has asked; whoever assembled them in a `const` has not.
     ///
     /// # Errors
     ///
     /// Names the first option that cannot be right.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let Shared {
-            ledger,
+        let HedgerParts {
+            state,
             budget,
             cost_per_attempt,
             ..
-        } = &self.shared;
-        let options = ledger.edit(self.timer.now(), |policy| {
+        } = &self.parts;
+        let options = state.edit(self.timer.now(), |policy| {
             policy.strategy.validate()?;
             let options = policy.options();
             options.validate().map(|()| options)
@@ -185,25 +185,25 @@ impl<T: Timer, L: Ledger, B: Charge, K, const MAX: usize> Hedger<T, L, B, K, MAX
 impl<T, L, B, K, const MAX: usize> Hedger<T, L, B, K, MAX>
 where
     T: Timer + Clone,
-    L: Ledger,
-    B: Charge,
+    L: SharedState,
+    B: BudgetHandle,
     K: Sink,
 {
     /// What was counted, every request that has ended included.
     pub fn metrics(&self) -> MetricsSnapshot {
-        self.shared.ledger.metrics(self.timer.now())
+        self.parts.state.metrics(self.timer.now())
     }
 
     /// Starts counting anew.
     pub fn reset_metrics(&self) {
-        self.shared.ledger.reset_metrics(self.timer.now());
+        self.parts.state.reset_metrics(self.timer.now());
     }
 
     /// Access to the strategy, as for its `stats()`. No request is planned or recorded meanwhile: `f`
     /// must be short, and must not use the hedger.
     pub fn with_strategy<R>(&self, f: impl FnOnce(&mut L::Strategy) -> R) -> R {
-        self.shared
-            .ledger
+        self.parts
+            .state
             .edit(self.timer.now(), |policy| f(&mut policy.strategy))
     }
 
@@ -214,16 +214,16 @@ where
     /// Names the first option that cannot be right; nothing is changed then.
     pub fn set_strategy(&self, strategy: L::Strategy) -> Result<(), ConfigError> {
         strategy.validate()?;
-        self.shared
-            .ledger
+        self.parts
+            .state
             .edit(self.timer.now(), |policy| policy.set_strategy(strategy));
         Ok(())
     }
 
     /// Forgets what was learned. Options, metrics and budget stay.
     pub fn reset(&self) {
-        self.shared
-            .ledger
+        self.parts
+            .state
             .edit(self.timer.now(), |policy| policy.reset());
     }
 
@@ -255,8 +255,8 @@ where
 
     /// The options in force.
     pub fn options(&self) -> Options {
-        self.shared
-            .ledger
+        self.parts
+            .state
             .edit(self.timer.now(), |policy| policy.options())
     }
 
@@ -268,8 +268,8 @@ where
     /// Names the first option that cannot be right; nothing is changed then.
     pub fn set_options(&self, options: Options) -> Result<(), ConfigError> {
         check_room(options.max_hedges, MAX)?;
-        self.shared
-            .ledger
+        self.parts
+            .state
             .edit(self.timer.now(), |policy| policy.set_options(options))
     }
 
@@ -280,13 +280,13 @@ where
     /// Names the first option that cannot be right; nothing is changed then.
     pub fn set_budget(&self, budget: Budget) -> Result<(), ConfigError> {
         budget.validate(self.options().max_hedges)?;
-        self.shared.budget.edit(|old| old.reconfigure(budget));
+        self.parts.budget.edit(|old| old.reconfigure(budget));
         Ok(())
     }
 
     /// How many hedges are running, in all that share the budget.
     pub fn in_flight(&self) -> u32 {
-        self.shared.budget.edit(|budget| budget.in_flight())
+        self.parts.budget.edit(|budget| budget.in_flight())
     }
 }
 

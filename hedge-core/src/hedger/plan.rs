@@ -11,7 +11,7 @@ use crate::time::Instant;
 /// The plan and the limits of one request, in 32 bytes, so that a request in flight stays small and
 /// servers can publish it in a few atomics.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Terms {
+pub struct RequestPlan {
     delay: u64,
     step: u64,
     timeout: u64,
@@ -47,7 +47,7 @@ impl Losers {
 /// More nanoseconds than there are.
 const NEVER: u64 = u64::MAX;
 
-impl Terms {
+impl RequestPlan {
     /// Those of a request that is never hedged.
     pub(crate) const OFF: Self = Self {
         delay: NEVER,
@@ -200,9 +200,9 @@ impl Terms {
 /// What has to be known of a hedger even for a request that is ready at once: a kind of strategy and two
 /// flags in one byte, so that servers can publish it in an atomic and a request keeps it at no cost.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Standing(u8);
+pub struct HedgerFlags(u8);
 
-impl Standing {
+impl HedgerFlags {
     const OFF: u8 = 1 << 6;
     const LEARNS: u8 = 1 << 7;
 
@@ -262,18 +262,18 @@ mod tests {
         for keep in [false, true] {
             options.enable_cancellation = keep;
             for plan in [plan, Plan::never(Suppressed::WarmingUp)] {
-                let terms = Terms::new(&plan, &options);
-                assert_eq!(Terms::from_words(terms.to_words()), terms);
+                let terms = RequestPlan::new(&plan, &options);
+                assert_eq!(RequestPlan::from_words(terms.to_words()), terms);
                 assert_eq!(terms.offset(3), plan.offset(3).map(time::nanos));
             }
         }
         for kind in StrategyKind::ALL {
-            let standing = Standing::of(kind, true, false);
+            let standing = HedgerFlags::of(kind, true, false);
             assert_eq!(
                 (standing.kind(), standing.off(), standing.learns()),
                 (kind, true, false)
             );
-            assert_eq!(Standing::from_byte(standing.to_byte()), standing);
+            assert_eq!(HedgerFlags::from_byte(standing.to_byte()), standing);
         }
     }
 }

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::error::ConfigError;
-use crate::hedger::{Guard, Options, Standing, Terms};
+use crate::hedger::{Guard, HedgerFlags, Options, RequestPlan};
 use crate::outcome::Suppressed;
 use crate::random::SplitMix;
 #[cfg(feature = "std")]
@@ -23,7 +23,7 @@ pub struct Policy<S> {
 
 /// What a request that wants to hedge tells.
 #[derive(Clone, Copy, Debug)]
-pub struct Ask {
+pub struct HedgeQuery {
     /// The share of such requests that may.
     pub(crate) chance: f32,
     /// How much time it has left.
@@ -54,12 +54,12 @@ impl<S> Policy<S> {
 }
 
 impl<S: Strategy> Policy<S> {
-    pub(crate) fn standing(&self) -> Standing {
-        Standing::new(&self.strategy, &self.options, self.guarded())
+    pub(crate) fn flags(&self) -> HedgerFlags {
+        HedgerFlags::new(&self.strategy, &self.options, self.guarded())
     }
 
     fn guarded(&self) -> bool {
-        let wanted = || self.strategy.wants_guard();
+        let wanted = || self.strategy.guard_by_default();
         self.options.guard.unwrap_or_else(wanted)
     }
 
@@ -71,7 +71,7 @@ impl<S: Strategy> Policy<S> {
 
     /// The terms of the next request, and whether every request without hints has the same until the
     /// next record.
-    pub(crate) fn terms(&mut self, hints: &Hints, now: Instant) -> (Terms, bool) {
+    pub(crate) fn request_plan(&mut self, hints: &Hints, now: Instant) -> (RequestPlan, bool) {
         let plan = if self.options.enabled {
             let hints = hints.or(self.options.hints);
             self.strategy.plan(&hints, now)
@@ -83,7 +83,7 @@ impl<S: Strategy> Policy<S> {
         } else {
             plan
         };
-        (Terms::new(&plan, &self.options), plan.is_reusable())
+        (RequestPlan::new(&plan, &self.options), plan.is_reusable())
     }
 
     fn clamp(&self, delay: Duration) -> Duration {
@@ -96,18 +96,21 @@ impl<S: Strategy> Policy<S> {
     }
 
     /// Whether a request may start a hedge, as far as the strategy and the guard go.
-    pub(crate) fn permit(&mut self, ask: &Ask) -> Result<(), Suppressed> {
-        let typical = self.strategy.typical().unwrap_or(Duration::ZERO);
-        if ask.remaining.is_some_and(|remaining| remaining <= typical) {
+    pub(crate) fn may_hedge(&mut self, query: &HedgeQuery) -> Result<(), Suppressed> {
+        let typical = self.strategy.typical_latency().unwrap_or(Duration::ZERO);
+        if query
+            .remaining
+            .is_some_and(|remaining| remaining <= typical)
+        {
             return Err(Suppressed::Deadline);
         }
         // A failure is worth another attempt, however slow or fast the others are.
-        if ask.retry {
+        if query.retry {
             return Ok(());
         }
         // Written so that a NaN hedges nothing.
-        let certain = ask.chance >= 1.0;
-        let drawn = certain || self.draw() < ask.chance;
+        let certain = query.chance >= 1.0;
+        let drawn = certain || self.draw() < query.chance;
         if !drawn {
             return Err(Suppressed::NotDrawn);
         }
@@ -124,15 +127,16 @@ impl<S: Strategy> Policy<S> {
 
     pub(crate) fn record(&mut self, report: &Report, now: Instant) {
         self.strategy.record(report, now);
-        self.guard.record(report, || self.strategy.promised_wins());
+        self.guard
+            .record(report, || self.strategy.expected_win_rate());
     }
 
     /// The same of requests that made one attempt each.
     #[cfg(feature = "std")]
-    pub(crate) fn record_alone(&mut self, requests: &[Alone]) {
-        self.strategy.record_alone(requests);
+    pub(crate) fn record_batch(&mut self, requests: &[Alone]) {
+        self.strategy.record_batch(requests);
         for alone in requests {
-            self.guard.record_alone(alone);
+            self.guard.record_batch(alone);
         }
     }
 
@@ -180,15 +184,15 @@ mod tests {
             for batch in 0..50_usize {
                 let requests = core::array::from_fn::<_, 32, _>(|_| alone(&mut rng, &mut now));
                 let requests = requests.get(..batch % 32).unwrap_or_default();
-                together.record_alone(requests);
+                together.record_batch(requests);
                 for alone in requests {
                     one_by_one.record(&alone.report(), alone.ended_at());
                 }
                 assert_eq!(together.guard, one_by_one.guard, "{kind}");
                 let learned = |policy: &Policy<_>| Learned::of(&policy.strategy, now);
                 assert_eq!(learned(&together), learned(&one_by_one), "{kind}");
-                let terms = together.terms(&Hints::NONE, now);
-                assert_eq!(terms, one_by_one.terms(&Hints::NONE, now), "{kind}");
+                let terms = together.request_plan(&Hints::NONE, now);
+                assert_eq!(terms, one_by_one.request_plan(&Hints::NONE, now), "{kind}");
             }
         }
     }
@@ -201,7 +205,7 @@ mod tests {
             ..Options::DEFAULT
         };
         let once = Optimal::with_window::<64>(99.0, 5.0).initial_delay(Duration::from_secs(2));
-        let (terms, _) = Policy::new(once, options).terms(&Hints::NONE, Instant::ZERO);
+        let (terms, _) = Policy::new(once, options).request_plan(&Hints::NONE, Instant::ZERO);
         assert_eq!(terms.offset(1), Some(500_000_000));
         assert_eq!(terms.offset(2), Some(u64::MAX));
     }

@@ -1,6 +1,6 @@
 //! What the requests of one hedger share, behind a lock.
 
-use crate::hedger::{Ask, Lock, Policy, Standing, Terms};
+use crate::hedger::{HedgeQuery, HedgerFlags, Lock, Policy, RequestPlan};
 use crate::metrics::{MetricsSnapshot, Recorder};
 use crate::outcome::Suppressed;
 use crate::record::{Alone, Report};
@@ -9,30 +9,30 @@ use crate::time::Instant;
 
 /// Keeps what requests share: policy and metrics.
 ///
-/// Any [`Lock`] around a [`State`] is one. Servers use `Sharded`, which lets requests that end without
+/// Any [`Lock`] around a [`HedgerState`] is one. Servers use `Sharded`, which lets requests that end without
 /// hedging pass each other. A request calls [`terms`](Self::terms) at most once and
 /// [`settle`](Self::settle) or [`settle_alone`](Self::settle_alone) once; no call waits for another request.
-pub trait Ledger {
+pub trait SharedState {
     /// What decides.
     type Strategy: Strategy;
     /// What counts.
     type Metrics: Recorder;
 
     /// What is known of the hedger without asking its strategy.
-    fn standing(&self) -> Standing;
+    fn flags(&self) -> HedgerFlags;
 
     /// The terms of a request that has to wait.
-    fn terms(&self, hints: &Hints, now: Instant) -> Terms;
+    fn request_plan(&self, hints: &Hints, now: Instant) -> RequestPlan;
 
     /// Whether a request may hedge, as far as strategy and guard go.
     ///
     /// # Errors
     ///
     /// Says why not.
-    fn permit(&self, ask: &Ask) -> Result<(), Suppressed>;
+    fn may_hedge(&self, query: &HedgeQuery) -> Result<(), Suppressed>;
 
     /// Whether requests that can be told of in short are, by [`settle_alone`](Self::settle_alone).
-    const GATHERS: bool = false;
+    const BATCHES: bool = false;
 
     /// A request has ended.
     fn settle(&self, report: &Report, now: Instant);
@@ -42,7 +42,7 @@ pub trait Ledger {
         self.settle(&alone.report(), alone.ended_at());
     }
 
-    /// A number that no other request of this ledger has.
+    /// A number that no other request of this state has.
     fn next_id(&self) -> u64;
 
     /// Exclusive access to the policy, every request that has ended taken into account.
@@ -57,13 +57,13 @@ pub trait Ledger {
 
 /// A [`Policy`] and its metrics, to be put behind a [`Lock`].
 #[derive(Clone, Debug)]
-pub struct State<S, M> {
+pub struct HedgerState<S, M> {
     policy: Policy<S>,
     metrics: M,
     requests: u64,
 }
 
-impl<S, M> State<S, M> {
+impl<S, M> HedgerState<S, M> {
     /// A fresh state.
     pub const fn new(policy: Policy<S>, metrics: M) -> Self {
         Self {
@@ -79,20 +79,20 @@ impl<S, M> State<S, M> {
     }
 }
 
-impl<S: Strategy, M: Recorder, L: Lock<Data = State<S, M>>> Ledger for L {
+impl<S: Strategy, M: Recorder, L: Lock<Data = HedgerState<S, M>>> SharedState for L {
     type Strategy = S;
     type Metrics = M;
 
-    fn standing(&self) -> Standing {
-        self.with(|state| state.policy.standing())
+    fn flags(&self) -> HedgerFlags {
+        self.with(|state| state.policy.flags())
     }
 
-    fn terms(&self, hints: &Hints, now: Instant) -> Terms {
-        self.with(|state| state.policy.terms(hints, now).0)
+    fn request_plan(&self, hints: &Hints, now: Instant) -> RequestPlan {
+        self.with(|state| state.policy.request_plan(hints, now).0)
     }
 
-    fn permit(&self, ask: &Ask) -> Result<(), Suppressed> {
-        self.with(|state| state.policy.permit(ask))
+    fn may_hedge(&self, query: &HedgeQuery) -> Result<(), Suppressed> {
+        self.with(|state| state.policy.may_hedge(query))
     }
 
     fn settle(&self, report: &Report, now: Instant) {

@@ -56,7 +56,7 @@ pub trait Recorder: Default {
 
     /// Counts requests that made one attempt each, in the order in which they ended. Servers call this for most
     /// requests; override it where that is cheaper.
-    fn record_alone(&mut self, requests: &[Alone]) {
+    fn record_batch(&mut self, requests: &[Alone]) {
         for alone in requests {
             self.record(&alone.report(), alone.ended_at());
         }
@@ -208,7 +208,7 @@ impl Recorder for Metrics {
         self.costs.add(report.cost, report.attempts);
     }
 
-    fn record_alone(&mut self, requests: &[Alone]) {
+    fn record_batch(&mut self, requests: &[Alone]) {
         if let Some(first) = requests.first() {
             self.started.get_or_insert(first.ended_at());
         }
@@ -284,7 +284,7 @@ impl Recorder for NoMetrics {
 
     fn record(&mut self, _: &Report, _: Instant) {}
 
-    fn record_alone(&mut self, _: &[Alone]) {}
+    fn record_batch(&mut self, _: &[Alone]) {}
 
     fn merge(&mut self, _: &Self) {}
 

@@ -223,7 +223,7 @@ proptest! {
         let mut together = Metrics::new();
         let mut one_by_one = Metrics::new();
         for batch in batches {
-            together.record_alone(&batch);
+            together.record_batch(&batch);
             for alone in batch {
                 one_by_one.record(&alone.report(), alone.ended_at());
             }

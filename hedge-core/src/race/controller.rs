@@ -7,7 +7,7 @@ use crate::time::Instant;
 ///
 /// It reads no clock: every method is told the time. So the same decisions run under a future, in a
 /// simulation, and in a test by hand. No method is called while an attempt is being polled.
-pub trait Pacer {
+pub trait Controller {
     /// What is known of a request once it is settled.
     type Record;
 
@@ -37,7 +37,7 @@ pub trait Pacer {
     fn settled(&mut self, how: Settled, now: Instant) -> Self::Record;
 
     /// The request is over because its primary was accepted, and the race has launched nothing else, as
-    /// with most. A pacer that can settle this at less cost than [`settled`](Self::settled) does; if it gives
+    /// with most. A controller that can settle this at less cost than [`settled`](Self::settled) does; if it gives
     /// nothing, that is called next.
     fn settled_alone(&mut self, now: Instant) -> Option<Self::Record> {
         let _ = now;
@@ -55,8 +55,8 @@ pub trait Pacer {
     }
 }
 
-/// A [`Pacer`] that can tell an answer from a failure.
-pub trait Judge<V, E>: Pacer {
+/// A [`Controller`] that can tell an answer from a failure.
+pub trait ResultController<V, E>: Controller {
     /// Attempt `index` returned `result`. `now` is [`Instant::ZERO`] if the request was not timed.
     fn finished(&mut self, index: u8, result: &Result<V, E>, now: Instant) -> Verdict;
 }

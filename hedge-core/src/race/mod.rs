@@ -1,7 +1,7 @@
 //! The hedged race: one future that owns every attempt of a request.
 //!
 //! [`Race`] knows how to start, poll and drop attempts and nothing about when or why: it asks a
-//! [`Pacer`], which in turn holds no future and reads no clock.
+//! [`Controller`], which in turn holds no future and reads no clock.
 
 use core::future::Future;
 use core::mem;
@@ -13,9 +13,9 @@ use pin_project_lite::pin_project;
 use crate::attempt::{Attempt, Verdict};
 use crate::time::{Instant, Timer};
 
-pub use controller::{Judge, Pacer, Settled};
+pub use controller::{Controller, ResultController, Settled};
 pub use refused::{Earliest, Refused};
-use session::{Desk, Stage};
+use session::{Session, Stage};
 
 mod controller;
 mod refused;
@@ -26,7 +26,7 @@ pub use slots::{Capacity, Max, Nil, Slot, Slots};
 
 /// What a race resolves to.
 #[derive(Debug)]
-pub struct Finish<V, E, R, P: Pacer> {
+pub struct Finish<V, E, R, P: Controller> {
     /// How it ended.
     pub how: Settled,
     /// The result of the attempt that `how` names; after a timeout what was kept for that, if anything
@@ -34,7 +34,7 @@ pub struct Finish<V, E, R, P: Pacer> {
     pub result: Option<Result<V, E>>,
     /// What else was kept of the results that were refused.
     pub refused: R,
-    /// What the pacer knows of the request.
+    /// What the controller knows of the request.
     pub record: P::Record,
 }
 
@@ -49,9 +49,9 @@ pin_project! {
     pub struct Race<T, P, L, R, S>
     where
         T: Timer,
-        P: Pacer,
+        P: Controller,
     {
-        // In this order, for fields are dropped in order: the attempts, and only then the desk, which
+        // In this order, for fields are dropped in order: the attempts, and only then the session, which
         // reports a race that was dropped.
         #[pin]
         attempts: S,
@@ -65,35 +65,35 @@ pin_project! {
         launched: u8,
         // An attempt was not admitted, and none has failed since.
         exhausted: bool,
-        desk: Desk<T, P>,
+        session: Session<T, P>,
     }
 }
 
 /// Races up to `MAX` attempts. `launch` is called once per attempt, when it starts.
 ///
-/// Resolves to the first accepted result; losers are dropped before it resolves (unless the pacer
+/// Resolves to the first accepted result; losers are dropped before it resolves (unless the controller
 /// keeps them). If all fail, resolves to the earliest attempt's result. The primary is polled first, so ties go to
 /// the earliest attempt.
 pub fn race<const MAX: usize, T, P, L, F, V, E>(
     timer: T,
-    pacer: P,
+    controller: P,
     launch: L,
 ) -> Race<T, P, L, Earliest<V, E>, <Max<MAX> as Capacity<F>>::Slots>
 where
     T: Timer,
-    P: Judge<V, E>,
+    P: ResultController<V, E>,
     L: FnMut(Attempt) -> F,
     F: Future<Output = Result<V, E>>,
     Max<MAX>: Capacity<F>,
 {
-    race_in(timer, pacer, launch)
+    race_in(timer, controller, launch)
 }
 
 /// The same with room for the attempts, and a way to keep refused results, of the caller's choice.
-pub fn race_in<T, P, L, F, V, E, R, S>(timer: T, pacer: P, launch: L) -> Race<T, P, L, R, S>
+pub fn race_in<T, P, L, F, V, E, R, S>(timer: T, controller: P, launch: L) -> Race<T, P, L, R, S>
 where
     T: Timer,
-    P: Judge<V, E>,
+    P: ResultController<V, E>,
     L: FnMut(Attempt) -> F,
     F: Future<Output = Result<V, E>>,
     R: Refused<P, V, E>,
@@ -107,14 +107,14 @@ where
         refused: R::default(),
         launched: 0,
         exhausted: false,
-        desk: Desk::new(timer, pacer),
+        session: Session::new(timer, controller),
     }
 }
 
 impl<T, P, L, F, V, E, R, S> Future for Race<T, P, L, R, S>
 where
     T: Timer,
-    P: Judge<V, E>,
+    P: ResultController<V, E>,
     L: FnMut(Attempt) -> F,
     F: Future<Output = Result<V, E>>,
     R: Refused<P, V, E>,
@@ -143,7 +143,7 @@ const SHORTCUT: bool = cfg!(feature = "std");
 impl<T, P, L, R, S> Race<T, P, L, R, S>
 where
     T: Timer,
-    P: Pacer,
+    P: Controller,
 {
     /// Polls the race, and makes of its end what `f` does: a `map` would move a request's record about, which
     /// takes longer than to make it.
@@ -156,7 +156,7 @@ where
         f: impl FnOnce(Finish<V, E, R, P>) -> Poll<O>,
     ) -> Poll<O>
     where
-        P: Judge<V, E>,
+        P: ResultController<V, E>,
         L: FnMut(Attempt) -> F,
         F: Future<Output = Result<V, E>>,
         R: Refused<P, V, E>,
@@ -167,9 +167,9 @@ where
         }
         let mut this = self.as_mut().project();
         let mut now = None;
-        match this.desk.stage {
+        match this.session.stage {
             Stage::New => {
-                now = this.desk.open();
+                now = this.session.open();
                 this.start(Attempt::PRIMARY);
             }
             Stage::Running if *this.launched == 1 => {}
@@ -179,10 +179,10 @@ where
             return self.poll_all(Known::Pending(now), cx, f);
         };
         // After the poll that finished it: an attempt may compute for long in one poll.
-        let at = this.desk.read_clock();
-        let verdict = this.desk.pacer.finished(0, &result, at);
+        let at = this.session.read_clock();
+        let verdict = this.session.controller.finished(0, &result, at);
         if verdict == Verdict::Accept
-            && let Some(record) = this.desk.settle_alone(at)
+            && let Some(record) = this.session.settle_alone(at)
         {
             this.alarm.set(None);
             return f(Finish {
@@ -204,7 +204,7 @@ where
         f: impl FnOnce(Finish<V, E, R, P>) -> Poll<O>,
     ) -> Poll<O>
     where
-        P: Judge<V, E>,
+        P: ResultController<V, E>,
         L: FnMut(Attempt) -> F,
         F: Future<Output = Result<V, E>>,
         R: Refused<P, V, E>,
@@ -217,8 +217,8 @@ where
         let (how, result, at) = 'race: {
             match known {
                 Known::Nothing => {
-                    match this.desk.stage {
-                        Stage::New => now = this.desk.open(),
+                    match this.session.stage {
+                        Stage::New => now = this.session.open(),
                         Stage::Running => {}
                         Stage::Settled => {
                             this.poll_losers(cx);
@@ -246,10 +246,10 @@ where
             loop {
                 while let Some((index, result)) = this.attempts.as_mut().poll_from(from, cx) {
                     // After the poll that finished it: an attempt may compute for long in one poll.
-                    let at = this.desk.read_clock();
+                    let at = this.session.read_clock();
                     from = index + 1;
                     let index = index as u8;
-                    match this.desk.pacer.finished(index, &result, at) {
+                    match this.session.controller.finished(index, &result, at) {
                         Verdict::Accept => break 'race (Settled::Won(index), Some(result), at),
                         Verdict::Fatal => break 'race (Settled::Fatal(index), Some(result), at),
                         Verdict::Retry | Verdict::RetryAfter(_) => {
@@ -258,22 +258,22 @@ where
                     }
                 }
 
-                if !this.desk.timed {
-                    now = Some(this.desk.start_late());
+                if !this.session.timed {
+                    now = Some(this.session.start_late());
                 }
                 let time = match now {
                     Some(now) => now,
-                    None => this.desk.read_clock(),
+                    None => this.session.read_clock(),
                 };
                 now = Some(time);
-                let deadline = this.desk.pacer.deadline();
+                let deadline = this.session.controller.deadline();
                 if deadline.is_some_and(|deadline| time >= deadline) {
                     break 'race (Settled::TimedOut, this.refused.take_late(), time);
                 }
 
                 let due = this.due();
                 if due.is_some_and(|due| due <= time) {
-                    match this.desk.pacer.admit(time) {
+                    match this.session.controller.admit(time) {
                         Some(attempt) => {
                             from = this.start(attempt);
                         }
@@ -302,7 +302,7 @@ where
                     return Poll::Pending;
                 }
                 // A timer is never early, whatever the clock says.
-                now = Some(this.desk.read_clock().max(wake));
+                now = Some(this.session.read_clock().max(wake));
                 from = S::CAPACITY;
             }
         };
@@ -313,7 +313,7 @@ where
 impl<T, P, L, R, S> RaceProj<'_, T, P, L, R, S>
 where
     T: Timer,
-    P: Pacer,
+    P: Controller,
 {
     /// Starts `attempt`; returns its place, which is its own even if another could not be launched.
     fn start<F>(&mut self, attempt: Attempt) -> usize
@@ -333,9 +333,9 @@ where
     where
         R: Refused<P, V, E>,
     {
-        self.refused.keep(&self.desk.pacer, index, result);
+        self.refused.keep(&self.session.controller, index, result);
         *self.exhausted = false;
-        self.desk.timed.then_some(at)
+        self.session.timed.then_some(at)
     }
 
     /// When the next attempt is due, if there is a place for it.
@@ -347,7 +347,7 @@ where
         if *self.exhausted || usize::from(*self.launched) >= S::CAPACITY {
             return None;
         }
-        self.desk.pacer.due()
+        self.session.controller.due()
     }
 
     /// Sleeps until `wake`. Polled every time: embassy keeps one deadline per task, so that a wake-up
@@ -356,12 +356,12 @@ where
         let alarm = match self.alarm.as_mut().as_pin_mut() {
             Some(mut alarm) => {
                 if *self.alarm_at != wake {
-                    self.desk.timer.rearm(alarm.as_mut(), wake);
+                    self.session.timer.rearm(alarm.as_mut(), wake);
                 }
                 Some(alarm)
             }
             None => {
-                self.alarm.set(Some(self.desk.timer.sleep_until(wake)));
+                self.alarm.set(Some(self.session.timer.sleep_until(wake)));
                 self.alarm.as_mut().as_pin_mut()
             }
         };
@@ -374,7 +374,7 @@ where
         poll
     }
 
-    /// Drops what lost, then tells the pacer.
+    /// Drops what lost, then tells the controller.
     #[inline(always)]
     fn settle<F, V, E>(
         &mut self,
@@ -387,7 +387,7 @@ where
         R: Default,
         S: Slots<F>,
     {
-        let keep = matches!(how, Settled::Won(_)) && self.desk.pacer.keeps_losers();
+        let keep = matches!(how, Settled::Won(_)) && self.session.controller.keeps_losers();
         if !keep {
             self.attempts.as_mut().clear();
         }
@@ -396,7 +396,7 @@ where
             how,
             result,
             refused: mem::take(self.refused),
-            record: self.desk.settle(how, at),
+            record: self.session.settle(how, at),
         }
     }
 
@@ -407,7 +407,7 @@ where
     {
         let mut from = 0;
         while let Some((index, _)) = self.attempts.as_mut().poll_from(from, cx) {
-            self.desk.pacer.loser_finished(index as u8);
+            self.session.controller.loser_finished(index as u8);
             from = index + 1;
         }
     }
@@ -416,7 +416,7 @@ where
 impl<T, P, L, R, S> Race<T, P, L, R, S>
 where
     T: Timer,
-    P: Pacer,
+    P: Controller,
 {
     /// How many attempts are running.
     pub fn live<F>(&self) -> usize
@@ -429,11 +429,11 @@ where
 
     /// Whether the result has been given.
     pub fn is_settled(&self) -> bool {
-        self.desk.stage == Stage::Settled
+        self.session.stage == Stage::Settled
     }
 
-    /// The pacer.
-    pub fn pacer(&self) -> &P {
-        &self.desk.pacer
+    /// The controller.
+    pub fn controller(&self) -> &P {
+        &self.session.controller
     }
 }

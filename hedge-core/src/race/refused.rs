@@ -2,8 +2,8 @@
 
 /// What is kept of the results that were refused, to be returned if nobody wins.
 pub trait Refused<P, V, E>: Default {
-    /// Attempt `index` was refused; `pacer` has just judged it.
-    fn keep(&mut self, pacer: &P, index: u8, result: Result<V, E>);
+    /// Attempt `index` was refused; `controller` has just judged it.
+    fn keep(&mut self, controller: &P, index: u8, result: Result<V, E>);
 
     /// What to return when every attempt was refused, and which attempt's it is.
     fn take(&mut self) -> Option<(u8, Result<V, E>)>;

@@ -1,13 +1,13 @@
-//! Between a race and its pacer.
+//! Between a race and its controller.
 
-use super::{Pacer, Settled};
+use super::{Controller, Settled};
 use crate::time::{Instant, Timer};
 
-/// The pacer and the clock it is told; makes sure that the pacer hears of a race that is dropped.
+/// The controller and the clock it is told; makes sure that the controller hears of a race that is dropped.
 #[derive(Debug)]
-pub(super) struct Desk<T: Timer, P: Pacer> {
+pub(super) struct Session<T: Timer, P: Controller> {
     pub(super) timer: T,
-    pub(super) pacer: P,
+    pub(super) controller: P,
     pub(super) stage: Stage,
     pub(super) timed: bool,
 }
@@ -19,11 +19,11 @@ pub(super) enum Stage {
     Settled,
 }
 
-impl<T: Timer, P: Pacer> Desk<T, P> {
-    pub(super) const fn new(timer: T, pacer: P) -> Self {
+impl<T: Timer, P: Controller> Session<T, P> {
+    pub(super) const fn new(timer: T, controller: P) -> Self {
         Self {
             timer,
-            pacer,
+            controller,
             stage: Stage::New,
             timed: false,
         }
@@ -32,16 +32,16 @@ impl<T: Timer, P: Pacer> Desk<T, P> {
     /// Begins the first poll. Returns the time, if that is needed from before the primary is polled.
     #[inline(always)]
     pub(super) fn open(&mut self) -> Option<Instant> {
-        // First, so that the pacer hears of the end even if it panics at the start.
+        // First, so that the controller hears of the end even if it panics at the start.
         self.stage = Stage::Running;
-        self.pacer.timed().then(|| self.start())
+        self.controller.timed().then(|| self.start())
     }
 
     #[inline(always)]
     pub(super) fn start(&mut self) -> Instant {
         let now = self.timer.now();
         self.timed = true;
-        self.pacer.start(now);
+        self.controller.start(now);
         now
     }
 
@@ -60,16 +60,16 @@ impl<T: Timer, P: Pacer> Desk<T, P> {
     }
 
     pub(super) fn settle(&mut self, how: Settled, now: Instant) -> P::Record {
-        // First, so that a panic in the pacer is not reported as a dropped race besides.
+        // First, so that a panic in the controller is not reported as a dropped race besides.
         self.stage = Stage::Settled;
-        self.pacer.settled(how, now)
+        self.controller.settled(how, now)
     }
 
-    /// Nothing if the pacer would rather be told as of any race.
+    /// Nothing if the controller would rather be told as of any race.
     #[inline(always)]
     pub(super) fn settle_alone(&mut self, now: Instant) -> Option<P::Record> {
         self.stage = Stage::Settled;
-        let record = self.pacer.settled_alone(now);
+        let record = self.controller.settled_alone(now);
         if record.is_none() {
             self.stage = Stage::Running;
         }
@@ -84,7 +84,7 @@ impl<T: Timer, P: Pacer> Desk<T, P> {
     }
 }
 
-impl<T: Timer, P: Pacer> Drop for Desk<T, P> {
+impl<T: Timer, P: Controller> Drop for Session<T, P> {
     #[inline]
     fn drop(&mut self) {
         if self.stage == Stage::Running {

@@ -4,11 +4,11 @@ use core::future::Future;
 use core::time::Duration;
 
 use crate::attempt::{Attempt, ByResult, Classify};
-use crate::hedger::{Charge, Hedger, Ledger, Losers};
+use crate::hedger::{BudgetHandle, Hedger, Losers, SharedState};
 use crate::outcome::{Error, Hedged};
 use crate::race::{Capacity, Max, race};
 use crate::request::gate::Gate;
-use crate::request::{Pace, Request, Wishes};
+use crate::request::{CallOptions, Request, RequestController};
 use crate::strategy::Hints;
 use crate::telemetry::Sink;
 use crate::telemetry::trace::Trace;
@@ -41,7 +41,7 @@ use crate::time::{Instant, Timer};
 pub struct Call<'h, T, L, B, K, C, const MAX: usize> {
     hedger: &'h Hedger<T, L, B, K, MAX>,
     classify: C,
-    pub(crate) wishes: Wishes,
+    pub(crate) options: CallOptions,
 }
 
 impl<'h, T, L, B, K, const MAX: usize> Call<'h, T, L, B, K, ByResult, MAX> {
@@ -49,7 +49,7 @@ impl<'h, T, L, B, K, const MAX: usize> Call<'h, T, L, B, K, ByResult, MAX> {
         Self {
             hedger,
             classify: ByResult,
-            wishes: Wishes::NONE,
+            options: CallOptions::NONE,
         }
     }
 }
@@ -64,44 +64,44 @@ impl<'h, T, L, B, K, C, const MAX: usize> Call<'h, T, L, B, K, C, MAX> {
 impl<'h, T, L, B, K, C, const MAX: usize> Call<'h, T, L, B, K, C, MAX>
 where
     T: Timer + Clone,
-    L: Ledger,
-    B: Charge,
+    L: SharedState,
+    B: BudgetHandle,
     K: Sink,
 {
     /// Does not hedge this request: it is made once, counted and learned from.
     pub fn unhedged(mut self) -> Self {
-        self.wishes.hedge = false;
+        self.options.hedge = false;
         self
     }
 
     /// Allows fewer hedges than the hedger would.
     pub fn max_hedges(mut self, hedges: u8) -> Self {
-        self.wishes.max_hedges = hedges;
+        self.options.max_hedges = hedges;
         self
     }
 
     /// Gives the request less time than the hedger would.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.wishes.timeout = time::nanos(timeout);
+        self.options.timeout = time::nanos(timeout);
         self
     }
 
     /// Ends the request at `deadline`, if it would not end sooner.
     pub fn deadline(mut self, deadline: Instant) -> Self {
-        self.wishes.deadline = deadline;
+        self.options.deadline = deadline;
         self
     }
 
     /// Keeps losers in the request's future when it is answered, as with `enable_cancellation` off, to be
     /// polled on.
     pub fn keep_losers(mut self) -> Self {
-        self.wishes.losers = Losers::Kept;
+        self.options.losers = Losers::Kept;
         self
     }
 
     /// Tells the strategy what kind of request this is.
     pub fn hints(mut self, hints: Hints) -> Self {
-        self.wishes.hints = hints;
+        self.options.hints = hints;
         self
     }
 
@@ -113,7 +113,7 @@ where
         Call {
             hedger: self.hedger,
             classify,
-            wishes: self.wishes,
+            options: self.options,
         }
     }
 
@@ -182,8 +182,11 @@ where
         Max<MAX>: Capacity<F>,
     {
         let (timer, trace) = (self.hedger.timer().clone(), self.trace());
-        let pace = Gate::new(self.pace(), ready);
-        Request::new(race::<MAX, _, _, _, _, _, _>(timer, pace, launch), trace)
+        let controller = Gate::new(self.controller(), ready);
+        Request::new(
+            race::<MAX, _, _, _, _, _, _>(timer, controller, launch),
+            trace,
+        )
     }
 
     /// The same request as a future with a name: to be stored in a struct, and to be polled on for the
@@ -193,7 +196,7 @@ where
     pub fn open<M, F, V, E>(
         self,
         launch: M,
-    ) -> Request<T, Pace<'h, L, B, K, C, MAX>, M, V, E, <Max<MAX> as Capacity<F>>::Slots>
+    ) -> Request<T, RequestController<'h, L, B, K, C, MAX>, M, V, E, <Max<MAX> as Capacity<F>>::Slots>
     where
         M: FnMut(Attempt) -> F,
         F: Future<Output = Result<V, E>>,
@@ -201,8 +204,11 @@ where
         Max<MAX>: Capacity<F>,
     {
         let (timer, trace) = (self.hedger.timer().clone(), self.trace());
-        let pace = self.pace();
-        Request::new(race::<MAX, _, _, _, _, _, _>(timer, pace, launch), trace)
+        let controller = self.controller();
+        Request::new(
+            race::<MAX, _, _, _, _, _, _>(timer, controller, launch),
+            trace,
+        )
     }
 
     fn trace(&self) -> Trace {
@@ -210,7 +216,7 @@ where
     }
 
     /// Only the request's decisions, to be driven by hand: a simulation of millions of requests.
-    pub fn pace(self) -> Pace<'h, L, B, K, C, MAX> {
-        Pace::new(self.hedger.shared(), self.classify, self.wishes)
+    pub fn controller(self) -> RequestController<'h, L, B, K, C, MAX> {
+        RequestController::new(self.hedger.parts(), self.classify, self.options)
     }
 }

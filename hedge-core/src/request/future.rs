@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 
 use crate::attempt::Attempt;
 use crate::outcome::{Error, Hedged, Outcome};
-use crate::race::{Earliest, Finish, Judge, Pacer, Race, Settled, Slots};
+use crate::race::{Controller, Earliest, Finish, Race, ResultController, Settled, Slots};
 use crate::telemetry::trace::Trace;
 use crate::time::Timer;
 
@@ -22,7 +22,7 @@ pin_project! {
     pub struct Request<T, P, M, V, E, S>
     where
         T: Timer,
-        P: Pacer,
+        P: Controller,
     {
         #[pin]
         race: Race<T, P, M, Earliest<V, E>, S>,
@@ -30,7 +30,7 @@ pin_project! {
     }
 }
 
-impl<T: Timer, P: Pacer, M, V, E, S> Request<T, P, M, V, E, S> {
+impl<T: Timer, P: Controller, M, V, E, S> Request<T, P, M, V, E, S> {
     pub(crate) const fn new(race: Race<T, P, M, Earliest<V, E>, S>, trace: Trace) -> Self {
         Self { race, trace }
     }
@@ -39,7 +39,7 @@ impl<T: Timer, P: Pacer, M, V, E, S> Request<T, P, M, V, E, S> {
 impl<T, P, M, F, V, E, S> Future for Request<T, P, M, V, E, S>
 where
     T: Timer,
-    P: Judge<V, E, Record = Outcome>,
+    P: ResultController<V, E, Record = Outcome>,
     M: FnMut(Attempt) -> F,
     F: Future<Output = Result<V, E>>,
     S: Slots<F>,
@@ -57,10 +57,10 @@ where
     }
 }
 
-/// What the caller is told; nothing of a race that was dropped, which nobody polls.
+/// What the caller is events; nothing of a race that was dropped, which nobody polls.
 fn answer<V, E, R, P>(finish: Finish<V, E, R, P>) -> Poll<Result<Hedged<V>, Error<E>>>
 where
-    P: Pacer<Record = Outcome>,
+    P: Controller<Record = Outcome>,
 {
     let outcome = finish.record;
     let attempts = outcome.attempts;
@@ -79,7 +79,7 @@ where
 impl<T, P, M, V, E, S> Request<T, P, M, V, E, S>
 where
     T: Timer,
-    P: Judge<V, E, Record = Outcome>,
+    P: ResultController<V, E, Record = Outcome>,
 {
     /// How many attempts are running.
     pub fn live<F>(&self) -> usize
@@ -116,7 +116,7 @@ where
 impl<T, P, M, V, E, S> fmt::Debug for Request<T, P, M, V, E, S>
 where
     T: Timer,
-    P: Pacer,
+    P: Controller,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")

@@ -1,83 +1,85 @@
 //! Hedges that need something which may not be at hand.
 
 use crate::attempt::{Attempt, Classify, Verdict};
-use crate::hedger::{Charge, Ledger};
+use crate::hedger::{BudgetHandle, SharedState};
 use crate::outcome::Outcome;
-use crate::race::{Judge, Pacer, Settled};
-use crate::request::Pace;
+use crate::race::{Controller, ResultController, Settled};
+use crate::request::RequestController;
 use crate::telemetry::Sink;
 use crate::time::Instant;
 
-/// The decisions of a request whose hedges `ready` may hold back: see
+/// The decisions of a request whose hedges `ready` may not_before back: see
 /// [`Call::request_if`](crate::Call::request_if).
 #[derive(Debug)]
-pub(crate) struct Gate<'h, L: Ledger, B: Charge, K: Sink, C, G, const MAX: usize> {
-    pace: Pace<'h, L, B, K, C, MAX>,
+pub(crate) struct Gate<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize> {
+    controller: RequestController<'h, L, B, K, C, MAX>,
     ready: G,
 }
 
-impl<'h, L: Ledger, B: Charge, K: Sink, C, G, const MAX: usize> Gate<'h, L, B, K, C, G, MAX> {
-    pub(crate) const fn new(pace: Pace<'h, L, B, K, C, MAX>, ready: G) -> Self {
-        Self { pace, ready }
+impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
+    Gate<'h, L, B, K, C, G, MAX>
+{
+    pub(crate) const fn new(controller: RequestController<'h, L, B, K, C, MAX>, ready: G) -> Self {
+        Self { controller, ready }
     }
 }
 
-impl<L, B, K, C, G, const MAX: usize> Pacer for Gate<'_, L, B, K, C, G, MAX>
+impl<L, B, K, C, G, const MAX: usize> Controller for Gate<'_, L, B, K, C, G, MAX>
 where
-    L: Ledger,
-    B: Charge,
+    L: SharedState,
+    B: BudgetHandle,
     K: Sink,
     G: FnMut() -> bool,
 {
     type Record = Outcome;
 
     fn admit(&mut self, now: Instant) -> Option<Attempt> {
-        self.pace.admit_if(now, &mut self.ready)
+        self.controller.admit_if(now, &mut self.ready)
     }
 
     fn timed(&mut self) -> bool {
-        self.pace.timed()
+        self.controller.timed()
     }
 
     fn start(&mut self, now: Instant) {
-        self.pace.start(now);
+        self.controller.start(now);
     }
 
     fn deadline(&mut self) -> Option<Instant> {
-        self.pace.deadline()
+        self.controller.deadline()
     }
 
     fn due(&mut self) -> Option<Instant> {
-        self.pace.due()
+        self.controller.due()
     }
 
     fn settled(&mut self, how: Settled, now: Instant) -> Outcome {
-        self.pace.settled(how, now)
+        self.controller.settled(how, now)
     }
 
     #[inline(always)]
     fn settled_alone(&mut self, now: Instant) -> Option<Outcome> {
-        self.pace.settled_alone(now)
+        self.controller.settled_alone(now)
     }
 
     fn keeps_losers(&mut self) -> bool {
-        self.pace.keeps_losers()
+        self.controller.keeps_losers()
     }
 
     fn loser_finished(&mut self, index: u8) {
-        self.pace.loser_finished(index);
+        self.controller.loser_finished(index);
     }
 }
 
-impl<L, B, K, C, G, V, E, const MAX: usize> Judge<V, E> for Gate<'_, L, B, K, C, G, MAX>
+impl<L, B, K, C, G, V, E, const MAX: usize> ResultController<V, E> for Gate<'_, L, B, K, C, G, MAX>
 where
-    L: Ledger,
-    B: Charge,
+    L: SharedState,
+    B: BudgetHandle,
     K: Sink,
     C: Classify<V, E>,
     G: FnMut() -> bool,
 {
     fn finished(&mut self, index: u8, result: &Result<V, E>, now: Instant) -> Verdict {
-        self.pace.finished(index, result, now)
+        self.controller.finished(index, result, now)
     }
 }

@@ -3,7 +3,7 @@
 use core::future::Future;
 
 use crate::attempt::{Attempt, ByResult};
-use crate::hedger::{Charge, Hedger, Ledger};
+use crate::hedger::{BudgetHandle, Hedger, SharedState};
 use crate::outcome::{Error, Hedged};
 use crate::race::{Capacity, Max};
 use crate::request::Call;
@@ -13,8 +13,8 @@ use crate::time::Timer;
 impl<T, L, B, K, const MAX: usize> Hedger<T, L, B, K, MAX>
 where
     T: Timer + Clone,
-    L: Ledger,
-    B: Charge,
+    L: SharedState,
+    B: BudgetHandle,
     K: Sink,
 {
     /// Makes a request: `launch` is called once per attempt, when it starts, inside the caller's task.

@@ -7,6 +7,6 @@ mod gate;
 mod hedger;
 
 pub use call::Call;
-pub use controller::Pace;
-pub(crate) use controller::Wishes;
+pub(crate) use controller::CallOptions;
+pub use controller::RequestController;
 pub use future::Request;

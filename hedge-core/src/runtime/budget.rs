@@ -1,7 +1,7 @@
 //! A budget for several hedgers.
 
 use super::Runtime;
-use crate::hedger::{Budget, Charge};
+use crate::hedger::{Budget, BudgetHandle};
 use crate::outcome::Suppressed;
 use crate::time::Instant;
 
@@ -34,12 +34,12 @@ impl<R: Runtime> SharedBudget<R> {
     ///
     /// Takes nothing and says which limit refused.
     pub fn try_charge(&self) -> Result<(), Suppressed> {
-        self.core.charge(self.timer.now())
+        self.core.withdraw(self.timer.now())
     }
 
     /// Gives back the places in flight of `attempts` that ended. Their tokens stay spent.
-    pub fn release(&self, attempts: u32) {
-        self.core.release(attempts);
+    pub fn give_back(&self, attempts: u32) {
+        self.core.give_back(attempts);
     }
 
     /// Exclusive access to the budget, every deposit counted. `f` must not use a hedger that shares it.
@@ -55,17 +55,17 @@ impl<R: Runtime> From<Budget> for SharedBudget<R> {
 }
 
 /// Hedgers have clocks of their own, with other epochs: the time that they tell is not used.
-impl<R: Runtime> Charge for SharedBudget<R> {
+impl<R: Runtime> BudgetHandle for SharedBudget<R> {
     fn deposit(&self) {
         self.deposit();
     }
 
-    fn charge(&self, _: Instant) -> Result<(), Suppressed> {
+    fn withdraw(&self, _: Instant) -> Result<(), Suppressed> {
         self.try_charge()
     }
 
-    fn release(&self, hedges: u32) {
-        self.release(hedges);
+    fn give_back(&self, hedges: u32) {
+        self.give_back(hedges);
     }
 
     fn edit<V>(&self, f: impl FnOnce(&mut Budget) -> V) -> V {

@@ -28,13 +28,14 @@ pub struct Hedger<R, const MAX: usize = 4> {
 }
 
 /// What the requests of a [`Hedger`] share.
-pub type Ledger = Sharded<BoxedStrategy, Metrics>;
+pub type ServerState = Sharded<BoxedStrategy, Metrics>;
 
 /// One request before it is made: options of its own. See [`Call`](crate::Call).
 pub type Call<'h, R, C = ByResult, const MAX: usize = 4> =
-    crate::request::Call<'h, R, Ledger, SharedBudget<R>, BoxedSink, C, MAX>;
+    crate::request::Call<'h, R, ServerState, SharedBudget<R>, BoxedSink, C, MAX>;
 
-type Core<R, const MAX: usize> = crate::hedger::Hedger<R, Ledger, SharedBudget<R>, BoxedSink, MAX>;
+type Core<R, const MAX: usize> =
+    crate::hedger::Hedger<R, ServerState, SharedBudget<R>, BoxedSink, MAX>;
 
 impl<R: Runtime> Hedger<R> {
     /// Starts to build a hedger: the 95th percentile of the last 1000 requests, one hedge, a budget of
@@ -287,7 +288,7 @@ impl<'h, R: Spawn, C, const MAX: usize> Call<'h, R, C, MAX> {
         C: Classify<V, E>,
         Max<MAX>: Capacity<Spawned<R, Result<V, E>>>,
     {
-        self.wishes.losers = Losers::Detached;
+        self.options.losers = Losers::Detached;
         let budget = self.hedger().budget();
         self.request(move |attempt| Spawned::attempt(attempt, budget, &mut launch).running_on())
     }
@@ -313,7 +314,7 @@ impl<'h, R: Spawn, C, const MAX: usize> Call<'h, R, C, MAX> {
         C: Classify<V, E>,
         Max<MAX>: Capacity<Spawned<R, Result<V, E>>>,
     {
-        self.wishes.losers = Losers::Aborted;
+        self.options.losers = Losers::Aborted;
         let budget = self.hedger().budget();
         self.request(move |attempt| Spawned::attempt(attempt, budget, &mut launch))
     }
@@ -431,7 +432,7 @@ impl<R: Runtime, const MAX: usize> Builder<R, MAX> {
         let Self { core, shared } = self;
         let budget = |own| shared.unwrap_or_else(|| SharedBudget::new(own));
         Ok(Hedger {
-            core: Arc::new(core.build_with(Ledger::new, budget)?),
+            core: Arc::new(core.build_with(ServerState::new, budget)?),
         })
     }
 }

@@ -56,7 +56,7 @@ pub(crate) mod sync;
 
 pub use budget::SharedBudget;
 pub use erased::{BoxedSink, BoxedStrategy};
-pub use hedger::{Builder, Call, Hedger, Ledger};
+pub use hedger::{Builder, Call, Hedger, ServerState};
 pub use once::{RequestError, request};
 pub use registry::{Registry, RegistryError};
 pub use spawn::{Spawn, Spawned};

@@ -115,6 +115,6 @@ struct Place<R: Runtime>(SharedBudget<R>);
 
 impl<R: Runtime> Drop for Place<R> {
     fn drop(&mut self) {
-        self.0.release(1);
+        self.0.give_back(1);
     }
 }

@@ -41,9 +41,9 @@ macro_rules! strategy {
                 }
             }
 
-            fn record_alone(&mut self, requests: &[Alone]) {
+            fn record_batch(&mut self, requests: &[Alone]) {
                 match self {
-                    $(Self::$variant(strategy) => strategy.record_alone(requests),)*
+                    $(Self::$variant(strategy) => strategy.record_batch(requests),)*
                 }
             }
 
@@ -53,21 +53,21 @@ macro_rules! strategy {
                 }
             }
 
-            fn typical(&self) -> Option<Duration> {
+            fn typical_latency(&self) -> Option<Duration> {
                 match self {
-                    $(Self::$variant(strategy) => strategy.typical(),)*
+                    $(Self::$variant(strategy) => strategy.typical_latency(),)*
                 }
             }
 
-            fn promised_wins(&self) -> Option<f32> {
+            fn expected_win_rate(&self) -> Option<f32> {
                 match self {
-                    $(Self::$variant(strategy) => strategy.promised_wins(),)*
+                    $(Self::$variant(strategy) => strategy.expected_win_rate(),)*
                 }
             }
 
-            fn wants_guard(&self) -> bool {
+            fn guard_by_default(&self) -> bool {
                 match self {
-                    $(Self::$variant(strategy) => strategy.wants_guard(),)*
+                    $(Self::$variant(strategy) => strategy.guard_by_default(),)*
                 }
             }
 
@@ -280,7 +280,9 @@ mod tests {
         for strategy in &mut learned {
             (0..20).for_each(|_| strategy.record(&report, Instant::ZERO));
         }
-        let typical = learned.each_ref().map(|strategy| strategy.typical());
+        let typical = learned
+            .each_ref()
+            .map(|strategy| strategy.typical_latency());
         assert_eq!(
             typical,
             [None, None, Some(ms(8)), Some(ms(8)), None, None, None]

@@ -114,7 +114,7 @@ pub trait Strategy {
     /// Hears of requests that made one attempt each, in the order in which they ended. Servers gather most
     /// requests and tell of them like this; override it where that is cheaper than one
     /// [`record`](Self::record) after the other, which has to come to the same.
-    fn record_alone(&mut self, requests: &[Alone]) {
+    fn record_batch(&mut self, requests: &[Alone]) {
         for alone in requests {
             self.record(&alone.report(), alone.ended_at());
         }
@@ -127,19 +127,19 @@ pub trait Strategy {
 
     /// How long an attempt usually takes, if that is known. A hedge that would have less time than
     /// this is not started.
-    fn typical(&self) -> Option<Duration> {
+    fn typical_latency(&self) -> Option<Duration> {
         None
     }
 
     /// The share of hedges, 0 to 1, that would win if a hedge took as long as any attempt does, however slow
     /// its primary is; absent if that is not known. The guard takes it for what hedges promise.
-    fn promised_wins(&self) -> Option<f32> {
+    fn expected_win_rate(&self) -> Option<f32> {
         None
     }
 
     /// Whether the guard watches hedges unless an option says otherwise. Not where the strategy itself sees
     /// to it that hedges which do not help fade out.
-    fn wants_guard(&self) -> bool {
+    fn guard_by_default(&self) -> bool {
         self.learns()
     }
 
@@ -190,20 +190,20 @@ macro_rules! forward {
         fn record(&mut $self, report: &Report, now: Instant) {
             $inner.record(report, now);
         }
-        fn record_alone(&mut $self, requests: &[Alone]) {
-            $inner.record_alone(requests);
+        fn record_batch(&mut $self, requests: &[Alone]) {
+            $inner.record_batch(requests);
         }
         fn learns(&$self) -> bool {
             $inner.learns()
         }
-        fn typical(&$self) -> Option<Duration> {
-            $inner.typical()
+        fn typical_latency(&$self) -> Option<Duration> {
+            $inner.typical_latency()
         }
-        fn promised_wins(&$self) -> Option<f32> {
-            $inner.promised_wins()
+        fn expected_win_rate(&$self) -> Option<f32> {
+            $inner.expected_win_rate()
         }
-        fn wants_guard(&$self) -> bool {
-            $inner.wants_guard()
+        fn guard_by_default(&$self) -> bool {
+            $inner.guard_by_default()
         }
         fn reset(&mut $self) {
             $inner.reset();

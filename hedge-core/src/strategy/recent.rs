@@ -67,7 +67,7 @@ impl<const N: usize> Recent<N> {
     }
 
     /// The median, once there are enough samples.
-    pub(super) fn typical(&self) -> Option<Duration> {
+    pub(super) fn typical_latency(&self) -> Option<Duration> {
         if self.is_warm() { self.median() } else { None }
     }
 

@@ -96,24 +96,24 @@ impl<S: Strategy> Strategy for WorkloadAware<S> {
         self.inner.record(report, now);
     }
 
-    fn record_alone(&mut self, requests: &[Alone]) {
-        self.inner.record_alone(requests);
+    fn record_batch(&mut self, requests: &[Alone]) {
+        self.inner.record_batch(requests);
     }
 
     fn learns(&self) -> bool {
         self.inner.learns()
     }
 
-    fn typical(&self) -> Option<Duration> {
-        self.inner.typical()
+    fn typical_latency(&self) -> Option<Duration> {
+        self.inner.typical_latency()
     }
 
-    fn promised_wins(&self) -> Option<f32> {
-        self.inner.promised_wins()
+    fn expected_win_rate(&self) -> Option<f32> {
+        self.inner.expected_win_rate()
     }
 
-    fn wants_guard(&self) -> bool {
-        self.inner.wants_guard()
+    fn guard_by_default(&self) -> bool {
+        self.inner.guard_by_default()
     }
 
     fn reset(&mut self) {
@@ -229,7 +229,7 @@ mod tests {
         assert!(strategy.learns());
         let report = Report::new(crate::record::Sample::Finished(ms(40)));
         (0..10).for_each(|_| strategy.record(&report, Instant::ZERO));
-        assert_eq!(strategy.typical(), Some(ms(40)));
+        assert_eq!(strategy.typical_latency(), Some(ms(40)));
         let hints = Hints::NONE.time_of_day(TimeOfDay::OffPeak);
         assert_eq!(strategy.plan(&hints, Instant::ZERO).delay(), Some(ms(52)));
         strategy.reset();

@@ -4,7 +4,7 @@ use core::mem;
 
 use super::{Event, Sink};
 use crate::name::Name;
-use crate::panics::contain;
+use crate::panics::catch_nested_panic;
 use crate::telemetry::trace;
 
 /// Hands the events of one request to all who listen.
@@ -12,13 +12,13 @@ use crate::telemetry::trace;
 /// A sink that panics hears no more of that request. It is dropped while the panic unwinds, of which there
 /// are events as well, and a second panic then would end the program.
 #[derive(Debug)]
-pub(crate) struct Voice {
-    state: State,
+pub(crate) struct Emitter {
+    state: HedgerState,
     place: trace::Place,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum State {
+enum HedgerState {
     /// Whether anybody listens has not been asked.
     Unknown,
     Heard,
@@ -28,10 +28,10 @@ enum State {
     Silent,
 }
 
-impl Voice {
+impl Emitter {
     pub(crate) const fn new() -> Self {
         Self {
-            state: State::Unknown,
+            state: HedgerState::Unknown,
             place: trace::Place::new(),
         }
     }
@@ -42,27 +42,27 @@ impl Voice {
         if sink.is_nobody() && !trace::CAN_LISTEN {
             return false;
         }
-        if self.state == State::Unknown {
+        if self.state == HedgerState::Unknown {
             // As it stays if the question panics.
-            self.state = State::Silent;
+            self.state = HedgerState::Silent;
             self.state = if sink.enabled() {
-                State::Heard
+                HedgerState::Heard
             } else if trace::is_listening() {
-                State::Traced
+                HedgerState::Traced
             } else {
-                State::Silent
+                HedgerState::Silent
             };
         }
-        self.state != State::Silent
+        self.state != HedgerState::Silent
     }
 
     /// Tells of `event`, of which somebody [wants to hear](Self::is_heard).
     #[inline]
     pub(crate) fn tell(&mut self, sink: &impl Sink, prefix: &Name, event: &Event) {
-        let state = mem::replace(&mut self.state, State::Silent);
+        let state = mem::replace(&mut self.state, HedgerState::Silent);
         self.place.event(prefix, event);
-        if state != State::Traced {
-            contain(|| sink.emit(event));
+        if state != HedgerState::Traced {
+            catch_nested_panic(|| sink.emit(event));
         }
         self.state = state;
     }

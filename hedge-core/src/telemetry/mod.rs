@@ -28,7 +28,7 @@ pub(crate) mod trace;
 use core::fmt;
 use core::time::Duration;
 
-pub(crate) use emitter::Voice;
+pub(crate) use emitter::Emitter;
 #[cfg(feature = "metrics")]
 pub use metrics::MetricsSink;
 pub use ring::{Ring, RingSink};

@@ -26,7 +26,7 @@ mod on {
 
     use crate::name::Name;
     use crate::outcome::{Outcome, Suppressed};
-    use crate::race::{Finish, Pacer, Settled};
+    use crate::race::{Controller, Finish, Settled};
     use crate::telemetry::{Event, EventKind};
 
     /// A request's span, made when it is first polled.
@@ -65,7 +65,7 @@ mod on {
     impl Ending<'_> {
         pub(crate) fn record<V, E, R, P>(self, finish: &Finish<V, E, R, P>)
         where
-            P: Pacer<Record = Outcome>,
+            P: Controller<Record = Outcome>,
         {
             let Self { span, ended } = self;
             *ended = true;
@@ -254,7 +254,7 @@ mod on {
 mod off {
     use crate::name::Name;
     use crate::outcome::Outcome;
-    use crate::race::{Finish, Pacer};
+    use crate::race::{Controller, Finish};
     use crate::telemetry::Event;
 
     #[derive(Debug)]
@@ -278,7 +278,7 @@ mod off {
     impl Ending {
         pub(crate) fn record<V, E, R, P>(self, _: &Finish<V, E, R, P>)
         where
-            P: Pacer<Record = Outcome>,
+            P: Controller<Record = Outcome>,
         {
         }
     }

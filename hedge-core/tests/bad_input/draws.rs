@@ -232,8 +232,8 @@ pub(crate) fn attempts() -> impl Strategy<Value = Attempts> {
 }
 
 /// Options of a request: its timeout, its deadline, its most hedges, its hints.
-pub(crate) type Wishes = (Duration, Instant, u8, Hints);
+pub(crate) type CallOptions = (Duration, Instant, u8, Hints);
 
-pub(crate) fn call() -> impl Strategy<Value = Wishes> {
+pub(crate) fn call() -> impl Strategy<Value = CallOptions> {
     (duration(), instant(), any::<u8>(), hints())
 }

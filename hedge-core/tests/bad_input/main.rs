@@ -190,7 +190,7 @@ proptest! {
             for k in [0, 1, 7, u8::MAX] {
                 let _ = plan.offset(k);
             }
-            if let Some(wins) = strategy.promised_wins() {
+            if let Some(wins) = strategy.expected_win_rate() {
                 prop_assert!((0.0..=1.0).contains(&wins), "{wins}");
             }
         }
@@ -210,10 +210,10 @@ proptest! {
             let before = budget.clone();
             match step {
                 0 => budget.deposit_many(n),
-                1 => budget.release(n),
+                1 => budget.give_back(n),
                 2 => budget.hold(n),
                 3 => budget.reconfigure(other),
-                _ if budget.charge(now).is_ok() => {
+                _ if budget.withdraw(now).is_ok() => {
                     prop_assert_eq!(budget.in_flight(), before.in_flight().saturating_add(1));
                 }
                 _ => prop_assert_eq!(budget.in_flight(), before.in_flight()),

@@ -7,7 +7,7 @@ use hedge_core::{ConfigError, LocalHedger, Metrics, Verdict};
 use proptest::prelude::*;
 
 use crate::Clock;
-use crate::draws::{Any, Attempts, Wishes};
+use crate::draws::{Any, Attempts, CallOptions};
 
 /// An error says which option is wrong.
 pub(crate) fn is_told(error: &ConfigError) -> Result<(), TestCaseError> {
@@ -24,7 +24,7 @@ pub(crate) fn use_it(
     clock: &Clock,
     hedger: &LocalHedger<&Clock, Any, Metrics, NoSink, 8>,
     attempts: &Attempts,
-    wishes: Wishes,
+    wishes: CallOptions,
 ) -> Result<(), TestCaseError> {
     let mut next = attempts.iter().cycle();
     let (timeout, deadline, hedges, hints) = wishes;

@@ -82,8 +82,8 @@ fn budget(criterion: &mut Criterion) {
     criterion.bench_function("budget/charge and release", |bencher| {
         bencher.iter(|| {
             budget.deposit();
-            let charged = budget.charge(Instant::ZERO);
-            budget.release(1);
+            let charged = budget.withdraw(Instant::ZERO);
+            budget.give_back(1);
             charged
         });
     });

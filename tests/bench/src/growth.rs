@@ -5,7 +5,7 @@ use core::hint::black_box;
 use core::time::Duration;
 use std::sync::{Arc, Mutex};
 
-use hedge_core::adapter::State;
+use hedge_core::adapter::HedgerState;
 use hedge_core::metrics::NoMetrics;
 use hedge_core::telemetry::NoSink;
 use hedge_tokio::{Attempt, Budget, Event, Hedger, Percentile, TokioTimer};
@@ -131,8 +131,8 @@ fn timers_in_flight(size: usize) -> Result<(Runtime, Case), String> {
 
 /// As small as may be, so that there is room for a million; requests go to the first `used` in turn.
 fn hedgers(size: usize, used: usize) -> Result<(Runtime, Case), String> {
-    type Ledger = Mutex<State<Percentile<16>, NoMetrics>>;
-    type Small = hedge_core::Hedger<TokioTimer, Ledger, Mutex<Budget>, NoSink>;
+    type SharedState = Mutex<HedgerState<Percentile<16>, NoMetrics>>;
+    type Small = hedge_core::Hedger<TokioTimer, SharedState, Mutex<Budget>, NoSink>;
     let timer = TokioTimer::new();
     let build = |_| -> Result<Small, String> {
         let builder = hedge_core::Hedger::builder(timer);

@@ -2,7 +2,7 @@
 
 use core::cell::RefCell;
 
-use hedge_core::adapter::{Charge, Ledger, Lock, State};
+use hedge_core::adapter::{BudgetHandle, HedgerState, Lock, SharedState};
 use hedge_core::metrics::Recorder;
 use hedge_core::{Budget, Strategy};
 
@@ -11,15 +11,15 @@ pub trait Home {
     /// Guards what a case records.
     type Lock<D>: Lock<Data = D>;
     /// Keeps a hedger's strategy and metrics.
-    type Ledger<S: Strategy, M: Recorder>: Ledger<Strategy = S, Metrics = M>;
+    type SharedState<S: Strategy, M: Recorder>: SharedState<Strategy = S, Metrics = M>;
     /// Keeps a hedger's budget.
-    type Budget: Charge;
+    type Budget: BudgetHandle;
 
     /// Guards `data`.
     fn lock<D>(data: D) -> Self::Lock<D>;
 
     /// Keeps `state`.
-    fn ledger<S: Strategy, M: Recorder>(state: State<S, M>) -> Self::Ledger<S, M>;
+    fn ledger<S: Strategy, M: Recorder>(state: HedgerState<S, M>) -> Self::SharedState<S, M>;
 
     /// Keeps `budget`.
     fn budget(budget: Budget) -> Self::Budget;
@@ -31,14 +31,14 @@ pub struct Local;
 
 impl Home for Local {
     type Lock<D> = RefCell<D>;
-    type Ledger<S: Strategy, M: Recorder> = RefCell<State<S, M>>;
+    type SharedState<S: Strategy, M: Recorder> = RefCell<HedgerState<S, M>>;
     type Budget = RefCell<Budget>;
 
     fn lock<D>(data: D) -> Self::Lock<D> {
         RefCell::new(data)
     }
 
-    fn ledger<S: Strategy, M: Recorder>(state: State<S, M>) -> Self::Ledger<S, M> {
+    fn ledger<S: Strategy, M: Recorder>(state: HedgerState<S, M>) -> Self::SharedState<S, M> {
         RefCell::new(state)
     }
 
@@ -56,14 +56,14 @@ pub struct Threads;
 #[cfg(feature = "std")]
 impl Home for Threads {
     type Lock<D> = std::sync::Mutex<D>;
-    type Ledger<S: Strategy, M: Recorder> = hedge_core::adapter::Sharded<S, M>;
+    type SharedState<S: Strategy, M: Recorder> = hedge_core::adapter::Sharded<S, M>;
     type Budget = hedge_core::adapter::SharedBudget;
 
     fn lock<D>(data: D) -> Self::Lock<D> {
         std::sync::Mutex::new(data)
     }
 
-    fn ledger<S: Strategy, M: Recorder>(state: State<S, M>) -> Self::Ledger<S, M> {
+    fn ledger<S: Strategy, M: Recorder>(state: HedgerState<S, M>) -> Self::SharedState<S, M> {
         hedge_core::adapter::Sharded::new(state)
     }
 

@@ -27,7 +27,7 @@ impl Spy {
         }
     }
 
-    pub(crate) const fn typical(mut self, latency: Duration) -> Self {
+    pub(crate) const fn typical_latency(mut self, latency: Duration) -> Self {
         self.typical = Some(latency);
         self
     }
@@ -51,7 +51,7 @@ impl Strategy for Spy {
         assert!(self.heard.push(*report).is_ok(), "too many requests");
     }
 
-    fn typical(&self) -> Option<Duration> {
+    fn typical_latency(&self) -> Option<Duration> {
         self.typical
     }
 }

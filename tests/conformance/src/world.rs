@@ -23,7 +23,7 @@ pub struct World<T, H> {
 
 /// A hedger at home in `H`, whose events are audited.
 pub(crate) type Built<T, H, S, M = Metrics, K = NoSink, const MAX: usize = 4> =
-    Hedger<T, <H as Home>::Ledger<S, M>, <H as Home>::Budget, (K, Audit<H>), MAX>;
+    Hedger<T, <H as Home>::SharedState<S, M>, <H as Home>::Budget, (K, Audit<H>), MAX>;
 
 impl<T: Timer + Clone, H: Home> World<T, H> {
     /// A world whose clock moves only when all have to wait: cases assert exact times.

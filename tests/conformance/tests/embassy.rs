@@ -8,7 +8,7 @@ use std::thread;
 use embassy_executor::{Executor, raw::TaskStorage};
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use hedge_conformance::{Home, World, conformance};
-use hedge_core::adapter::State;
+use hedge_core::adapter::HedgerState;
 use hedge_core::metrics::Recorder;
 use hedge_core::{Budget, Strategy};
 use hedge_embassy::{EmbassyTimer, Shared};
@@ -18,14 +18,14 @@ struct InStatic;
 
 impl Home for InStatic {
     type Lock<D> = Shared<CriticalSectionRawMutex, D>;
-    type Ledger<S: Strategy, M: Recorder> = Shared<CriticalSectionRawMutex, State<S, M>>;
+    type SharedState<S: Strategy, M: Recorder> = Shared<CriticalSectionRawMutex, HedgerState<S, M>>;
     type Budget = Shared<CriticalSectionRawMutex, Budget>;
 
     fn lock<D>(data: D) -> Self::Lock<D> {
         Shared::new(data)
     }
 
-    fn ledger<S: Strategy, M: Recorder>(state: State<S, M>) -> Self::Ledger<S, M> {
+    fn ledger<S: Strategy, M: Recorder>(state: HedgerState<S, M>) -> Self::SharedState<S, M> {
         Shared::new(state)
     }
 

@@ -4,7 +4,7 @@ use core::cell::RefCell;
 use core::future::Ready;
 use std::sync::Mutex;
 
-use hedge_core::adapter::{Policy, Sharded, SharedBudget, State};
+use hedge_core::adapter::{HedgerState, Policy, Sharded, SharedBudget};
 use hedge_core::cascade::{Cascade, CascadeError};
 use hedge_core::manual::ManualTimer;
 use hedge_core::runtime::{RegistryError, RequestError};
@@ -17,7 +17,7 @@ use hedge_core::{
 use hedge_tokio::TokioTimer;
 
 type Shared<S> = Hedger<TokioTimer, Sharded<S, Metrics>, SharedBudget>;
-type Locked<S> = Hedger<TokioTimer, Mutex<State<S, Metrics>>, Mutex<Budget>>;
+type Locked<S> = Hedger<TokioTimer, Mutex<HedgerState<S, Metrics>>, Mutex<Budget>>;
 
 const fn shared<T: Send + Sync + 'static>() {}
 const fn sent<T: Send + 'static>() {}
@@ -117,7 +117,7 @@ fn a_hedger_can_be_a_static() {
     type Parts = LocalHedger<(), Percentile<16>>;
     static HEDGER: Mutex<Parts> = Mutex::new(Hedger::from_parts(
         (),
-        RefCell::new(State::new(
+        RefCell::new(HedgerState::new(
             Policy::new(Percentile::with_window(95.0), Options::DEFAULT),
             Metrics::new(),
         )),

@@ -6,7 +6,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use hedge_conformance::Draws;
-use hedge_core::adapter::{Charge, Sharded, SharedBudget};
+use hedge_core::adapter::{BudgetHandle, Sharded, SharedBudget};
 use hedge_core::telemetry::NoSink;
 use hedge_core::{Attempt, Budget, Error, Hedger, Metrics, Options, Percentile, Suppressed};
 use hedge_tokio::TokioTimer;
@@ -26,9 +26,9 @@ fn counters_add_up() {
     const START: u32 = 500_000;
     let budget = SharedBudget::new(Budget::percent(50.0).burst(2 * START));
     for _ in 0..START {
-        budget.charge(hedge_core::Instant::ZERO).unwrap();
+        budget.withdraw(hedge_core::Instant::ZERO).unwrap();
     }
-    budget.release(START);
+    budget.give_back(START);
     let (hedger, counts) = hammer(budget);
 
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

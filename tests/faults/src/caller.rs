@@ -101,24 +101,24 @@ impl Strategy for Mind<'_> {
         self.learns
     }
 
-    fn typical(&self) -> Option<Duration> {
+    fn typical_latency(&self) -> Option<Duration> {
         match &self.inner {
             Inner::Nonsense => match self.world.below(4) {
                 0 => Some(Duration::MAX),
                 1 => Some(Duration::ZERO),
                 _ => None,
             },
-            Inner::Fixed(fixed) => fixed.typical(),
-            Inner::Percentile(percentile) => percentile.typical(),
-            Inner::Backoff(backoff) => backoff.typical(),
+            Inner::Fixed(fixed) => fixed.typical_latency(),
+            Inner::Percentile(percentile) => percentile.typical_latency(),
+            Inner::Backoff(backoff) => backoff.typical_latency(),
         }
     }
 
-    fn promised_wins(&self) -> Option<f32> {
+    fn expected_win_rate(&self) -> Option<f32> {
         let promises = [None, Some(0.0), Some(1.0), Some(f32::NAN), Some(-1.0)];
         match &self.inner {
             Inner::Nonsense => self.world.pick(&promises),
-            Inner::Percentile(percentile) => percentile.promised_wins(),
+            Inner::Percentile(percentile) => percentile.expected_win_rate(),
             Inner::Fixed(_) | Inner::Backoff(_) => None,
         }
     }

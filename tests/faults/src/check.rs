@@ -4,7 +4,7 @@ use core::future::{Ready, ready};
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 
-use hedge_core::adapter::{Capacity, Charge, Ledger, Max};
+use hedge_core::adapter::{BudgetHandle, Capacity, Max, SharedState};
 use hedge_core::{Error, MetricsSnapshot, Outcome, Suppressed};
 
 use crate::caller::Mind;
@@ -17,8 +17,8 @@ use crate::trial::Trial;
 
 impl<'w, L, B, const MAX: usize> Game<'_, 'w, L, B, MAX>
 where
-    L: Ledger<Strategy = Mind<'w>>,
-    B: Charge,
+    L: SharedState<Strategy = Mind<'w>>,
+    B: BudgetHandle,
     Max<MAX>: Capacity<Trial<'w>> + Capacity<Ready<Result<(), ()>>>,
 {
     /// Between any two steps.

@@ -8,7 +8,7 @@ use core::task::{Context, Poll};
 use std::panic;
 
 use hedge_conformance::Books;
-use hedge_core::adapter::{Capacity, Charge, Ledger, Max};
+use hedge_core::adapter::{BudgetHandle, Capacity, Max, SharedState};
 use hedge_core::metrics::Recorder;
 use hedge_core::{Attempt, Call, Error, Hedged, Hedger, Options, Verdict};
 
@@ -76,8 +76,8 @@ pub(crate) struct Game<'g, 'w, L, B, const MAX: usize> {
 
 impl<'g, 'w, L, B, const MAX: usize> Game<'g, 'w, L, B, MAX>
 where
-    L: Ledger<Strategy = Mind<'w>>,
-    B: Charge,
+    L: SharedState<Strategy = Mind<'w>>,
+    B: BudgetHandle,
     Max<MAX>: Capacity<Trial<'w>> + Capacity<Ready<Result<(), ()>>>,
 {
     pub(crate) fn new(

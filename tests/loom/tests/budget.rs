@@ -1,6 +1,6 @@
 //! The budget that threads share: nothing that was deposited is lost, and no more is spent.
 
-use hedge_core::adapter::{Charge, SharedBudget};
+use hedge_core::adapter::{BudgetHandle, SharedBudget};
 use hedge_core::{Budget, Instant, Suppressed};
 use loom::thread;
 
@@ -10,9 +10,9 @@ const NOW: Instant = Instant::ZERO;
 fn empty(burst: u32) -> SharedBudget {
     let budget = SharedBudget::new(Budget::percent(50.0).burst(burst));
     for _ in 0..burst {
-        assert_eq!(budget.charge(NOW), Ok(()));
+        assert_eq!(budget.withdraw(NOW), Ok(()));
     }
-    budget.release(burst);
+    budget.give_back(burst);
     budget
 }
 
@@ -26,7 +26,7 @@ fn every_deposit_counts_once() {
             other.deposit();
         });
         budget.deposit();
-        let early = budget.charge(NOW).is_ok();
+        let early = budget.withdraw(NOW).is_ok();
         depositor.join().unwrap();
         budget.deposit();
         let tokens = budget.edit(|budget| budget.tokens());
@@ -41,8 +41,8 @@ fn a_token_is_spent_once() {
         budget.deposit();
         budget.deposit();
         let other = budget.clone();
-        let thread = thread::spawn(move || other.charge(NOW));
-        let charges = [budget.charge(NOW), thread.join().unwrap()];
+        let thread = thread::spawn(move || other.withdraw(NOW));
+        let charges = [budget.withdraw(NOW), thread.join().unwrap()];
         assert_eq!(charges.iter().filter(|charge| charge.is_ok()).count(), 1);
         assert!(charges.contains(&Err(Suppressed::BudgetRatio)));
     });
@@ -53,9 +53,9 @@ fn no_more_are_in_flight_than_may_be() {
     loom::model(|| {
         let budget = SharedBudget::new(Budget::unlimited().max_in_flight(1));
         let one = |budget: &SharedBudget| {
-            if budget.charge(NOW).is_ok() {
+            if budget.withdraw(NOW).is_ok() {
                 assert_eq!(budget.edit(|budget| budget.in_flight()), 1);
-                budget.release(1);
+                budget.give_back(1);
             }
         };
         let other = budget.clone();

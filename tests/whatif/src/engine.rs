@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use hedge_core::adapter::{Judge, Pacer, Settled, State};
+use hedge_core::adapter::{Controller, HedgerState, ResultController, Settled};
 use hedge_core::metrics::NoMetrics;
 use hedge_core::strategy::Strategy;
 use hedge_core::telemetry::NoSink;
@@ -11,7 +11,7 @@ use hedge_core::{Hedger, Instant, Outcome, Timer};
 /// A hedger whose requests are driven by hand.
 pub(crate) type Lab<S, const MAX: usize> = Hedger<
     Still,
-    core::cell::RefCell<State<S, NoMetrics>>,
+    core::cell::RefCell<HedgerState<S, NoMetrics>>,
     core::cell::RefCell<hedge_core::Budget>,
     NoSink,
     MAX,
@@ -40,7 +40,7 @@ pub(crate) fn request<S: Strategy, const MAX: usize>(
     start: Instant,
     mut latency: impl FnMut(usize) -> Duration,
 ) -> (Instant, Outcome) {
-    let mut pace = hedger.call().pace();
+    let mut pace = hedger.call().controller();
     let _ = pace.timed();
     pace.start(start);
     let deadline = pace.deadline().unwrap_or(Instant::MAX);
@@ -69,7 +69,7 @@ pub(crate) fn request<S: Strategy, const MAX: usize>(
             }
         } else if end <= deadline {
             let winner = winner as u8;
-            let _ = Judge::<(), ()>::finished(&mut pace, winner, &Ok(()), end);
+            let _ = ResultController::<(), ()>::finished(&mut pace, winner, &Ok(()), end);
             return (end, pace.settled(Settled::Won(winner), end));
         } else {
             return (deadline, pace.settled(Settled::TimedOut, deadline));

@@ -4,7 +4,7 @@ use core::cmp::Reverse;
 use core::time::Duration;
 use std::collections::{BinaryHeap, VecDeque};
 
-use hedge_core::adapter::{Judge, Pace, Pacer, Settled};
+use hedge_core::adapter::{Controller, RequestController, ResultController, Settled};
 use hedge_core::strategy::Strategy;
 use hedge_core::{Instant, Outcome};
 use rand::rngs::SmallRng;
@@ -74,9 +74,9 @@ pub(crate) struct Done {
     pub(crate) outcome: Outcome,
 }
 
-type Paced<'h, S, const MAX: usize> = Pace<
+type Paced<'h, S, const MAX: usize> = RequestController<
     'h,
-    core::cell::RefCell<hedge_core::adapter::State<S, hedge_core::metrics::NoMetrics>>,
+    core::cell::RefCell<hedge_core::adapter::HedgerState<S, hedge_core::metrics::NoMetrics>>,
     core::cell::RefCell<hedge_core::Budget>,
     hedge_core::telemetry::NoSink,
     hedge_core::ByResult,
@@ -164,7 +164,7 @@ impl<S: Strategy, const MAX: usize> Simulation<'_, S, MAX> {
     fn step(&mut self, now: Instant, event: Event) {
         match event {
             Event::Arrival { request } => {
-                let mut pace = self.hedger.call().pace();
+                let mut pace = self.hedger.call().controller();
                 let _ = pace.timed();
                 pace.start(now);
                 if let Some(deadline) = pace.deadline() {
@@ -197,7 +197,12 @@ impl<S: Strategy, const MAX: usize> Simulation<'_, S, MAX> {
             } => {
                 self.busy[server] = false;
                 if let Some(running) = &mut self.running[request] {
-                    let _ = Judge::<(), ()>::finished(&mut running.pace, attempt, &Ok(()), now);
+                    let _ = ResultController::<(), ()>::finished(
+                        &mut running.pace,
+                        attempt,
+                        &Ok(()),
+                        now,
+                    );
                     self.settle(request, Settled::Won(attempt), now);
                 }
                 self.serve(server, now);

@@ -105,10 +105,10 @@ impl Value {
     /// use hedge_core::experiment::Value;
     ///
     /// #[derive(serde::Deserialize)]
-    /// struct Judge { threshold: f64 }
+    /// struct ResultController { threshold: f64 }
     ///
     /// let value: Value = serde_json::from_str(r#"{ "threshold": "high" }"#)?;
-    /// let error = value.read::<Judge>().err().unwrap();
+    /// let error = value.read::<ResultController>().err().unwrap();
     /// assert_eq!(error.path(), "threshold");
     /// # Ok::<(), serde_json::Error>(())
     /// ```

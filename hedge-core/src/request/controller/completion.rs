@@ -1,18 +1,20 @@
-//! What is said of a request once it is over: to its caller, and to the ledger.
+//! What is said of a request once it is over: to its caller, and to the state.
 
 use core::time::Duration;
 
-use super::{Basis, Pace, Wishes, bit};
-use crate::hedger::{Charge, Ledger, Losers, Terms};
+use super::{Basis, CallOptions, RequestController, bit};
+use crate::hedger::{BudgetHandle, Losers, RequestPlan, SharedState};
 use crate::metrics::Recorder;
 use crate::outcome::{Outcome, Suppressed};
-use crate::panics::contain;
-use crate::race::{Pacer, Settled};
+use crate::panics::catch_nested_panic;
+use crate::race::{Controller, Settled};
 use crate::record::{Alone, End, Report, Sample};
 use crate::telemetry::Sink;
 use crate::time::Instant;
 
-impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'_, L, B, K, C, MAX> {
+impl<L: SharedState, B: BudgetHandle, K: Sink, C, const MAX: usize>
+    RequestController<'_, L, B, K, C, MAX>
+{
     /// Why no hedge was started, if none was.
     fn suppressed(&mut self) -> Option<Suppressed> {
         if self.started > 1 {
@@ -23,20 +25,16 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'_, L, B, K, C, MA
         }
         // A request keeps the options that it was made with.
         let (off, max_hedges, reason) = match self.basis {
-            Basis::Wishes(Wishes {
+            Basis::CallOptions(CallOptions {
                 hedge, max_hedges, ..
-            }) => (
-                !hedge || self.standing().off(),
-                max_hedges,
-                Suppressed::NotDue,
-            ),
-            Basis::Terms(terms) => (terms.is_off(), terms.max_hedges(), terms.reason()),
+            }) => (!hedge || self.flags().off(), max_hedges, Suppressed::NotDue),
+            Basis::RequestPlan(plan) => (plan.is_off(), plan.max_hedges(), plan.reason()),
         };
         Some(if off {
             Suppressed::Off
         } else if MAX == 1 || max_hedges == 0 {
             Suppressed::MaxHedges
-        } else if self.hold > Instant::ZERO {
+        } else if self.not_before > Instant::ZERO {
             Suppressed::Pushback
         } else {
             reason
@@ -52,7 +50,7 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'_, L, B, K, C, MA
             self.hedge_end
         };
         match bit(attempt) {
-            bit if self.well & bit != 0 => Sample::Finished(end.since(start)),
+            bit if self.accepted & bit != 0 => Sample::Finished(end.since(start)),
             bit if self.ended & bit != 0 => Sample::Failed(end.since(start)),
             _ => Sample::Dropped(now.since(start)),
         }
@@ -62,7 +60,7 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'_, L, B, K, C, MA
         let mut report = Report::new(self.sample(0, now));
         report.end = End::of(how);
         report.total = now.since(self.start_of(0));
-        report.hedge_delay = self.terms_asked().and_then(Terms::delay);
+        report.hedge_delay = self.known_plan().and_then(RequestPlan::delay);
         report.due = self.due;
         report.suppressed = self.refused;
         report.attempts = self.started;
@@ -101,17 +99,17 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'_, L, B, K, C, MA
                 _ => Some(self.primary_end.since(start)),
             },
             backup_latency: self.backup_latency(),
-            hedge_delay: self.terms_asked().and_then(Terms::delay),
+            hedge_delay: self.known_plan().and_then(RequestPlan::delay),
             suppressed: self.refused,
             cost: self.cost(),
-            strategy: self.standing().kind(),
-            strategy_name: self.shared.labels.strategy_name,
+            strategy: self.flags().kind(),
+            strategy_name: self.parts.labels.strategy_name,
         }
     }
 
     fn cost(&self) -> f64 {
         // Any finite number may be a cost; a multiple of it has to stay one.
-        let cost = self.shared.cost_per_attempt * f64::from(self.started);
+        let cost = self.parts.cost_per_attempt * f64::from(self.started);
         cost.min(f64::MAX)
     }
 
@@ -124,16 +122,16 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'_, L, B, K, C, MA
     #[inline(always)]
     pub(super) fn close(&mut self, how: Settled, now: Instant) -> u8 {
         if !self.deposited {
-            self.shared.budget.deposit();
+            self.parts.budget.deposit();
         }
         let keep = self.live == 0 || matches!(how, Settled::Won(_)) && self.keeps_losers();
         let losers = if keep { 0 } else { self.live };
-        self.release(losers);
+        self.give_back(losers);
         let suppressed = self.suppressed();
         // For good, and for all who ask.
         self.refused = suppressed;
-        if L::Metrics::ON || self.standing().learns() {
-            if L::GATHERS && self.is_alone(how, now) {
+        if L::Metrics::ON || self.flags().learns() {
+            if L::BATCHES && self.is_alone(how, now) {
                 self.settle_alone(how, suppressed, now);
             } else {
                 self.settle(how, now);
@@ -149,13 +147,13 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'_, L, B, K, C, MA
     #[inline(always)]
     pub(super) fn close_alone(&mut self, now: Instant) -> Outcome {
         if !self.deposited {
-            self.shared.budget.deposit();
+            self.parts.budget.deposit();
         }
-        let standing = self.standing();
+        let flags = self.flags();
         let suppressed = self.suppressed();
         let alone = self.alone(End::Won(0), suppressed, now);
-        if L::Metrics::ON || standing.learns() {
-            self.shared.ledger.settle_alone(&alone);
+        if L::Metrics::ON || flags.learns() {
+            self.parts.state.settle_alone(&alone);
         }
         let total = Duration::from_nanos(alone.total);
         Outcome {
@@ -167,11 +165,11 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'_, L, B, K, C, MA
             total_latency: total,
             primary_latency: Some(total),
             backup_latency: None,
-            hedge_delay: self.terms_asked().and_then(Terms::delay),
+            hedge_delay: self.known_plan().and_then(RequestPlan::delay),
             suppressed,
             cost: alone.cost,
-            strategy: standing.kind(),
-            strategy_name: self.shared.labels.strategy_name,
+            strategy: flags.kind(),
+            strategy_name: self.parts.labels.strategy_name,
         }
     }
 
@@ -181,10 +179,10 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'_, L, B, K, C, MA
         Alone {
             end,
             total: now.nanos_since(self.start_of(0)),
-            delay: self.terms_asked().map_or(u64::MAX, Terms::delay_nanos),
+            delay: self.known_plan().map_or(u64::MAX, RequestPlan::delay_nanos),
             due: self.due,
             suppressed,
-            cost: self.shared.cost_per_attempt,
+            cost: self.parts.cost_per_attempt,
             now,
         }
     }
@@ -201,13 +199,13 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'_, L, B, K, C, MA
     #[inline(never)]
     fn settle_alone(&self, how: Settled, suppressed: Option<Suppressed>, now: Instant) {
         let alone = self.alone(End::of(how), suppressed, now);
-        contain(|| self.shared.ledger.settle_alone(&alone));
+        catch_nested_panic(|| self.parts.state.settle_alone(&alone));
     }
 
     // Rare where requests gather, whose path is kept short.
     #[inline(never)]
     fn settle(&mut self, how: Settled, now: Instant) {
         let report = self.report(how, now);
-        contain(|| self.shared.ledger.settle(&report, now));
+        catch_nested_panic(|| self.parts.state.settle(&report, now));
     }
 }

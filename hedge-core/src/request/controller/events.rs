@@ -1,15 +1,17 @@
-//! What is told while it happens, to whoever listens.
+//! What is events while it happens, to whoever listens.
 
-use super::{Pace, bit};
-use crate::hedger::{Charge, Labels, Ledger};
+use super::{RequestController, bit};
+use crate::hedger::{BudgetHandle, Labels, SharedState};
 use crate::outcome::Outcome;
 use crate::race::Settled;
 use crate::telemetry::{Event, EventKind, Sink};
 use crate::time::Instant;
 
-impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'_, L, B, K, C, MAX> {
+impl<L: SharedState, B: BudgetHandle, K: Sink, C, const MAX: usize>
+    RequestController<'_, L, B, K, C, MAX>
+{
     pub(super) fn is_heard(&mut self) -> bool {
-        self.voice.is_heard(&self.shared.sink)
+        self.emitter.is_heard(&self.parts.sink)
     }
 
     /// Tells whoever listens. Inlined, so that a large event is made where it is and not moved.
@@ -19,19 +21,20 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'_, L, B, K, C, MA
             return;
         }
         if self.id == 0 {
-            self.id = self.shared.ledger.next_id();
+            self.id = self.parts.state.next_id();
         }
         let Labels {
             strategy_name,
             ref telemetry_prefix,
-        } = self.shared.labels;
+        } = self.parts.labels;
         let event = Event {
             request: self.id,
             at,
             strategy_name,
             kind: kind(self),
         };
-        self.voice.tell(&self.shared.sink, telemetry_prefix, &event);
+        self.emitter
+            .tell(&self.parts.sink, telemetry_prefix, &event);
     }
 
     /// The same of what happens seldom, at less cost in code.
@@ -45,8 +48,8 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'_, L, B, K, C, MA
         if cancelled != 0 || self.started > 1 {
             self.emit_losers(how, cancelled, now);
         }
-        self.emit(now, |pace| {
-            let (duration, attempts) = (outcome.total_latency, pace.started);
+        self.emit(now, |controller| {
+            let (duration, attempts) = (outcome.total_latency, controller.started);
             let strategy = outcome.strategy;
             match how {
                 Settled::Won(_) => EventKind::RequestStop { duration, outcome },

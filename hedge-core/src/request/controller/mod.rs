@@ -1,15 +1,17 @@
-//! The decisions of one request: the [`Pacer`] over what a hedger's requests share.
+//! The decisions of one request: the [`Controller`] over what a hedger's requests share.
 
 use core::mem;
 use core::time::Duration;
 
 use crate::attempt::{Attempt, Cause, Classify, Verdict};
-use crate::hedger::{Ask, Charge, Ledger, Losers, Shared, Standing, Terms};
+use crate::hedger::{
+    BudgetHandle, HedgeQuery, HedgerFlags, HedgerParts, Losers, RequestPlan, SharedState,
+};
 use crate::metrics::Recorder;
 use crate::outcome::{Outcome, Suppressed};
-use crate::race::{Judge, Pacer, Settled};
+use crate::race::{Controller, ResultController, Settled};
 use crate::strategy::Hints;
-use crate::telemetry::{EventKind, Sink, Voice};
+use crate::telemetry::{Emitter, EventKind, Sink};
 use crate::time::Instant;
 
 mod completion;
@@ -17,7 +19,7 @@ mod events;
 
 /// What a caller says about one request.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wishes {
+pub(crate) struct CallOptions {
     pub(crate) deadline: Instant,
     /// In nanoseconds.
     pub(crate) timeout: u64,
@@ -28,7 +30,7 @@ pub(crate) struct Wishes {
     pub(crate) losers: Losers,
 }
 
-impl Wishes {
+impl CallOptions {
     pub(crate) const NONE: Self = Self {
         deadline: Instant::MAX,
         timeout: u64::MAX,
@@ -39,23 +41,23 @@ impl Wishes {
     };
 }
 
-/// What applies to one request: its caller's wishes until it has to wait, then the terms that the hedger
+/// What applies to one request: its caller's options until it has to wait, then the plan that the hedger
 /// made of them.
 #[derive(Clone, Copy, Debug)]
 enum Basis {
-    Wishes(Wishes),
-    Terms(Terms),
+    CallOptions(CallOptions),
+    RequestPlan(RequestPlan),
 }
 
 /// The decisions of one request, for [`race`](crate::adapter::race) or for a simulation.
 ///
 /// There is one for every request in flight, so it is kept small: times are nanoseconds, flags are bits.
 #[derive(Debug)]
-pub struct Pace<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> {
-    shared: &'h Shared<L, B, K>,
+pub struct RequestController<'h, L: SharedState, B: BudgetHandle, K: Sink, C, const MAX: usize> {
+    parts: &'h HedgerParts<L, B, K>,
     classify: C,
     basis: Basis,
-    voice: Voice,
+    emitter: Emitter,
     id: u64,
 
     /// When each attempt started; the first is the request's own start.
@@ -63,47 +65,49 @@ pub struct Pace<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> {
     primary_end: Instant,
     hedge_end: Instant,
     /// No hedge before this. Counts from the epoch until the start is known.
-    hold: Instant,
+    not_before: Instant,
     /// By how many nanoseconds pushback has moved the schedule.
-    shift: u64,
+    pushback_shift: u64,
 
-    standing: Option<Standing>,
+    flags: Option<HedgerFlags>,
     started: u8,
     /// A bit per attempt that runs.
     live: u8,
     /// A bit per attempt that finished, and per attempt that gave an acceptable result.
     ended: u8,
-    well: u8,
+    accepted: u8,
     /// The winning hedge, else the first that finished; 0 if none has.
     hedge: u8,
     /// Attempts that failed and have not been answered with a hedge.
-    owed: u8,
+    pending_retries: u8,
     refused: Option<Suppressed>,
     hedge_cause: Option<Cause>,
     deposited: bool,
     due: bool,
 }
 
-impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C, MAX> {
-    pub(crate) fn new(shared: &'h Shared<L, B, K>, classify: C, wishes: Wishes) -> Self {
+impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, const MAX: usize>
+    RequestController<'h, L, B, K, C, MAX>
+{
+    pub(crate) fn new(parts: &'h HedgerParts<L, B, K>, classify: C, options: CallOptions) -> Self {
         Self {
-            shared,
+            parts,
             classify,
-            basis: Basis::Wishes(wishes),
-            voice: Voice::new(),
+            basis: Basis::CallOptions(options),
+            emitter: Emitter::new(),
             id: 0,
             starts: [Instant::ZERO; MAX],
             primary_end: Instant::ZERO,
             hedge_end: Instant::ZERO,
-            hold: Instant::ZERO,
-            shift: 0,
-            standing: None,
+            not_before: Instant::ZERO,
+            pushback_shift: 0,
+            flags: None,
             started: 1,
             live: 1,
             ended: 0,
-            well: 0,
+            accepted: 0,
             hedge: 0,
-            owed: 0,
+            pending_retries: 0,
             refused: None,
             hedge_cause: None,
             deposited: false,
@@ -111,50 +115,48 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
         }
     }
 
-    fn standing(&mut self) -> Standing {
-        *self
-            .standing
-            .get_or_insert_with(|| self.shared.ledger.standing())
+    fn flags(&mut self) -> HedgerFlags {
+        *self.flags.get_or_insert_with(|| self.parts.state.flags())
     }
 
     /// By reference, as all that is large and has just been written: a copy would wait for the writes to be done.
     #[cfg_attr(feature = "std", inline)]
-    fn terms(&mut self) -> &Terms {
-        if let Basis::Wishes(_) = self.basis {
-            self.ask_terms();
+    fn plan(&mut self) -> &RequestPlan {
+        if let Basis::CallOptions(_) = self.basis {
+            self.fetch_plan();
         }
-        self.terms_asked().unwrap_or(&Terms::OFF)
+        self.known_plan().unwrap_or(&RequestPlan::OFF)
     }
 
     #[cfg_attr(feature = "std", inline(never))]
-    fn ask_terms(&mut self) {
-        let (Basis::Wishes(wishes), start) = (&self.basis, self.start_of(0)) else {
+    fn fetch_plan(&mut self) {
+        let (Basis::CallOptions(options), start) = (&self.basis, self.start_of(0)) else {
             return;
         };
-        let terms = self.shared.ledger.terms(&wishes.hints, start);
-        let terms = terms
-            .within(wishes.timeout)
-            .until(wishes.deadline, start)
-            .at_most(wishes.max_hedges);
-        let terms = if wishes.hedge { terms } else { terms.off() };
-        let terms = match wishes.losers {
-            Losers::Dropped => terms,
-            losers => terms.with_losers(losers),
+        let plan = self.parts.state.request_plan(&options.hints, start);
+        let plan = plan
+            .within(options.timeout)
+            .until(options.deadline, start)
+            .at_most(options.max_hedges);
+        let plan = if options.hedge { plan } else { plan.off() };
+        let plan = match options.losers {
+            Losers::Dropped => plan,
+            losers => plan.with_losers(losers),
         };
-        self.basis = Basis::Terms(terms);
+        self.basis = Basis::RequestPlan(plan);
     }
 
-    fn terms_asked(&self) -> Option<&Terms> {
+    fn known_plan(&self) -> Option<&RequestPlan> {
         match &self.basis {
-            Basis::Terms(terms) => Some(terms),
-            Basis::Wishes(_) => None,
+            Basis::RequestPlan(plan) => Some(plan),
+            Basis::CallOptions(_) => None,
         }
     }
 
     fn losers(&self) -> Losers {
         match self.basis {
-            Basis::Terms(terms) => terms.losers(),
-            Basis::Wishes(wishes) => wishes.losers,
+            Basis::RequestPlan(plan) => plan.losers(),
+            Basis::CallOptions(options) => options.losers,
         }
     }
 
@@ -168,8 +170,8 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
     /// When the next hedge would be due by the passing of its delay, pushback aside.
     fn scheduled(&mut self) -> Option<Instant> {
         let started = self.started;
-        let offset = self.terms().offset(started)?;
-        Some(self.start_of(0).later(offset).later(self.shift))
+        let offset = self.plan().offset(started)?;
+        Some(self.start_of(0).later(offset).later(self.pushback_shift))
     }
 
     fn permit(
@@ -178,25 +180,25 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
         now: Instant,
         ready: impl FnOnce() -> bool,
     ) -> Result<(), Suppressed> {
-        let observe_only = self.terms().observe_only();
+        let observe_only = self.plan().observe_only();
         // It may be asked for one that has to be patient yet.
-        let ask = self.ask(retry, now.max(self.hold));
-        self.shared.ledger.permit(&ask)?;
+        let ask = self.ask(retry, now.max(self.not_before));
+        self.parts.state.may_hedge(&ask)?;
         if !ready() {
             return Err(Suppressed::NotReady);
         }
-        self.shared.budget.charge(now)?;
+        self.parts.budget.withdraw(now)?;
         if observe_only {
-            self.shared.budget.release(1);
+            self.parts.budget.give_back(1);
             return Err(Suppressed::ObserveOnly);
         }
         Ok(())
     }
 
-    /// What the ledger is asked for a hedge that would start at `at`.
-    fn ask(&mut self, retry: bool, at: Instant) -> Ask {
-        Ask {
-            chance: self.terms().chance(),
+    /// What the state is asked for a hedge that would start at `at`.
+    fn ask(&mut self, retry: bool, at: Instant) -> HedgeQuery {
+        HedgeQuery {
+            chance: self.plan().chance(),
             remaining: self.deadline().map(|deadline| deadline.since(at)),
             retry,
         }
@@ -204,14 +206,14 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
 
     /// Whether the hedge that pushback holds up would be refused at last, as far as is known.
     fn waits_in_vain(&mut self) -> bool {
-        let ask = self.ask(true, self.hold);
-        // The hold ends after the deadline, and with the request.
+        let ask = self.ask(true, self.not_before);
+        // The not_before ends after the deadline, and with the request.
         if ask.remaining == Some(Duration::ZERO) {
             return false;
         }
-        self.terms().observe_only()
-            || self.shared.ledger.permit(&ask).is_err()
-            || self.shared.budget.edit(|budget| budget.is_closed())
+        self.plan().observe_only()
+            || self.parts.state.may_hedge(&ask).is_err()
+            || self.parts.budget.edit(|budget| budget.is_closed())
     }
 
     /// The next attempt is due: the attempt to start, if there may be one and `ready` says that it could be
@@ -221,23 +223,23 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
         now: Instant,
         ready: impl FnOnce() -> bool,
     ) -> Option<Attempt> {
-        let retry = self.owed > 0;
+        let retry = self.pending_retries > 0;
         if retry {
-            self.owed -= 1;
+            self.pending_retries -= 1;
         } else {
             self.due = true;
         }
         if let Err(reason) = self.permit(retry, now, ready) {
-            self.owed = 0;
+            self.pending_retries = 0;
             self.refused = Some(reason);
-            let strategy = self.standing().kind();
+            let strategy = self.flags().kind();
             self.emit_rare(now, EventKind::HedgeSuppressed { reason, strategy });
             return None;
         }
-        // What pushback held up, the rest of the schedule follows at its own pace.
+        // What pushback held up, the rest of the schedule follows at its own controller.
         if let Some(due) = self.scheduled() {
-            let held_up = self.hold.nanos_since(due);
-            self.shift = self.shift.saturating_add(held_up);
+            let held_up = self.not_before.nanos_since(due);
+            self.pushback_shift = self.pushback_shift.saturating_add(held_up);
         }
         let index = self.started;
         if let Some(start) = self.starts.get_mut(usize::from(index)) {
@@ -248,62 +250,64 @@ impl<'h, L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pace<'h, L, B, K, C
         let cause = if retry { Cause::Retry } else { Cause::Delay };
         self.hedge_cause.get_or_insert(cause);
         let attempt = Attempt::new(index, cause, now.since(self.start_of(0)));
-        let delay = self.terms().delay();
+        let delay = self.plan().delay();
         // Until the attempt is launched, which is next, its place is in nobody else's hands.
         let is_held = self.losers().hold_places();
-        let place = is_held.then(|| Place(&self.shared.budget));
+        let place = is_held.then(|| Place(&self.parts.budget));
         self.emit_rare(now, EventKind::HedgeFired { attempt, delay });
         mem::forget(place);
         Some(attempt)
     }
 
     #[inline]
-    fn release(&mut self, attempts: u8) {
+    fn give_back(&mut self, attempts: u8) {
         let hedges = self.live & attempts & !1;
         self.live &= !attempts;
         // Most requests have none, and need not count them.
         if hedges != 0 && !self.losers().hold_places() {
-            self.shared.budget.release(hedges.count_ones());
+            self.parts.budget.give_back(hedges.count_ones());
         }
     }
 }
 
-impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pacer for Pace<'_, L, B, K, C, MAX> {
+impl<L: SharedState, B: BudgetHandle, K: Sink, C, const MAX: usize> Controller
+    for RequestController<'_, L, B, K, C, MAX>
+{
     type Record = Outcome;
 
     fn timed(&mut self) -> bool {
-        L::Metrics::ON || self.is_heard() || self.standing().learns()
+        L::Metrics::ON || self.is_heard() || self.flags().learns()
     }
 
     fn start(&mut self, now: Instant) {
         if let Some(start) = self.starts.first_mut() {
             *start = now;
         }
-        if self.hold > Instant::ZERO {
-            self.hold = now + self.hold.since_epoch();
+        if self.not_before > Instant::ZERO {
+            self.not_before = now + self.not_before.since_epoch();
         }
         self.deposited = true;
-        self.shared.budget.deposit();
+        self.parts.budget.deposit();
         self.emit(now, |_| EventKind::RequestStart);
     }
 
     fn deadline(&mut self) -> Option<Instant> {
         let start = self.start_of(0);
-        self.terms().deadline(start)
+        self.plan().deadline(start)
     }
 
     fn due(&mut self) -> Option<Instant> {
         let started = self.started;
-        let terms = self.terms();
-        if terms.is_off() || started > terms.max_hedges() {
+        let plan = self.plan();
+        if plan.is_off() || started > plan.max_hedges() {
             return None;
         }
-        if self.owed > 0 {
+        if self.pending_retries > 0 {
             // What would be refused after all that patience is refused now.
-            let vain = self.hold > Instant::ZERO && self.waits_in_vain();
-            return Some(if vain { Instant::ZERO } else { self.hold });
+            let vain = self.not_before > Instant::ZERO && self.waits_in_vain();
+            return Some(if vain { Instant::ZERO } else { self.not_before });
         }
-        self.scheduled().map(|due| due.max(self.hold))
+        self.scheduled().map(|due| due.max(self.not_before))
     }
 
     fn admit(&mut self, now: Instant) -> Option<Attempt> {
@@ -321,8 +325,8 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pacer for Pace<'_, L, B
 
     #[inline(always)]
     fn settled_alone(&mut self, now: Instant) -> Option<Outcome> {
-        // A hedge that was started and, for a panic, not launched is to be told of.
-        if !L::GATHERS || self.started > 1 {
+        // A hedge that was started and, for a panic, not launched is to be events of.
+        if !L::BATCHES || self.started > 1 {
             return None;
         }
         let outcome = self.close_alone(now);
@@ -334,40 +338,41 @@ impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Pacer for Pace<'_, L, B
     }
 
     fn keeps_losers(&mut self) -> bool {
-        self.terms_asked().is_some() && self.losers() == Losers::Kept
+        self.known_plan().is_some() && self.losers() == Losers::Kept
     }
 
     fn loser_finished(&mut self, index: u8) {
-        self.release(bit(index));
+        self.give_back(bit(index));
     }
 }
 
-impl<L, B, K, C, V, E, const MAX: usize> Judge<V, E> for Pace<'_, L, B, K, C, MAX>
+impl<L, B, K, C, V, E, const MAX: usize> ResultController<V, E>
+    for RequestController<'_, L, B, K, C, MAX>
 where
-    L: Ledger,
-    B: Charge,
+    L: SharedState,
+    B: BudgetHandle,
     K: Sink,
     C: Classify<V, E>,
 {
     fn finished(&mut self, index: u8, result: &Result<V, E>, now: Instant) -> Verdict {
         let verdict = self.classify.classify(result);
         let bit = bit(index);
-        let well = verdict == Verdict::Accept;
-        self.release(bit);
+        let accepted = verdict == Verdict::Accept;
+        self.give_back(bit);
         self.ended |= bit;
-        self.well |= if well { bit } else { 0 };
+        self.accepted |= if accepted { bit } else { 0 };
         if index == 0 {
             self.primary_end = now;
-        } else if well || self.hedge == 0 {
+        } else if accepted || self.hedge == 0 {
             self.hedge = index;
             self.hedge_end = now;
         }
         match verdict {
             Verdict::Accept | Verdict::Fatal => {}
-            Verdict::Retry => self.owed = self.owed.saturating_add(1),
+            Verdict::Retry => self.pending_retries = self.pending_retries.saturating_add(1),
             Verdict::RetryAfter(delay) => {
-                self.owed = self.owed.saturating_add(1);
-                self.hold = self.hold.max(now + delay);
+                self.pending_retries = self.pending_retries.saturating_add(1);
+                self.not_before = self.not_before.max(now + delay);
             }
         }
         verdict
@@ -375,11 +380,11 @@ where
 }
 
 /// A place in flight, which is given back where a sink panics.
-struct Place<'b, B: Charge>(&'b B);
+struct Place<'b, B: BudgetHandle>(&'b B);
 
-impl<B: Charge> Drop for Place<'_, B> {
+impl<B: BudgetHandle> Drop for Place<'_, B> {
     fn drop(&mut self) {
-        self.0.release(1);
+        self.0.give_back(1);
     }
 }
 
@@ -389,8 +394,10 @@ fn bit(attempt: u8) -> u8 {
 }
 
 /// Losers that were kept give back their places in flight.
-impl<L: Ledger, B: Charge, K: Sink, C, const MAX: usize> Drop for Pace<'_, L, B, K, C, MAX> {
+impl<L: SharedState, B: BudgetHandle, K: Sink, C, const MAX: usize> Drop
+    for RequestController<'_, L, B, K, C, MAX>
+{
     fn drop(&mut self) {
-        self.release(u8::MAX);
+        self.give_back(u8::MAX);
     }
 }

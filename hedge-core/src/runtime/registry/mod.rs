@@ -67,7 +67,7 @@ pub struct Registry<R, const MAX: usize = 4> {
 struct Shared<R, const MAX: usize> {
     capacity: usize,
     customize: Option<Customize<R, MAX>>,
-    state: RwLock<State<R, MAX>>,
+    state: RwLock<HedgerState<R, MAX>>,
 }
 
 /// What is done to each builder before it builds.
@@ -83,7 +83,7 @@ impl<R, const MAX: usize> fmt::Debug for Shared<R, MAX> {
 }
 
 #[derive(Debug)]
-struct State<R, const MAX: usize> {
+struct HedgerState<R, const MAX: usize> {
     hedgers: BTreeMap<Name, Configured<R, MAX>>,
     /// What was restored, of hedgers that have not been used since.
     waiting: BTreeMap<Name, Learned>,
@@ -151,7 +151,7 @@ impl<R, const MAX: usize> Registry<R, MAX> {
     pub const CAPACITY: usize = 1024;
 
     fn empty(capacity: usize, customize: Option<Customize<R, MAX>>) -> Self {
-        let state = RwLock::new(State {
+        let state = RwLock::new(HedgerState {
             hedgers: BTreeMap::new(),
             waiting: BTreeMap::new(),
         });
@@ -179,13 +179,13 @@ impl<R, const MAX: usize> Registry<R, MAX> {
         self.shared.capacity
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, State<R, MAX>> {
+    fn read(&self) -> RwLockReadGuard<'_, HedgerState<R, MAX>> {
         let state = self.shared.state.read();
         // Changes are made in one step: there is no half-way for a panic to leave behind.
         state.unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, State<R, MAX>> {
+    fn write(&self) -> RwLockWriteGuard<'_, HedgerState<R, MAX>> {
         let state = self.shared.state.write();
         state.unwrap_or_else(PoisonError::into_inner)
     }
@@ -236,7 +236,7 @@ impl<R: Runtime, const MAX: usize> Registry<R, MAX> {
         let settings = config.validate().map_err(refused)?;
 
         let mut state = self.write();
-        let State { hedgers, waiting } = &mut *state;
+        let HedgerState { hedgers, waiting } = &mut *state;
         let len = hedgers.len();
         match hedgers.entry(key) {
             Entry::Occupied(mut known) => {
@@ -338,7 +338,7 @@ impl<R: Runtime, const MAX: usize> Registry<R, MAX> {
     /// Those that exist and were given such are returned, each with what was wrong.
     pub fn restore(&self, states: BTreeMap<Name, Learned>) -> Vec<(Name, RestoreError)> {
         let mut state = self.write();
-        let State { hedgers, waiting } = &mut *state;
+        let HedgerState { hedgers, waiting } = &mut *state;
         let mut refused = Vec::new();
         for (name, learned) in states {
             match hedgers

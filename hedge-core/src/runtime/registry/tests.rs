@@ -60,7 +60,7 @@ fn assert_same(a: &Hedger<Still>, b: &Hedger<Still>) {
     let before = a.in_flight();
     b.budget().try_charge().unwrap();
     assert_eq!(a.in_flight(), before + 1);
-    b.budget().release(1);
+    b.budget().give_back(1);
 }
 
 #[test]

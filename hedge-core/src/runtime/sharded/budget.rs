@@ -5,7 +5,7 @@ use std::boxed::Box;
 use std::sync::Arc;
 
 use super::shards::{Padded, lock, own_of, shard_count, thread_index};
-use crate::hedger::{Budget, Charge};
+use crate::hedger::{Budget, BudgetHandle};
 use crate::outcome::Suppressed;
 use crate::runtime::sync::{AtomicU32, Mutex};
 use crate::time::Instant;
@@ -16,16 +16,16 @@ use crate::time::Instant;
 /// deposited is counted before anything is charged, so that the sum is exact.
 ///
 /// ```
-/// use hedge_core::adapter::{Charge, SharedBudget};
+/// use hedge_core::adapter::{BudgetHandle, SharedBudget};
 /// use hedge_core::{Budget, Instant, Suppressed};
 ///
 /// let budget = SharedBudget::new(Budget::percent(50.0).burst(1));
 /// let retries = budget.clone();
-/// assert_eq!(budget.charge(Instant::ZERO), Ok(()));
-/// assert_eq!(retries.charge(Instant::ZERO), Err(Suppressed::BudgetRatio));
+/// assert_eq!(budget.withdraw(Instant::ZERO), Ok(()));
+/// assert_eq!(retries.withdraw(Instant::ZERO), Err(Suppressed::BudgetRatio));
 /// retries.deposit();
 /// retries.deposit();
-/// assert_eq!(budget.charge(Instant::ZERO), Ok(()));
+/// assert_eq!(budget.withdraw(Instant::ZERO), Ok(()));
 /// ```
 #[derive(Clone, Debug)]
 pub struct SharedBudget(Arc<Purse>);
@@ -58,7 +58,7 @@ impl From<Budget> for SharedBudget {
     }
 }
 
-impl Charge for SharedBudget {
+impl BudgetHandle for SharedBudget {
     fn deposit(&self) {
         if let Some(Padded(deposits)) = own_of(&self.0.deposits, thread_index())
             && deposits.load(Ordering::Relaxed) < self.0.enough.load(Ordering::Relaxed)
@@ -67,12 +67,12 @@ impl Charge for SharedBudget {
         }
     }
 
-    fn charge(&self, now: Instant) -> Result<(), Suppressed> {
-        self.edit(|budget| budget.charge(now))
+    fn withdraw(&self, now: Instant) -> Result<(), Suppressed> {
+        self.edit(|budget| budget.withdraw(now))
     }
 
-    fn release(&self, hedges: u32) {
-        lock(&self.0.budget.0).release(hedges);
+    fn give_back(&self, hedges: u32) {
+        lock(&self.0.budget.0).give_back(hedges);
     }
 
     fn edit<R>(&self, f: impl FnOnce(&mut Budget) -> R) -> R {
@@ -101,7 +101,7 @@ mod tests {
         let budget = SharedBudget::new(Budget::percent(50.0).burst(2));
         let charges = || {
             (0..5)
-                .filter(|_| budget.charge(Instant::ZERO).is_ok())
+                .filter(|_| budget.withdraw(Instant::ZERO).is_ok())
                 .count()
         };
         assert_eq!(charges(), 2);

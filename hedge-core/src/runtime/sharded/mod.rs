@@ -1,7 +1,7 @@
-//! The ledger and the budget of servers: requests on different threads pass each other.
+//! The state and the budget of servers: requests on different threads pass each other.
 //!
 //! A request that ends without hedging touches only a shard that other threads rarely use. What it
-//! taught waits there until a few requests have gathered or a millisecond has passed, and is then handed
+//! taught waits there until a few requests have pending or a millisecond has passed, and is then handed
 //! to the policy in one go. What the policy decides is published in atomics, so that a request that has
 //! to wait reads it without a lock. Only a request that hedges takes the policy's lock.
 
@@ -11,10 +11,10 @@ use std::sync::TryLockError;
 
 use heapless::Vec;
 
-use crate::hedger::{Ask, Ledger, Policy, Standing, State, Terms};
+use crate::hedger::{HedgeQuery, HedgerFlags, HedgerState, Policy, RequestPlan, SharedState};
 use crate::metrics::{MetricsSnapshot, Recorder};
 use crate::outcome::Suppressed;
-use crate::panics::contain;
+use crate::panics::catch_nested_panic;
 use crate::record::{Alone, Report};
 use crate::runtime::sync::{AtomicU8, Mutex, MutexGuard};
 use crate::strategy::{Hints, Strategy};
@@ -31,16 +31,16 @@ mod shards;
 #[cfg(test)]
 mod tests;
 
-/// A [`Ledger`] for many threads.
+/// A [`SharedState`] for many threads.
 ///
-/// Counters are exact. The strategy hears of a request when [`BATCH`](Self::BATCH) requests of its thread
+/// Counters are exact. The strategy hears of a request when [`MAX_BATCH`](Self::MAX_BATCH) requests of its thread
 /// have ended, or with the first that ends a millisecond later (twice that many, if another thread has
 /// the strategy just then); `edit` and `metrics` take every request into account.
 #[derive(Debug)]
 pub struct Sharded<S, M> {
     shards: Box<[Padded<Mutex<Shard<M>>>]>,
     /// Apart from what every request reads.
-    desk: Padded<Mutex<Desk<S>>>,
+    policy_cell: Padded<Mutex<PolicyCell<S>>>,
     published: Padded<Published>,
     standing: AtomicU8,
 }
@@ -49,29 +49,29 @@ pub struct Sharded<S, M> {
 #[derive(Debug)]
 struct Shard<M> {
     metrics: M,
-    gathered: Gathered,
+    pending: Pending,
     /// How many of them are in the metrics.
     counted: usize,
-    handed_on: Instant,
+    flushed_at: Instant,
 }
 
 impl<M: Recorder> Shard<M> {
-    /// Forgets what was gathered.
+    /// Forgets what was pending.
     fn clear(&mut self) {
-        self.gathered.clear();
+        self.pending.clear();
         self.counted = 0;
     }
 
-    /// Counts what was gathered.
+    /// Counts what was pending.
     fn count(&mut self) {
-        let fresh = self.gathered.get(self.counted..).unwrap_or_default();
-        self.metrics.record_alone(fresh);
-        self.counted = self.gathered.len();
+        let fresh = self.pending.get(self.counted..).unwrap_or_default();
+        self.metrics.record_batch(fresh);
+        self.counted = self.pending.len();
     }
 }
 
 /// Empties itself when it is dropped, so that a strategy that panics over a report is not asked again.
-struct Emptied<'a>(&'a mut Gathered);
+struct Emptied<'a>(&'a mut Pending);
 
 impl Drop for Emptied<'_> {
     fn drop(&mut self) {
@@ -80,39 +80,39 @@ impl Drop for Emptied<'_> {
 }
 
 #[derive(Debug)]
-struct Desk<S> {
+struct PolicyCell<S> {
     policy: Policy<S>,
     /// Whether the policy's last plan held for every request until the next record.
     reusable: bool,
 }
 
-type Gathered = Vec<Alone, { 2 * BATCH }>;
+type Pending = Vec<Alone, { 2 * MAX_BATCH }>;
 
 /// A model is to see it full.
-const BATCH: usize = if cfg!(hedge_loom) { 1 } else { 32 };
+const MAX_BATCH: usize = if cfg!(hedge_loom) { 1 } else { 32 };
 /// A millisecond, in nanoseconds.
-const FRESH: u64 = 1_000_000;
+const MAX_BATCH_AGE: u64 = 1_000_000;
 
 impl<S: Strategy, M: Recorder> Sharded<S, M> {
     /// How many requests of one thread, none of them hedged, gather before the strategy hears of them, if
     /// they end within a millisecond.
-    pub const BATCH: usize = BATCH;
+    pub const MAX_BATCH: usize = MAX_BATCH;
 
-    /// A ledger with a shard for every processor.
-    pub fn new(state: State<S, M>) -> Self {
+    /// A state with a shard for every processor.
+    pub fn new(state: HedgerState<S, M>) -> Self {
         let policy = state.into_policy();
         let shard = || Shard {
             metrics: M::default(),
-            gathered: Vec::new(),
+            pending: Vec::new(),
             counted: 0,
-            handed_on: Instant::ZERO,
+            flushed_at: Instant::ZERO,
         };
-        let standing = AtomicU8::new(policy.standing().to_byte());
+        let standing = AtomicU8::new(policy.flags().to_byte());
         Self {
             shards: (0..shard_count())
                 .map(|_| Padded(Mutex::new(shard())))
                 .collect(),
-            desk: Padded(Mutex::new(Desk {
+            policy_cell: Padded(Mutex::new(PolicyCell {
                 policy,
                 reusable: false,
             })),
@@ -143,87 +143,87 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
         own_of(&self.shards, own).map(|shard| lock(&shard.0))
     }
 
-    /// Empties the shard, unless another has the desk and there is room yet.
+    /// Empties the shard, unless another has the policy_cell and there is room yet.
     #[inline(never)]
-    fn pass_on(&self, shard: &mut Shard<M>, now: Instant) {
-        if !self.standing().learns() {
+    fn try_flush(&self, shard: &mut Shard<M>, now: Instant) {
+        if !self.flags().learns() {
             shard.count();
             shard.clear();
-        } else if shard.gathered.is_full() {
-            self.hand_on(shard, lock(&self.desk.0), None, now);
+        } else if shard.pending.is_full() {
+            self.flush(shard, lock(&self.policy_cell.0), None, now);
         } else {
-            match self.desk.0.try_lock() {
-                Ok(desk) => self.hand_on(shard, desk, None, now),
-                Err(TryLockError::Poisoned(desk)) => {
-                    self.hand_on(shard, desk.into_inner(), None, now)
+            match self.policy_cell.0.try_lock() {
+                Ok(policy_cell) => self.flush(shard, policy_cell, None, now),
+                Err(TryLockError::Poisoned(policy_cell)) => {
+                    self.flush(shard, policy_cell.into_inner(), None, now)
                 }
                 Err(TryLockError::WouldBlock) => {}
             }
         }
     }
 
-    /// Hands on what `shard` gathered, and then `last`. Locks are always taken in this order: shard, then
-    /// desk.
-    fn hand_on(
+    /// Hands on what `shard` pending, and then `last`. Locks are always taken in this order: shard, then
+    /// policy_cell.
+    fn flush(
         &self,
         shard: &mut Shard<M>,
-        mut desk: MutexGuard<'_, Desk<S>>,
+        mut policy_cell: MutexGuard<'_, PolicyCell<S>>,
         last: Option<&Report>,
         now: Instant,
     ) {
-        let Desk { policy, reusable } = &mut *desk;
-        shard.handed_on = now;
+        let PolicyCell { policy, reusable } = &mut *policy_cell;
+        shard.flushed_at = now;
         shard.count();
         shard.counted = 0;
-        let gathered = Emptied(&mut shard.gathered);
-        policy.record_alone(gathered.0);
-        drop(gathered);
+        let pending = Emptied(&mut shard.pending);
+        policy.record_batch(pending.0);
+        drop(pending);
         if let Some(report) = last {
             policy.record(report, now);
         }
         // Planned here, so that no request has to wait for it.
         if *reusable {
-            let (terms, still) = policy.terms(&Hints::NONE, now);
+            let (terms, still) = policy.request_plan(&Hints::NONE, now);
             *reusable = still;
             self.published.0.set(still.then_some(terms));
         }
     }
 
-    fn hand_on_all(&self, now: Instant) {
+    fn flush_all(&self, now: Instant) {
         for shard in &self.shards {
             let mut shard = lock(&shard.0);
-            self.hand_on(&mut shard, lock(&self.desk.0), None, now);
+            self.flush(&mut shard, lock(&self.policy_cell.0), None, now);
         }
     }
 }
 
-impl<S: Strategy, M: Recorder> Ledger for Sharded<S, M> {
+impl<S: Strategy, M: Recorder> SharedState for Sharded<S, M> {
     type Strategy = S;
     type Metrics = M;
 
-    fn standing(&self) -> Standing {
-        Standing::from_byte(self.standing.load(Ordering::Relaxed))
+    fn flags(&self) -> HedgerFlags {
+        HedgerFlags::from_byte(self.standing.load(Ordering::Relaxed))
     }
 
-    fn terms(&self, hints: &Hints, now: Instant) -> Terms {
+    fn request_plan(&self, hints: &Hints, now: Instant) -> RequestPlan {
         let anybody = hints.is_empty();
         if anybody && let Some(terms) = self.published.0.get() {
             return terms;
         }
-        let mut desk = lock(&self.desk.0);
-        let (terms, reusable) = desk.policy.terms(hints, now);
+        let mut policy_cell = lock(&self.policy_cell.0);
+        let (terms, reusable) = policy_cell.policy.request_plan(hints, now);
         if anybody {
-            desk.reusable = reusable;
+            policy_cell.reusable = reusable;
             self.published.0.set(reusable.then_some(terms));
         }
         terms
     }
 
-    fn permit(&self, ask: &Ask) -> Result<(), Suppressed> {
-        lock(&self.desk.0).policy.permit(ask)
+    fn may_hedge(&self, query: &HedgeQuery) -> Result<(), Suppressed> {
+        lock(&self.policy_cell.0).policy.may_hedge(query)
     }
 
-    const GATHERS: bool = true;
+    const BATCHES: bool = true;
 
     fn settle(&self, report: &Report, now: Instant) {
         let Some(mut shard) = self.shard() else {
@@ -232,8 +232,8 @@ impl<S: Strategy, M: Recorder> Ledger for Sharded<S, M> {
         // In the order in which they ended.
         shard.count();
         shard.metrics.record(report, now);
-        if self.standing().learns() {
-            self.hand_on(&mut shard, lock(&self.desk.0), Some(report), now);
+        if self.flags().learns() {
+            self.flush(&mut shard, lock(&self.policy_cell.0), Some(report), now);
         }
     }
 
@@ -245,10 +245,10 @@ impl<S: Strategy, M: Recorder> Ledger for Sharded<S, M> {
             return;
         };
         // There is room: a full shard is handed on before it is left.
-        let _ = shard.gathered.push(*alone);
-        let waited = alone.now.nanos_since(shard.handed_on);
-        if shard.gathered.len() >= BATCH || waited >= FRESH {
-            contain(|| self.pass_on(&mut shard, alone.now));
+        let _ = shard.pending.push(*alone);
+        let waited = alone.now.nanos_since(shard.flushed_at);
+        if shard.pending.len() >= MAX_BATCH || waited >= MAX_BATCH_AGE {
+            catch_nested_panic(|| self.try_flush(&mut shard, alone.now));
         }
     }
 
@@ -257,14 +257,14 @@ impl<S: Strategy, M: Recorder> Ledger for Sharded<S, M> {
     }
 
     fn edit<R>(&self, now: Instant, f: impl FnOnce(&mut Policy<S>) -> R) -> R {
-        self.hand_on_all(now);
-        let mut desk = lock(&self.desk.0);
+        self.flush_all(now);
+        let mut policy_cell = lock(&self.policy_cell.0);
         // Whatever `f` does, and should it panic: the next request asks anew.
         self.published.0.set(None);
-        desk.reusable = false;
-        let result = f(&mut desk.policy);
+        policy_cell.reusable = false;
+        let result = f(&mut policy_cell.policy);
         self.standing
-            .store(desk.policy.standing().to_byte(), Ordering::Relaxed);
+            .store(policy_cell.policy.flags().to_byte(), Ordering::Relaxed);
         result
     }
 
@@ -281,7 +281,7 @@ impl<S: Strategy, M: Recorder> Ledger for Sharded<S, M> {
     fn reset_metrics(&self, now: Instant) {
         for shard in &self.shards {
             let mut shard = lock(&shard.0);
-            // What has been gathered ended before now.
+            // What has been pending ended before now.
             shard.count();
             shard.metrics.reset(now);
         }

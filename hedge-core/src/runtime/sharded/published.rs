@@ -2,10 +2,10 @@
 
 use core::sync::atomic::Ordering;
 
-use crate::hedger::Terms;
+use crate::hedger::RequestPlan;
 use crate::runtime::sync::{AtomicU32, AtomicU64, fence};
 
-/// Terms that readers take without a lock: a sequence lock over atomics. There is one writer at a time.
+/// RequestPlan that readers take without a lock: a sequence lock over atomics. There is one writer at a time.
 #[derive(Debug, Default)]
 pub(super) struct Published {
     /// Odd while the words change.
@@ -15,7 +15,7 @@ pub(super) struct Published {
 }
 
 impl Published {
-    pub(super) fn get(&self) -> Option<Terms> {
+    pub(super) fn get(&self) -> Option<RequestPlan> {
         let before = self.version.load(Ordering::Acquire);
         let valid = self.valid.load(Ordering::Relaxed) != 0;
         let words = self
@@ -24,10 +24,11 @@ impl Published {
             .map(|word| word.load(Ordering::Relaxed));
         fence(Ordering::Acquire);
         let after = self.version.load(Ordering::Relaxed);
-        (valid && before.is_multiple_of(2) && before == after).then(|| Terms::from_words(words))
+        (valid && before.is_multiple_of(2) && before == after)
+            .then(|| RequestPlan::from_words(words))
     }
 
-    pub(super) fn set(&self, terms: Option<Terms>) {
+    pub(super) fn set(&self, terms: Option<RequestPlan>) {
         let version = self.version.load(Ordering::Relaxed);
         self.version
             .store(version.wrapping_add(1), Ordering::Relaxed);

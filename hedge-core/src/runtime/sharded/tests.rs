@@ -23,8 +23,8 @@ impl Strategy for Touchy {
     }
 }
 
-fn ledger() -> Sharded<Touchy, Metrics> {
-    Sharded::new(State::new(
+fn state() -> Sharded<Touchy, Metrics> {
+    Sharded::new(HedgerState::new(
         Policy::new(Touchy::default(), Options::DEFAULT),
         Metrics::new(),
     ))
@@ -49,45 +49,45 @@ fn at(ms: u64) -> Instant {
 
 #[test]
 fn a_strategy_that_panics_over_a_report_is_not_asked_again() {
-    let ledger = ledger();
+    let state = state();
     let panics = (1..=10).filter(|&n| {
         // A millisecond apart, so that each is handed on at once.
-        let settle = || ledger.settle_alone(&alone(at(2 * n)));
+        let settle = || state.settle_alone(&alone(at(2 * n)));
         catch_unwind(AssertUnwindSafe(settle)).is_err()
     });
     assert_eq!(panics.count(), 1);
-    assert_eq!(ledger.edit(at(99), |policy| policy.strategy.0), 10);
-    assert_eq!(ledger.metrics(at(99)).total_requests, 10);
+    assert_eq!(state.edit(at(99), |policy| policy.strategy.0), 10);
+    assert_eq!(state.metrics(at(99)).total_requests, 10);
 }
 
 #[test]
 fn reports_that_gather_are_all_taken_into_account() {
-    let ledger = ledger();
-    let requests = || ledger.metrics(at(2)).total_requests;
-    let heard = || lock(&ledger.desk.0).policy.strategy.0;
-    ledger.settle_alone(&alone(at(2)));
+    let state = state();
+    let requests = || state.metrics(at(2)).total_requests;
+    let heard = || lock(&state.policy_cell.0).policy.strategy.0;
+    state.settle_alone(&alone(at(2)));
     // Within a millisecond of the first, so these wait.
-    ledger.settle_alone(&alone(at(2)));
+    state.settle_alone(&alone(at(2)));
     assert_eq!((requests(), heard()), (2, 1));
-    ledger.edit(at(2), |_| ());
+    state.edit(at(2), |_| ());
     assert_eq!((requests(), heard()), (2, 2));
 }
 
 #[test]
 fn a_request_that_hedged_takes_along_what_has_gathered() {
-    let ledger = Sharded::new(State::new(
+    let state = Sharded::new(HedgerState::new(
         Policy::new(Order::default(), Options::DEFAULT),
         Metrics::new(),
     ));
-    ledger.settle_alone(&alone(at(2)));
-    ledger.settle_alone(&alone(at(2)));
+    state.settle_alone(&alone(at(2)));
+    state.settle_alone(&alone(at(2)));
     let mut hedged = alone(at(2)).report();
     hedged.attempts = 2;
-    ledger.settle(&hedged, at(2));
-    assert_eq!(lock(&ledger.desk.0).policy.strategy.0, [1, 1, 2]);
-    assert_eq!(ledger.metrics(at(2)).total_requests, 3);
-    ledger.reset_metrics(at(3));
-    assert_eq!(ledger.metrics(at(3)).total_requests, 0);
+    state.settle(&hedged, at(2));
+    assert_eq!(lock(&state.policy_cell.0).policy.strategy.0, [1, 1, 2]);
+    assert_eq!(state.metrics(at(2)).total_requests, 3);
+    state.reset_metrics(at(3));
+    assert_eq!(state.metrics(at(3)).total_requests, 0);
 }
 
 /// Notes how many attempts requests made.
@@ -106,13 +106,13 @@ impl Strategy for Order {
 
 #[test]
 fn published_terms_follow_the_strategy_and_the_options() {
-    let ledger = ledger();
-    let delay = || ledger.terms(&Hints::NONE, at(2)).delay();
+    let state = state();
+    let delay = || state.request_plan(&Hints::NONE, at(2)).delay();
     assert_eq!(delay(), Some(Duration::ZERO));
-    assert!(ledger.published.0.get().is_some());
-    ledger.settle_alone(&alone(at(2)));
+    assert!(state.published.0.get().is_some());
+    state.settle_alone(&alone(at(2)));
     assert_eq!(
-        ledger.published.0.get().and_then(|terms| terms.delay()),
+        state.published.0.get().and_then(|terms| terms.delay()),
         Some(Duration::from_millis(1))
     );
     assert_eq!(delay(), Some(Duration::from_millis(1)));
@@ -121,9 +121,9 @@ fn published_terms_follow_the_strategy_and_the_options() {
         enabled: false,
         ..Options::DEFAULT
     };
-    ledger
+    state
         .edit(at(2), |policy| policy.set_options(options))
         .unwrap();
     assert_eq!(delay(), None);
-    assert!(ledger.standing().off());
+    assert!(state.flags().off());
 }

@@ -269,11 +269,11 @@ impl<const N: usize> Strategy for Adaptive<N> {
         self.history.push(report, self.memory() as f32, now);
     }
 
-    fn typical(&self) -> Option<Duration> {
-        self.history.primaries.typical()
+    fn typical_latency(&self) -> Option<Duration> {
+        self.history.primaries.typical_latency()
     }
 
-    fn promised_wins(&self) -> Option<f32> {
+    fn expected_win_rate(&self) -> Option<f32> {
         let delay = self.arms.best()?;
         Some(self.history.primaries.window.wins_after(delay))
     }

@@ -196,7 +196,7 @@ impl Strategy for ExponentialBackoff {
     }
 
     /// Hedges that lose lengthen the delay.
-    fn wants_guard(&self) -> bool {
+    fn guard_by_default(&self) -> bool {
         false
     }
 

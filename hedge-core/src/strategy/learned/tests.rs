@@ -71,7 +71,7 @@ fn a_restart_keeps_what_was_learned() {
         assert_eq!(learned.strategy(), kind);
         assert_eq!(learned.restore(&mut after, Instant::ZERO), Ok(()), "{kind}");
         assert_eq!(Learned::of(&after, Instant::ZERO), learned, "{kind}");
-        assert_eq!(after.typical(), before.typical(), "{kind}");
+        assert_eq!(after.typical_latency(), before.typical_latency(), "{kind}");
 
         if kind != StrategyKind::Adaptive {
             let [was, is] = [&mut before, &mut after].map(|s| s.plan(&Hints::NONE, NOW).delay());

@@ -302,11 +302,11 @@ impl<const N: usize> Strategy for Optimal<N> {
         }
     }
 
-    fn typical(&self) -> Option<Duration> {
-        self.recent.typical()
+    fn typical_latency(&self) -> Option<Duration> {
+        self.recent.typical_latency()
     }
 
-    fn promised_wins(&self) -> Option<f32> {
+    fn expected_win_rate(&self) -> Option<f32> {
         let delay = self.current().delay()?;
         Some(self.recent.window.wins_after(delay))
     }

@@ -156,17 +156,17 @@ impl<const N: usize> Strategy for Percentile<N> {
         }
     }
 
-    fn record_alone(&mut self, requests: &[Alone]) {
+    fn record_batch(&mut self, requests: &[Alone]) {
         let pushed = self.recent.window.push_alone(requests);
         let pushed = u16::try_from(pushed).unwrap_or(u16::MAX);
         self.changes = self.changes.saturating_add(pushed);
     }
 
-    fn typical(&self) -> Option<Duration> {
-        self.recent.typical()
+    fn typical_latency(&self) -> Option<Duration> {
+        self.recent.typical_latency()
     }
 
-    fn promised_wins(&self) -> Option<f32> {
+    fn expected_win_rate(&self) -> Option<f32> {
         let delay = self.recent.plan(self.learned).delay()?;
         Some(self.recent.window.wins_after(delay))
     }

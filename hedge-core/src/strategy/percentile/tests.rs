@@ -151,8 +151,8 @@ fn only_primaries_count_and_failures_do_not() {
         (1, 1, false)
     );
     assert_eq!(stats.delay, Some(ms(30)));
-    assert_eq!(strategy.typical(), Some(ms(30)));
-    assert_eq!(strategy.min_samples(2).typical(), None);
+    assert_eq!(strategy.typical_latency(), Some(ms(30)));
+    assert_eq!(strategy.min_samples(2).typical_latency(), None);
 }
 
 #[test]
@@ -205,12 +205,12 @@ fn it_promises_the_wins_that_its_samples_would_give_its_delay() {
     let millis = || (1..=100).map(|n| if n % 33 == 0 { 1000 } else { 10 });
     record(&mut strategy, millis());
     assert_eq!(delay(&mut strategy, Instant::ZERO), Some(ms(10)));
-    assert_eq!(strategy.promised_wins(), Some(0.97));
+    assert_eq!(strategy.expected_win_rate(), Some(0.97));
     // What none exceeds promises nothing.
     let mut strategy = Percentile::with_window::<100>(99.0);
     record(&mut strategy, millis());
     assert_eq!(delay(&mut strategy, Instant::ZERO), Some(ms(1000)));
-    assert_eq!(strategy.promised_wins(), Some(0.0));
+    assert_eq!(strategy.expected_win_rate(), Some(0.0));
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn a_reset_forgets_samples_and_keeps_options() {
     assert_eq!(delay(&mut strategy, Instant::ZERO), Some(ms(50)));
     strategy.reset();
     assert_eq!(strategy.stats().samples, 0);
-    assert_eq!(strategy.typical(), None);
+    assert_eq!(strategy.typical_latency(), None);
     assert_eq!(delay(&mut strategy, Instant::ZERO), Some(ms(3)));
     record(&mut strategy, [60; 20]);
     assert_eq!(strategy.stats().samples, 15);

@@ -1,7 +1,7 @@
 //! What hedges may cost.
 
 use futures_lite::future::zip;
-use hedge_core::adapter::Charge;
+use hedge_core::adapter::BudgetHandle;
 use hedge_core::{Budget, Cause, Suppressed, Timer};
 
 use crate::backend::{Backend, err, never, ok};
@@ -72,11 +72,11 @@ pub async fn a_refusal_stands_until_an_attempt_fails<T: Timer + Clone, H: Home>(
 ) {
     let budget = Budget::unlimited().max_in_flight(1);
     let hedger = world.build(world.fixed(1).max_hedges(2).budget(budget));
-    hedger.budget().charge(world.now()).unwrap();
+    hedger.budget().withdraw(world.now()).unwrap();
     let backend = Backend::new(world, &[err(9), ok(1)]);
     let free = async {
         world.sleep(3).await;
-        hedger.budget().release(1);
+        hedger.budget().give_back(1);
     };
     let (hedged, ()) = zip(hedger.request(|attempt| backend.call(attempt)), free).await;
     assert_eq!(hedged.unwrap().value, 1);
@@ -126,7 +126,7 @@ pub async fn a_budget_can_be_shared<T: Timer + Clone, H: Home>(world: &World<T, 
         .request(|attempt| backend.call(attempt))
         .await
         .unwrap();
-    budget.charge(world.now()).unwrap();
+    budget.withdraw(world.now()).unwrap();
     assert_eq!((search.in_flight(), ads.in_flight()), (1, 1));
     let backend = Backend::new(world, &[ok(8)]);
     let hedged = ads.request(|attempt| backend.call(attempt)).await.unwrap();

@@ -2,7 +2,7 @@
 
 use core::pin::pin;
 
-use hedge_core::adapter::Charge;
+use hedge_core::adapter::BudgetHandle;
 use hedge_core::strategy::{End, Plan, Sample};
 use hedge_core::telemetry::EventKind;
 use hedge_core::{Budget, Timer};
@@ -22,7 +22,7 @@ pub async fn a_request_never_polled_has_not_happened<T: Timer + Clone, H: Home>(
     let hedger = world.build(world.with_strategy(strategy).budget(budget).sink(&ear));
     let backend = Backend::new(world, &[]);
     // A deposit would show.
-    assert!(hedger.budget().charge(world.now()).is_ok());
+    assert!(hedger.budget().withdraw(world.now()).is_ok());
     drop(hedger.request(|attempt| backend.call(attempt)));
     assert_eq!(backend.started(), 0);
     assert_eq!(hedger.budget().edit(|budget| budget.tokens()), 1.0);

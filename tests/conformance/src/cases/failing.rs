@@ -1,6 +1,6 @@
 //! Failures: what they start, and what is returned.
 
-use hedge_core::adapter::Charge;
+use hedge_core::adapter::BudgetHandle;
 use hedge_core::{Budget, Cause, Error, Timer, Verdict};
 
 use crate::backend::{Backend, Failure, by_failure, err, fatal, never, ok};

@@ -4,7 +4,7 @@ use core::pin::pin;
 use core::time::Duration;
 
 use futures_lite::future::poll_once;
-use hedge_core::adapter::Charge;
+use hedge_core::adapter::BudgetHandle;
 use hedge_core::{Budget, Fixed, Hedger, Options, Percentile, Sink, Strategy, Suppressed, Timer};
 
 use super::run_until;

@@ -9,7 +9,7 @@ use core::time::Duration;
 use std::boxed::Box;
 use std::panic;
 
-use hedge_core::adapter::{Charge, Lock};
+use hedge_core::adapter::{BudgetHandle, Lock};
 use hedge_core::strategy::{Hints, Plan, Strategy};
 use hedge_core::{Attempt, Budget, Event, Fixed, Hedger, Instant, Metrics, Report, Sink, Timer};
 
@@ -150,7 +150,8 @@ pub async fn a_request_that_panicked_may_be_polled<T: Timer + Clone, H: Home>(wo
 }
 
 /// A hedger whose events are not audited: a request does not tell its end to a sink that panicked.
-type Unaudited<T, H, K> = Hedger<T, <H as Home>::Ledger<Fixed, Metrics>, <H as Home>::Budget, K, 4>;
+type Unaudited<T, H, K> =
+    Hedger<T, <H as Home>::SharedState<Fixed, Metrics>, <H as Home>::Budget, K, 4>;
 
 fn unaudited<T: Timer + Clone, H: Home, K: Sink>(
     world: &World<T, H>,

@@ -1,6 +1,6 @@
 //! Why there was no hedge: every reason, in the outcome and in the metrics.
 
-use hedge_core::adapter::{Charge, Policy, State};
+use hedge_core::adapter::{BudgetHandle, HedgerState, Policy};
 use hedge_core::strategy::{Plan, Warmup};
 use hedge_core::telemetry::NoSink;
 use hedge_core::{
@@ -120,13 +120,13 @@ pub async fn budget_rate<T: Timer + Clone, H: Home>(world: &World<T, H>) {
 pub async fn in_flight<T: Timer + Clone, H: Home>(world: &World<T, H>) {
     let budget = Budget::unlimited().max_in_flight(1);
     let hedger = world.build(world.fixed(1).budget(budget));
-    hedger.budget().charge(world.now()).unwrap();
+    hedger.budget().withdraw(world.now()).unwrap();
     check_again(world, &hedger, Suppressed::InFlight).await;
 }
 
 /// `Deadline`: less time was left than an attempt usually takes.
 pub async fn deadline<T: Timer + Clone, H: Home>(world: &World<T, H>) {
-    let typical = |ticks| Spy::new(Plan::after(world.ticks(1))).typical(world.ticks(ticks));
+    let typical = |ticks| Spy::new(Plan::after(world.ticks(1))).typical_latency(world.ticks(ticks));
     let builder = world.with_strategy(typical(80)).timeout(world.ticks(60));
     check(world, builder, Suppressed::Deadline).await;
     // As much is too little.
@@ -200,7 +200,7 @@ pub async fn max_hedges<T: Timer + Clone, H: Home>(world: &World<T, H>) {
     }
 
     let policy = Policy::new(hedge_core::Fixed::new(world.ticks(1)), Options::DEFAULT);
-    let ledger = H::ledger(State::new(policy, Metrics::new()));
+    let ledger = H::ledger(HedgerState::new(policy, Metrics::new()));
     let budget = H::budget(Budget::unlimited());
     let hedger = Hedger::<_, _, _, _, 1>::from_parts(world.timer().clone(), ledger, budget, NoSink);
     let backend = Backend::new(world, &[ok(3)]);

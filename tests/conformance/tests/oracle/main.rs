@@ -10,7 +10,7 @@ use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
 use hedge_conformance::Draws;
-use hedge_core::adapter::{Charge, Ledger};
+use hedge_core::adapter::{BudgetHandle, SharedState};
 use hedge_core::manual::ManualTimer;
 use hedge_core::{
     Attempt, Budget, Cause, Error, Fixed, Hedged, Hedger, Instant, Options, Suppressed, Verdict,
@@ -189,7 +189,7 @@ impl Scenario {
         }
     }
 
-    fn play_on<'c, L: Ledger, B: Charge>(
+    fn play_on<'c, L: SharedState, B: BudgetHandle>(
         &self,
         clock: &'c ManualTimer<16>,
         hedger: &Hedger<&'c ManualTimer<16>, L, B, hedge_core::telemetry::NoSink, ATTEMPTS>,

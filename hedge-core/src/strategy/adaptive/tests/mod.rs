@@ -314,14 +314,14 @@ fn a_reset_forgets_what_was_learned_but_not_the_options() {
     };
     let mut strategy = new();
     record(&mut strategy, 1..100);
-    assert!(plan(&mut strategy).is_some() && strategy.typical() == Some(ms(50)));
+    assert!(plan(&mut strategy).is_some() && strategy.typical_latency() == Some(ms(50)));
     strategy.reset();
     assert_eq!(strategy.stats(), new().stats());
-    assert_eq!(strategy.typical(), None);
+    assert_eq!(strategy.typical_latency(), None);
     assert_eq!(plan(&mut strategy), Some(ms(6)));
     record(&mut strategy, 1..=3);
     assert!([Some(ms(1)), Some(ms(2))].contains(&plan(&mut strategy)));
-    assert_eq!(strategy.typical(), Some(ms(2)));
+    assert_eq!(strategy.typical_latency(), Some(ms(2)));
 }
 
 #[test]
@@ -468,13 +468,13 @@ fn extreme_options_and_samples_are_survived() {
 #[test]
 fn it_promises_the_wins_that_its_samples_would_give_its_best_delay() {
     let mut strategy = Adaptive::with_window::<100>().candidates(&[ms(50)]);
-    assert_eq!(strategy.promised_wins(), None);
+    assert_eq!(strategy.expected_win_rate(), None);
     // Of 100 requests 3 are slow, and a hedge that takes as long as one of the others beats them.
     record(
         &mut strategy,
         (1..=100).map(|n| if n % 33 == 0 { 1000 } else { 10 }),
     );
-    assert_eq!(strategy.promised_wins(), Some(0.97));
+    assert_eq!(strategy.expected_win_rate(), Some(0.97));
 }
 
 #[test]

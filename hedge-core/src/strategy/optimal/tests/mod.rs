@@ -177,7 +177,7 @@ fn it_promises_the_wins_that_its_samples_would_give_its_delay() {
     );
     let delay = plan(&mut strategy).delay().unwrap();
     assert!(ms(10) <= delay && delay < ms(990), "{delay:?}");
-    assert_eq!(strategy.promised_wins(), Some(0.97));
+    assert_eq!(strategy.expected_win_rate(), Some(0.97));
 }
 
 #[test]
@@ -190,11 +190,11 @@ fn a_reset_forgets_what_was_learned_and_keeps_options() {
     for _ in 0..30 {
         strategy.record(&report(ms(50), Some((ms(10), ms(90)))), Instant::ZERO);
     }
-    assert_eq!(strategy.typical(), Some(ms(50)));
+    assert_eq!(strategy.typical_latency(), Some(ms(50)));
     assert!(strategy.stats().pairs > 0);
     strategy.reset();
     assert_eq!(strategy.stats(), fresh.stats());
-    assert_eq!(strategy.typical(), None);
+    assert_eq!(strategy.typical_latency(), None);
     assert_eq!(plan(&mut strategy).chance(), 1.0);
     record(&mut strategy, [60; 20]);
     assert_eq!(strategy.stats().samples, 15);

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::sync::Arc;
 
-use hedge_core::adapter::{Ledger, Pacer, Policy, Sharded, SharedBudget, State, Terms};
+use hedge_core::adapter::{SharedState, Controller, Policy, Sharded, SharedBudget, HedgerState, RequestPlan};
 use hedge_core::metrics::{NoMetrics, Recorder};
 use hedge_core::strategy::{Hints, Plan, Sample, Strategy};
 use hedge_core::telemetry::NoSink;
@@ -69,7 +69,7 @@ fn ledger() -> (Arc<Shared>, Counting) {
 
 fn shared(strategy: Counting) -> Shared {
     let policy = Policy::new(strategy, Options::DEFAULT);
-    Sharded::new(State::new(policy, Requests::default()))
+    Sharded::new(HedgerState::new(policy, Requests::default()))
 }
 
 fn at(millis: u64) -> Instant {
@@ -83,10 +83,10 @@ fn settle(ledger: &Shared, millis: u64) {
 }
 
 /// What is planned after so many requests.
-fn terms_of(requests: u64) -> Terms {
+fn terms_of(requests: u64) -> RequestPlan {
     let strategy = Counting(Arc::new(AtomicU64::new(requests)));
     let policy = Policy::new(strategy, Options::DEFAULT);
-    RefCell::new(State::new(policy, Requests::default())).terms(&Hints::NONE, at(1))
+    RefCell::new(HedgerState::new(policy, Requests::default())).terms(&Hints::NONE, at(1))
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn options_that_change_reach_the_next_request() {
 
 /// When a request would be hedged.
 fn due(hedger: &Whole) -> Option<Instant> {
-    let mut pace = hedger.call().pace();
+    let mut pace = hedger.call().controller();
     pace.start(at(5));
     pace.due()
 }
