@@ -8,10 +8,10 @@ pub use crate::hedger::{
     BudgetHandle, HedgeQuery, HedgerFlags, HedgerState, Lock, Policy, RequestPlan, SharedState,
 };
 pub use crate::race::{
-    Capacity, Controller, Earliest, Finish, Max, Nil, Race, Refused, ResultController, Settled,
-    Slot, Slots, race, race_in,
+    Capacity, Controller, Earliest, Finish, Max, Nil, Race, Refused, ResultController, Slot, Slots,
+    race, race_in,
 };
-pub use crate::record::Alone;
-pub use crate::request::{Request, RequestController};
+pub use crate::record::RequestEnd;
+pub use crate::request::{AlwaysReady, Ready, Request, RequestController};
 #[cfg(feature = "std")]
 pub use crate::runtime::sharded::{Sharded, SharedBudget};

@@ -87,7 +87,7 @@ pub use hedger::{Budget, Builder, FixedRegistry, Hedger, InsertError, LocalHedge
 pub use metrics::{Metrics, MetricsSnapshot};
 pub use name::Name;
 pub use outcome::{Error, Hedged, Outcome, StrategyKind, Suppressed};
-pub use record::Report;
+pub use record::Record;
 pub use request::Call;
 pub use strategy::{
     Adaptive, AnyStrategy, ExponentialBackoff, Fixed, Hints, Off, Optimal, Percentile, Strategy,

@@ -4,6 +4,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::name::Name;
+use crate::record::{AttemptEnd, Record, RequestEnd};
 
 /// An answer, and what it took to get it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -65,6 +66,29 @@ pub struct Outcome {
     pub strategy: StrategyKind,
     /// The hedger's `strategy_name`; empty if it has none.
     pub strategy_name: Name,
+}
+
+impl Outcome {
+    #[inline(always)]
+    pub(crate) fn new(record: &Record, strategy: StrategyKind, strategy_name: Name) -> Self {
+        let finished =
+            |end, nanos| (end != AttemptEnd::Dropped).then(|| Duration::from_nanos(nanos));
+        Self {
+            accepted: matches!(record.end, RequestEnd::Won(_)),
+            hedged: record.hedged(),
+            hedge_won: record.hedge_won(),
+            winner: record.end.attempt().unwrap_or(0),
+            attempts: record.attempts,
+            total_latency: record.total(),
+            primary_latency: finished(record.primary_end, record.primary),
+            backup_latency: record.hedge_end.and_then(|end| finished(end, record.hedge)),
+            hedge_delay: record.hedge_delay(),
+            suppressed: record.suppressed,
+            cost: record.cost,
+            strategy,
+            strategy_name,
+        }
+    }
 }
 
 /// Why a request started no hedge.

@@ -32,7 +32,7 @@ mod tests {
     use crate::manual::ManualTimer;
     use crate::metrics::MetricsSnapshot;
     use crate::outcome::Suppressed;
-    use crate::record::Report;
+    use crate::record::Record;
     use crate::strategy::{Hints, Plan, Strategy};
     use crate::time::Instant;
 
@@ -44,19 +44,17 @@ mod tests {
             Plan::after(Duration::ZERO)
         }
 
-        fn record(&mut self, _: &Report, _: Instant) {
+        fn record(&mut self, _: &Record) {
             resume_unwind(Box::new("the strategy's"));
         }
     }
 
-    /// A state of a user's that is told of requests in short.
-    struct Gathers<L>(L);
+    /// A custom shared state.
+    struct Custom<L>(L);
 
-    impl<L: SharedState> SharedState for Gathers<L> {
+    impl<L: SharedState> SharedState for Custom<L> {
         type Strategy = L::Strategy;
         type Metrics = L::Metrics;
-
-        const BATCHES: bool = true;
 
         fn flags(&self) -> HedgerFlags {
             self.0.flags()
@@ -70,8 +68,8 @@ mod tests {
             self.0.may_hedge(query)
         }
 
-        fn settle(&self, report: &Report, now: Instant) {
-            self.0.settle(report, now);
+        fn record(&self, record: &Record) {
+            self.0.record(record);
         }
 
         fn next_id(&self) -> u64 {
@@ -121,7 +119,7 @@ mod tests {
         }
         let own = Hedger::builder(&clock)
             .strategy(Fails)
-            .build_with(|state| Gathers(RefCell::new(state)), RefCell::new)
+            .build_with(|state| Custom(RefCell::new(state)), RefCell::new)
             .unwrap();
         fails_once!(local);
         fails_once!(shared);

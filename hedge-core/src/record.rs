@@ -1,11 +1,10 @@
-//! What one request taught: the input of strategies and metrics.
+//! What one request showed: the one account of it that strategies, metrics and callers are given.
 
 use core::time::Duration;
 
 use crate::attempt::Cause;
 use crate::outcome::Suppressed;
-use crate::race::Settled;
-use crate::time::Instant;
+use crate::time::{Instant, nanos};
 
 /// How long an attempt took, as far as is known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -26,93 +25,269 @@ impl Sample {
             Self::Finished(elapsed) | Self::Failed(elapsed) | Self::Dropped(elapsed) => elapsed,
         }
     }
-}
 
-/// How a request ended.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum End {
-    /// This attempt gave an acceptable result.
-    Won(u8),
-    /// Every attempt failed, or one failed fatally.
-    Failed,
-    /// Its time was up.
-    TimedOut,
-    /// Its caller dropped it.
-    Cancelled,
-}
-
-impl End {
-    pub(crate) fn of(how: Settled) -> Self {
-        match how {
-            Settled::Won(winner) => Self::Won(winner),
-            Settled::Fatal(_) | Settled::Failed(_) => Self::Failed,
-            Settled::TimedOut => Self::TimedOut,
-            Settled::Dropped => Self::Cancelled,
+    const fn end(self) -> AttemptEnd {
+        match self {
+            Self::Finished(_) => AttemptEnd::Finished,
+            Self::Failed(_) => AttemptEnd::Failed,
+            Self::Dropped(_) => AttemptEnd::Dropped,
         }
     }
 }
 
-/// What one request taught.
+/// Which of the three a [`Sample`] is, without its duration.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum AttemptEnd {
+    Finished,
+    Failed,
+    Dropped,
+}
+
+impl AttemptEnd {
+    const fn sample(self, nanos: u64) -> Sample {
+        let elapsed = Duration::from_nanos(nanos);
+        match self {
+            Self::Finished => Sample::Finished(elapsed),
+            Self::Failed => Sample::Failed(elapsed),
+            Self::Dropped => Sample::Dropped(elapsed),
+        }
+    }
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum RequestEnd {
+    /// This attempt gave an acceptable result.
+    Won(u8),
+    /// This attempt failed in a way that no other attempt can mend.
+    Fatal(u8),
+    /// Every attempt failed; the result of this one is returned.
+    Failed(u8),
+    /// The time of the request was up.
+    TimedOut,
+    /// The caller dropped the request.
+    Dropped,
+}
+
+impl RequestEnd {
+    /// The attempt whose result is returned; `None` if none is.
+    pub const fn attempt(self) -> Option<u8> {
+        match self {
+            Self::Won(index) | Self::Fatal(index) | Self::Failed(index) => Some(index),
+            Self::TimedOut | Self::Dropped => None,
+        }
+    }
+
+    /// Whether attempts failed and none was accepted.
+    pub const fn is_failure(self) -> bool {
+        matches!(self, Self::Fatal(_) | Self::Failed(_))
+    }
+}
+
+/// What one request showed, in 64 bytes.
+///
+/// A strategy learns from it, metrics count it, and the [`Outcome`](crate::Outcome) of the request is made of
+/// it. Durations are kept as nanoseconds; the largest number stands for `None`.
 ///
 /// ```
 /// use core::time::Duration;
+/// use hedge_core::Record;
 /// use hedge_core::strategy::Sample;
-/// use hedge_core::Report;
 ///
-/// let report = Report::new(Sample::Finished(Duration::from_millis(20)));
-/// assert_eq!(report.total, Duration::from_millis(20));
-/// assert!(!report.hedged());
+/// let record = Record::new(Sample::Finished(Duration::from_millis(20)));
+/// assert_eq!(record.total(), Duration::from_millis(20));
+/// assert!(!record.hedged());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Report {
-    /// How the request ended.
-    pub end: End,
-    /// From the start of the request to its end.
-    pub total: Duration,
-    /// How long the primary took.
-    pub primary: Sample,
-    /// How long the winning hedge took from its own start; else the first hedge that finished; else
-    /// the first that was started.
-    pub hedge: Option<Sample>,
-    /// When that hedge was started, from the start of the request.
-    pub hedge_start: Option<Duration>,
-    /// Why the first hedge was started.
-    pub hedge_cause: Option<Cause>,
-    /// After how long the first hedge was planned; absent if none was planned, or if the request
-    /// ended before that was asked.
-    pub hedge_delay: Option<Duration>,
-    /// Whether a hedge came due by the passing of its delay, admitted or not.
-    pub due: bool,
-    /// Why no hedge was started; absent if one was.
-    pub suppressed: Option<Suppressed>,
-    /// How many attempts were started.
-    pub attempts: u8,
-    /// What they cost.
-    pub cost: f64,
+pub struct Record {
+    pub(crate) ended_at: Instant,
+    pub(crate) total: u64,
+    pub(crate) primary: u64,
+    pub(crate) hedge: u64,
+    pub(crate) hedge_start: u64,
+    pub(crate) hedge_delay: u64,
+    pub(crate) cost: f64,
+    pub(crate) end: RequestEnd,
+    pub(crate) primary_end: AttemptEnd,
+    pub(crate) hedge_end: Option<AttemptEnd>,
+    pub(crate) hedge_cause: Option<Cause>,
+    pub(crate) suppressed: Option<Suppressed>,
+    pub(crate) attempts: u8,
+    pub(crate) due: bool,
 }
 
-impl Report {
-    /// A request of one attempt, without a plan to hedge it.
-    pub const fn new(primary: Sample) -> Self {
+const _: () = assert!(size_of::<Record>() <= 64);
+
+/// The nanoseconds that stand for `None`.
+pub(crate) const NONE: u64 = u64::MAX;
+
+const fn optional(nanos: u64) -> Option<Duration> {
+    match nanos {
+        NONE => None,
+        nanos => Some(Duration::from_nanos(nanos)),
+    }
+}
+
+impl Record {
+    /// A request of one attempt that ended with it, at [`Instant::ZERO`], and for which no hedge was planned.
+    pub fn new(primary: Sample) -> Self {
+        let total = nanos(primary.elapsed());
         Self {
+            ended_at: Instant::ZERO,
+            total,
+            primary: total,
+            hedge: NONE,
+            hedge_start: NONE,
+            hedge_delay: NONE,
+            cost: 1.0,
             end: match primary {
-                Sample::Finished(_) => End::Won(0),
-                Sample::Failed(_) => End::Failed,
-                Sample::Dropped(_) => End::Cancelled,
+                Sample::Finished(_) => RequestEnd::Won(0),
+                Sample::Failed(_) => RequestEnd::Failed(0),
+                Sample::Dropped(_) => RequestEnd::Dropped,
             },
-            total: primary.elapsed(),
-            primary,
-            hedge: None,
-            hedge_start: None,
+            primary_end: primary.end(),
+            hedge_end: None,
             hedge_cause: None,
-            hedge_delay: None,
-            due: false,
             suppressed: Some(Suppressed::NotDue),
             attempts: 1,
-            cost: 1.0,
+            due: false,
         }
+    }
+
+    /// Sets how long the primary took.
+    #[must_use]
+    pub fn with_primary(mut self, primary: Sample) -> Self {
+        self.primary = nanos(primary.elapsed());
+        self.primary_end = primary.end();
+        self
+    }
+
+    /// Sets when the request ended.
+    #[must_use]
+    pub const fn at(mut self, now: Instant) -> Self {
+        self.ended_at = now;
+        self
+    }
+
+    /// Sets how the request ended, and how long after its start.
+    #[must_use]
+    pub fn ended(mut self, end: RequestEnd, total: Duration) -> Self {
+        self.end = end;
+        self.total = nanos(total);
+        self
+    }
+
+    /// Sets after how long the first hedge was planned.
+    #[must_use]
+    pub fn planned(mut self, hedge_delay: Duration) -> Self {
+        self.hedge_delay = nanos(hedge_delay);
+        self
+    }
+
+    /// Sets the hedge: why and when it was started, from the start of the request, and how long it took from
+    /// then on.
+    #[must_use]
+    pub fn with_hedge(mut self, cause: Cause, start: Duration, hedge: Sample) -> Self {
+        self.hedge = nanos(hedge.elapsed());
+        self.hedge_end = Some(hedge.end());
+        self.hedge_start = nanos(start);
+        self.hedge_cause = Some(cause);
+        self.suppressed = None;
+        self.attempts = self.attempts.max(2);
+        self
+    }
+
+    /// Sets how many attempts were started.
+    #[must_use]
+    pub const fn with_attempts(mut self, attempts: u8) -> Self {
+        self.attempts = attempts;
+        self
+    }
+
+    /// Sets whether a hedge came due by the passing of its delay.
+    #[must_use]
+    pub const fn with_due(mut self, due: bool) -> Self {
+        self.due = due;
+        self
+    }
+
+    /// Sets why no hedge was started; `None` if one was.
+    #[must_use]
+    pub const fn with_suppressed(mut self, reason: Option<Suppressed>) -> Self {
+        self.suppressed = reason;
+        self
+    }
+
+    /// Sets what the attempts cost.
+    #[must_use]
+    pub const fn with_cost(mut self, cost: f64) -> Self {
+        self.cost = cost;
+        self
+    }
+
+    /// When the request ended.
+    pub const fn ended_at(&self) -> Instant {
+        self.ended_at
+    }
+
+    /// How the request ended.
+    pub const fn end(&self) -> RequestEnd {
+        self.end
+    }
+
+    /// The time from the start of the request to its end.
+    pub const fn total(&self) -> Duration {
+        Duration::from_nanos(self.total)
+    }
+
+    /// How long the primary took.
+    pub const fn primary(&self) -> Sample {
+        self.primary_end.sample(self.primary)
+    }
+
+    /// How long the winning hedge took from its own start; else the first hedge that finished; else
+    /// the first that was started.
+    pub const fn hedge(&self) -> Option<Sample> {
+        match self.hedge_end {
+            Some(end) => Some(end.sample(self.hedge)),
+            None => None,
+        }
+    }
+
+    /// When that hedge was started, from the start of the request.
+    pub const fn hedge_start(&self) -> Option<Duration> {
+        optional(self.hedge_start)
+    }
+
+    /// Why the first hedge was started.
+    pub const fn hedge_cause(&self) -> Option<Cause> {
+        self.hedge_cause
+    }
+
+    /// After how long the first hedge was planned; `None` if none was planned, or if the request
+    /// ended before that was asked.
+    pub const fn hedge_delay(&self) -> Option<Duration> {
+        optional(self.hedge_delay)
+    }
+
+    /// Whether a hedge came due by the passing of its delay, admitted or not.
+    pub const fn due(&self) -> bool {
+        self.due
+    }
+
+    /// Why no hedge was started; `None` if one was.
+    pub const fn suppressed(&self) -> Option<Suppressed> {
+        self.suppressed
+    }
+
+    /// How many attempts were started.
+    pub const fn attempts(&self) -> u8 {
+        self.attempts
+    }
+
+    /// What the attempts cost.
+    pub const fn cost(&self) -> f64 {
+        self.cost
     }
 
     /// Whether a hedge was started.
@@ -122,64 +297,15 @@ impl Report {
 
     /// Whether a hedge gave the answer.
     pub const fn hedge_won(&self) -> bool {
-        matches!(self.end, End::Won(1..))
-    }
-}
-
-/// A [`Report`] of a request that made one attempt, and ended when that did or was dropped with it: most
-/// requests. Small, so that servers may gather them.
-#[derive(Clone, Copy, Debug)]
-pub struct Alone {
-    pub(crate) end: End,
-    /// Nanoseconds, as is the next.
-    pub(crate) total: u64,
-    /// The largest number if no hedge was planned.
-    pub(crate) delay: u64,
-    pub(crate) due: bool,
-    pub(crate) suppressed: Option<Suppressed>,
-    pub(crate) cost: f64,
-    /// When it ended.
-    pub(crate) now: Instant,
-}
-
-impl Alone {
-    /// The whole report.
-    pub fn report(&self) -> Report {
-        let total = Duration::from_nanos(self.total);
-        let primary = match self.end {
-            End::Won(_) => Sample::Finished(total),
-            End::Failed => Sample::Failed(total),
-            End::TimedOut | End::Cancelled => Sample::Dropped(total),
-        };
-        Report {
-            end: self.end,
-            hedge_delay: (self.delay < u64::MAX).then(|| Duration::from_nanos(self.delay)),
-            due: self.due,
-            suppressed: self.suppressed,
-            cost: self.cost,
-            ..Report::new(primary)
-        }
+        matches!(self.end, RequestEnd::Won(1..))
     }
 
     /// Whether the request was answered before a hedge was due, as most are.
     #[inline]
     pub(crate) fn is_ordinary(&self) -> bool {
-        matches!(self.end, End::Won(_)) & (self.suppressed == Some(Suppressed::NotDue)) & !self.due
-    }
-
-    /// How the request ended.
-    pub fn end(&self) -> End {
-        self.end
-    }
-
-    /// From its start to its end.
-    pub fn total(&self) -> Duration {
-        Duration::from_nanos(self.total)
-    }
-
-    /// When the request ended.
-    pub fn ended_at(&self) -> Instant {
-        self.now
+        matches!(self.end, RequestEnd::Won(0))
+            & (self.suppressed == Some(Suppressed::NotDue))
+            & !self.due
     }
 }
 
@@ -187,35 +313,35 @@ impl Alone {
 mod tests {
     use super::*;
 
+    const fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
     #[test]
-    fn a_report_is_the_same_when_it_was_brief() {
-        let report = |end, delay| {
-            let alone = Alone {
-                end,
-                total: 7,
-                delay,
-                due: true,
-                suppressed: Some(Suppressed::InFlight),
-                cost: 2.5,
-                now: Instant::MAX,
-            };
-            alone.report()
-        };
-        let seven = Duration::from_nanos(7);
-        for (end, primary) in [
-            (End::Won(0), Sample::Finished(seven)),
-            (End::Failed, Sample::Failed(seven)),
-            (End::TimedOut, Sample::Dropped(seven)),
-            (End::Cancelled, Sample::Dropped(seven)),
+    fn a_record_gives_back_what_it_was_made_of() {
+        for (sample, end) in [
+            (Sample::Finished(ms(7)), RequestEnd::Won(0)),
+            (Sample::Failed(ms(7)), RequestEnd::Failed(0)),
+            (Sample::Dropped(ms(7)), RequestEnd::Dropped),
         ] {
-            let mut expected = Report::new(primary);
-            expected.end = end;
-            expected.due = true;
-            expected.suppressed = Some(Suppressed::InFlight);
-            expected.cost = 2.5;
-            assert_eq!(report(end, u64::MAX), expected);
-            expected.hedge_delay = Some(Duration::from_nanos(9));
-            assert_eq!(report(end, 9), expected);
+            let record = Record::new(sample);
+            assert_eq!((record.primary(), record.end()), (sample, end));
+            assert_eq!((record.total(), record.attempts()), (ms(7), 1));
+            let none = (record.hedge(), record.hedge_start(), record.hedge_delay());
+            assert_eq!(none, (None, None, None));
         }
+        let hedge = Sample::Finished(ms(3));
+        let record = Record::new(Sample::Dropped(ms(12)))
+            .planned(ms(9))
+            .with_hedge(Cause::Delay, ms(9), hedge)
+            .ended(RequestEnd::Won(1), ms(12))
+            .at(Instant::MAX);
+        assert!(record.hedged() && record.hedge_won());
+        assert_eq!((record.hedge(), record.suppressed()), (Some(hedge), None));
+        assert_eq!(
+            (record.hedge_start(), record.hedge_delay()),
+            (Some(ms(9)), Some(ms(9)))
+        );
+        assert_eq!((record.total(), record.ended_at()), (ms(12), Instant::MAX));
     }
 }

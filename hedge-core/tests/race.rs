@@ -1,4 +1,4 @@
-//! A race whose pacer is written by hand: with no more than it has to, and what it is told.
+//! A race whose controller is written by hand: with no more than it has to, and what it is told.
 
 use core::cell::{Cell, RefCell};
 use core::future::poll_fn;
@@ -6,7 +6,7 @@ use core::pin::pin;
 use core::task::Poll;
 use core::time::Duration;
 
-use hedge_core::adapter::{Controller, ResultController, Settled, race};
+use hedge_core::adapter::{Controller, RequestEnd, ResultController, race};
 use hedge_core::manual::ManualTimer;
 use hedge_core::{Attempt, Cause, Fixed, Hedger, Instant, Verdict};
 
@@ -34,7 +34,7 @@ impl ByHand<'_> {
 }
 
 impl Controller for ByHand<'_> {
-    type Record = Instant;
+    type Output = Instant;
 
     fn start(&mut self, now: Instant) {
         self.hear("start", now);
@@ -54,8 +54,8 @@ impl Controller for ByHand<'_> {
         Some(Attempt::new(1, Cause::Delay, now.since(Instant::ZERO)))
     }
 
-    fn settled(&mut self, _: Settled, now: Instant) -> Instant {
-        self.hear("settled", now);
+    fn completed(&mut self, _: RequestEnd, now: Instant) -> Instant {
+        self.hear("completed", now);
         now
     }
 }
@@ -68,10 +68,10 @@ impl ResultController<u8, ()> for ByHand<'_> {
 }
 
 #[test]
-fn a_pacer_is_told_of_the_start_before_anything_is_launched() {
+fn a_controller_is_told_of_the_start_before_anything_is_launched() {
     let clock = ManualTimer::<4>::new();
     let told = RefCell::default();
-    let pacer = ByHand {
+    let controller = ByHand {
         told: Some(&told),
         ..ByHand::default()
     };
@@ -83,22 +83,25 @@ fn a_pacer_is_told_of_the_start_before_anything_is_launched() {
             Ok(attempt.index() as u8)
         }
     };
-    let finish = clock.drive(race::<2, _, _, _, _, _, _>(&clock, pacer, launch));
-    assert_eq!((finish.how, finish.result), (Settled::Won(0), Some(Ok(0))));
-    assert_eq!(finish.record, at(30));
+    let finish = clock.drive(race::<2, _, _, _, _, _, _>(&clock, controller, launch));
+    assert_eq!(
+        (finish.end, finish.result),
+        (RequestEnd::Won(0), Some(Ok(0)))
+    );
+    assert_eq!(finish.output, at(30));
     let expected = [
         ("start", at(0)),
         ("launch", at(0)),
         ("admit", at(10)),
         ("launch", at(10)),
         ("finished", at(30)),
-        ("settled", at(30)),
+        ("completed", at(30)),
     ];
     assert_eq!(*told.borrow(), expected);
 }
 
 #[test]
-fn losers_are_dropped_unless_the_pacer_keeps_them() {
+fn losers_are_dropped_unless_the_controller_keeps_them() {
     let clock = ManualTimer::<4>::new();
     let launch = |attempt: Attempt| {
         let clock = &clock;
@@ -114,8 +117,8 @@ fn losers_are_dropped_unless_the_pacer_keeps_them() {
         ByHand::default(),
         launch
     ));
-    assert_eq!(clock.drive(race.as_mut()).how, Settled::Won(1));
-    assert!(race.is_settled() && race.controller().hedged);
+    assert_eq!(clock.drive(race.as_mut()).end, RequestEnd::Won(1));
+    assert!(race.is_complete() && race.controller().hedged);
     assert_eq!(race.live(), 0);
     assert_eq!(clock.next_deadline(), None);
 }

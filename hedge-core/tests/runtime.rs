@@ -12,7 +12,7 @@ use hedge_core::runtime::{
 };
 use hedge_core::strategy::Sample;
 use hedge_core::{
-    Budget, Error, Event, Fixed, HedgeConfig, Instant, Options, Percentile, Report, Sink,
+    Budget, Error, Event, Fixed, HedgeConfig, Instant, Options, Percentile, Record, Sink,
     Strategy as _, StrategyKind, Timer,
 };
 
@@ -97,8 +97,8 @@ fn a_hedger_can_be_changed_and_forget() {
     assert_eq!(hedger.metrics().total_requests, 0);
 
     let samples = || hedger.with_strategy(|strategy: &mut Percentile| strategy.stats().samples);
-    let sample = Report::new(Sample::Finished(Duration::from_millis(5)));
-    hedger.with_strategy(|strategy: &mut Percentile| strategy.record(&sample, Instant::ZERO));
+    let sample = Record::new(Sample::Finished(Duration::from_millis(5)));
+    hedger.with_strategy(|strategy: &mut Percentile| strategy.record(&sample));
     assert_eq!(samples(), Some(2));
     hedger.reset();
     assert_eq!(samples(), Some(0));

@@ -2,7 +2,8 @@
 
 use super::{CascadeOutcome, Plan, Quality, TierEnd, TierReport};
 use crate::attempt::{Attempt, Cause, Verdict};
-use crate::race::{Controller, Refused, ResultController, Settled};
+use crate::race::{Controller, Refused, ResultController};
+use crate::record::RequestEnd;
 use crate::telemetry::{Emitter, Event, EventKind, Sink};
 use crate::time::Instant;
 
@@ -12,7 +13,7 @@ pub(super) struct CascadeController<'c, Q, K, const N: usize> {
     plan: &'c Plan<N>,
     quality: &'c Q,
     sink: &'c K,
-    voice: Emitter,
+    emitter: Emitter,
     id: u64,
     start: Instant,
     started: u8,
@@ -36,7 +37,7 @@ impl<'c, Q, K: Sink, const N: usize> CascadeController<'c, Q, K, N> {
             plan,
             quality,
             sink,
-            voice: Emitter::new(),
+            emitter: Emitter::new(),
             id: 0,
             start: Instant::ZERO,
             started: 0,
@@ -74,7 +75,7 @@ impl<'c, Q, K: Sink, const N: usize> CascadeController<'c, Q, K, N> {
             .unwrap_or(f64::NEG_INFINITY)
     }
 
-    fn outcome(&self, how: Settled, now: Instant) -> CascadeOutcome<N> {
+    fn outcome(&self, end: RequestEnd, now: Instant) -> CascadeOutcome<N> {
         let tiers = || self.tiers.iter().take(self.plan.len);
         let cost = |counts: fn(&TierReport) -> bool| {
             let counted = tiers().filter(|tier| counts(tier));
@@ -96,14 +97,14 @@ impl<'c, Q, K: Sink, const N: usize> CascadeController<'c, Q, K, N> {
             };
             (0..self.started).filter(answered).reduce(better)
         };
-        let tier = match how {
-            Settled::Won(index) => Some(index),
-            Settled::Fatal(_) | Settled::Dropped => None,
-            Settled::Failed(_) | Settled::TimedOut => best(),
+        let tier = match end {
+            RequestEnd::Won(index) => Some(index),
+            RequestEnd::Fatal(_) | RequestEnd::Dropped => None,
+            RequestEnd::Failed(_) | RequestEnd::TimedOut => best(),
         };
         CascadeOutcome {
-            accepted: matches!(how, Settled::Won(_)),
-            timed_out: how == Settled::TimedOut,
+            accepted: matches!(end, RequestEnd::Won(_)),
+            timed_out: end == RequestEnd::TimedOut,
             tier: tier.map(usize::from),
             hedges_fired: self.started.saturating_sub(1),
             total_latency: now.since(self.start),
@@ -115,7 +116,7 @@ impl<'c, Q, K: Sink, const N: usize> CascadeController<'c, Q, K, N> {
     }
 
     fn emit(&mut self, at: Instant, kind: EventKind) {
-        if self.voice.is_heard(self.sink) {
+        if self.emitter.is_heard(self.sink) {
             let event = Event {
                 request: self.id,
                 at,
@@ -123,11 +124,11 @@ impl<'c, Q, K: Sink, const N: usize> CascadeController<'c, Q, K, N> {
                 kind,
             };
             let prefix = &self.plan.telemetry_prefix;
-            self.voice.tell(self.sink, prefix, &event);
+            self.emitter.emit(self.sink, prefix, &event);
         }
     }
 
-    fn emit_end(&mut self, how: Settled, now: Instant, outcome: &CascadeOutcome<N>) {
+    fn emit_end(&mut self, end: RequestEnd, now: Instant, outcome: &CascadeOutcome<N>) {
         for (index, tier) in (0..self.started).zip(self.tiers) {
             if let (TierEnd::Cancelled, Some(elapsed)) = (tier.end, tier.latency) {
                 let name = tier.name;
@@ -152,7 +153,7 @@ impl<'c, Q, K: Sink, const N: usize> CascadeController<'c, Q, K, N> {
                     total_cost: outcome.total_cost,
                     completed_cost: outcome.completed_cost,
                 },
-                None if how == Settled::Dropped => EventKind::CascadeDropped { duration },
+                None if end == RequestEnd::Dropped => EventKind::CascadeDropped { duration },
                 None => EventKind::CascadeException {
                     duration,
                     timed_out: outcome.timed_out,
@@ -163,11 +164,11 @@ impl<'c, Q, K: Sink, const N: usize> CascadeController<'c, Q, K, N> {
 }
 
 impl<Q, K: Sink, const N: usize> Controller for CascadeController<'_, Q, K, N> {
-    type Record = CascadeOutcome<N>;
+    type Output = CascadeOutcome<N>;
 
     fn start(&mut self, now: Instant) {
         self.start = now;
-        if self.voice.is_heard(self.sink) {
+        if self.emitter.is_heard(self.sink) {
             self.id = self.plan.ids.next();
         }
         let tiers = self.plan.len as u8;
@@ -212,15 +213,15 @@ impl<Q, K: Sink, const N: usize> Controller for CascadeController<'_, Q, K, N> {
         Some(Attempt::new(index, cause, now.since(self.start)))
     }
 
-    fn settled(&mut self, how: Settled, now: Instant) -> CascadeOutcome<N> {
+    fn completed(&mut self, end: RequestEnd, now: Instant) -> CascadeOutcome<N> {
         let elapsed = now.since(self.start);
         for tier in &mut self.tiers {
             if tier.latency.is_none() {
                 tier.latency = tier.start.map(|start| elapsed.saturating_sub(start));
             }
         }
-        let outcome = self.outcome(how, now);
-        self.emit_end(how, now, &outcome);
+        let outcome = self.outcome(end, now);
+        self.emit_end(end, now, &outcome);
         outcome
     }
 }

@@ -71,7 +71,8 @@ use crate::attempt::Attempt;
 use crate::error::ConfigError;
 use crate::hedger::{Labels, telemetry_prefix};
 use crate::name::Name;
-use crate::race::{Capacity, Finish, Max, Race, Settled, Slots, race_in};
+use crate::race::{Capacity, Finish, Max, Race, Slots, race_in};
+use crate::record::RequestEnd;
 use crate::telemetry::{NoSink, Sink};
 use crate::time::Timer;
 
@@ -275,23 +276,23 @@ where
             return Poll::Ready(Err(CascadeError::Invalid(invalid)));
         }
         let Finish {
-            how,
+            end,
             result,
             refused: Kept { mut errors, .. },
-            record: outcome,
+            output: outcome,
         } = ready!(this.race.poll(cx));
         let error = match result {
             Some(Ok(value)) => return Poll::Ready(Ok(Cascaded { value, outcome })),
             Some(Err(error)) => Some(error),
             None => None,
         };
-        if let Settled::Failed(index) = how
+        if let RequestEnd::Failed(index) = end
             && let Some(slot) = errors.get_mut(usize::from(index))
         {
             *slot = error;
         }
         let failures = Failures { errors, outcome };
-        Poll::Ready(Err(if how == Settled::TimedOut {
+        Poll::Ready(Err(if end == RequestEnd::TimedOut {
             CascadeError::Timeout(failures)
         } else {
             CascadeError::Failed(failures)

@@ -2,9 +2,7 @@
 
 use crate::attempt::Cause;
 use crate::outcome::Suppressed;
-#[cfg(feature = "std")]
-use crate::record::Alone;
-use crate::record::{End, Report, Sample};
+use crate::record::{AttemptEnd, Record, RequestEnd};
 
 /// Watches what became of the last hedges, and how many requests came to want one.
 ///
@@ -60,16 +58,16 @@ impl Guard {
 
     /// Hears how a request went. `promised` is the share of hedges that should win, if that is known; it is
     /// asked seldom.
-    pub(crate) fn record(&mut self, report: &Report, promised: impl FnOnce() -> Option<f32>) {
-        if let Some(passed) = passed(report) {
+    pub(crate) fn record(&mut self, record: &Record, promised: impl FnOnce() -> Option<f32>) {
+        if let Some(passed) = passed(record) {
             self.note(passed);
         }
         // A hedge after a failure says nothing about slowness, nor does one whose race nobody won.
-        if report.hedge_cause != Some(Cause::Delay) || !matches!(report.end, End::Won(_)) {
+        if record.hedge_cause != Some(Cause::Delay) || !matches!(record.end, RequestEnd::Won(_)) {
             return;
         }
         // A primary that failed lost to no hedge.
-        let won = report.hedge_won() && !matches!(report.primary, Sample::Failed(_));
+        let won = record.hedge_won() && record.primary_end != AttemptEnd::Failed;
         if won {
             self.lost = 0;
             self.patience = Self::LEAST_PATIENCE;
@@ -78,14 +76,6 @@ impl Guard {
         self.lost = self.lost.saturating_add(1).min(self.patience);
         if self.lost == Self::LEAST_PATIENCE && self.patience == Self::LEAST_PATIENCE {
             self.patience = promised().map_or(Self::LEAST_PATIENCE, patience);
-        }
-    }
-
-    /// The same of a request that made one attempt.
-    #[cfg(feature = "std")]
-    pub(crate) fn record_batch(&mut self, alone: &Alone) {
-        if let Some(passed) = alone.suppressed.and_then(passed_unhedged) {
-            self.note(passed);
         }
     }
 
@@ -119,17 +109,12 @@ fn patience(promised: f32) -> u8 {
     losses.max(Guard::LEAST_PATIENCE)
 }
 
-/// Whether the request passed the hedge delay; absent if it tells nothing about that.
-fn passed(report: &Report) -> Option<bool> {
-    if report.hedge_cause == Some(Cause::Delay) {
+/// Whether the request passed the hedge delay; `None` if it does not say.
+fn passed(record: &Record) -> Option<bool> {
+    if record.hedge_cause == Some(Cause::Delay) {
         return Some(true);
     }
-    passed_unhedged(report.suppressed?)
-}
-
-/// The same of a request that was not hedged, for this reason.
-fn passed_unhedged(reason: Suppressed) -> Option<bool> {
-    match reason {
+    match record.suppressed? {
         Suppressed::NotDue => Some(false),
         Suppressed::BudgetRatio
         | Suppressed::BudgetRate
@@ -151,10 +136,11 @@ mod tests {
     use core::time::Duration;
 
     use super::*;
+    use crate::record::Sample;
 
-    fn hedged(winner: u8) -> Report {
-        let mut report = Report::new(Sample::Dropped(Duration::from_millis(20)));
-        report.end = End::Won(winner);
+    fn hedged(winner: u8) -> Record {
+        let mut report = Record::new(Sample::Dropped(Duration::from_millis(20)));
+        report.end = RequestEnd::Won(winner);
         report.attempts = 2;
         report.hedge_cause = Some(Cause::Delay);
         report
@@ -182,7 +168,7 @@ mod tests {
             guard.record(&hedged(u8::from(n % 24 == 0)), || None);
             // Most requests need none.
             guard.record(
-                &Report::new(Sample::Finished(Duration::from_millis(20))),
+                &Record::new(Sample::Finished(Duration::from_millis(20))),
                 || None,
             );
             assert!(guard.admit());
@@ -194,7 +180,7 @@ mod tests {
         let mut guard = Guard::new();
         for _ in 0..100 {
             guard.record(
-                &Report::new(Sample::Finished(Duration::from_millis(20))),
+                &Record::new(Sample::Finished(Duration::from_millis(20))),
                 || None,
             );
         }
@@ -205,7 +191,7 @@ mod tests {
     fn slowness_is_not_a_tail() {
         let mut guard = Guard::new();
         let (fast, won) = (
-            Report::new(Sample::Finished(Duration::from_millis(20))),
+            Record::new(Sample::Finished(Duration::from_millis(20))),
             hedged(1),
         );
         let mut held_back = hedged(0);
@@ -238,7 +224,7 @@ mod tests {
             while guard.admit() {
                 guard.record(&hedged(0), || promised);
                 // Most requests need none.
-                guard.record(&Report::new(Sample::Finished(Duration::ZERO)), || None);
+                guard.record(&Record::new(Sample::Finished(Duration::ZERO)), || None);
                 losses += 1;
             }
             losses

@@ -6,9 +6,7 @@ use crate::error::ConfigError;
 use crate::hedger::{Guard, HedgerFlags, Options, RequestPlan};
 use crate::outcome::Suppressed;
 use crate::random::SplitMix;
-#[cfg(feature = "std")]
-use crate::record::Alone;
-use crate::record::Report;
+use crate::record::Record;
 use crate::strategy::{Hints, Plan, Strategy};
 use crate::time::Instant;
 
@@ -125,18 +123,19 @@ impl<S: Strategy> Policy<S> {
         (self.draws.next() >> 40) as f32 / (1 << 24) as f32
     }
 
-    pub(crate) fn record(&mut self, report: &Report, now: Instant) {
-        self.strategy.record(report, now);
+    pub(crate) fn record(&mut self, record: &Record) {
+        self.strategy.record(record);
         self.guard
-            .record(report, || self.strategy.expected_win_rate());
+            .record(record, || self.strategy.expected_win_rate());
     }
 
-    /// The same of requests that made one attempt each.
+    /// Records requests in the order in which they ended.
     #[cfg(feature = "std")]
-    pub(crate) fn record_batch(&mut self, requests: &[Alone]) {
-        self.strategy.record_batch(requests);
-        for alone in requests {
-            self.guard.record_batch(alone);
+    pub(crate) fn record_batch(&mut self, records: &[Record]) {
+        self.strategy.record_batch(records);
+        for record in records {
+            self.guard
+                .record(record, || self.strategy.expected_win_rate());
         }
     }
 
@@ -156,15 +155,14 @@ impl<S: Strategy> Policy<S> {
 mod tests {
     use super::*;
     use crate::outcome::StrategyKind;
-    use crate::record::End;
+    use crate::record::{RequestEnd, Sample};
     use crate::strategy::{
         Adaptive, AnyStrategy, ExponentialBackoff, Fixed, Learned, Off, Optimal, Percentile,
         WorkloadAware,
     };
 
-    /// As servers tell of most requests.
     #[test]
-    fn requests_told_of_together_teach_what_they_would_one_by_one() {
+    fn a_batch_teaches_what_its_records_would_one_by_one() {
         let strategies: [AnyStrategy<64>; 7] = [
             Off.into(),
             Fixed::new(Duration::from_millis(5)).into(),
@@ -182,17 +180,17 @@ mod tests {
             let mut one_by_one = together.clone();
             let mut now = Instant::ZERO;
             for batch in 0..50_usize {
-                let requests = core::array::from_fn::<_, 32, _>(|_| alone(&mut rng, &mut now));
+                let requests = core::array::from_fn::<_, 32, _>(|_| single(&mut rng, &mut now));
                 let requests = requests.get(..batch % 32).unwrap_or_default();
                 together.record_batch(requests);
-                for alone in requests {
-                    one_by_one.record(&alone.report(), alone.ended_at());
+                for record in requests {
+                    one_by_one.record(record);
                 }
                 assert_eq!(together.guard, one_by_one.guard, "{kind}");
                 let learned = |policy: &Policy<_>| Learned::of(&policy.strategy, now);
                 assert_eq!(learned(&together), learned(&one_by_one), "{kind}");
-                let terms = together.request_plan(&Hints::NONE, now);
-                assert_eq!(terms, one_by_one.request_plan(&Hints::NONE, now), "{kind}");
+                let plan = together.request_plan(&Hints::NONE, now);
+                assert_eq!(plan, one_by_one.request_plan(&Hints::NONE, now), "{kind}");
             }
         }
     }
@@ -205,24 +203,24 @@ mod tests {
             ..Options::DEFAULT
         };
         let once = Optimal::with_window::<64>(99.0, 5.0).initial_delay(Duration::from_secs(2));
-        let (terms, _) = Policy::new(once, options).request_plan(&Hints::NONE, Instant::ZERO);
-        assert_eq!(terms.offset(1), Some(500_000_000));
-        assert_eq!(terms.offset(2), Some(u64::MAX));
+        let (plan, _) = Policy::new(once, options).request_plan(&Hints::NONE, Instant::ZERO);
+        assert_eq!(plan.offset(1), Some(500_000_000));
+        assert_eq!(plan.offset(2), Some(u64::MAX));
     }
 
-    fn alone(rng: &mut SplitMix, now: &mut Instant) -> Alone {
-        let total = rng.next() >> (20 + rng.next() % 44);
+    fn single(rng: &mut SplitMix, now: &mut Instant) -> Record {
+        let total = Duration::from_nanos(rng.next() >> (20 + rng.next() % 44));
         *now = *now + Duration::from_nanos(rng.next() % 1_000_000);
-        let ends = [End::Won(0), End::Failed, End::TimedOut, End::Cancelled];
         let reasons = &Suppressed::ALL;
-        Alone {
-            end: ends[rng.next() as usize % ends.len()],
-            total,
-            delay: rng.next() >> 40,
-            due: rng.next().is_multiple_of(2),
-            suppressed: Some(reasons[rng.next() as usize % reasons.len()]),
-            cost: 1.0,
-            now: *now,
-        }
+        let mut record = match rng.next() % 4 {
+            0 => Record::new(Sample::Finished(total)),
+            1 => Record::new(Sample::Failed(total)),
+            2 => Record::new(Sample::Dropped(total)),
+            _ => Record::new(Sample::Dropped(total)).ended(RequestEnd::TimedOut, total),
+        };
+        record.hedge_delay = rng.next() >> 40;
+        record.due = rng.next().is_multiple_of(2);
+        record.suppressed = Some(reasons[rng.next() as usize % reasons.len()]);
+        record.at(*now)
     }
 }

@@ -3,7 +3,7 @@
 use crate::hedger::{HedgeQuery, HedgerFlags, Lock, Policy, RequestPlan};
 use crate::metrics::{MetricsSnapshot, Recorder};
 use crate::outcome::Suppressed;
-use crate::record::{Alone, Report};
+use crate::record::Record;
 use crate::strategy::{Hints, Strategy};
 use crate::time::Instant;
 
@@ -31,16 +31,8 @@ pub trait SharedState {
     /// Says why not.
     fn may_hedge(&self, query: &HedgeQuery) -> Result<(), Suppressed>;
 
-    /// Whether requests that can be told of in short are, by [`settle_alone`](Self::settle_alone).
-    const BATCHES: bool = false;
-
-    /// A request has ended.
-    fn settle(&self, report: &Report, now: Instant);
-
-    /// A request has ended that made one attempt, when that did.
-    fn settle_alone(&self, alone: &Alone) {
-        self.settle(&alone.report(), alone.ended_at());
-    }
+    /// Counts a request that has ended, and learns from it.
+    fn record(&self, record: &Record);
 
     /// A number that no other request of this state has.
     fn next_id(&self) -> u64;
@@ -95,11 +87,11 @@ impl<S: Strategy, M: Recorder, L: Lock<Data = HedgerState<S, M>>> SharedState fo
         self.with(|state| state.policy.may_hedge(query))
     }
 
-    fn settle(&self, report: &Report, now: Instant) {
+    fn record(&self, record: &Record) {
         self.with(|state| {
             // First, so that a strategy that panics over a request does not hide it.
-            state.metrics.record(report, now);
-            state.policy.record(report, now);
+            state.metrics.record(record);
+            state.policy.record(record);
         });
     }
 

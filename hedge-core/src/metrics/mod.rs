@@ -1,8 +1,8 @@
 //! What a hedger counts.
 
 use crate::outcome::Suppressed;
-use crate::record::{Alone, End, Report};
-use crate::time::{Instant, nanos};
+use crate::record::{Record, RequestEnd};
+use crate::time::Instant;
 
 mod histogram;
 mod snapshot;
@@ -21,7 +21,7 @@ pub use snapshot::MetricsSnapshot;
 ///
 /// ```
 /// use hedge_core::metrics::Recorder;
-/// use hedge_core::{Instant, MetricsSnapshot, Report};
+/// use hedge_core::{Instant, MetricsSnapshot, Record};
 ///
 /// /// Only counts.
 /// #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ pub use snapshot::MetricsSnapshot;
 /// impl Recorder for Requests {
 ///     const ON: bool = true;
 ///
-///     fn record(&mut self, _: &Report, _: Instant) {
+///     fn record(&mut self, _: &Record) {
 ///         self.0 += 1;
 ///     }
 ///     fn merge(&mut self, other: &Self) {
@@ -51,14 +51,14 @@ pub trait Recorder: Default {
     /// [`record`](Self::record) need not be called.
     const ON: bool;
 
-    /// Counts a request that ended at `now`.
-    fn record(&mut self, report: &Report, now: Instant);
+    /// Counts a request.
+    fn record(&mut self, record: &Record);
 
-    /// Counts requests that made one attempt each, in the order in which they ended. Servers call this for most
-    /// requests; override it where that is cheaper.
-    fn record_batch(&mut self, requests: &[Alone]) {
-        for alone in requests {
-            self.record(&alone.report(), alone.ended_at());
+    /// Counts requests in the order in which they ended. Servers gather requests and call this; override it where that
+    /// is cheaper than one [`record`](Self::record) after the other.
+    fn record_batch(&mut self, records: &[Record]) {
+        for record in records {
+            self.record(record);
         }
     }
 
@@ -78,13 +78,13 @@ pub trait Recorder: Default {
 /// use core::time::Duration;
 /// use hedge_core::metrics::Recorder;
 /// use hedge_core::strategy::Sample;
-/// use hedge_core::{Instant, Metrics, Report};
+/// use hedge_core::{Instant, Metrics, Record};
 ///
 /// let mut metrics = Metrics::new();
 /// metrics.reset(Instant::ZERO);
 /// let now = Instant::from_epoch(Duration::from_secs(2));
-/// metrics.record(&Report::new(Sample::Finished(Duration::from_millis(20))), now);
-/// metrics.record(&Report::new(Sample::Failed(Duration::from_millis(70))), now);
+/// metrics.record(&Record::new(Sample::Finished(Duration::from_millis(20))), now);
+/// metrics.record(&Record::new(Sample::Failed(Duration::from_millis(70))), now);
 ///
 /// let snapshot = metrics.snapshot(now);
 /// assert_eq!(snapshot.total_requests, 2);
@@ -156,21 +156,28 @@ impl Metrics {
         }
     }
 
-    fn count_end(&mut self, end: End, nanos: u64) {
+    fn count_end(&mut self, end: RequestEnd, nanos: u64) {
         match end {
-            End::Won(_) => {
+            RequestEnd::Won(_) => {
                 bump(&mut self.won, 1);
                 self.latencies.record_nanos(nanos);
             }
-            End::Failed => bump(&mut self.failed, 1),
-            End::TimedOut => bump(&mut self.timed_out, 1),
-            End::Cancelled => bump(&mut self.cancelled, 1),
+            RequestEnd::Fatal(_) | RequestEnd::Failed(_) => bump(&mut self.failed, 1),
+            RequestEnd::TimedOut => bump(&mut self.timed_out, 1),
+            RequestEnd::Dropped => bump(&mut self.cancelled, 1),
         }
     }
 
-    fn count_refusal(&mut self, due: bool, suppressed: Option<Suppressed>) {
-        bump(&mut self.hedges_due, due.into());
-        if let Some(reason) = suppressed {
+    /// Counts everything but the cost.
+    fn count(&mut self, record: &Record) {
+        self.count_end(record.end, record.total);
+        if record.hedged() {
+            bump(&mut self.hedged_requests, 1);
+            bump(&mut self.hedge_wins, record.hedge_won().into());
+            bump(&mut self.hedges, record.attempts.saturating_sub(1).into());
+        }
+        bump(&mut self.hedges_due, record.due.into());
+        if let Some(reason) = record.suppressed {
             self.count_refusals(reason, 1);
         }
     }
@@ -196,38 +203,31 @@ impl Default for Metrics {
 impl Recorder for Metrics {
     const ON: bool = true;
 
-    fn record(&mut self, report: &Report, now: Instant) {
-        self.started.get_or_insert(now);
-        self.count_end(report.end, nanos(report.total));
-        if report.hedged() {
-            bump(&mut self.hedged_requests, 1);
-            bump(&mut self.hedge_wins, report.hedge_won().into());
-            bump(&mut self.hedges, report.attempts.saturating_sub(1).into());
-        }
-        self.count_refusal(report.due, report.suppressed);
-        self.costs.add(report.cost, report.attempts);
+    fn record(&mut self, record: &Record) {
+        self.started.get_or_insert(record.ended_at);
+        self.costs.add(record.cost, record.attempts);
+        self.count(record);
     }
 
-    fn record_batch(&mut self, requests: &[Alone]) {
-        if let Some(first) = requests.first() {
-            self.started.get_or_insert(first.ended_at());
+    fn record_batch(&mut self, records: &[Record]) {
+        if let Some(first) = records.first() {
+            self.started.get_or_insert(first.ended_at);
         }
         // In locals, which the compiler keeps in registers.
         let mut latencies = self.latencies.batch();
         let mut costs = self.costs;
-        for alone in requests {
-            costs.add(alone.cost, 1);
-            if alone.is_ordinary() {
-                latencies.record_nanos(alone.total);
+        for record in records {
+            costs.add(record.cost, record.attempts);
+            if record.is_ordinary() {
+                latencies.record_nanos(record.total);
             }
         }
         let ordinary = latencies.finish();
         self.costs = costs;
         bump(&mut self.won, ordinary);
         self.count_refusals(Suppressed::NotDue, ordinary);
-        for alone in requests.iter().filter(|alone| !alone.is_ordinary()) {
-            self.count_end(alone.end, alone.total);
-            self.count_refusal(alone.due, alone.suppressed);
+        for record in records.iter().filter(|record| !record.is_ordinary()) {
+            self.count(record);
         }
     }
 
@@ -269,10 +269,10 @@ impl Recorder for Metrics {
 /// use core::time::Duration;
 /// use hedge_core::metrics::{NoMetrics, Recorder};
 /// use hedge_core::strategy::Sample;
-/// use hedge_core::{Instant, MetricsSnapshot, Report};
+/// use hedge_core::{Instant, MetricsSnapshot, Record};
 ///
 /// let mut metrics = NoMetrics;
-/// metrics.record(&Report::new(Sample::Finished(Duration::from_millis(20))), Instant::ZERO);
+/// metrics.record(&Record::new(Sample::Finished(Duration::from_millis(20))));
 /// assert_eq!(metrics.snapshot(Instant::ZERO), MetricsSnapshot::default());
 /// assert_eq!(size_of::<NoMetrics>(), 0);
 /// ```
@@ -282,9 +282,9 @@ pub struct NoMetrics;
 impl Recorder for NoMetrics {
     const ON: bool = false;
 
-    fn record(&mut self, _: &Report, _: Instant) {}
+    fn record(&mut self, _: &Record) {}
 
-    fn record_batch(&mut self, _: &[Alone]) {}
+    fn record_batch(&mut self, _: &[Record]) {}
 
     fn merge(&mut self, _: &Self) {}
 

@@ -20,12 +20,12 @@ use crate::time::Instant;
 /// use core::time::Duration;
 /// use hedge_core::metrics::Recorder;
 /// use hedge_core::strategy::Sample;
-/// use hedge_core::{Instant, Metrics, Report};
+/// use hedge_core::{Instant, Metrics, Record};
 ///
 /// let mut metrics = Metrics::new();
 /// metrics.reset(Instant::ZERO);
 /// for ms in 1..=100 {
-///     let report = Report::new(Sample::Finished(Duration::from_millis(ms)));
+///     let report = Record::new(Sample::Finished(Duration::from_millis(ms)));
 ///     metrics.record(&report, Instant::from_epoch(Duration::from_secs(5)));
 /// }
 /// let table = metrics.snapshot(Instant::from_epoch(Duration::from_secs(5))).to_string();
@@ -119,11 +119,11 @@ impl MetricsSnapshot {
     /// use core::time::Duration;
     /// use hedge_core::metrics::Recorder;
     /// use hedge_core::strategy::Sample;
-    /// use hedge_core::{Instant, Metrics, Report, Suppressed};
+    /// use hedge_core::{Instant, Metrics, Record, Suppressed};
     ///
     /// let mut metrics = Metrics::new();
-    /// let report = Report::new(Sample::Finished(Duration::from_millis(20)));
-    /// metrics.record(&report, Instant::ZERO);
+    /// let report = Record::new(Sample::Finished(Duration::from_millis(20)));
+    /// metrics.record(&report);
     /// let snapshot = metrics.snapshot(Instant::ZERO);
     /// assert_eq!(snapshot.refused(Suppressed::NotDue), 1);
     /// assert_eq!(snapshot.refused(Suppressed::BudgetRatio), 0);

@@ -34,24 +34,24 @@ fn every_field() {
     let mut metrics = Metrics::new();
     metrics.reset(at(10));
     for ms in 1..=96 {
-        metrics.record(&won(ms), at(11));
+        metrics.record(&won(ms).at(at(11)));
     }
     metrics.record(
-        &Report {
+        &Record {
             due: true,
-            ..hedged(200, 2, End::Won(1))
-        },
-        at(11),
+            ..hedged(200, 2, RequestEnd::Won(1))
+        }
+        .at(at(11)),
     );
-    metrics.record(&hedged(300, 3, End::Failed), at(11));
-    metrics.record(&hedged(400, 2, End::TimedOut), at(11));
+    metrics.record(&hedged(300, 3, RequestEnd::Failed(0)).at(at(11)));
+    metrics.record(&hedged(400, 2, RequestEnd::TimedOut).at(at(11)));
     metrics.record(
-        &Report {
+        &Record {
             due: true,
             suppressed: Some(Suppressed::BudgetRatio),
-            ..Report::new(Sample::Dropped(Duration::from_millis(500)))
-        },
-        at(11),
+            ..Record::new(Sample::Dropped(Duration::from_millis(500)))
+        }
+        .at(at(11)),
     );
     let snapshot = metrics.snapshot(at(14));
 
@@ -99,9 +99,9 @@ fn quantiles_are_what_their_names_say() {
     // Each 1 % above the one before, so that no two of these ranks are within the tolerance.
     for rank in 1..1000 {
         let latency = Duration::from_secs_f64(1e-5 * 1.01f64.powi(rank));
-        metrics.record(&Report::new(Sample::Finished(latency)), at(0));
+        metrics.record(&Record::new(Sample::Finished(latency)).at(at(0)));
     }
-    metrics.record(&won(10_000), at(0));
+    metrics.record(&won(10_000).at(at(0)));
     let s = metrics.snapshot(at(0));
     for (latency, rank) in [
         (s.median_latency, 500),
@@ -123,13 +123,10 @@ fn overhead_is_relative_to_what_an_attempt_costs() {
     for i in 0..100 {
         let attempts = if i % 10 == 0 { 3 } else { 1 };
         let cost = 0.03 * f64::from(attempts);
-        metrics.record(
-            &Report {
-                cost,
-                ..hedged(1, attempts, End::Won(0))
-            },
-            at(0),
-        );
+        metrics.record(&Record {
+            cost,
+            ..hedged(1, attempts, RequestEnd::Won(0))
+        });
     }
     let snapshot = metrics.snapshot(at(0));
     assert!((snapshot.total_cost - 3.6).abs() < 1e-9);
@@ -141,20 +138,17 @@ fn overhead_is_relative_to_what_an_attempt_costs() {
 fn a_cost_that_is_no_number_is_left_out() {
     let mut metrics = Metrics::new();
     for cost in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 2.0] {
-        metrics.record(&Report { cost, ..won(1) }, at(0));
+        metrics.record(&Record { cost, ..won(1) });
     }
     assert_eq!(metrics.snapshot(at(0)).total_cost, 2.0);
     // Nothing to compare with: free attempts, or sums beyond all numbers.
     for cost in [0.0, f64::MAX] {
         let mut metrics = Metrics::new();
         for _ in 0..3 {
-            metrics.record(
-                &Report {
-                    cost,
-                    ..hedged(1, 2, End::Won(0))
-                },
-                at(0),
-            );
+            metrics.record(&Record {
+                cost,
+                ..hedged(1, 2, RequestEnd::Won(0))
+            });
         }
         let snapshot = metrics.snapshot(at(0));
         assert_eq!(snapshot.cost_overhead, 0.0);
@@ -165,8 +159,8 @@ fn a_cost_that_is_no_number_is_left_out() {
 #[test]
 fn uptime_counts_from_the_first_request_if_nothing_else_said_when() {
     let mut metrics = Metrics::new();
-    metrics.record(&won(1), at(7));
-    metrics.record(&won(1), at(9));
+    metrics.record(&won(1).at(at(7)));
+    metrics.record(&won(1).at(at(9)));
     assert_eq!(metrics.snapshot(at(9)).uptime, Duration::from_secs(2));
     metrics.reset(at(20));
     assert_eq!(metrics.snapshot(at(21)).uptime, Duration::from_secs(1));
@@ -184,7 +178,7 @@ fn any_snapshot_prints_in_columns() {
             let widths = [0, 1].map(|i| pair[i].chars().count());
             assert!(widths[0] == widths[1] && widths[0] <= 80, "{table}");
         }
-        metrics.record(&won(999), at(1));
+        metrics.record(&won(999).at(at(1)));
     }
     let mut vast = metrics.snapshot(Instant::MAX);
     vast.total_requests = u64::MAX;
@@ -207,8 +201,8 @@ proptest! {
             shards.iter_mut().for_each(|shard| shard.reset(at(1)));
         }
         for (second, (report, shard)) in (2..).zip(requests) {
-            whole.record(&report, at(second));
-            shards[shard].record(&report, at(second));
+            whole.record(&report.at(at(second)));
+            shards[shard].record(&report.at(at(second)));
         }
         let mut merged = Metrics::new();
         shards.iter().for_each(|shard| merged.merge(shard));
@@ -217,15 +211,15 @@ proptest! {
     }
 
     #[test]
-    fn requests_told_of_together_count_as_they_would_one_by_one(
-        batches in prop::collection::vec(prop::collection::vec(alone(), 0..40), 0..5),
+    fn a_batch_counts_as_its_records_would_one_by_one(
+        batches in prop::collection::vec(prop::collection::vec(prop_oneof![4 => single(), 1 => report()], 0..40), 0..5),
     ) {
         let mut together = Metrics::new();
         let mut one_by_one = Metrics::new();
         for batch in batches {
             together.record_batch(&batch);
-            for alone in batch {
-                one_by_one.record(&alone.report(), alone.ended_at());
+            for record in batch {
+                one_by_one.record(&record);
             }
         }
         prop_assert_eq!(together, one_by_one);
@@ -234,7 +228,7 @@ proptest! {
     #[test]
     fn every_request_is_counted_once(reports in prop::collection::vec(report(), 0..200)) {
         let mut metrics = Metrics::new();
-        reports.iter().for_each(|report| metrics.record(report, at(0)));
+        reports.iter().for_each(|report| metrics.record(report));
         let s = metrics.snapshot(at(0));
         let refused: u64 = Suppressed::ALL.map(|reason| s.refused(reason)).iter().sum();
         let attempts: u64 = reports.iter().map(|report| u64::from(report.attempts)).sum();
@@ -253,13 +247,13 @@ fn at(secs: u64) -> Instant {
     Instant::from_epoch(Duration::from_secs(secs))
 }
 
-fn won(ms: u64) -> Report {
-    Report::new(Sample::Finished(Duration::from_millis(ms)))
+fn won(ms: u64) -> Record {
+    Record::new(Sample::Finished(Duration::from_millis(ms)))
 }
 
 /// A request of `attempts`, 1 or more, that cost one unit each.
-fn hedged(ms: u64, attempts: u8, end: End) -> Report {
-    Report {
+fn hedged(ms: u64, attempts: u8, end: RequestEnd) -> Record {
+    Record {
         end,
         attempts,
         suppressed: (attempts == 1).then_some(Suppressed::NotDue),
@@ -269,31 +263,35 @@ fn hedged(ms: u64, attempts: u8, end: End) -> Report {
 }
 
 /// A request of one attempt. Its cost is no number now and then, and its latency more than sums have room for.
-fn alone() -> impl Strategy<Value = Alone> {
-    let ends = vec![End::Won(0), End::Failed, End::TimedOut, End::Cancelled];
+fn single() -> impl Strategy<Value = Record> {
+    let ends = vec![
+        RequestEnd::Won(0),
+        RequestEnd::Failed(0),
+        RequestEnd::TimedOut,
+        RequestEnd::Dropped,
+    ];
     let total = prop_oneof![4 => 0..10_000_000_000_u64, 1 => Just(u64::MAX)];
     let suppressed = prop_oneof![
         4 => Just(Suppressed::NotDue),
         1 => prop::sample::select(Suppressed::ALL.to_vec()),
     ];
     let cost = prop_oneof![4 => 0.0..1e9, 1 => Just(f64::NAN), 1 => Just(f64::INFINITY)];
-    let end = prop_oneof![2 => Just(End::Won(0)), 1 => prop::sample::select(ends)];
+    let end = prop_oneof![2 => Just(RequestEnd::Won(0)), 1 => prop::sample::select(ends)];
     let now = (0..1000_u64).prop_map(at);
     (end, total, any::<bool>(), suppressed, cost, now).prop_map(
-        |(end, total, due, suppressed, cost, now)| Alone {
+        |(end, total, due, suppressed, cost, now)| Record {
             end,
             total,
-            delay: u64::MAX,
             due,
             suppressed: Some(suppressed),
             cost,
-            now,
+            ..won(1).at(now)
         },
     )
 }
 
 /// Whatever a request can do. Costs are such that their sums are exact in any order.
-fn report() -> impl Strategy<Value = Report> {
+fn report() -> impl Strategy<Value = Record> {
     (
         0..100_000u64,
         1..=4u8,
@@ -303,15 +301,15 @@ fn report() -> impl Strategy<Value = Report> {
     )
         .prop_map(|(ms, attempts, end, due, reason)| {
             let end = match end {
-                0 => End::Failed,
-                1 => End::TimedOut,
-                2 => End::Cancelled,
-                winner => End::Won((winner - 3) % attempts),
+                0 => RequestEnd::Failed(0),
+                1 => RequestEnd::TimedOut,
+                2 => RequestEnd::Dropped,
+                winner => RequestEnd::Won((winner - 3) % attempts),
             };
             let report = hedged(ms, attempts, end);
             let suppressed = report.suppressed.map(|_| Suppressed::ALL[reason]);
             // Divisible by every number of attempts.
-            Report {
+            Record {
                 due,
                 suppressed,
                 cost: 12.0 * f64::from(attempts),

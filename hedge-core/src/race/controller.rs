@@ -1,15 +1,16 @@
-//! Who decides in a race.
+//! The trait of what decides in a race.
 
 use crate::attempt::{Attempt, Verdict};
+use crate::record::RequestEnd;
 use crate::time::Instant;
 
-/// Decides for one request when attempts start, and hears how it went.
+/// Decides for one request when attempts start, and is given their results.
 ///
-/// It reads no clock: every method is told the time. So the same decisions run under a future, in a
+/// It reads no clock: every method is given the time. So the same decisions run under a future, in a
 /// simulation, and in a test by hand. No method is called while an attempt is being polled.
 pub trait Controller {
-    /// What is known of a request once it is settled.
-    type Record;
+    /// What the controller makes of a request that is over.
+    type Output;
 
     /// Whether a request has to be timed from before its first poll. If not, the clock is first read
     /// when the primary is not ready at once.
@@ -32,17 +33,8 @@ pub trait Controller {
     fn admit(&mut self, now: Instant) -> Option<Attempt>;
 
     /// The request is over, and its losers are dropped (unless they are kept). Called once for every
-    /// request that was polled and not [settled alone](Self::settled_alone). `now` is [`Instant::ZERO`] if the
-    /// request was not timed.
-    fn settled(&mut self, how: Settled, now: Instant) -> Self::Record;
-
-    /// The request is over because its primary was accepted, and the race has launched nothing else, as
-    /// with most. A controller that can settle this at less cost than [`settled`](Self::settled) does; if it gives
-    /// nothing, that is called next.
-    fn settled_alone(&mut self, now: Instant) -> Option<Self::Record> {
-        let _ = now;
-        None
-    }
+    /// request that was polled. `now` is [`Instant::ZERO`] if the request was not timed.
+    fn completed(&mut self, end: RequestEnd, now: Instant) -> Self::Output;
 
     /// Whether losers stay in the race after it has given its result, to be polled on.
     fn keeps_losers(&mut self) -> bool {
@@ -59,19 +51,4 @@ pub trait Controller {
 pub trait ResultController<V, E>: Controller {
     /// Attempt `index` returned `result`. `now` is [`Instant::ZERO`] if the request was not timed.
     fn finished(&mut self, index: u8, result: &Result<V, E>, now: Instant) -> Verdict;
-}
-
-/// How a race ended.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Settled {
-    /// This attempt was accepted.
-    Won(u8),
-    /// This attempt failed fatally.
-    Fatal(u8),
-    /// Every attempt failed; this is the one whose result is returned.
-    Failed(u8),
-    /// The deadline passed.
-    TimedOut,
-    /// The race was dropped before it ended.
-    Dropped,
 }

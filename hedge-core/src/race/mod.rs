@@ -11,9 +11,10 @@ use core::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use crate::attempt::{Attempt, Verdict};
+use crate::record::RequestEnd;
 use crate::time::{Instant, Timer};
 
-pub use controller::{Controller, ResultController, Settled};
+pub use controller::{Controller, ResultController};
 pub use refused::{Earliest, Refused};
 use session::{Session, Stage};
 
@@ -28,14 +29,13 @@ pub use slots::{Capacity, Max, Nil, Slot, Slots};
 #[derive(Debug)]
 pub struct Finish<V, E, R, P: Controller> {
     /// How it ended.
-    pub how: Settled,
-    /// The result of the attempt that `how` names; after a timeout what was kept for that, if anything
-    /// was.
+    pub end: RequestEnd,
+    /// The result of the attempt that `end` names; after a timeout the error that was kept, if there is one.
     pub result: Option<Result<V, E>>,
     /// What else was kept of the results that were refused.
     pub refused: R,
-    /// What the controller knows of the request.
-    pub record: P::Record,
+    /// What the controller makes of the request.
+    pub output: P::Output,
 }
 
 pin_project! {
@@ -122,192 +122,54 @@ where
 {
     type Output = Finish<V, E, R, P>;
 
+    // Most requests end in the first call of `poll_attempts`; that path is inlined, and the rest is not.
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.poll_then(cx, Poll::Ready)
-    }
-}
-
-/// What the short way has found out before it hands over.
-enum Known<V, E> {
-    Nothing,
-    /// The primary has given nothing in this poll. Perhaps the time, too.
-    Pending(Option<Instant>),
-    /// The primary has ended, then.
-    Ended(Result<V, E>, Verdict, Instant),
-}
-
-/// Whether the way of most requests is a way of its own. Where there is no operating system, short code is worth more.
-const SHORTCUT: bool = cfg!(feature = "std");
-
-impl<T, P, L, R, S> Race<T, P, L, R, S>
-where
-    T: Timer,
-    P: Controller,
-{
-    /// Polls the race, and makes of its end what `f` does: a `map` would move a request's record about, which
-    /// takes longer than to make it.
-    ///
-    /// Here is all that a request needs whose primary is accepted before anything else is started.
-    #[inline(always)]
-    pub(crate) fn poll_then<F, V, E, O>(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        f: impl FnOnce(Finish<V, E, R, P>) -> Poll<O>,
-    ) -> Poll<O>
-    where
-        P: ResultController<V, E>,
-        L: FnMut(Attempt) -> F,
-        F: Future<Output = Result<V, E>>,
-        R: Refused<P, V, E>,
-        S: Slots<F>,
-    {
-        if !SHORTCUT {
-            return self.poll_all(Known::Nothing, cx, f);
-        }
-        let mut this = self.as_mut().project();
-        let mut now = None;
-        match this.session.stage {
-            Stage::New => {
-                now = this.session.open();
-                this.start(Attempt::PRIMARY);
-            }
-            Stage::Running if *this.launched == 1 => {}
-            _ => return self.poll_all(Known::Nothing, cx, f),
-        }
-        let Some(result) = this.attempts.as_mut().poll_first(cx) else {
-            return self.poll_all(Known::Pending(now), cx, f);
-        };
-        // After the poll that finished it: an attempt may compute for long in one poll.
-        let at = this.session.read_clock();
-        let verdict = this.session.controller.finished(0, &result, at);
-        if verdict == Verdict::Accept
-            && let Some(record) = this.session.settle_alone(at)
-        {
-            this.alarm.set(None);
-            return f(Finish {
-                how: Settled::Won(0),
-                result: Some(result),
-                refused: R::default(),
-                record,
-            });
-        }
-        self.poll_all(Known::Ended(result, verdict, at), cx, f)
-    }
-
-    /// The same of any race.
-    #[cfg_attr(feature = "std", inline(never))]
-    fn poll_all<F, V, E, O>(
-        self: Pin<&mut Self>,
-        known: Known<V, E>,
-        cx: &mut Context<'_>,
-        f: impl FnOnce(Finish<V, E, R, P>) -> Poll<O>,
-    ) -> Poll<O>
-    where
-        P: ResultController<V, E>,
-        L: FnMut(Attempt) -> F,
-        F: Future<Output = Result<V, E>>,
-        R: Refused<P, V, E>,
-        S: Slots<F>,
-    {
         let mut this = self.project();
-        // This poll's reading of the clock, taken at most once unless attempts finish.
-        let mut now = None;
-        let mut from = 0;
-        let (how, result, at) = 'race: {
-            match known {
-                Known::Nothing => {
-                    match this.session.stage {
-                        Stage::New => now = this.session.open(),
-                        Stage::Running => {}
-                        Stage::Settled => {
-                            this.poll_losers(cx);
-                            return Poll::Pending;
-                        }
-                    }
-                    // In the first poll, or in a later one if that panicked.
-                    if *this.launched == 0 {
-                        this.start(Attempt::PRIMARY);
-                    }
-                }
-                Known::Pending(time) => {
-                    now = time;
-                    from = S::CAPACITY;
-                }
-                Known::Ended(result, verdict, at) => match verdict {
-                    Verdict::Accept => break 'race (Settled::Won(0), Some(result), at),
-                    Verdict::Fatal => break 'race (Settled::Fatal(0), Some(result), at),
-                    Verdict::Retry | Verdict::RetryAfter(_) => {
-                        now = this.keep(0, result, at);
-                        from = 1;
-                    }
-                },
+        let mut turn = Turn::default();
+        match this.session.stage {
+            Stage::New => turn.now = this.session.open(),
+            Stage::Running => {}
+            Stage::Completed => {
+                this.poll_losers(cx);
+                return Poll::Pending;
             }
-            loop {
-                while let Some((index, result)) = this.attempts.as_mut().poll_from(from, cx) {
-                    // After the poll that finished it: an attempt may compute for long in one poll.
-                    let at = this.session.read_clock();
-                    from = index + 1;
-                    let index = index as u8;
-                    match this.session.controller.finished(index, &result, at) {
-                        Verdict::Accept => break 'race (Settled::Won(index), Some(result), at),
-                        Verdict::Fatal => break 'race (Settled::Fatal(index), Some(result), at),
-                        Verdict::Retry | Verdict::RetryAfter(_) => {
-                            now = this.keep(index, result, at);
-                        }
-                    }
-                }
-
-                if !this.session.timed {
-                    now = Some(this.session.start_late());
-                }
-                let time = match now {
-                    Some(now) => now,
-                    None => this.session.read_clock(),
-                };
-                now = Some(time);
-                let deadline = this.session.controller.deadline();
-                if deadline.is_some_and(|deadline| time >= deadline) {
-                    break 'race (Settled::TimedOut, this.refused.take_late(), time);
-                }
-
-                let due = this.due();
-                if due.is_some_and(|due| due <= time) {
-                    match this.session.controller.admit(time) {
-                        Some(attempt) => {
-                            from = this.start(attempt);
-                        }
-                        None => {
-                            *this.exhausted = true;
-                            from = S::CAPACITY;
-                        }
-                    }
-                    continue;
-                }
-                // What is due after the deadline, or never, will not be.
-                let end = deadline.unwrap_or(Instant::MAX);
-                let due = due.filter(|due| *due < end);
-                if due.is_none() && this.attempts.live() == 0 {
-                    let Some((index, result)) = this.refused.take() else {
-                        return Poll::Pending;
-                    };
-                    break 'race (Settled::Failed(index), Some(result), time);
-                }
-
-                let Some(wake) = due.into_iter().chain(deadline).min() else {
-                    this.alarm.set(None);
-                    return Poll::Pending;
-                };
-                if this.poll_alarm(wake, cx).is_pending() {
-                    return Poll::Pending;
-                }
-                // A timer is never early, whatever the clock says.
-                now = Some(this.session.read_clock().max(wake));
-                from = S::CAPACITY;
+        }
+        // In the first poll, or in a later one if that panicked.
+        if *this.launched == 0 {
+            this.start(Attempt::PRIMARY);
+        }
+        let (end, result, at) = loop {
+            if let Some((end, result, at)) = this.poll_attempts(&mut turn, cx) {
+                break (end, Some(result), at);
+            }
+            match this.proceed(&mut turn, cx) {
+                Step::Poll => {}
+                Step::Wait => return Poll::Pending,
+                Step::End(end, result, at) => break (end, result, at),
             }
         };
-        f(this.settle(how, result, at))
+        Poll::Ready(this.complete(end, result, at))
     }
+}
+
+/// One poll of a race.
+#[derive(Default)]
+struct Turn {
+    /// The time, if it is known. It is read at most once unless attempts finish.
+    now: Option<Instant>,
+    /// The first attempt that has yet to be polled.
+    next: usize,
+}
+
+/// What follows when no attempt that runs has given an acceptable result.
+enum Step<V, E> {
+    /// Another attempt was started, which has to be polled.
+    Poll,
+    /// The race is pending.
+    Wait,
+    /// The race is over.
+    End(RequestEnd, Option<Result<V, E>>, Instant),
 }
 
 impl<T, P, L, R, S> RaceProj<'_, T, P, L, R, S>
@@ -315,7 +177,92 @@ where
     T: Timer,
     P: Controller,
 {
-    /// Starts `attempt`; returns its place, which is its own even if another could not be launched.
+    /// Polls the attempts that run, up to one whose result ends the race. Other results are kept.
+    #[inline(always)]
+    fn poll_attempts<F, V, E>(
+        &mut self,
+        turn: &mut Turn,
+        cx: &mut Context<'_>,
+    ) -> Option<(RequestEnd, Result<V, E>, Instant)>
+    where
+        P: ResultController<V, E>,
+        F: Future<Output = Result<V, E>>,
+        R: Refused<P, V, E>,
+        S: Slots<F>,
+    {
+        while let Some((place, result)) = self.attempts.as_mut().poll_from(turn.next, cx) {
+            // After the poll that finished it: an attempt may compute for long in one poll.
+            let at = self.session.read_clock();
+            let index = place as u8;
+            match self.session.controller.finished(index, &result, at) {
+                Verdict::Accept => return Some((RequestEnd::Won(index), result, at)),
+                Verdict::Fatal => return Some((RequestEnd::Fatal(index), result, at)),
+                Verdict::Retry | Verdict::RetryAfter(_) => {
+                    turn.now = self.keep(index, result, at);
+                    turn.next = place + 1;
+                }
+            }
+        }
+        turn.next = S::CAPACITY;
+        None
+    }
+
+    /// Starts the next attempt if it is due, ends the race if nothing is left to wait for, and waits otherwise.
+    #[inline(never)]
+    fn proceed<F, V, E>(&mut self, turn: &mut Turn, cx: &mut Context<'_>) -> Step<V, E>
+    where
+        P: ResultController<V, E>,
+        L: FnMut(Attempt) -> F,
+        F: Future<Output = Result<V, E>>,
+        R: Refused<P, V, E>,
+        S: Slots<F>,
+    {
+        loop {
+            if !self.session.timed {
+                turn.now = Some(self.session.start());
+            }
+            let now = match turn.now {
+                Some(now) => now,
+                None => self.session.read_clock(),
+            };
+            turn.now = Some(now);
+            let deadline = self.session.controller.deadline();
+            if deadline.is_some_and(|deadline| now >= deadline) {
+                return Step::End(RequestEnd::TimedOut, self.refused.take_late(), now);
+            }
+
+            let due = self.due();
+            if due.is_some_and(|due| due <= now) {
+                if let Some(attempt) = self.session.controller.admit(now) {
+                    turn.next = self.start(attempt);
+                    return Step::Poll;
+                }
+                *self.exhausted = true;
+                continue;
+            }
+            // What is due after the deadline, or never, will not be.
+            let end = deadline.unwrap_or(Instant::MAX);
+            let due = due.filter(|due| *due < end);
+            if due.is_none() && self.attempts.live() == 0 {
+                let Some((index, result)) = self.refused.take() else {
+                    return Step::Wait;
+                };
+                return Step::End(RequestEnd::Failed(index), Some(result), now);
+            }
+
+            let Some(wake) = due.into_iter().chain(deadline).min() else {
+                self.alarm.set(None);
+                return Step::Wait;
+            };
+            if self.poll_alarm(wake, cx).is_pending() {
+                return Step::Wait;
+            }
+            // A timer is never early, whatever the clock says.
+            turn.now = Some(self.session.read_clock().max(wake));
+        }
+    }
+
+    /// Starts `attempt`. Returns its place, which no other attempt has had, even if one could not be launched.
     fn start<F>(&mut self, attempt: Attempt) -> usize
     where
         L: FnMut(Attempt) -> F,
@@ -374,11 +321,11 @@ where
         poll
     }
 
-    /// Drops what lost, then tells the controller.
+    /// Drops the losers, and only then reports the end.
     #[inline(always)]
-    fn settle<F, V, E>(
+    fn complete<F, V, E>(
         &mut self,
-        how: Settled,
+        end: RequestEnd,
         result: Option<Result<V, E>>,
         at: Instant,
     ) -> Finish<V, E, R, P>
@@ -387,16 +334,16 @@ where
         R: Default,
         S: Slots<F>,
     {
-        let keep = matches!(how, Settled::Won(_)) && self.session.controller.keeps_losers();
+        let keep = matches!(end, RequestEnd::Won(_)) && self.session.controller.keeps_losers();
         if !keep {
             self.attempts.as_mut().clear();
         }
         self.alarm.set(None);
         Finish {
-            how,
+            end,
             result,
             refused: mem::take(self.refused),
-            record: self.session.settle(how, at),
+            output: self.session.complete(end, at),
         }
     }
 
@@ -428,8 +375,8 @@ where
     }
 
     /// Whether the result has been given.
-    pub fn is_settled(&self) -> bool {
-        self.session.stage == Stage::Settled
+    pub fn is_complete(&self) -> bool {
+        self.session.stage == Stage::Completed
     }
 
     /// The controller.

@@ -1,9 +1,10 @@
-//! Between a race and its controller.
+//! The controller of a race, with the clock that times it.
 
-use super::{Controller, Settled};
+use super::Controller;
+use crate::record::RequestEnd;
 use crate::time::{Instant, Timer};
 
-/// The controller and the clock it is told; makes sure that the controller hears of a race that is dropped.
+/// A controller and its clock. Reports a race that is dropped before its end.
 #[derive(Debug)]
 pub(super) struct Session<T: Timer, P: Controller> {
     pub(super) timer: T,
@@ -16,7 +17,7 @@ pub(super) struct Session<T: Timer, P: Controller> {
 pub(super) enum Stage {
     New,
     Running,
-    Settled,
+    Completed,
 }
 
 impl<T: Timer, P: Controller> Session<T, P> {
@@ -45,12 +46,6 @@ impl<T: Timer, P: Controller> Session<T, P> {
         now
     }
 
-    /// The same, in code of its own, for few requests start late.
-    #[inline(never)]
-    pub(super) fn start_late(&mut self) -> Instant {
-        self.start()
-    }
-
     pub(super) fn read_clock(&self) -> Instant {
         if self.timed {
             self.timer.now()
@@ -59,28 +54,17 @@ impl<T: Timer, P: Controller> Session<T, P> {
         }
     }
 
-    pub(super) fn settle(&mut self, how: Settled, now: Instant) -> P::Record {
+    pub(super) fn complete(&mut self, end: RequestEnd, now: Instant) -> P::Output {
         // First, so that a panic in the controller is not reported as a dropped race besides.
-        self.stage = Stage::Settled;
-        self.controller.settled(how, now)
+        self.stage = Stage::Completed;
+        self.controller.completed(end, now)
     }
 
-    /// Nothing if the controller would rather be told as of any race.
-    #[inline(always)]
-    pub(super) fn settle_alone(&mut self, now: Instant) -> Option<P::Record> {
-        self.stage = Stage::Settled;
-        let record = self.controller.settled_alone(now);
-        if record.is_none() {
-            self.stage = Stage::Running;
-        }
-        record
-    }
-
-    // Apart from the drop of every other race.
+    // Outlined, since most races are complete when they are dropped.
     #[cold]
     fn abandon(&mut self) {
         let now = self.read_clock();
-        self.settle(Settled::Dropped, now);
+        self.complete(RequestEnd::Dropped, now);
     }
 }
 

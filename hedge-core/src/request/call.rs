@@ -7,8 +7,7 @@ use crate::attempt::{Attempt, ByResult, Classify};
 use crate::hedger::{BudgetHandle, Hedger, Losers, SharedState};
 use crate::outcome::{Error, Hedged};
 use crate::race::{Capacity, Max, race};
-use crate::request::gate::Gate;
-use crate::request::{CallOptions, Request, RequestController};
+use crate::request::{AlwaysReady, CallOptions, Ready, Request, RequestController};
 use crate::strategy::Hints;
 use crate::telemetry::Sink;
 use crate::telemetry::trace::Trace;
@@ -135,9 +134,9 @@ where
         self.open(launch)
     }
 
-    /// The same, but a hedge is started only if `ready` says so when it is due: what it needs may not be at hand,
-    /// as a connection that is idle. A hedge that is not started for that reason costs nothing, and is not
-    /// waited for: it is [`Suppressed::NotReady`](crate::Suppressed::NotReady).
+    /// Makes the request, and starts a hedge only if `ready` returns true when it is due: what it needs, such as an
+    /// idle connection, may not be available. A hedge that is not started for that reason costs nothing: it is
+    /// [`Suppressed::NotReady`](crate::Suppressed::NotReady).
     ///
     /// `ready` is asked once the strategy agrees, and before the budget is charged, which may yet refuse.
     ///
@@ -175,22 +174,17 @@ where
         launch: M,
     ) -> impl Future<Output = Result<Hedged<V>, Error<E>>> + use<'h, T, L, B, K, C, G, M, F, V, E, MAX>
     where
-        G: FnMut() -> bool,
+        G: Ready,
         M: FnMut(Attempt) -> F,
         F: Future<Output = Result<V, E>>,
         C: Classify<V, E>,
         Max<MAX>: Capacity<F>,
     {
-        let (timer, trace) = (self.hedger.timer().clone(), self.trace());
-        let controller = Gate::new(self.controller(), ready);
-        Request::new(
-            race::<MAX, _, _, _, _, _, _>(timer, controller, launch),
-            trace,
-        )
+        self.open_if(ready, launch)
     }
 
-    /// The same request as a future with a name: to be stored in a struct, and to be polled on for the
-    /// sake of losers that are kept.
+    /// Makes the request, as a future whose type can be named: to store it in a struct, or to poll losers that
+    /// are kept.
     // An alias would have as many parameters.
     #[allow(clippy::type_complexity)]
     pub fn open<M, F, V, E>(
@@ -203,20 +197,45 @@ where
         C: Classify<V, E>,
         Max<MAX>: Capacity<F>,
     {
-        let (timer, trace) = (self.hedger.timer().clone(), self.trace());
-        let controller = self.controller();
+        self.open_if(AlwaysReady, launch)
+    }
+
+    // An alias would have as many parameters.
+    #[allow(clippy::type_complexity)]
+    fn open_if<G, M, F, V, E>(
+        self,
+        ready: G,
+        launch: M,
+    ) -> Request<
+        T,
+        RequestController<'h, L, B, K, C, MAX, G>,
+        M,
+        V,
+        E,
+        <Max<MAX> as Capacity<F>>::Slots,
+    >
+    where
+        G: Ready,
+        M: FnMut(Attempt) -> F,
+        F: Future<Output = Result<V, E>>,
+        C: Classify<V, E>,
+        Max<MAX>: Capacity<F>,
+    {
+        let timer = self.hedger.timer().clone();
+        let trace = Trace::new(self.hedger.strategy_name());
+        let controller = self.controller_if(ready);
         Request::new(
             race::<MAX, _, _, _, _, _, _>(timer, controller, launch),
             trace,
         )
     }
 
-    fn trace(&self) -> Trace {
-        Trace::new(self.hedger.strategy_name())
+    /// Returns only the request's decisions, to be driven by hand, as a simulation does.
+    pub fn controller(self) -> RequestController<'h, L, B, K, C, MAX> {
+        self.controller_if(AlwaysReady)
     }
 
-    /// Only the request's decisions, to be driven by hand: a simulation of millions of requests.
-    pub fn controller(self) -> RequestController<'h, L, B, K, C, MAX> {
-        RequestController::new(self.hedger.parts(), self.classify, self.options)
+    fn controller_if<G>(self, ready: G) -> RequestController<'h, L, B, K, C, MAX, G> {
+        RequestController::new(self.hedger.parts(), self.classify, ready, self.options)
     }
 }

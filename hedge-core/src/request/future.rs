@@ -3,13 +3,14 @@
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
 use crate::attempt::Attempt;
 use crate::outcome::{Error, Hedged, Outcome};
-use crate::race::{Controller, Earliest, Finish, Race, ResultController, Settled, Slots};
+use crate::race::{Controller, Earliest, Finish, Race, ResultController, Slots};
+use crate::record::RequestEnd;
 use crate::telemetry::trace::Trace;
 use crate::time::Timer;
 
@@ -39,7 +40,7 @@ impl<T: Timer, P: Controller, M, V, E, S> Request<T, P, M, V, E, S> {
 impl<T, P, M, F, V, E, S> Future for Request<T, P, M, V, E, S>
 where
     T: Timer,
-    P: ResultController<V, E, Record = Outcome>,
+    P: ResultController<V, E, Output = Outcome>,
     M: FnMut(Attempt) -> F,
     F: Future<Output = Result<V, E>>,
     S: Slots<F>,
@@ -50,22 +51,21 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let (_span, ending) = this.trace.enter();
-        this.race.poll_then(cx, |finish| {
-            ending.record(&finish);
-            answer(finish)
-        })
+        let finish = ready!(this.race.poll(cx));
+        ending.record(&finish);
+        answer(finish)
     }
 }
 
-/// What the caller is events; nothing of a race that was dropped, which nobody polls.
+/// The result that the caller is given.
 fn answer<V, E, R, P>(finish: Finish<V, E, R, P>) -> Poll<Result<Hedged<V>, Error<E>>>
 where
-    P: Controller<Record = Outcome>,
+    P: Controller<Output = Outcome>,
 {
-    let outcome = finish.record;
+    let outcome = finish.output;
     let attempts = outcome.attempts;
-    Poll::Ready(match (finish.how, finish.result) {
-        (Settled::TimedOut, result) => Err(Error::Timeout {
+    Poll::Ready(match (finish.end, finish.result) {
+        (RequestEnd::TimedOut, result) => Err(Error::Timeout {
             elapsed: outcome.total_latency,
             attempts,
             error: result.and_then(Result::err),
@@ -79,7 +79,7 @@ where
 impl<T, P, M, V, E, S> Request<T, P, M, V, E, S>
 where
     T: Timer,
-    P: ResultController<V, E, Record = Outcome>,
+    P: ResultController<V, E, Output = Outcome>,
 {
     /// How many attempts are running.
     pub fn live<F>(&self) -> usize
@@ -100,13 +100,13 @@ where
         S: Slots<F>,
     {
         core::future::poll_fn(|cx| {
-            if self.race.is_settled() {
+            if self.race.is_complete() {
                 let this = self.as_mut().project();
                 let _span = this.trace.enter();
                 // Never ready again.
                 let _ = this.race.poll(cx);
             }
-            let over = self.live() == 0 || !self.race.is_settled();
+            let over = self.live() == 0 || !self.race.is_complete();
             if over { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
@@ -120,7 +120,7 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
-            .field("settled", &self.race.is_settled())
+            .field("settled", &self.race.is_complete())
             .finish_non_exhaustive()
     }
 }

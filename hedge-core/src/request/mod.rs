@@ -3,10 +3,11 @@
 mod call;
 mod controller;
 mod future;
-mod gate;
 mod hedger;
+mod ready;
 
 pub use call::Call;
 pub(crate) use controller::CallOptions;
 pub use controller::RequestController;
 pub use future::Request;
+pub use ready::{AlwaysReady, Ready};

@@ -7,7 +7,7 @@ use std::boxed::Box;
 
 use crate::error::ConfigError;
 use crate::outcome::StrategyKind;
-use crate::record::{Alone, Report};
+use crate::record::Record;
 use crate::strategy::{
     AnyStrategy, Hints, Plan, ReadColumns, RestoreError, Strategy, WriteColumns, forward,
 };
@@ -60,7 +60,7 @@ impl fmt::Debug for BoxedStrategy {
 }
 
 impl Strategy for BoxedStrategy {
-    forward!(self => self.0);
+    forward!(self => self.0, self.0);
 }
 
 /// Any sink, or none.

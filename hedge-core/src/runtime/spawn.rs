@@ -7,6 +7,7 @@ use core::task::{Context, Poll, ready};
 
 use super::{Runtime, SharedBudget};
 use crate::attempt::Attempt;
+use crate::hedger::InFlight;
 use crate::telemetry::trace;
 
 /// A runtime that runs tasks.
@@ -63,7 +64,9 @@ impl<R: Spawn, T: Send + 'static> Spawned<R, T> {
         F: Future<Output = T> + Send + 'static,
     {
         // Before anything can panic.
-        let place = attempt.is_hedge().then(|| Place(budget.clone()));
+        let place = attempt
+            .is_hedge()
+            .then(|| InFlight::<_, SharedBudget<R>>::one(budget.clone()));
         let future = launch(attempt);
         Self::new(async move {
             let _place = place;
@@ -107,14 +110,5 @@ impl<R: Spawn, T> Drop for Spawned<R, T> {
         {
             R::abort(task);
         }
-    }
-}
-
-/// A hedge's place in flight, which its task gives back when it ends, however it does.
-struct Place<R: Runtime>(SharedBudget<R>);
-
-impl<R: Runtime> Drop for Place<R> {
-    fn drop(&mut self) {
-        self.0.give_back(1);
     }
 }

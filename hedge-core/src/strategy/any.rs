@@ -4,11 +4,11 @@ use core::time::Duration;
 
 use super::{
     Adaptive, ExponentialBackoff, Fixed, Hints, Off, Optimal, Percentile, Plan, ReadColumns,
-    RestoreError, Strategy, WorkloadAware, WriteColumns,
+    RestoreError, Strategy, WorkloadAware, WriteColumns, forward,
 };
 use crate::error::ConfigError;
 use crate::outcome::StrategyKind;
-use crate::record::{Alone, Report};
+use crate::record::Record;
 use crate::time::Instant;
 
 /// An enum of strategies, itself one.
@@ -28,82 +28,22 @@ macro_rules! strategy {
             $($(#[$doc])* $variant($strategy),)*
         }
 
+        impl<const N: usize> $name<N> {
+            fn get(&self) -> &dyn Strategy {
+                match self {
+                    $(Self::$variant(strategy) => strategy,)*
+                }
+            }
+
+            fn get_mut(&mut self) -> &mut dyn Strategy {
+                match self {
+                    $(Self::$variant(strategy) => strategy,)*
+                }
+            }
+        }
+
         impl<const N: usize> Strategy for $name<N> {
-            fn plan(&mut self, hints: &Hints, now: Instant) -> Plan {
-                match self {
-                    $(Self::$variant(strategy) => strategy.plan(hints, now),)*
-                }
-            }
-
-            fn record(&mut self, report: &Report, now: Instant) {
-                match self {
-                    $(Self::$variant(strategy) => strategy.record(report, now),)*
-                }
-            }
-
-            fn record_batch(&mut self, requests: &[Alone]) {
-                match self {
-                    $(Self::$variant(strategy) => strategy.record_batch(requests),)*
-                }
-            }
-
-            fn learns(&self) -> bool {
-                match self {
-                    $(Self::$variant(strategy) => strategy.learns(),)*
-                }
-            }
-
-            fn typical_latency(&self) -> Option<Duration> {
-                match self {
-                    $(Self::$variant(strategy) => strategy.typical_latency(),)*
-                }
-            }
-
-            fn expected_win_rate(&self) -> Option<f32> {
-                match self {
-                    $(Self::$variant(strategy) => strategy.expected_win_rate(),)*
-                }
-            }
-
-            fn guard_by_default(&self) -> bool {
-                match self {
-                    $(Self::$variant(strategy) => strategy.guard_by_default(),)*
-                }
-            }
-
-            fn reset(&mut self) {
-                match self {
-                    $(Self::$variant(strategy) => strategy.reset(),)*
-                }
-            }
-
-            fn export(&self, columns: &mut dyn WriteColumns, now: Instant) {
-                match self {
-                    $(Self::$variant(strategy) => strategy.export(columns, now),)*
-                }
-            }
-
-            fn restore(
-                &mut self,
-                columns: &dyn ReadColumns,
-                now: Instant,
-            ) -> Result<(), RestoreError> {
-                match self {
-                    $(Self::$variant(strategy) => strategy.restore(columns, now),)*
-                }
-            }
-
-            fn kind(&self) -> StrategyKind {
-                match self {
-                    $(Self::$variant(strategy) => strategy.kind(),)*
-                }
-            }
-
-            fn validate(&self) -> Result<(), ConfigError> {
-                match self {
-                    $(Self::$variant(strategy) => strategy.validate(),)*
-                }
-            }
+            forward!(self => self.get(), self.get_mut());
         }
     };
 }
@@ -275,10 +215,10 @@ mod tests {
 
     #[test]
     fn each_learns_forgets_and_validates_as_what_it_holds() {
-        let report = Report::new(Sample::Finished(ms(8)));
+        let report = Record::new(Sample::Finished(ms(8)));
         let mut learned = all();
         for strategy in &mut learned {
-            (0..20).for_each(|_| strategy.record(&report, Instant::ZERO));
+            (0..20).for_each(|_| strategy.record(&report));
         }
         let typical = learned
             .each_ref()

@@ -20,7 +20,7 @@
 //! use core::time::Duration;
 //! use hedge_core::strategy::{Plan, Strategy};
 //! use hedge_core::strategy::Sample;
-//! use hedge_core::{Hints, Instant, Report};
+//! use hedge_core::{Hints, Instant, Record};
 //!
 //! /// Hedges at twice the smallest latency seen.
 //! #[derive(Debug, Default)]
@@ -31,7 +31,7 @@
 //!         Plan::after(self.0.map_or(Duration::from_millis(100), |best| best * 2))
 //!     }
 //!
-//!     fn record(&mut self, report: &Report, _: Instant) {
+//!     fn record(&mut self, report: &Record) {
 //!         if let Sample::Finished(latency) = report.primary {
 //!             self.0 = Some(self.0.map_or(latency, |best| best.min(latency)));
 //!         }
@@ -40,7 +40,7 @@
 //!
 //! // It needs no hedger to be tried.
 //! let mut strategy = TwiceTheBest::default();
-//! strategy.record(&Report::new(Sample::Finished(Duration::from_millis(8))), Instant::ZERO);
+//! strategy.record(&Record::new(Sample::Finished(Duration::from_millis(8))));
 //! let plan = strategy.plan(&Hints::NONE, Instant::ZERO);
 //! assert_eq!(plan.delay(), Some(Duration::from_millis(16)));
 //! ```
@@ -89,11 +89,11 @@ pub use plan::Plan;
 pub use warmup::Warmup;
 pub use workload::WorkloadAware;
 
-pub use crate::record::{End, Sample};
+pub use crate::record::{RequestEnd, Sample};
 
 use crate::error::ConfigError;
 use crate::outcome::StrategyKind;
-use crate::record::{Alone, Report};
+use crate::record::Record;
 use crate::time::Instant;
 
 /// Decides when to hedge, and learns from what came of it.
@@ -105,18 +105,17 @@ pub trait Strategy {
     /// only if the primary is not ready at once.
     fn plan(&mut self, hints: &Hints, now: Instant) -> Plan;
 
-    /// Hears how a request went. Requests of other tasks may have been planned and recorded since
+    /// Learns from a request that has ended. Requests of other tasks may have been planned and recorded since
     /// this one was planned.
-    fn record(&mut self, report: &Report, now: Instant) {
-        let _ = (report, now);
+    fn record(&mut self, record: &Record) {
+        let _ = record;
     }
 
-    /// Hears of requests that made one attempt each, in the order in which they ended. Servers gather most
-    /// requests and tell of them like this; override it where that is cheaper than one
-    /// [`record`](Self::record) after the other, which has to come to the same.
-    fn record_batch(&mut self, requests: &[Alone]) {
-        for alone in requests {
-            self.record(&alone.report(), alone.ended_at());
+    /// Learns from requests in the order in which they ended. Servers gather requests and call this; override it
+    /// where that is cheaper than one [`record`](Self::record) after the other, to the same effect.
+    fn record_batch(&mut self, records: &[Record]) {
+        for record in records {
+            self.record(record);
         }
     }
 
@@ -181,56 +180,59 @@ pub trait Strategy {
     }
 }
 
-/// Every method of a strategy that is another one, such as a reference to it.
+/// The methods of a strategy that leaves them to another one, `$get` or by exclusive reference `$get_mut`. Methods
+/// named after `except` are left out, for the caller to write.
 macro_rules! forward {
-    ($self:ident => $inner:expr) => {
+    ($self:ident => $get:expr, $get_mut:expr) => {
         fn plan(&mut $self, hints: &Hints, now: Instant) -> Plan {
-            $inner.plan(hints, now)
-        }
-        fn record(&mut $self, report: &Report, now: Instant) {
-            $inner.record(report, now);
-        }
-        fn record_batch(&mut $self, requests: &[Alone]) {
-            $inner.record_batch(requests);
-        }
-        fn learns(&$self) -> bool {
-            $inner.learns()
-        }
-        fn typical_latency(&$self) -> Option<Duration> {
-            $inner.typical_latency()
-        }
-        fn expected_win_rate(&$self) -> Option<f32> {
-            $inner.expected_win_rate()
-        }
-        fn guard_by_default(&$self) -> bool {
-            $inner.guard_by_default()
-        }
-        fn reset(&mut $self) {
-            $inner.reset();
-        }
-        fn export(&$self, columns: &mut dyn WriteColumns, now: Instant) {
-            $inner.export(columns, now);
-        }
-        fn restore(&mut $self, columns: &dyn ReadColumns, now: Instant) -> Result<(), RestoreError> {
-            $inner.restore(columns, now)
+            $get_mut.plan(hints, now)
         }
         fn kind(&$self) -> StrategyKind {
-            $inner.kind()
+            $get.kind()
+        }
+        forward!($self => $get, $get_mut; except plan, kind);
+    };
+    ($self:ident => $get:expr, $get_mut:expr; except plan, kind) => {
+        fn record(&mut $self, record: &Record) {
+            $get_mut.record(record);
+        }
+        fn record_batch(&mut $self, records: &[Record]) {
+            $get_mut.record_batch(records);
+        }
+        fn learns(&$self) -> bool {
+            $get.learns()
+        }
+        fn typical_latency(&$self) -> Option<Duration> {
+            $get.typical_latency()
+        }
+        fn expected_win_rate(&$self) -> Option<f32> {
+            $get.expected_win_rate()
+        }
+        fn guard_by_default(&$self) -> bool {
+            $get.guard_by_default()
+        }
+        fn reset(&mut $self) {
+            $get_mut.reset();
+        }
+        fn export(&$self, columns: &mut dyn WriteColumns, now: Instant) {
+            $get.export(columns, now);
+        }
+        fn restore(&mut $self, columns: &dyn ReadColumns, now: Instant) -> Result<(), RestoreError> {
+            $get_mut.restore(columns, now)
         }
         fn validate(&$self) -> Result<(), ConfigError> {
-            $inner.validate()
+            $get.validate()
         }
     };
 }
 
-#[cfg(feature = "std")]
 pub(crate) use forward;
 
 impl<S: Strategy + ?Sized> Strategy for &mut S {
-    forward!(self => (**self));
+    forward!(self => (**self), (**self));
 }
 
 #[cfg(feature = "alloc")]
 impl<S: Strategy + ?Sized> Strategy for alloc::boxed::Box<S> {
-    forward!(self => (**self));
+    forward!(self => (**self), (**self));
 }

@@ -3,10 +3,10 @@
 use core::time::Duration;
 
 use super::backoff::scaled;
-use super::{Fixed, Hints, Plan, ReadColumns, RestoreError, Strategy, WriteColumns};
+use super::{Fixed, Hints, Plan, ReadColumns, RestoreError, Strategy, WriteColumns, forward};
 use crate::error::ConfigError;
 use crate::outcome::StrategyKind;
-use crate::record::{Alone, Report};
+use crate::record::Record;
 use crate::time::Instant;
 
 /// Multiplies another strategy's delay by what the [`Hints`] about a request suggest, so that a
@@ -92,49 +92,11 @@ impl<S: Strategy> Strategy for WorkloadAware<S> {
         self.inner.plan(hints, now).map_delays(scaled)
     }
 
-    fn record(&mut self, report: &Report, now: Instant) {
-        self.inner.record(report, now);
-    }
-
-    fn record_batch(&mut self, requests: &[Alone]) {
-        self.inner.record_batch(requests);
-    }
-
-    fn learns(&self) -> bool {
-        self.inner.learns()
-    }
-
-    fn typical_latency(&self) -> Option<Duration> {
-        self.inner.typical_latency()
-    }
-
-    fn expected_win_rate(&self) -> Option<f32> {
-        self.inner.expected_win_rate()
-    }
-
-    fn guard_by_default(&self) -> bool {
-        self.inner.guard_by_default()
-    }
-
-    fn reset(&mut self) {
-        self.inner.reset();
-    }
-
-    fn export(&self, columns: &mut dyn WriteColumns, now: Instant) {
-        self.inner.export(columns, now);
-    }
-
-    fn restore(&mut self, columns: &dyn ReadColumns, now: Instant) -> Result<(), RestoreError> {
-        self.inner.restore(columns, now)
-    }
-
     fn kind(&self) -> StrategyKind {
         StrategyKind::WorkloadAware
     }
 
-    fn validate(&self) -> Result<(), ConfigError> {
-        self.inner.validate()
-    }
+    forward!(self => self.inner, self.inner; except plan, kind);
 }
 
 #[cfg(test)]
@@ -227,8 +189,8 @@ mod tests {
 
         let mut strategy = WorkloadAware::over(Percentile::with_window::<20>(50.0));
         assert!(strategy.learns());
-        let report = Report::new(crate::record::Sample::Finished(ms(40)));
-        (0..10).for_each(|_| strategy.record(&report, Instant::ZERO));
+        let report = Record::new(crate::record::Sample::Finished(ms(40)));
+        (0..10).for_each(|_| strategy.record(&report));
         assert_eq!(strategy.typical_latency(), Some(ms(40)));
         let hints = Hints::NONE.time_of_day(TimeOfDay::OffPeak);
         assert_eq!(strategy.plan(&hints, Instant::ZERO).delay(), Some(ms(52)));

@@ -13,12 +13,12 @@ use crate::telemetry::trace;
 /// are events as well, and a second panic then would end the program.
 #[derive(Debug)]
 pub(crate) struct Emitter {
-    state: HedgerState,
+    state: Audience,
     place: trace::Place,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum HedgerState {
+enum Audience {
     /// Whether anybody listens has not been asked.
     Unknown,
     Heard,
@@ -31,7 +31,7 @@ enum HedgerState {
 impl Emitter {
     pub(crate) const fn new() -> Self {
         Self {
-            state: HedgerState::Unknown,
+            state: Audience::Unknown,
             place: trace::Place::new(),
         }
     }
@@ -42,26 +42,26 @@ impl Emitter {
         if sink.is_nobody() && !trace::CAN_LISTEN {
             return false;
         }
-        if self.state == HedgerState::Unknown {
+        if self.state == Audience::Unknown {
             // As it stays if the question panics.
-            self.state = HedgerState::Silent;
+            self.state = Audience::Silent;
             self.state = if sink.enabled() {
-                HedgerState::Heard
+                Audience::Heard
             } else if trace::is_listening() {
-                HedgerState::Traced
+                Audience::Traced
             } else {
-                HedgerState::Silent
+                Audience::Silent
             };
         }
-        self.state != HedgerState::Silent
+        self.state != Audience::Silent
     }
 
     /// Tells of `event`, of which somebody [wants to hear](Self::is_heard).
     #[inline]
-    pub(crate) fn tell(&mut self, sink: &impl Sink, prefix: &Name, event: &Event) {
-        let state = mem::replace(&mut self.state, HedgerState::Silent);
+    pub(crate) fn emit(&mut self, sink: &impl Sink, prefix: &Name, event: &Event) {
+        let state = mem::replace(&mut self.state, Audience::Silent);
         self.place.event(prefix, event);
-        if state != HedgerState::Traced {
+        if state != Audience::Traced {
             catch_nested_panic(|| sink.emit(event));
         }
         self.state = state;

@@ -26,7 +26,8 @@ mod on {
 
     use crate::name::Name;
     use crate::outcome::{Outcome, Suppressed};
-    use crate::race::{Controller, Finish, Settled};
+    use crate::race::{Controller, Finish};
+    use crate::record::RequestEnd;
     use crate::telemetry::{Event, EventKind};
 
     /// A request's span, made when it is first polled.
@@ -65,14 +66,14 @@ mod on {
     impl Ending<'_> {
         pub(crate) fn record<V, E, R, P>(self, finish: &Finish<V, E, R, P>)
         where
-            P: Controller<Record = Outcome>,
+            P: Controller<Output = Outcome>,
         {
             let Self { span, ended } = self;
             *ended = true;
-            outcome(span, &finish.record);
-            let error = match (finish.how, &finish.result) {
-                (Settled::Won(_), _) => return,
-                (Settled::TimedOut, _) => "timeout",
+            outcome(span, &finish.output);
+            let error = match (finish.end, &finish.result) {
+                (RequestEnd::Won(_), _) => return,
+                (RequestEnd::TimedOut, _) => "timeout",
                 (_, Some(Ok(_))) => "refused",
                 _ => "failed",
             };
@@ -278,7 +279,7 @@ mod off {
     impl Ending {
         pub(crate) fn record<V, E, R, P>(self, _: &Finish<V, E, R, P>)
         where
-            P: Controller<Record = Outcome>,
+            P: Controller<Output = Outcome>,
         {
         }
     }

@@ -9,7 +9,7 @@ use core::cmp::Ordering;
 use core::fmt;
 use core::time::Duration;
 
-use crate::record::{Alone, End, Sample};
+use crate::record::{AttemptEnd, Record, Sample};
 use crate::time::{Instant, nanos};
 
 use ages::Ages;
@@ -102,11 +102,11 @@ impl<const N: usize> Window<N> {
         Entry::of(sample).is_some_and(|entry| self.push_entry(entry, now))
     }
 
-    /// The same of requests that made one attempt each. Returns how many samples were added.
-    pub(crate) fn push_alone(&mut self, requests: &[Alone]) -> usize {
-        let entries = requests
+    /// Adds how long the primaries of `records` took. Returns how many samples were added.
+    pub(crate) fn push_batch(&mut self, records: &[Record]) -> usize {
+        let entries = records
             .iter()
-            .filter_map(|alone| Some((Entry::alone(alone)?, alone.ended_at())));
+            .filter_map(|record| Some((Entry::primary(record)?, record.ended_at)));
         if self.len < self.size || !self.ages.never() {
             return entries
                 .filter(|&(entry, now)| self.push_entry(entry, now))
@@ -383,12 +383,12 @@ impl Entry {
         }
     }
 
-    /// The primary's.
-    fn alone(alone: &Alone) -> Option<Self> {
-        match alone.end {
-            End::Won(_) => Some(Self::finished_nanos(alone.total)),
-            End::TimedOut | End::Cancelled => Some(Self::censored_nanos(alone.total)),
-            End::Failed => None,
+    /// How long the primary took.
+    fn primary(record: &Record) -> Option<Self> {
+        match record.primary_end {
+            AttemptEnd::Finished => Some(Self::finished_nanos(record.primary)),
+            AttemptEnd::Dropped => Some(Self::censored_nanos(record.primary)),
+            AttemptEnd::Failed => None,
         }
     }
 

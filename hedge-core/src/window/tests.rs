@@ -18,23 +18,6 @@ fn dropped(micros: u64) -> Sample {
     Sample::Dropped(us(micros))
 }
 
-fn alone(primary: Sample, now: Instant) -> Alone {
-    let (end, total) = match primary {
-        Sample::Finished(total) => (End::Won(0), total),
-        Sample::Failed(total) => (End::Failed, total),
-        Sample::Dropped(total) => (End::Cancelled, total),
-    };
-    Alone {
-        end,
-        total: nanos(total),
-        delay: u64::MAX,
-        due: false,
-        suppressed: None,
-        cost: 1.0,
-        now,
-    }
-}
-
 fn filled(samples: impl IntoIterator<Item = Sample>) -> Window<N> {
     let mut window = Window::new(N, None);
     for sample in samples {
@@ -122,7 +105,7 @@ proptest! {
     }
 
     #[test]
-    fn requests_told_of_together_are_held_as_they_would_be_one_by_one(
+    fn a_batch_is_held_as_its_records_would_be_one_by_one(
         size in 1..=N,
         max_age in prop_oneof![Just(None), (1..100_u64).prop_map(|micros| Some(us(micros)))],
         batches in prop::collection::vec(prop::collection::vec((any_sample(), 0..20_u64), 0..N), 0..5),
@@ -133,11 +116,11 @@ proptest! {
         for batch in batches {
             let batch = batch.into_iter().map(|(sample, later)| {
                 now = now + us(later);
-                alone(sample, now)
+                Record::new(sample).at(now)
             });
-            let batch: Vec<Alone> = batch.collect();
-            let added = together.push_alone(&batch);
-            let pushed = batch.iter().filter(|alone| one_by_one.push(alone.report().primary, alone.now));
+            let batch: Vec<Record> = batch.collect();
+            let added = together.push_batch(&batch);
+            let pushed = batch.iter().filter(|record| one_by_one.push(record.primary(), record.ended_at));
             prop_assert_eq!(added, pushed.count());
             assert_consistent(&together);
             prop_assert_eq!(together.sorted(), one_by_one.sorted());

@@ -9,9 +9,9 @@ use core::time::Duration;
 use hedge_core::cascade::{Cascade, Tier};
 use hedge_core::manual::ManualTimer;
 use hedge_core::metrics::Histogram;
-use hedge_core::strategy::{End, Learned, Sample, Strategy as _, Warmup};
+use hedge_core::strategy::{Learned, RequestEnd, Sample, Strategy as _, Warmup};
 use hedge_core::{
-    Cause, Fixed, FixedRegistry, HedgeConfig, Hedger, Instant, Name, Percentile, Report,
+    Cause, Fixed, FixedRegistry, HedgeConfig, Hedger, Instant, Name, Percentile, Record,
     StrategyKind, Suppressed,
 };
 use proptest::prelude::*;
@@ -168,23 +168,29 @@ proptest! {
                 1 => Sample::Failed(elapsed),
                 _ => Sample::Dropped(elapsed),
             };
-            let mut report = Report::new(sample(primary, first));
-            report.total = total;
-            report.hedge = (hedge % 4 > 0).then(|| sample(hedge, second));
-            report.hedge_start = (hedge % 5 > 0).then_some(delay);
-            report.hedge_cause = (hedge % 3 > 0).then_some(Cause::Delay);
-            report.hedge_delay = (hedge % 7 > 0).then_some(delay);
-            report.due = due;
-            report.end = match end % 4 {
-                0 => End::Won(attempts),
-                1 => End::Failed,
-                2 => End::TimedOut,
-                _ => End::Cancelled,
+            let end = match end % 5 {
+                0 => RequestEnd::Won(attempts),
+                1 => RequestEnd::Failed(attempts),
+                2 => RequestEnd::TimedOut,
+                3 => RequestEnd::Fatal(attempts),
+                _ => RequestEnd::Dropped,
             };
-            report.suppressed = (!due).then_some(Suppressed::NotDue);
-            report.attempts = attempts;
-            report.cost = cost;
-            strategy.record(&report, now);
+            let mut record = Record::new(sample(primary, first));
+            if hedge % 4 > 0 {
+                let cause = if hedge % 3 > 0 { Cause::Delay } else { Cause::Primary };
+                record = record.with_hedge(cause, delay, sample(hedge, second));
+            }
+            if hedge % 7 > 0 {
+                record = record.planned(delay);
+            }
+            let record = record
+                .ended(end, total)
+                .with_due(due)
+                .with_suppressed((!due).then_some(Suppressed::NotDue))
+                .with_attempts(attempts)
+                .with_cost(cost)
+                .at(now);
+            strategy.record(&record);
             let plan = strategy.plan(&hints, now);
             prop_assert!((0.0..=1.0).contains(&plan.chance()), "{}", plan.chance());
             for k in [0, 1, 7, u8::MAX] {

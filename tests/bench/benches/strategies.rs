@@ -8,12 +8,12 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use hedge_core::metrics::Histogram;
 use hedge_core::strategy::Sample;
 use hedge_core::{
-    Adaptive, Budget, ExponentialBackoff, Fixed, Hints, Instant, Optimal, Percentile, Report,
+    Adaptive, Budget, ExponentialBackoff, Fixed, Hints, Instant, Optimal, Percentile, Record,
     Strategy, WorkloadAware,
 };
 
 /// Latencies of 100 to 600 ms, and one in 50 of 2 s, without end.
-fn reports() -> impl Iterator<Item = Report> {
+fn reports() -> impl Iterator<Item = Record> {
     let latency = |n: u64| {
         if n.is_multiple_of(50) {
             2000
@@ -21,12 +21,12 @@ fn reports() -> impl Iterator<Item = Report> {
             100 + 37 * n % 500
         }
     };
-    (0..).map(move |n| Report::new(Sample::Finished(Duration::from_millis(latency(n)))))
+    (0..).map(move |n| Record::new(Sample::Finished(Duration::from_millis(latency(n)))))
 }
 
 fn warm<S: Strategy>(mut strategy: S) -> S {
     for report in reports().take(1000) {
-        strategy.record(&report, Instant::ZERO);
+        strategy.record(&report);
     }
     strategy
 }
@@ -42,7 +42,7 @@ fn strategy(criterion: &mut Criterion, name: &str, strategy: impl Strategy + Clo
     group.bench_function("record", |bencher| {
         bencher.iter(|| {
             let report = reports.next();
-            report.inspect(|report| recording.record(report, Instant::ZERO))
+            report.inspect(|report| recording.record(report))
         });
     });
     group.finish();
@@ -64,7 +64,7 @@ fn histogram(criterion: &mut Criterion) {
     group.bench_function("record", |bencher| {
         bencher.iter(|| {
             let report = reports.next();
-            report.inspect(|report| histogram.record(report.total))
+            report.inspect(|report| histogram.record(report.total()))
         });
     });
     group.bench_function("quantile", |bencher| {

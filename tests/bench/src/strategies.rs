@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::time;
 
 use hdrhistogram::Histogram as HdrHistogram;
-use hedge_core::Report;
+use hedge_core::Record;
 use hedge_core::metrics::Histogram;
 use hedge_core::strategy::Sample;
 use hedge_tokio::{
@@ -148,9 +148,7 @@ where
     parts.extend(record.map(|record| {
         let mut recording = warm(strategy);
         let mut reports = Reports::new();
-        Part::new(record, move || {
-            recording.record(reports.next(), Instant::ZERO)
-        })
+        Part::new(record, move || recording.record(reports.next()))
     }));
     parts
 }
@@ -159,7 +157,7 @@ fn record_and_plan(name: &'static str, strategy: impl Strategy + 'static) -> Par
     let mut strategy = warm(strategy);
     let mut reports = Reports::new();
     Part::new(name, move || {
-        strategy.record(reports.next(), Instant::ZERO);
+        strategy.record(reports.next());
         black_box(strategy.plan(&Hints::NONE, Instant::ZERO));
     })
 }
@@ -171,7 +169,7 @@ fn solve() -> Part {
     Part::timed("optimal: a SingleR solve", 1, move || {
         let mut record = || {
             let start = time::Instant::now();
-            strategy.record(reports.next(), Instant::ZERO);
+            strategy.record(reports.next());
             start.elapsed()
         };
         (0..WINDOW / 10).map(|_| record()).max().unwrap_or_default()
@@ -198,16 +196,16 @@ fn histograms() -> [Part; 4] {
     let (mut other, mut others) = (hdr(), Reports::new());
     let (mut full, mut other_full) = (Histogram::new(), hdr());
     for _ in 0..10 * WINDOW {
-        let latency = reports.next().total;
+        let latency = reports.next().total();
         full.record(latency);
         other_full.saturating_record(latency.as_micros() as u64);
     }
     [
         Part::new("histogram: record", move || {
-            ours.record(reports.next().total)
+            ours.record(reports.next().total())
         }),
         Part::new("for comparison: HdrHistogram, record", move || {
-            other.saturating_record(others.next().total.as_micros() as u64);
+            other.saturating_record(others.next().total().as_micros() as u64);
         }),
         Part::new("histogram: quantile", move || {
             black_box(full.quantile(black_box(0.95)));
@@ -222,7 +220,7 @@ fn histograms() -> [Part; 4] {
 fn clone_and_sort() -> Part {
     let mut reports = Reports::new();
     let window: Vec<u64> = (0..WINDOW)
-        .map(|_| reports.next().total.as_micros() as u64)
+        .map(|_| reports.next().total().as_micros() as u64)
         .collect();
     Part::timed(
         "for comparison: a window of 1000, cloned and sorted",
@@ -242,14 +240,14 @@ fn clone_and_sort() -> Part {
 fn warm<S: Strategy>(mut strategy: S) -> S {
     let mut reports = Reports::new();
     for _ in 0..WINDOW {
-        strategy.record(reports.next(), Instant::ZERO);
+        strategy.record(reports.next());
     }
     strategy
 }
 
 /// Reports of requests, drawn beforehand, again and again.
 struct Reports {
-    reports: Vec<Report>,
+    reports: Vec<Record>,
     next: usize,
 }
 
@@ -269,7 +267,7 @@ impl Reports {
                 usual
             };
             let ms: f64 = from.sample(&mut rng);
-            Report::new(Sample::Finished(Duration::from_secs_f64(ms / 1000.0)))
+            Record::new(Sample::Finished(Duration::from_secs_f64(ms / 1000.0)))
         };
         Self {
             reports: (0..Self::MANY).map(report).collect(),
@@ -277,7 +275,7 @@ impl Reports {
         }
     }
 
-    fn next(&mut self) -> &Report {
+    fn next(&mut self) -> &Record {
         self.next += 1;
         &self.reports[self.next % Self::MANY]
     }

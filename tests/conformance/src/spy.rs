@@ -6,7 +6,7 @@ use heapless::Vec;
 use hedge_core::adapter::Lock;
 use hedge_core::strategy::{Hints, Plan, Strategy};
 use hedge_core::telemetry::EventKind;
-use hedge_core::{Event, Instant, Report, Sink};
+use hedge_core::{Event, Instant, Record, Sink};
 
 use crate::Home;
 
@@ -15,7 +15,7 @@ use crate::Home;
 pub(crate) struct Spy {
     plan: Plan,
     typical: Option<Duration>,
-    pub(crate) heard: Vec<Report, 8>,
+    pub(crate) heard: Vec<Record, 8>,
 }
 
 impl Spy {
@@ -34,7 +34,7 @@ impl Spy {
 
     /// What it heard last.
     #[track_caller]
-    pub(crate) fn last(&self) -> Report {
+    pub(crate) fn last(&self) -> Record {
         match self.heard.last() {
             Some(report) => *report,
             None => panic!("the strategy heard of no request"),
@@ -47,7 +47,7 @@ impl Strategy for Spy {
         self.plan
     }
 
-    fn record(&mut self, report: &Report, _: Instant) {
+    fn record(&mut self, report: &Record) {
         assert!(self.heard.push(*report).is_ok(), "too many requests");
     }
 

@@ -12,7 +12,7 @@ use hedge_core::strategy::{Learned, RestoreError};
 use hedge_core::telemetry::NoSink;
 use hedge_core::{
     AnyStrategy, Attempt, Budget, ConfigError, Error, Event, Fixed, Hedger, LocalHedger, Metrics,
-    Name, Options, Outcome, Percentile, Report, Suppressed,
+    Name, Options, Outcome, Percentile, Record, Suppressed,
 };
 use hedge_tokio::TokioTimer;
 
@@ -32,7 +32,7 @@ const _: () = {
     shared::<TokioTimer>();
     shared::<Outcome>();
     shared::<Event>();
-    shared::<Report>();
+    shared::<Record>();
     shared::<Name>();
     // What fails, as errors have to be to be boxed.
     shared::<ConfigError>();

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use hedge_core::strategy::{ExponentialBackoff, Fixed, Hints, Percentile, Plan, Strategy};
 use hedge_core::telemetry::EventKind;
-use hedge_core::{Event, Instant, Report, Sink, StrategyKind, Suppressed};
+use hedge_core::{Event, Instant, Record, Sink, StrategyKind, Suppressed};
 
 use crate::clock::TICK;
 use crate::fault::Fault;
@@ -71,18 +71,19 @@ impl Strategy for Mind<'_> {
         }
     }
 
-    fn record(&mut self, report: &Report, now: Instant) {
+    fn record(&mut self, report: &Record) {
         let world = self.world;
         {
             let mut journal = world.journal();
             journal.heard.0 += 1;
-            journal.heard.1 += u64::from(report.attempts);
+            journal.heard.1 += u64::from(report.attempts());
         }
         if world.may_panic(Fault::RecordPanics, 12) {
-            let end = match report.end {
-                hedge_core::strategy::End::Won(_) => End::Won,
-                hedge_core::strategy::End::Failed => End::Failed,
-                hedge_core::strategy::End::TimedOut => End::TimedOut,
+            let end = match report.end() {
+                hedge_core::strategy::RequestEnd::Won(_) => End::Won,
+                hedge_core::strategy::RequestEnd::Fatal(_)
+                | hedge_core::strategy::RequestEnd::Failed(_) => End::Failed,
+                hedge_core::strategy::RequestEnd::TimedOut => End::TimedOut,
                 _ => End::Dropped,
             };
             world.settled_by_panic(end);
@@ -90,9 +91,9 @@ impl Strategy for Mind<'_> {
             world.panic();
         }
         match &mut self.inner {
-            Inner::Fixed(fixed) => fixed.record(report, now),
-            Inner::Percentile(percentile) => percentile.record(report, now),
-            Inner::Backoff(backoff) => backoff.record(report, now),
+            Inner::Fixed(fixed) => fixed.record(report),
+            Inner::Percentile(percentile) => percentile.record(report),
+            Inner::Backoff(backoff) => backoff.record(report),
             Inner::Nonsense => {}
         }
     }

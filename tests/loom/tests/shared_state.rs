@@ -9,7 +9,7 @@ use hedge_core::adapter::{SharedState, Controller, Policy, Sharded, SharedBudget
 use hedge_core::metrics::{NoMetrics, Recorder};
 use hedge_core::strategy::{Hints, Plan, Sample, Strategy};
 use hedge_core::telemetry::NoSink;
-use hedge_core::{Budget, Hedger, Instant, MetricsSnapshot, Options, Report, Timer};
+use hedge_core::{Budget, Hedger, Instant, MetricsSnapshot, Options, Record, Timer};
 use loom::thread;
 
 /// Plans by how many requests it has heard of, in two numbers that belong together.
@@ -28,7 +28,7 @@ impl Strategy for Counting {
         Plan::after(millis).then_every(millis).reusable()
     }
 
-    fn record(&mut self, _: &Report, _: Instant) {
+    fn record(&mut self, _: &Record) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -40,7 +40,7 @@ struct Requests(u64);
 impl Recorder for Requests {
     const ON: bool = true;
 
-    fn record(&mut self, _: &Report, _: Instant) {
+    fn record(&mut self, _: &Record) {
         self.0 += 1;
     }
 
@@ -78,7 +78,7 @@ fn at(millis: u64) -> Instant {
 
 /// A request that ended at `millis`.
 fn settle(ledger: &Shared, millis: u64) {
-    let report = Report::new(Sample::Finished(Duration::from_millis(1)));
+    let report = Record::new(Sample::Finished(Duration::from_millis(1)));
     ledger.settle(&report, at(millis));
 }
 

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use hedge_core::adapter::{Controller, HedgerState, ResultController, Settled};
+use hedge_core::adapter::{Controller, HedgerState, RequestEnd, ResultController};
 use hedge_core::metrics::NoMetrics;
 use hedge_core::strategy::Strategy;
 use hedge_core::telemetry::NoSink;
@@ -70,9 +70,9 @@ pub(crate) fn request<S: Strategy, const MAX: usize>(
         } else if end <= deadline {
             let winner = winner as u8;
             let _ = ResultController::<(), ()>::finished(&mut pace, winner, &Ok(()), end);
-            return (end, pace.settled(Settled::Won(winner), end));
+            return (end, pace.completed(RequestEnd::Won(winner), end));
         } else {
-            return (deadline, pace.settled(Settled::TimedOut, deadline));
+            return (deadline, pace.completed(RequestEnd::TimedOut, deadline));
         }
     }
 }

@@ -4,7 +4,7 @@ use core::cmp::Reverse;
 use core::time::Duration;
 use std::collections::{BinaryHeap, VecDeque};
 
-use hedge_core::adapter::{Controller, RequestController, ResultController, Settled};
+use hedge_core::adapter::{Controller, RequestController, RequestEnd, ResultController};
 use hedge_core::strategy::Strategy;
 use hedge_core::{Instant, Outcome};
 use rand::rngs::SmallRng;
@@ -203,21 +203,21 @@ impl<S: Strategy, const MAX: usize> Simulation<'_, S, MAX> {
                         &Ok(()),
                         now,
                     );
-                    self.settle(request, Settled::Won(attempt), now);
+                    self.settle(request, RequestEnd::Won(attempt), now);
                 }
                 self.serve(server, now);
             }
-            Event::Deadline { request } => self.settle(request, Settled::TimedOut, now),
+            Event::Deadline { request } => self.settle(request, RequestEnd::TimedOut, now),
         }
     }
 
-    fn settle(&mut self, request: usize, how: Settled, now: Instant) {
+    fn settle(&mut self, request: usize, how: RequestEnd, now: Instant) {
         if let Some(mut running) = self.running[request].take() {
             self.done[request] = Some(Done {
                 start: running.start,
                 latency: now.since(running.start).as_secs_f64() * 1e3,
-                answered: matches!(how, Settled::Won(_)),
-                outcome: running.pace.settled(how, now),
+                answered: matches!(how, RequestEnd::Won(_)),
+                outcome: running.pace.completed(how, now),
             });
         }
     }

@@ -1,20 +1,22 @@
-//! What is events while it happens, to whoever listens.
+//! The events of one request.
+
+use core::time::Duration;
 
 use super::{RequestController, bit};
 use crate::hedger::{BudgetHandle, Labels, SharedState};
 use crate::outcome::Outcome;
-use crate::race::Settled;
+use crate::record::RequestEnd;
 use crate::telemetry::{Event, EventKind, Sink};
 use crate::time::Instant;
 
-impl<L: SharedState, B: BudgetHandle, K: Sink, C, const MAX: usize>
-    RequestController<'_, L, B, K, C, MAX>
+impl<L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
+    RequestController<'_, L, B, K, C, MAX, G>
 {
     pub(super) fn is_heard(&mut self) -> bool {
         self.emitter.is_heard(&self.parts.sink)
     }
 
-    /// Tells whoever listens. Inlined, so that a large event is made where it is and not moved.
+    /// Emits an event, if anybody listens. Inlined, so that a large event is made in place and not moved.
     #[inline(always)]
     pub(super) fn emit(&mut self, at: Instant, kind: impl FnOnce(&Self) -> EventKind) {
         if !self.is_heard() {
@@ -34,34 +36,43 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, const MAX: usize>
             kind: kind(self),
         };
         self.emitter
-            .tell(&self.parts.sink, telemetry_prefix, &event);
+            .emit(&self.parts.sink, telemetry_prefix, &event);
     }
 
-    /// The same of what happens seldom, at less cost in code.
+    /// Emits a rare event, with less code for each.
     #[cold]
     pub(super) fn emit_rare(&mut self, at: Instant, kind: EventKind) {
         self.emit(at, |_| kind);
     }
 
     #[inline(always)]
-    pub(super) fn emit_end(&mut self, how: Settled, cancelled: u8, now: Instant, outcome: Outcome) {
+    pub(super) fn emit_end(
+        &mut self,
+        end: RequestEnd,
+        cancelled: u8,
+        now: Instant,
+        outcome: &Outcome,
+    ) {
         if cancelled != 0 || self.started > 1 {
-            self.emit_losers(how, cancelled, now);
+            self.emit_losers(end, cancelled, now, outcome.backup_latency);
         }
         self.emit(now, |controller| {
             let (duration, attempts) = (outcome.total_latency, controller.started);
             let strategy = outcome.strategy;
-            match how {
-                Settled::Won(_) => EventKind::RequestStop { duration, outcome },
-                Settled::Dropped => EventKind::RequestDropped {
+            match end {
+                RequestEnd::Won(_) => EventKind::RequestStop {
+                    duration,
+                    outcome: *outcome,
+                },
+                RequestEnd::Dropped => EventKind::RequestDropped {
                     duration,
                     attempts,
                     strategy,
                 },
-                Settled::Fatal(_) | Settled::Failed(_) | Settled::TimedOut => {
+                RequestEnd::Fatal(_) | RequestEnd::Failed(_) | RequestEnd::TimedOut => {
                     EventKind::RequestException {
                         duration,
-                        timed_out: how == Settled::TimedOut,
+                        timed_out: end == RequestEnd::TimedOut,
                         attempts,
                         strategy,
                     }
@@ -71,8 +82,14 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, const MAX: usize>
     }
 
     #[cold]
-    fn emit_losers(&mut self, how: Settled, cancelled: u8, now: Instant) {
-        if let (Settled::Won(attempt @ 1..), Some(latency)) = (how, self.backup_latency()) {
+    fn emit_losers(
+        &mut self,
+        end: RequestEnd,
+        cancelled: u8,
+        now: Instant,
+        backup_latency: Option<Duration>,
+    ) {
+        if let (RequestEnd::Won(attempt @ 1..), Some(latency)) = (end, backup_latency) {
             self.emit_rare(now, EventKind::HedgeWon { attempt, latency });
         }
         for attempt in (0..self.started).filter(|attempt| cancelled & bit(*attempt) != 0) {

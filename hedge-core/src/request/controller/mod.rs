@@ -1,15 +1,16 @@
 //! The decisions of one request: the [`Controller`] over what a hedger's requests share.
 
-use core::mem;
 use core::time::Duration;
 
 use crate::attempt::{Attempt, Cause, Classify, Verdict};
 use crate::hedger::{
-    BudgetHandle, HedgeQuery, HedgerFlags, HedgerParts, Losers, RequestPlan, SharedState,
+    BudgetHandle, HedgeQuery, HedgerFlags, HedgerParts, InFlight, Losers, RequestPlan, SharedState,
 };
 use crate::metrics::Recorder;
 use crate::outcome::{Outcome, Suppressed};
-use crate::race::{Controller, ResultController, Settled};
+use crate::race::{Controller, ResultController};
+use crate::record::RequestEnd;
+use crate::request::{AlwaysReady, Ready};
 use crate::strategy::Hints;
 use crate::telemetry::{Emitter, EventKind, Sink};
 use crate::time::Instant;
@@ -53,9 +54,19 @@ enum Basis {
 ///
 /// There is one for every request in flight, so it is kept small: times are nanoseconds, flags are bits.
 #[derive(Debug)]
-pub struct RequestController<'h, L: SharedState, B: BudgetHandle, K: Sink, C, const MAX: usize> {
+pub struct RequestController<
+    'h,
+    L: SharedState,
+    B: BudgetHandle,
+    K: Sink,
+    C,
+    const MAX: usize,
+    G = AlwaysReady,
+> {
     parts: &'h HedgerParts<L, B, K>,
     classify: C,
+    ready: G,
+    in_flight: InFlight<&'h B, B>,
     basis: Basis,
     emitter: Emitter,
     id: u64,
@@ -86,13 +97,20 @@ pub struct RequestController<'h, L: SharedState, B: BudgetHandle, K: Sink, C, co
     due: bool,
 }
 
-impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, const MAX: usize>
-    RequestController<'h, L, B, K, C, MAX>
+impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
+    RequestController<'h, L, B, K, C, MAX, G>
 {
-    pub(crate) fn new(parts: &'h HedgerParts<L, B, K>, classify: C, options: CallOptions) -> Self {
+    pub(crate) fn new(
+        parts: &'h HedgerParts<L, B, K>,
+        classify: C,
+        ready: G,
+        options: CallOptions,
+    ) -> Self {
         Self {
             parts,
             classify,
+            ready,
+            in_flight: InFlight::none(&parts.budget),
             basis: Basis::CallOptions(options),
             emitter: Emitter::new(),
             id: 0,
@@ -174,29 +192,27 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, const MAX: usize>
         Some(self.start_of(0).later(offset).later(self.pushback_shift))
     }
 
-    fn permit(
-        &mut self,
-        retry: bool,
-        now: Instant,
-        ready: impl FnOnce() -> bool,
-    ) -> Result<(), Suppressed> {
+    fn permit(&mut self, retry: bool, now: Instant) -> Result<(), Suppressed>
+    where
+        G: Ready,
+    {
         let observe_only = self.plan().observe_only();
-        // It may be asked for one that has to be patient yet.
-        let ask = self.ask(retry, now.max(self.not_before));
-        self.parts.state.may_hedge(&ask)?;
-        if !ready() {
+        // Pushback may end later than now.
+        let query = self.query(retry, now.max(self.not_before));
+        self.parts.state.may_hedge(&query)?;
+        if !self.ready.is_ready() {
             return Err(Suppressed::NotReady);
         }
-        self.parts.budget.withdraw(now)?;
+        self.in_flight.withdraw(now)?;
         if observe_only {
-            self.parts.budget.give_back(1);
+            self.in_flight.give_back(1);
             return Err(Suppressed::ObserveOnly);
         }
         Ok(())
     }
 
-    /// What the state is asked for a hedge that would start at `at`.
-    fn ask(&mut self, retry: bool, at: Instant) -> HedgeQuery {
+    /// What the shared state is asked about a hedge that would start at `at`.
+    fn query(&mut self, retry: bool, at: Instant) -> HedgeQuery {
         HedgeQuery {
             chance: self.plan().chance(),
             remaining: self.deadline().map(|deadline| deadline.since(at)),
@@ -204,76 +220,40 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, const MAX: usize>
         }
     }
 
-    /// Whether the hedge that pushback holds up would be refused at last, as far as is known.
+    /// Whether the hedge that pushback delays would be refused in the end, as far as is known.
     fn waits_in_vain(&mut self) -> bool {
-        let ask = self.ask(true, self.not_before);
-        // The not_before ends after the deadline, and with the request.
-        if ask.remaining == Some(Duration::ZERO) {
+        let query = self.query(true, self.not_before);
+        // The pushback ends after the deadline, and the request with that.
+        if query.remaining == Some(Duration::ZERO) {
             return false;
         }
         self.plan().observe_only()
-            || self.parts.state.may_hedge(&ask).is_err()
+            || self.parts.state.may_hedge(&query).is_err()
             || self.parts.budget.edit(|budget| budget.is_closed())
     }
 
-    /// The next attempt is due: the attempt to start, if there may be one and `ready` says that it could be
-    /// started.
-    pub(crate) fn admit_if(
-        &mut self,
-        now: Instant,
-        ready: impl FnOnce() -> bool,
-    ) -> Option<Attempt> {
-        let retry = self.pending_retries > 0;
-        if retry {
-            self.pending_retries -= 1;
-        } else {
-            self.due = true;
-        }
-        if let Err(reason) = self.permit(retry, now, ready) {
-            self.pending_retries = 0;
-            self.refused = Some(reason);
-            let strategy = self.flags().kind();
-            self.emit_rare(now, EventKind::HedgeSuppressed { reason, strategy });
-            return None;
-        }
-        // What pushback held up, the rest of the schedule follows at its own controller.
-        if let Some(due) = self.scheduled() {
-            let held_up = self.not_before.nanos_since(due);
-            self.pushback_shift = self.pushback_shift.saturating_add(held_up);
-        }
-        let index = self.started;
-        if let Some(start) = self.starts.get_mut(usize::from(index)) {
-            *start = now;
-        }
-        self.started += 1;
-        self.live |= bit(index);
-        let cause = if retry { Cause::Retry } else { Cause::Delay };
-        self.hedge_cause.get_or_insert(cause);
-        let attempt = Attempt::new(index, cause, now.since(self.start_of(0)));
-        let delay = self.plan().delay();
-        // Until the attempt is launched, which is next, its place is in nobody else's hands.
-        let is_held = self.losers().hold_places();
-        let place = is_held.then(|| Place(&self.parts.budget));
-        self.emit_rare(now, EventKind::HedgeFired { attempt, delay });
-        mem::forget(place);
-        Some(attempt)
+    fn deadline(&mut self) -> Option<Instant> {
+        let start = self.start_of(0);
+        self.plan().deadline(start)
     }
 
+    /// Attempts ended: those whose bits are set.
     #[inline]
-    fn give_back(&mut self, attempts: u8) {
+    fn end_attempts(&mut self, attempts: u8) {
         let hedges = self.live & attempts & !1;
         self.live &= !attempts;
-        // Most requests have none, and need not count them.
-        if hedges != 0 && !self.losers().hold_places() {
-            self.parts.budget.give_back(hedges.count_ones());
-        }
+        self.in_flight.give_back(hedges.count_ones());
+    }
+
+    fn keeps_losers(&self) -> bool {
+        self.known_plan().is_some() && self.losers() == Losers::Kept
     }
 }
 
-impl<L: SharedState, B: BudgetHandle, K: Sink, C, const MAX: usize> Controller
-    for RequestController<'_, L, B, K, C, MAX>
+impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize> Controller
+    for RequestController<'_, L, B, K, C, MAX, G>
 {
-    type Record = Outcome;
+    type Output = Outcome;
 
     fn timed(&mut self) -> bool {
         L::Metrics::ON || self.is_heard() || self.flags().learns()
@@ -292,8 +272,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, const MAX: usize> Controller
     }
 
     fn deadline(&mut self) -> Option<Instant> {
-        let start = self.start_of(0);
-        self.plan().deadline(start)
+        Self::deadline(self)
     }
 
     fn due(&mut self) -> Option<Instant> {
@@ -303,7 +282,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, const MAX: usize> Controller
             return None;
         }
         if self.pending_retries > 0 {
-            // What would be refused after all that patience is refused now.
+            // What would be refused after the pushback is refused now.
             let vain = self.not_before > Instant::ZERO && self.waits_in_vain();
             return Some(if vain { Instant::ZERO } else { self.not_before });
         }
@@ -311,54 +290,78 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, const MAX: usize> Controller
     }
 
     fn admit(&mut self, now: Instant) -> Option<Attempt> {
-        self.admit_if(now, || true)
+        let retry = self.pending_retries > 0;
+        if retry {
+            self.pending_retries -= 1;
+        } else {
+            self.due = true;
+        }
+        if let Err(reason) = self.permit(retry, now) {
+            self.pending_retries = 0;
+            self.refused = Some(reason);
+            let strategy = self.flags().kind();
+            self.emit_rare(now, EventKind::HedgeSuppressed { reason, strategy });
+            return None;
+        }
+        // The rest of the schedule moves by as much as pushback delayed this hedge.
+        if let Some(due) = self.scheduled() {
+            let delayed_by = self.not_before.nanos_since(due);
+            self.pushback_shift = self.pushback_shift.saturating_add(delayed_by);
+        }
+        let index = self.started;
+        if let Some(start) = self.starts.get_mut(usize::from(index)) {
+            *start = now;
+        }
+        self.started += 1;
+        self.live |= bit(index);
+        let cause = if retry { Cause::Retry } else { Cause::Delay };
+        self.hedge_cause.get_or_insert(cause);
+        let attempt = Attempt::new(index, cause, now.since(self.start_of(0)));
+        let delay = self.plan().delay();
+        self.emit_rare(now, EventKind::HedgeFired { attempt, delay });
+        if self.losers().hold_places() {
+            // The attempt, which is launched next, gives its place back itself.
+            self.in_flight.hand_over();
+        }
+        Some(attempt)
     }
 
     // Inlined, so that the outcome is made where the request's caller gets it.
     #[inline(always)]
-    fn settled(&mut self, how: Settled, now: Instant) -> Outcome {
-        let cancelled = self.close(how, now);
-        let outcome = self.outcome(how, now);
-        self.emit_end(how, cancelled, now, outcome);
+    fn completed(&mut self, end: RequestEnd, now: Instant) -> Outcome {
+        let (record, cancelled) = self.complete(end, now);
+        let outcome = Outcome::new(
+            &record,
+            self.flags().kind(),
+            self.parts.labels.strategy_name,
+        );
+        self.emit_end(end, cancelled, now, &outcome);
         outcome
     }
 
-    #[inline(always)]
-    fn settled_alone(&mut self, now: Instant) -> Option<Outcome> {
-        // A hedge that was started and, for a panic, not launched is to be events of.
-        if !L::BATCHES || self.started > 1 {
-            return None;
-        }
-        let outcome = self.close_alone(now);
-        self.emit(now, |_| EventKind::RequestStop {
-            duration: outcome.total_latency,
-            outcome,
-        });
-        Some(outcome)
-    }
-
     fn keeps_losers(&mut self) -> bool {
-        self.known_plan().is_some() && self.losers() == Losers::Kept
+        Self::keeps_losers(self)
     }
 
     fn loser_finished(&mut self, index: u8) {
-        self.give_back(bit(index));
+        self.end_attempts(bit(index));
     }
 }
 
-impl<L, B, K, C, V, E, const MAX: usize> ResultController<V, E>
-    for RequestController<'_, L, B, K, C, MAX>
+impl<L, B, K, C, G, V, E, const MAX: usize> ResultController<V, E>
+    for RequestController<'_, L, B, K, C, MAX, G>
 where
     L: SharedState,
     B: BudgetHandle,
     K: Sink,
     C: Classify<V, E>,
+    G: Ready,
 {
     fn finished(&mut self, index: u8, result: &Result<V, E>, now: Instant) -> Verdict {
         let verdict = self.classify.classify(result);
         let bit = bit(index);
         let accepted = verdict == Verdict::Accept;
-        self.give_back(bit);
+        self.end_attempts(bit);
         self.ended |= bit;
         self.accepted |= if accepted { bit } else { 0 };
         if index == 0 {
@@ -379,25 +382,7 @@ where
     }
 }
 
-/// A place in flight, which is given back where a sink panics.
-struct Place<'b, B: BudgetHandle>(&'b B);
-
-impl<B: BudgetHandle> Drop for Place<'_, B> {
-    fn drop(&mut self) {
-        self.0.give_back(1);
-    }
-}
-
 /// The attempt's bit; none for an index that no attempt has.
 fn bit(attempt: u8) -> u8 {
     1_u8.checked_shl(attempt.into()).unwrap_or(0)
-}
-
-/// Losers that were kept give back their places in flight.
-impl<L: SharedState, B: BudgetHandle, K: Sink, C, const MAX: usize> Drop
-    for RequestController<'_, L, B, K, C, MAX>
-{
-    fn drop(&mut self) {
-        self.give_back(u8::MAX);
-    }
 }

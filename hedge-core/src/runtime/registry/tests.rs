@@ -4,7 +4,7 @@ use std::string::ToString;
 
 use super::*;
 use crate::outcome::StrategyKind;
-use crate::record::{Report, Sample};
+use crate::record::{Record, Sample};
 use crate::strategy::{ExponentialBackoff, Percentile, Strategy};
 use crate::time::{Instant, Timer};
 
@@ -44,7 +44,7 @@ fn teach(hedger: &Hedger<Still>, scale: u64) {
     let taught = hedger.with_strategy(|strategy: &mut Percentile| {
         for millis in 1..=100 {
             let latency = Duration::from_millis(scale * millis);
-            strategy.record(&Report::new(Sample::Finished(latency)), Instant::ZERO);
+            strategy.record(&Record::new(Sample::Finished(latency)));
         }
     });
     assert!(taught.is_some());

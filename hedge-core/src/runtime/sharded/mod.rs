@@ -14,8 +14,7 @@ use heapless::Vec;
 use crate::hedger::{HedgeQuery, HedgerFlags, HedgerState, Policy, RequestPlan, SharedState};
 use crate::metrics::{MetricsSnapshot, Recorder};
 use crate::outcome::Suppressed;
-use crate::panics::catch_nested_panic;
-use crate::record::{Alone, Report};
+use crate::record::Record;
 use crate::runtime::sync::{AtomicU8, Mutex, MutexGuard};
 use crate::strategy::{Hints, Strategy};
 use crate::time::Instant;
@@ -86,7 +85,7 @@ struct PolicyCell<S> {
     reusable: bool,
 }
 
-type Pending = Vec<Alone, { 2 * MAX_BATCH }>;
+type Pending = Vec<Record, { 2 * MAX_BATCH }>;
 
 /// A model is to see it full.
 const MAX_BATCH: usize = if cfg!(hedge_loom) { 1 } else { 32 };
@@ -143,56 +142,44 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
         own_of(&self.shards, own).map(|shard| lock(&shard.0))
     }
 
-    /// Empties the shard, unless another has the policy_cell and there is room yet.
+    /// Hands on what is pending in the shard, unless another thread has the policy and that can wait.
     #[inline(never)]
-    fn try_flush(&self, shard: &mut Shard<M>, now: Instant) {
+    fn try_flush(&self, shard: &mut Shard<M>, now: Instant, can_wait: bool) {
         if !self.flags().learns() {
             shard.count();
             shard.clear();
-        } else if shard.pending.is_full() {
-            self.flush(shard, lock(&self.policy_cell.0), None, now);
-        } else {
+        } else if can_wait {
             match self.policy_cell.0.try_lock() {
-                Ok(policy_cell) => self.flush(shard, policy_cell, None, now),
-                Err(TryLockError::Poisoned(policy_cell)) => {
-                    self.flush(shard, policy_cell.into_inner(), None, now)
-                }
+                Ok(cell) => self.flush(shard, cell, now),
+                Err(TryLockError::Poisoned(cell)) => self.flush(shard, cell.into_inner(), now),
                 Err(TryLockError::WouldBlock) => {}
             }
+        } else {
+            self.flush(shard, lock(&self.policy_cell.0), now);
         }
     }
 
-    /// Hands on what `shard` pending, and then `last`. Locks are always taken in this order: shard, then
-    /// policy_cell.
-    fn flush(
-        &self,
-        shard: &mut Shard<M>,
-        mut policy_cell: MutexGuard<'_, PolicyCell<S>>,
-        last: Option<&Report>,
-        now: Instant,
-    ) {
-        let PolicyCell { policy, reusable } = &mut *policy_cell;
+    /// Hands on what is pending in the shard. Locks are always taken in this order: shard, then policy.
+    fn flush(&self, shard: &mut Shard<M>, mut cell: MutexGuard<'_, PolicyCell<S>>, now: Instant) {
+        let PolicyCell { policy, reusable } = &mut *cell;
         shard.flushed_at = now;
         shard.count();
         shard.counted = 0;
         let pending = Emptied(&mut shard.pending);
         policy.record_batch(pending.0);
         drop(pending);
-        if let Some(report) = last {
-            policy.record(report, now);
-        }
         // Planned here, so that no request has to wait for it.
         if *reusable {
-            let (terms, still) = policy.request_plan(&Hints::NONE, now);
+            let (plan, still) = policy.request_plan(&Hints::NONE, now);
             *reusable = still;
-            self.published.0.set(still.then_some(terms));
+            self.published.0.set(still.then_some(plan));
         }
     }
 
     fn flush_all(&self, now: Instant) {
         for shard in &self.shards {
             let mut shard = lock(&shard.0);
-            self.flush(&mut shard, lock(&self.policy_cell.0), None, now);
+            self.flush(&mut shard, lock(&self.policy_cell.0), now);
         }
     }
 }
@@ -223,32 +210,20 @@ impl<S: Strategy, M: Recorder> SharedState for Sharded<S, M> {
         lock(&self.policy_cell.0).policy.may_hedge(query)
     }
 
-    const BATCHES: bool = true;
-
-    fn settle(&self, report: &Report, now: Instant) {
-        let Some(mut shard) = self.shard() else {
-            return;
-        };
-        // In the order in which they ended.
-        shard.count();
-        shard.metrics.record(report, now);
-        if self.flags().learns() {
-            self.flush(&mut shard, lock(&self.policy_cell.0), Some(report), now);
-        }
-    }
-
-    // Inlined, so that `alone` is written to its shard and nowhere else: to copy what was written piece by
-    // piece just now is to wait for the pieces.
+    // Inlined, so that the record is made in its shard: copying what was just written in pieces would stall until
+    // the pieces have left the store buffer.
     #[inline(always)]
-    fn settle_alone(&self, alone: &Alone) {
+    fn record(&self, record: &Record) {
         let Some(mut shard) = self.shard() else {
             return;
         };
-        // There is room: a full shard is handed on before it is left.
-        let _ = shard.pending.push(*alone);
-        let waited = alone.now.nanos_since(shard.flushed_at);
-        if shard.pending.len() >= MAX_BATCH || waited >= MAX_BATCH_AGE {
-            catch_nested_panic(|| self.try_flush(&mut shard, alone.now));
+        // There is room: a full shard is flushed before it is left.
+        let _ = shard.pending.push(*record);
+        let (now, hedged) = (record.ended_at, record.hedged());
+        let is_old = now.nanos_since(shard.flushed_at) >= MAX_BATCH_AGE;
+        if shard.pending.len() >= MAX_BATCH || is_old || hedged {
+            let can_wait = !hedged && !shard.pending.is_full();
+            self.try_flush(&mut shard, now, can_wait);
         }
     }
 

@@ -5,10 +5,10 @@ use std::panic::catch_unwind;
 use super::*;
 use crate::hedger::Options;
 use crate::metrics::Metrics;
-use crate::record::End;
+use crate::record::Sample;
 use crate::strategy::Plan;
 
-/// Panics over the third report, and counts them all.
+/// Panics over the third record, and counts them all.
 #[derive(Debug, Default)]
 struct Touchy(u32);
 
@@ -17,7 +17,7 @@ impl Strategy for Touchy {
         Plan::after(Duration::from_millis(self.0.into())).reusable()
     }
 
-    fn record(&mut self, _: &Report, _: Instant) {
+    fn record(&mut self, _: &Record) {
         self.0 += 1;
         assert_ne!(self.0, 3, "as planned");
     }
@@ -30,17 +30,12 @@ fn state() -> Sharded<Touchy, Metrics> {
     ))
 }
 
-/// A request of one attempt, that ended then.
-fn alone(now: Instant) -> Alone {
-    Alone {
-        end: End::Won(0),
-        total: 5_000_000,
-        delay: 7_000_000,
-        due: false,
-        suppressed: Some(Suppressed::NotDue),
-        cost: 1.0,
-        now,
-    }
+/// A request of one attempt.
+fn single(now: Instant) -> Record {
+    let latency = Duration::from_millis(5);
+    Record::new(Sample::Finished(latency))
+        .planned(Duration::from_millis(7))
+        .at(now)
 }
 
 fn at(ms: u64) -> Instant {
@@ -48,12 +43,12 @@ fn at(ms: u64) -> Instant {
 }
 
 #[test]
-fn a_strategy_that_panics_over_a_report_is_not_asked_again() {
+fn a_strategy_that_panics_over_a_record_is_not_asked_again() {
     let state = state();
     let panics = (1..=10).filter(|&n| {
-        // A millisecond apart, so that each is handed on at once.
-        let settle = || state.settle_alone(&alone(at(2 * n)));
-        catch_unwind(AssertUnwindSafe(settle)).is_err()
+        // A millisecond apart, so that each is flushed at once.
+        let record = || state.record(&single(at(2 * n)));
+        catch_unwind(AssertUnwindSafe(record)).is_err()
     });
     assert_eq!(panics.count(), 1);
     assert_eq!(state.edit(at(99), |policy| policy.strategy.0), 10);
@@ -61,29 +56,29 @@ fn a_strategy_that_panics_over_a_report_is_not_asked_again() {
 }
 
 #[test]
-fn reports_that_gather_are_all_taken_into_account() {
+fn records_that_are_pending_are_all_taken_into_account() {
     let state = state();
     let requests = || state.metrics(at(2)).total_requests;
     let heard = || lock(&state.policy_cell.0).policy.strategy.0;
-    state.settle_alone(&alone(at(2)));
+    state.record(&single(at(2)));
     // Within a millisecond of the first, so these wait.
-    state.settle_alone(&alone(at(2)));
+    state.record(&single(at(2)));
     assert_eq!((requests(), heard()), (2, 1));
     state.edit(at(2), |_| ());
     assert_eq!((requests(), heard()), (2, 2));
 }
 
 #[test]
-fn a_request_that_hedged_takes_along_what_has_gathered() {
+fn a_request_that_hedged_takes_along_what_is_pending() {
     let state = Sharded::new(HedgerState::new(
         Policy::new(Order::default(), Options::DEFAULT),
         Metrics::new(),
     ));
-    state.settle_alone(&alone(at(2)));
-    state.settle_alone(&alone(at(2)));
-    let mut hedged = alone(at(2)).report();
+    state.record(&single(at(2)));
+    state.record(&single(at(2)));
+    let mut hedged = single(at(2));
     hedged.attempts = 2;
-    state.settle(&hedged, at(2));
+    state.record(&hedged);
     assert_eq!(lock(&state.policy_cell.0).policy.strategy.0, [1, 1, 2]);
     assert_eq!(state.metrics(at(2)).total_requests, 3);
     state.reset_metrics(at(3));
@@ -99,20 +94,20 @@ impl Strategy for Order {
         Plan::after(Duration::ZERO)
     }
 
-    fn record(&mut self, report: &Report, _: Instant) {
+    fn record(&mut self, report: &Record) {
         self.0.push(report.attempts);
     }
 }
 
 #[test]
-fn published_terms_follow_the_strategy_and_the_options() {
+fn a_published_plan_follows_the_strategy_and_the_options() {
     let state = state();
     let delay = || state.request_plan(&Hints::NONE, at(2)).delay();
     assert_eq!(delay(), Some(Duration::ZERO));
     assert!(state.published.0.get().is_some());
-    state.settle_alone(&alone(at(2)));
+    state.record(&single(at(2)));
     assert_eq!(
-        state.published.0.get().and_then(|terms| terms.delay()),
+        state.published.0.get().and_then(|plan| plan.delay()),
         Some(Duration::from_millis(1))
     );
     assert_eq!(delay(), Some(Duration::from_millis(1)));

@@ -6,7 +6,7 @@ use core::time::Duration;
 use rand_core::Rng;
 
 use crate::random::Draws;
-use crate::record::Report;
+use crate::record::Record;
 use crate::strategy::recent::Recent;
 use crate::strategy::{ReadColumns, RestoreError, WriteColumns};
 use crate::time::Instant;
@@ -74,14 +74,19 @@ impl<const N: usize> History<N> {
         self.primaries.window.expire(now)
     }
 
-    pub(super) fn push(&mut self, report: &Report, memory: f32, now: Instant) {
+    pub(super) fn push(&mut self, record: &Record, memory: f32) {
+        let now = record.ended_at;
         self.hedge_weight *= memory;
-        if let Some(hedge) = report.hedge
+        if let Some(hedge) = record.hedge()
             && self.hedges.push(hedge, now)
         {
             self.hedge_weight += 1.0;
         }
-        if !self.primaries.window.push(report.primary, now) {
+        if !self
+            .primaries
+            .window
+            .push(record.primary(), record.ended_at)
+        {
             return;
         }
         self.changes = self.changes.saturating_add(1);

@@ -11,7 +11,7 @@ use super::{Hints, Plan, ReadColumns, RestoreError, Strategy, WriteColumns};
 use crate::error::ConfigError;
 use crate::outcome::StrategyKind;
 use crate::random::Draws;
-use crate::record::{End, Report};
+use crate::record::Record;
 use crate::time::{Instant, nanos};
 
 pub use arms::ArmStats;
@@ -64,7 +64,7 @@ mod tests;
 /// use core::time::Duration;
 /// use hedge_core::strategy::{Adaptive, Strategy};
 /// use hedge_core::strategy::Sample;
-/// use hedge_core::{Hints, Instant, Report};
+/// use hedge_core::{Hints, Instant, Record};
 ///
 /// let delays = [20, 50, 500].map(Duration::from_millis);
 /// let mut strategy = Adaptive::new().candidates(&delays).seed(7);
@@ -73,7 +73,7 @@ mod tests;
 ///     // Every tenth attempt is stuck, but here nobody hedges.
 ///     let millis = if request % 10 == 0 { 800 } else { 10 };
 ///     let primary = Sample::Finished(Duration::from_millis(millis));
-///     strategy.record(&Report::new(primary), Instant::ZERO);
+///     strategy.record(&Record::new(primary));
 /// }
 /// // Still it has found out that it would pay, and that all others are done after 20 ms.
 /// assert_eq!(strategy.stats().best, Some(Duration::from_millis(20)));
@@ -196,9 +196,9 @@ impl<const N: usize> Adaptive<N> {
     }
 
     /// The reward of every arm, had it been used for this request.
-    fn learn(&mut self, report: &Report, median: f32) {
+    fn learn(&mut self, record: &Record, median: f32) {
         let mut draws = Draws::new(generator(&mut self.rng, self.seed));
-        let replay = Replay::complete(report, self.max_hedges, &self.history, &mut draws);
+        let replay = Replay::complete(record, self.max_hedges, &self.history, &mut draws);
         // At 10 a hedge leaves no reward, so that more makes no difference.
         let cost_weight = within(self.cost_weight, 0.0, 10.0) as f32;
         self.arms.learn(self.memory(), |delay| {
@@ -256,17 +256,17 @@ impl<const N: usize> Strategy for Adaptive<N> {
         self.history.primaries.plan(picked)
     }
 
-    fn record(&mut self, report: &Report, now: Instant) {
-        let hedges = report.attempts.saturating_sub(1);
+    fn record(&mut self, record: &Record) {
+        let hedges = record.attempts.saturating_sub(1);
         self.max_hedges = self.max_hedges.max(hedges);
         // A request that failed says how long failing takes.
         if let Some(median) = self.history.median()
-            && report.end != End::Failed
+            && !record.end.is_failure()
         {
             self.notice_change(median);
-            self.learn(report, median);
+            self.learn(record, median);
         }
-        self.history.push(report, self.memory() as f32, now);
+        self.history.push(record, self.memory() as f32);
     }
 
     fn typical_latency(&self) -> Option<Duration> {

@@ -5,7 +5,7 @@ use std::vec::Vec;
 
 use super::*;
 use crate::attempt::Cause;
-use crate::record::Sample;
+use crate::record::{RequestEnd, Sample};
 
 type Rng<'r> = Draws<'r, Xoshiro128PlusPlus>;
 /// How long a primary and its hedge take, in milliseconds.
@@ -88,26 +88,20 @@ fn play([x, y]: [f32; 2], delay: f32) -> (f32, bool) {
 }
 
 /// As a hedger reports it.
-fn report([x, y]: [f32; 2], delay: f32) -> Report {
+fn report([x, y]: [f32; 2], delay: f32) -> Record {
     let time = |ms: f32| Duration::from_secs_f32(ms.max(0.0) * 1e-3);
     let (end, hedged) = play([x, y], delay);
     if !hedged {
-        return Report::new(Sample::Finished(time(x)));
+        return Record::new(Sample::Finished(time(x)));
     }
-    let hedge_won = end < x;
-    let mut report = Report::new(Sample::Finished(time(x)));
-    report.hedge = Some(Sample::Dropped(time(x - delay)));
-    if hedge_won {
-        report.primary = Sample::Dropped(time(end));
-        report.hedge = Some(Sample::Finished(time(y)));
-        report.end = End::Won(1);
+    if end < x {
+        Record::new(Sample::Dropped(time(end)))
+            .with_hedge(Cause::Delay, time(delay), Sample::Finished(time(y)))
+            .ended(RequestEnd::Won(1), time(end))
+    } else {
+        let dropped = Sample::Dropped(time(x - delay));
+        Record::new(Sample::Finished(time(x))).with_hedge(Cause::Delay, time(delay), dropped)
     }
-    report.total = time(end);
-    report.hedge_start = Some(time(delay));
-    report.hedge_cause = Some(Cause::Delay);
-    report.suppressed = None;
-    report.attempts = 2;
-    report
 }
 
 /// The median, and the score of each delay, for latencies `scale` times as long as when the delays were
@@ -162,7 +156,7 @@ fn scores(workload: Workload, seeds: u64) -> [f32; 2] {
             }
             let scale = if request < BEFORE { 1.0 } else { SHIFT };
             let pair = workload(&mut draws).map(|latency| latency * scale);
-            strategy.record(&report(pair, delay.as_secs_f32() * 1e3), Instant::ZERO);
+            strategy.record(&report(pair, delay.as_secs_f32() * 1e3));
         }
     }
     sums.map(|sum| sum / seeds as f32)

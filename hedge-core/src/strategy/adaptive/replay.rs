@@ -4,7 +4,7 @@ use rand_core::Rng;
 
 use super::history::History;
 use crate::random::Draws;
-use crate::record::{End, Report, Sample};
+use crate::record::{Record, RequestEnd, Sample};
 
 const MAX_HEDGES: usize = 7;
 
@@ -24,19 +24,19 @@ pub(super) struct Replay {
 
 impl Replay {
     pub(super) fn complete<R: Rng, const N: usize>(
-        report: &Report,
+        record: &Record,
         max_hedges: u8,
         history: &History<N>,
         draws: &mut Draws<'_, R>,
     ) -> Self {
-        let (primary, failed) = match report.primary {
+        let (primary, failed) = match record.primary() {
             Sample::Finished(latency) => (latency.as_secs_f32(), f32::INFINITY),
             Sample::Failed(elapsed) => (f32::INFINITY, elapsed.as_secs_f32()),
             Sample::Dropped(bound) => (history.primary(bound, draws), f32::INFINITY),
         };
         let mut hedges = [0.0; MAX_HEDGES];
         for (k, latency) in (1..=max_hedges).zip(&mut hedges) {
-            *latency = match hedge(report, k) {
+            *latency = match hedge(record, k) {
                 Some(Sample::Finished(latency)) => latency.as_secs_f32(),
                 Some(Sample::Dropped(bound)) => history.hedge(Some(bound), draws),
                 Some(Sample::Failed(_)) | None => history.hedge(None, draws),
@@ -71,17 +71,17 @@ impl Replay {
 
 /// What is known of hedge `k`, if it was started. The report tells of one hedge only; the others were
 /// dropped, one delay apart.
-fn hedge(report: &Report, k: u8) -> Option<Sample> {
-    if k >= report.attempts {
+fn hedge(record: &Record, k: u8) -> Option<Sample> {
+    if k >= record.attempts {
         return None;
     }
-    let shown = match report.end {
-        End::Won(winner @ 1..) => winner,
+    let shown = match record.end {
+        RequestEnd::Won(winner @ 1..) => winner,
         _ => 1,
     };
     if k == shown {
-        return report.hedge;
+        return record.hedge();
     }
-    let start = report.hedge_start?.saturating_mul(k.into()) / shown.into();
-    Some(Sample::Dropped(report.total.saturating_sub(start)))
+    let start = record.hedge_start()?.saturating_mul(k.into()) / shown.into();
+    Some(Sample::Dropped(record.total().saturating_sub(start)))
 }

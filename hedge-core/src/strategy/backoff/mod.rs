@@ -6,7 +6,7 @@ use core::time::Duration;
 use super::{Hints, Plan, ReadColumns, RestoreError, Strategy, WriteColumns};
 use crate::error::ConfigError;
 use crate::outcome::{StrategyKind, Suppressed};
-use crate::record::{End, Report};
+use crate::record::{Record, RequestEnd};
 use crate::time::{Instant, millis, nanos};
 
 #[cfg(test)]
@@ -34,13 +34,13 @@ mod tests;
 /// use core::time::Duration;
 /// use hedge_core::strategy::{ExponentialBackoff, Strategy};
 /// use hedge_core::strategy::Sample;
-/// use hedge_core::{Hints, Instant, Report};
+/// use hedge_core::{Hints, Instant, Record};
 ///
 /// let mut strategy = ExponentialBackoff::new().base_delay(Duration::from_millis(200));
-/// let fast = Report::new(Sample::Finished(Duration::from_millis(5)));
-/// strategy.record(&fast, Instant::ZERO);
-/// let failed = Report::new(Sample::Failed(Duration::from_millis(5)));
-/// strategy.record(&failed, Instant::ZERO);
+/// let fast = Record::new(Sample::Finished(Duration::from_millis(5)));
+/// strategy.record(&fast);
+/// let failed = Record::new(Sample::Failed(Duration::from_millis(5)));
+/// strategy.record(&failed);
 ///
 /// let plan = strategy.plan(&Hints::NONE, Instant::ZERO);
 /// assert_eq!(plan.delay(), Some(Duration::from_millis(360)));
@@ -179,8 +179,8 @@ impl Strategy for ExponentialBackoff {
         Plan::after(self.delay()).reusable()
     }
 
-    fn record(&mut self, report: &Report, _: Instant) {
-        let Some(ending) = ending(report) else {
+    fn record(&mut self, record: &Record) {
+        let Some(ending) = ending(record) else {
             return;
         };
         // From zero no factor would lead up again.
@@ -254,11 +254,11 @@ impl Strategy for ExponentialBackoff {
 }
 
 /// What a request says about the delay, if anything.
-fn ending(report: &Report) -> Option<Ending> {
-    match report.end {
-        End::Won(_) if report.hedge_won() => Some(Ending::Success),
-        End::Won(_) if report.hedged() => Some(Ending::Failure),
-        End::Won(_) => match report.suppressed? {
+fn ending(record: &Record) -> Option<Ending> {
+    match record.end {
+        RequestEnd::Won(_) if record.hedge_won() => Some(Ending::Success),
+        RequestEnd::Won(_) if record.hedged() => Some(Ending::Failure),
+        RequestEnd::Won(_) => match record.suppressed? {
             Suppressed::NotDue => Some(Ending::Success),
             Suppressed::BudgetRatio
             | Suppressed::BudgetRate
@@ -266,8 +266,8 @@ fn ending(report: &Report) -> Option<Ending> {
             | Suppressed::ObserveOnly => Some(Ending::Failure),
             _ => None,
         },
-        End::Failed | End::TimedOut => Some(Ending::Error),
-        End::Cancelled => None,
+        RequestEnd::Fatal(_) | RequestEnd::Failed(_) | RequestEnd::TimedOut => Some(Ending::Error),
+        RequestEnd::Dropped => None,
     }
 }
 

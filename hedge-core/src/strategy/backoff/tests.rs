@@ -15,16 +15,16 @@ fn delay(strategy: &ExponentialBackoff) -> Duration {
 }
 
 /// The delay that one request ended so leaves of 100 ms.
-fn after(edit: impl FnOnce(&mut Report)) -> Duration {
-    let mut report = Report::new(Sample::Finished(ms(1)));
+fn after(edit: impl FnOnce(&mut Record)) -> Duration {
+    let mut report = Record::new(Sample::Finished(ms(1)));
     edit(&mut report);
     let mut strategy = ExponentialBackoff::new();
-    strategy.record(&report, Instant::ZERO);
+    strategy.record(&report);
     assert_eq!(strategy.stats().delay, delay(&strategy));
     delay(&strategy)
 }
 
-fn hedged(cause: Cause, end: End) -> impl FnOnce(&mut Report) {
+fn hedged(cause: Cause, end: RequestEnd) -> impl FnOnce(&mut Record) {
     move |report| {
         report.attempts = 2;
         report.suppressed = None;
@@ -36,19 +36,19 @@ fn hedged(cause: Cause, end: End) -> impl FnOnce(&mut Report) {
 #[test]
 fn a_hedge_that_won_or_was_not_needed_shortens_the_delay() {
     assert_eq!(after(|_| ()), ms(90));
-    assert_eq!(after(hedged(Cause::Delay, End::Won(1))), ms(90));
-    assert_eq!(after(hedged(Cause::Delay, End::Won(3))), ms(90));
-    assert_eq!(after(hedged(Cause::Retry, End::Won(1))), ms(90));
+    assert_eq!(after(hedged(Cause::Delay, RequestEnd::Won(1))), ms(90));
+    assert_eq!(after(hedged(Cause::Delay, RequestEnd::Won(3))), ms(90));
+    assert_eq!(after(hedged(Cause::Retry, RequestEnd::Won(1))), ms(90));
 }
 
 #[test]
 fn a_hedge_that_lost_lengthens_it() {
-    assert_eq!(after(hedged(Cause::Delay, End::Won(0))), ms(150));
+    assert_eq!(after(hedged(Cause::Delay, RequestEnd::Won(0))), ms(150));
 }
 
 #[test]
 fn a_request_that_failed_lengthens_it_most() {
-    for end in [End::Failed, End::TimedOut] {
+    for end in [RequestEnd::Failed(0), RequestEnd::TimedOut] {
         assert_eq!(after(|report| report.end = end), ms(200));
         assert_eq!(after(hedged(Cause::Delay, end)), ms(200));
         assert_eq!(after(hedged(Cause::Retry, end)), ms(200));
@@ -57,8 +57,8 @@ fn a_request_that_failed_lengthens_it_most() {
 
 #[test]
 fn what_says_nothing_changes_nothing() {
-    assert_eq!(after(|report| report.end = End::Cancelled), ms(100));
-    assert_eq!(after(hedged(Cause::Delay, End::Cancelled)), ms(100));
+    assert_eq!(after(|report| report.end = RequestEnd::Dropped), ms(100));
+    assert_eq!(after(hedged(Cause::Delay, RequestEnd::Dropped)), ms(100));
     for reason in Suppressed::ALL {
         let told = after(|report| report.suppressed = Some(reason));
         let expected = match reason {
@@ -81,12 +81,12 @@ fn a_spent_budget_does_not_drive_it_to_its_minimum() {
     for n in 0..20_000_u64 {
         let latency = ms(n * 37 % 100);
         let is_due = latency > delay(&strategy);
-        let mut report = Report::new(Sample::Finished(latency));
+        let mut report = Record::new(Sample::Finished(latency));
         if is_due {
             report.suppressed = Some(Suppressed::BudgetRatio);
             due += 1;
         }
-        strategy.record(&report, Instant::ZERO);
+        strategy.record(&report);
     }
     assert!((3_000..5_000).contains(&due), "{due}");
 }
@@ -94,10 +94,10 @@ fn a_spent_budget_does_not_drive_it_to_its_minimum() {
 #[test]
 fn streaks_count_and_break() {
     let mut strategy = ExponentialBackoff::new();
-    let mut record = |edit: &dyn Fn(&mut Report)| {
-        let mut report = Report::new(Sample::Finished(ms(1)));
+    let mut record = |edit: &dyn Fn(&mut Record)| {
+        let mut report = Record::new(Sample::Finished(ms(1)));
         edit(&mut report);
-        strategy.record(&report, Instant::ZERO);
+        strategy.record(&report);
         let stats = strategy.stats();
         let streaks = [
             stats.success_streak,
@@ -108,14 +108,17 @@ fn streaks_count_and_break() {
     };
     assert_eq!(record(&|_| ()), ([1, 0, 0], 1));
     assert_eq!(record(&|_| ()), ([2, 0, 0], 2));
-    let lost = |report: &mut Report| hedged(Cause::Delay, End::Won(0))(report);
+    let lost = |report: &mut Record| hedged(Cause::Delay, RequestEnd::Won(0))(report);
     assert_eq!(record(&lost), ([0, 1, 0], 3));
     assert_eq!(
-        record(&|report| report.end = End::Cancelled),
+        record(&|report| report.end = RequestEnd::Dropped),
         ([0, 1, 0], 3)
     );
     assert_eq!(record(&lost), ([0, 2, 0], 4));
-    assert_eq!(record(&|report| report.end = End::Failed), ([0, 0, 1], 5));
+    assert_eq!(
+        record(&|report| report.end = RequestEnd::Failed(0)),
+        ([0, 0, 1], 5)
+    );
     assert_eq!(record(&|_| ()), ([1, 0, 0], 6));
 }
 
@@ -126,14 +129,14 @@ fn the_delay_stays_within_its_bounds_and_a_reset_restores_it() {
         .min_delay(ms(20))
         .max_delay(ms(70));
     let mut strategy = fresh;
-    let failed = Report::new(Sample::Failed(ms(1)));
-    (0..3).for_each(|_| strategy.record(&failed, Instant::ZERO));
+    let failed = Record::new(Sample::Failed(ms(1)));
+    (0..3).for_each(|_| strategy.record(&failed));
     assert_eq!(delay(&strategy), ms(70));
-    let fast = Report::new(Sample::Finished(ms(1)));
-    strategy.record(&fast, Instant::ZERO);
+    let fast = Record::new(Sample::Finished(ms(1)));
+    strategy.record(&fast);
     // From the bound, not from where the factors alone would have led.
     assert_eq!(delay(&strategy), ms(63));
-    (0..20).for_each(|_| strategy.record(&fast, Instant::ZERO));
+    (0..20).for_each(|_| strategy.record(&fast));
     assert_eq!(delay(&strategy), ms(20));
     assert_eq!(strategy.stats().adjustments, 24);
     strategy.reset();
@@ -146,27 +149,27 @@ fn the_factors_can_be_set() {
         .increase_factor(3.0)
         .decrease_factor(0.5)
         .error_factor(4.0);
-    let after = |edit: &dyn Fn(&mut Report)| {
-        let mut report = Report::new(Sample::Finished(ms(1)));
+    let after = |edit: &dyn Fn(&mut Record)| {
+        let mut report = Record::new(Sample::Finished(ms(1)));
         edit(&mut report);
         let mut strategy = strategy;
-        strategy.record(&report, Instant::ZERO);
+        strategy.record(&report);
         delay(&strategy)
     };
     assert_eq!(after(&|_| ()), ms(50));
     assert_eq!(
-        after(&|report| hedged(Cause::Delay, End::Won(0))(report)),
+        after(&|report| hedged(Cause::Delay, RequestEnd::Won(0))(report)),
         ms(300)
     );
-    assert_eq!(after(&|report| report.end = End::Failed), ms(400));
+    assert_eq!(after(&|report| report.end = RequestEnd::Failed(0)), ms(400));
 }
 
 #[test]
 fn it_leaves_zero_again() {
     let mut strategy = ExponentialBackoff::new().base_delay(ms(0)).min_delay(ms(0));
     assert_eq!(delay(&strategy), ms(0));
-    let failed = Report::new(Sample::Failed(ms(1)));
-    (0..20).for_each(|_| strategy.record(&failed, Instant::ZERO));
+    let failed = Record::new(Sample::Failed(ms(1)));
+    (0..20).for_each(|_| strategy.record(&failed));
     assert!(delay(&strategy) > ms(1000));
 }
 
@@ -226,10 +229,15 @@ fn options_that_cannot_be_right_are_survived() {
             .increase_factor(factor)
             .decrease_factor(factor)
             .error_factor(factor);
-        for end in [End::Won(0), End::Won(1), End::Failed, End::TimedOut] {
-            let mut report = Report::new(Sample::Finished(ms(1)));
+        for end in [
+            RequestEnd::Won(0),
+            RequestEnd::Won(1),
+            RequestEnd::Failed(0),
+            RequestEnd::TimedOut,
+        ] {
+            let mut report = Record::new(Sample::Finished(ms(1)));
             hedged(Cause::Delay, end)(&mut report);
-            strategy.record(&report, Instant::ZERO);
+            strategy.record(&report);
             assert_eq!(delay(&strategy), bound);
         }
     }
@@ -246,10 +254,14 @@ fn a_factor_that_cannot_be_right_changes_nothing() {
         .decrease_factor(f64::NAN)
         .error_factor(f64::NAN);
     for mut strategy in [strategy, undefined] {
-        for end in [End::Won(0), End::Won(1), End::Failed] {
-            let mut report = Report::new(Sample::Finished(ms(1)));
+        for end in [
+            RequestEnd::Won(0),
+            RequestEnd::Won(1),
+            RequestEnd::Failed(0),
+        ] {
+            let mut report = Record::new(Sample::Finished(ms(1)));
             hedged(Cause::Delay, end)(&mut report);
-            strategy.record(&report, Instant::ZERO);
+            strategy.record(&report);
             assert_eq!(delay(&strategy), ms(100));
         }
     }

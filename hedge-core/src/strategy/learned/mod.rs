@@ -22,12 +22,12 @@ mod tests;
 /// use core::time::Duration;
 /// use hedge_core::strategy::{Learned, Percentile, Strategy};
 /// use hedge_core::strategy::Sample;
-/// use hedge_core::{Instant, Report};
+/// use hedge_core::{Instant, Record};
 ///
 /// let mut strategy = Percentile::new(95.0);
 /// for millis in 1..=100 {
 ///     let primary = Sample::Finished(Duration::from_millis(millis));
-///     strategy.record(&Report::new(primary), Instant::ZERO);
+///     strategy.record(&Record::new(primary));
 /// }
 /// let learned = Learned::of(&strategy, Instant::ZERO);
 ///

@@ -3,7 +3,7 @@ use core::time::Duration;
 use super::*;
 use crate::attempt::Cause;
 use crate::random::SplitMix;
-use crate::record::{End, Report, Sample};
+use crate::record::{Record, RequestEnd, Sample};
 use crate::strategy::{
     Adaptive, AnyStrategy, ExponentialBackoff, Fixed, Hints, Off, Optimal, Percentile,
     WorkloadAware,
@@ -33,24 +33,20 @@ fn use_it(strategy: &mut AnyStrategy<200>, requests: u32, rng: &mut SplitMix) {
         let mut latency = || ms(-20.0 * libm::log(rng.uniform()));
         let (primary, hedge) = (latency(), latency());
         let plan = strategy.plan(&Hints::NONE, NOW);
-        let mut report = Report::new(Sample::Finished(primary));
+        let mut report = Record::new(Sample::Finished(primary));
         if let Some(delay) = plan.delay().filter(|&delay| delay < primary)
             && rng.uniform() < plan.chance().into()
         {
             let end = primary.min(delay + hedge);
-            report.attempts = 2;
-            report.hedge_cause = Some(Cause::Delay);
-            report.hedge_start = Some(delay);
-            report.suppressed = None;
-            report.hedge = Some(Sample::Dropped(end - delay));
-            if end < primary {
-                report.primary = Sample::Dropped(end);
-                report.hedge = Some(Sample::Finished(hedge));
-                report.end = End::Won(1);
-            }
-            report.total = end;
+            report = if end < primary {
+                Record::new(Sample::Dropped(end))
+                    .with_hedge(Cause::Delay, delay, Sample::Finished(hedge))
+                    .ended(RequestEnd::Won(1), end)
+            } else {
+                report.with_hedge(Cause::Delay, delay, Sample::Dropped(end - delay))
+            };
         }
-        strategy.record(&report, NOW);
+        strategy.record(&report.at(NOW));
     }
 }
 
@@ -107,7 +103,7 @@ fn adaptive_believes_what_it_believed() {
 fn a_smaller_window_takes_the_last_samples() {
     let mut before = Percentile::with_window::<100>(50.0);
     for millis in 0..100 {
-        before.record(&Report::new(Sample::Finished(ms(millis.into()))), NOW);
+        before.record(&Record::new(Sample::Finished(ms(millis.into()))).at(NOW));
     }
     let mut after = Percentile::with_window::<20>(50.0);
     Learned::of(&before, NOW).restore(&mut after, NOW).unwrap();

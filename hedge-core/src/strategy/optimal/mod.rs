@@ -8,7 +8,7 @@ use super::{Hints, Plan, ReadColumns, RestoreError, Strategy, Warmup, WriteColum
 use crate::attempt::Cause;
 use crate::error::ConfigError;
 use crate::outcome::{StrategyKind, Suppressed};
-use crate::record::{Report, Sample};
+use crate::record::{Record, Sample};
 use crate::time::Instant;
 use crate::window::Entry;
 
@@ -57,14 +57,14 @@ mod tests;
 /// use core::time::Duration;
 /// use hedge_core::strategy::{Optimal, Strategy};
 /// use hedge_core::strategy::Sample;
-/// use hedge_core::{Hints, Instant, Report};
+/// use hedge_core::{Hints, Instant, Record};
 ///
 /// // One request in 50 is slow, and takes 400 ms instead of 8 to 14.
 /// let mut strategy = Optimal::new(99.0, 2.0);
 /// for n in 0..1000 {
 ///     let micros = if n % 50 == 0 { 400_000 } else { 8_000 + 37 * n % 6_000 };
 ///     let primary = Sample::Finished(Duration::from_micros(micros));
-///     strategy.record(&Report::new(primary), Instant::ZERO);
+///     strategy.record(&Record::new(primary));
 /// }
 /// let plan = strategy.plan(&Hints::NONE, Instant::ZERO);
 /// assert!(plan.delay() < Some(Duration::from_millis(14)));
@@ -215,31 +215,31 @@ impl<const N: usize> Optimal<N> {
 
     /// Learns from a request that was hedged, but not from too many: to look up a latency takes about
     /// 1 ns for each sample in the window.
-    fn learn_pair(&mut self, report: &Report) {
+    fn learn_pair(&mut self, record: &Record) {
         let price = self.recent.window.len() as u16 / 64;
         let saved = self.learned.credit.saturating_add(1);
         self.learned.credit = saved.min(16 * price.max(1));
         if self.learned.credit >= price
-            && let Some(pair) = self.pair(report)
+            && let Some(pair) = self.pair(record)
         {
             self.learned.credit -= price;
             self.learned.hypotheses.learn(pair);
         }
     }
 
-    fn pair(&self, report: &Report) -> Option<Pair> {
-        if report.hedge_cause != Some(Cause::Delay) || report.attempts != 2 {
+    fn pair(&self, record: &Record) -> Option<Pair> {
+        if record.hedge_cause != Some(Cause::Delay) || record.attempts != 2 {
             return None;
         }
-        let finished = match (report.primary, report.hedge?) {
+        let finished = match (record.primary(), record.hedge()?) {
             (Sample::Finished(_), Sample::Dropped(_)) => Finished::Primary,
             (Sample::Dropped(_), Sample::Finished(_)) => Finished::Hedge,
             (Sample::Dropped(_), Sample::Dropped(_)) => Finished::Neither,
             _ => return None,
         };
         Some(Pair {
-            primary: self.share_above(report.primary)?,
-            hedge: self.share_above(report.hedge?)?,
+            primary: self.share_above(record.primary())?,
+            hedge: self.share_above(record.hedge()?)?,
             finished,
         })
     }
@@ -287,14 +287,14 @@ impl<const N: usize> Strategy for Optimal<N> {
         self.recent.lasting(self.current())
     }
 
-    fn record(&mut self, report: &Report, now: Instant) {
-        self.learn_pair(report);
+    fn record(&mut self, record: &Record) {
+        self.learn_pair(record);
         // Where hedges are only observed, those that would have been count.
-        let observed = report.due && report.suppressed == Some(Suppressed::ObserveOnly);
-        let hedged = report.hedge_cause == Some(Cause::Delay) || observed;
+        let observed = record.due && record.suppressed == Some(Suppressed::ObserveOnly);
+        let hedged = record.hedge_cause == Some(Cause::Delay) || observed;
         let (budget, sparing) = (self.budget(), self.is_probing());
         self.learned.rate.count(hedged, budget, sparing);
-        if self.recent.window.push(report.primary, now) {
+        if self.recent.window.push(record.primary(), record.ended_at) {
             self.learned.changes = self.learned.changes.saturating_add(1);
         }
         if self.is_stale() {

@@ -1,12 +1,13 @@
 //! Hedging the slowest few percent.
 
+use core::slice;
 use core::time::Duration;
 
 use super::recent::{Recent, start_options};
 use super::{Hints, Plan, ReadColumns, RestoreError, Strategy, WriteColumns};
 use crate::error::ConfigError;
 use crate::outcome::StrategyKind;
-use crate::record::{Alone, Report};
+use crate::record::Record;
 use crate::time::Instant;
 
 #[cfg(test)]
@@ -29,7 +30,7 @@ mod tests;
 /// use core::time::Duration;
 /// use hedge_core::strategy::{Percentile, Strategy};
 /// use hedge_core::strategy::Sample;
-/// use hedge_core::{Hints, Instant, Report};
+/// use hedge_core::{Hints, Instant, Record};
 ///
 /// let mut strategy = Percentile::with_window::<200>(95.0).initial_delay(Duration::from_millis(30));
 /// let delay = |strategy: &mut Percentile<200>| strategy.plan(&Hints::NONE, Instant::ZERO).delay();
@@ -37,7 +38,7 @@ mod tests;
 ///
 /// for millis in 1..=100 {
 ///     let primary = Sample::Finished(Duration::from_millis(millis));
-///     strategy.record(&Report::new(primary), Instant::ZERO);
+///     strategy.record(&Record::new(primary));
 /// }
 /// assert_eq!(delay(&mut strategy), Some(Duration::from_millis(96)));
 /// ```
@@ -150,14 +151,12 @@ impl<const N: usize> Strategy for Percentile<N> {
         self.recent.lasting(self.recent.plan(self.learned))
     }
 
-    fn record(&mut self, report: &Report, now: Instant) {
-        if self.recent.window.push(report.primary, now) {
-            self.changes = self.changes.saturating_add(1);
-        }
+    fn record(&mut self, record: &Record) {
+        self.record_batch(slice::from_ref(record));
     }
 
-    fn record_batch(&mut self, requests: &[Alone]) {
-        let pushed = self.recent.window.push_alone(requests);
+    fn record_batch(&mut self, records: &[Record]) {
+        let pushed = self.recent.window.push_batch(records);
         let pushed = u16::try_from(pushed).unwrap_or(u16::MAX);
         self.changes = self.changes.saturating_add(pushed);
     }

@@ -1,6 +1,7 @@
 use std::vec::Vec;
 
 use super::*;
+use crate::attempt::Cause;
 use crate::outcome::Suppressed;
 use crate::random::SplitMix;
 use crate::record::Sample;
@@ -55,7 +56,7 @@ fn share_due(percent: f64, seed: u64, draw: fn(&mut SplitMix) -> f64) -> f64 {
         } else {
             Sample::Finished(primary)
         };
-        strategy.record(&Report::new(sample), Instant::ZERO);
+        strategy.record(&Record::new(sample));
     }
     f64::from(due) / f64::from(REQUESTS)
 }
@@ -84,7 +85,7 @@ fn the_share_of_hedges_is_what_the_percentile_leaves() {
 
 fn record<const N: usize>(strategy: &mut Percentile<N>, millis: impl IntoIterator<Item = u64>) {
     for millis in millis {
-        strategy.record(&Report::new(Sample::Finished(ms(millis))), Instant::ZERO);
+        strategy.record(&Record::new(Sample::Finished(ms(millis))));
     }
 }
 
@@ -139,12 +140,12 @@ fn a_prior_ends_at_ten_times_min_samples_or_with_a_full_window() {
 #[test]
 fn only_primaries_count_and_failures_do_not() {
     let mut strategy = Percentile::with_window::<10>(50.0).min_samples(1);
-    let mut report = Report::new(Sample::Failed(ms(1)));
-    strategy.record(&report, Instant::ZERO);
+    let mut report = Record::new(Sample::Failed(ms(1)));
+    strategy.record(&report);
     assert!(strategy.stats().warming_up);
-    report = Report::new(Sample::Dropped(ms(30)));
-    report.hedge = Some(Sample::Finished(ms(2)));
-    strategy.record(&report, Instant::ZERO);
+    report = Record::new(Sample::Dropped(ms(30)));
+    report = report.with_hedge(Cause::Delay, ms(28), Sample::Finished(ms(2)));
+    strategy.record(&report);
     let stats = strategy.stats();
     assert_eq!(
         (stats.samples, stats.censored, stats.warming_up),
@@ -190,8 +191,8 @@ fn old_samples_leave_and_the_warm_up_applies_again() {
         .max_age(ms(800));
     let at = |millis| Instant::from_epoch(ms(millis));
     for (latency, when) in [(40, 0), (20, 600)] {
-        let report = Report::new(Sample::Finished(ms(latency)));
-        (0..5).for_each(|millis| strategy.record(&report, at(when + millis)));
+        let report = Record::new(Sample::Finished(ms(latency)));
+        (0..5).for_each(|millis| strategy.record(&report.at(at(when + millis))));
     }
     assert_eq!(delay(&mut strategy, at(799)), Some(ms(40)));
     assert_eq!(delay(&mut strategy, at(800)), Some(ms(20)));
@@ -347,7 +348,7 @@ fn extreme_options_and_samples_are_survived() {
                 strategy = age.map_or(strategy.clone(), |age| strategy.max_age(age));
                 let mut now = Instant::ZERO;
                 for (sample, elapsed) in samples.iter().flat_map(|s| extremes.map(|e| (s, e))) {
-                    strategy.record(&Report::new(sample(elapsed)), now);
+                    strategy.record(&Record::new(sample(elapsed)).at(now));
                     strategy.plan(&Hints::NONE, now);
                     strategy.stats();
                     now = Instant::MAX;

@@ -9,8 +9,8 @@ use hedge_core::telemetry::NoSink;
 use hedge_tokio::strategy::Sample;
 use hedge_tokio::tower::{Cloned, HedgeService};
 use hedge_tokio::{
-    Adaptive, Budget, Event, ExponentialBackoff, Fixed, HedgeConfig, Hedger, Instant, Off, Optimal,
-    Options, Percentile, Report, Strategy, StrategyKind, TokioTimer, WorkloadAware,
+    Adaptive, Budget, Event, ExponentialBackoff, Fixed, HedgeConfig, Hedger, Off, Optimal, Options,
+    Percentile, Record, Strategy, StrategyKind, TokioTimer, WorkloadAware,
 };
 use tower_service::Service;
 
@@ -253,7 +253,7 @@ fn trained<S: Strategy>(mut strategy: S) -> S {
             400 + 7 * n % 500
         };
         let latency = Duration::from_micros(micros);
-        strategy.record(&Report::new(Sample::Finished(latency)), Instant::ZERO);
+        strategy.record(&Record::new(Sample::Finished(latency)));
     }
     strategy
 }

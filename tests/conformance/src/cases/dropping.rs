@@ -3,7 +3,7 @@
 use core::pin::pin;
 
 use hedge_core::adapter::BudgetHandle;
-use hedge_core::strategy::{End, Plan, Sample};
+use hedge_core::strategy::{Plan, RequestEnd, Sample};
 use hedge_core::telemetry::EventKind;
 use hedge_core::{Budget, Timer};
 
@@ -92,13 +92,13 @@ pub async fn a_dropped_request_teaches_a_bound<T: Timer + Clone, H: Home>(world:
     let backend = Backend::new(world, &[]);
     abandon(&hedger, &backend, 2).await;
     let report = hedger.with_strategy(|spy| spy.last());
-    assert_eq!((report.end, report.attempts), (End::Cancelled, 2));
-    let (Sample::Dropped(primary), Some(Sample::Dropped(_))) = (report.primary, report.hedge)
+    assert_eq!((report.end(), report.attempts()), (RequestEnd::Dropped, 2));
+    let (Sample::Dropped(primary), Some(Sample::Dropped(_))) = (report.primary(), report.hedge())
     else {
         panic!("{report:?}");
     };
     world.assert_took(primary, 2);
-    assert_eq!(report.total, primary);
+    assert_eq!(report.total(), primary);
     assert_eq!(hedger.metrics().sample_count, 0);
 }
 

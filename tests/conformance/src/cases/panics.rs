@@ -11,7 +11,7 @@ use std::panic;
 
 use hedge_core::adapter::{BudgetHandle, Lock};
 use hedge_core::strategy::{Hints, Plan, Strategy};
-use hedge_core::{Attempt, Budget, Event, Fixed, Hedger, Instant, Metrics, Report, Sink, Timer};
+use hedge_core::{Attempt, Budget, Event, Fixed, Hedger, Instant, Metrics, Record, Sink, Timer};
 
 use super::run_until;
 use crate::backend::{Backend, Step, err, never, ok};
@@ -357,7 +357,7 @@ impl Strategy for Panicky {
         Plan::after(self.delay)
     }
 
-    fn record(&mut self, _: &Report, _: Instant) {
+    fn record(&mut self, _: &Record) {
         if !mem::replace(&mut self.learns, true) {
             fail();
         }

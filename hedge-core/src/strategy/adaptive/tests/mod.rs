@@ -7,7 +7,7 @@ use proptest::prelude::{prop_assert, proptest};
 use super::*;
 use crate::attempt::Cause;
 use crate::outcome::Suppressed;
-use crate::record::Sample;
+use crate::record::{Record, RequestEnd, Sample};
 use crate::strategy::Warmup;
 
 const fn ms(millis: u64) -> Duration {
@@ -18,18 +18,18 @@ fn plan<const N: usize>(strategy: &mut Adaptive<N>) -> Option<Duration> {
     strategy.plan(&Hints::NONE, Instant::ZERO).delay()
 }
 
-fn finished(latency: Duration) -> Report {
-    Report::new(Sample::Finished(latency))
+fn finished(latency: Duration) -> Record {
+    Record::new(Sample::Finished(latency))
 }
 
 fn record<const N: usize>(strategy: &mut Adaptive<N>, millis: impl IntoIterator<Item = u64>) {
     for latency in millis {
-        strategy.record(&finished(ms(latency)), Instant::ZERO);
+        strategy.record(&finished(ms(latency)));
     }
 }
 
 /// A request as a hedger reports it: hedge k, due at k × `delay`, takes `hedges[k − 1]`.
-fn race(primary: Duration, delay: Duration, hedges: &[Duration]) -> Report {
+fn race(primary: Duration, delay: Duration, hedges: &[Duration]) -> Record {
     let starts = || (1..).map(|k| delay * k).zip(hedges);
     let ends = starts().map(|(start, &latency)| start + latency);
     let total = ends.clone().fold(primary, Duration::min);
@@ -39,10 +39,10 @@ fn race(primary: Duration, delay: Duration, hedges: &[Duration]) -> Report {
     let attempts = 1 + starts().filter(|(start, _)| *start < total).count() as u8;
     let mut report = finished(primary);
     if let Some(winner) = winner {
-        report.primary = Sample::Dropped(total);
-        report.end = End::Won(1 + winner as u8);
+        report = report
+            .with_primary(Sample::Dropped(total))
+            .ended(RequestEnd::Won(1 + winner as u8), total);
     }
-    report.total = total;
     if attempts > 1 {
         let shown = winner.unwrap_or_default();
         let start = delay * (1 + shown as u32);
@@ -51,10 +51,7 @@ fn race(primary: Duration, delay: Duration, hedges: &[Duration]) -> Report {
         } else {
             Sample::Dropped
         };
-        report.hedge = Some(sample(total - start));
-        report.hedge_start = Some(start);
-        report.hedge_cause = Some(Cause::Delay);
-        report.suppressed = None;
+        report = report.with_hedge(Cause::Delay, start, sample(total - start));
         report.attempts = attempts;
     }
     report
@@ -80,10 +77,10 @@ fn the_reward_is_as_documented() {
             "{rewards:?}"
         );
     };
-    let rewards_of = |mut strategy: Adaptive, report: &Report| {
+    let rewards_of = |mut strategy: Adaptive, report: &Record| {
         // The first request sets the median and has itself nothing to be compared with.
         record(&mut strategy, [10]);
-        strategy.record(report, Instant::ZERO);
+        strategy.record(report);
         rewards(&strategy)
     };
     near(rewards_of(new(), &finished(ms(15))), [0.85, 0.85]);
@@ -262,8 +259,8 @@ fn requests_that_failed_teach_nothing() {
     let mut strategy = Adaptive::new();
     record(&mut strategy, (0..20).map(|_| 10));
     let before = strategy.stats();
-    let failed = Report::new(Sample::Failed(ms(900)));
-    (0..20).for_each(|_| strategy.record(&failed, Instant::ZERO));
+    let failed = Record::new(Sample::Failed(ms(900)));
+    (0..20).for_each(|_| strategy.record(&failed));
     assert_eq!(strategy.stats(), before);
 }
 
@@ -271,8 +268,8 @@ fn requests_that_failed_teach_nothing() {
 fn requests_that_were_given_up_teach_a_bound() {
     let mut strategy = Adaptive::new();
     record(&mut strategy, (0..20).map(|_| 10));
-    let dropped = Report::new(Sample::Dropped(ms(2000)));
-    (0..5).for_each(|_| strategy.record(&dropped, Instant::ZERO));
+    let dropped = Record::new(Sample::Dropped(ms(2000)));
+    (0..5).for_each(|_| strategy.record(&dropped));
     let stats = strategy.stats();
     assert_eq!((stats.samples, stats.median), (25, Some(ms(10))));
     // Without a hedge these would have had no reward at all.
@@ -435,23 +432,22 @@ fn extreme_options_and_samples_are_survived() {
                 .min_samples(0)
                 .max_age(Duration::from_nanos(1));
             for n in 0..300 {
-                let mut report = Report::new(sample(n));
-                report.end = [
-                    End::Won(0),
-                    End::Won(u8::MAX),
-                    End::TimedOut,
-                    End::Cancelled,
+                let end = [
+                    RequestEnd::Won(0),
+                    RequestEnd::Won(u8::MAX),
+                    RequestEnd::TimedOut,
+                    RequestEnd::Dropped,
                 ][n % 4];
-                report.hedge = Some(sample(n / 9));
-                report.hedge_start = Some(extremes[n % 3]);
-                report.total = extremes[n / 2 % 3];
+                let mut report = Record::new(sample(n))
+                    .with_hedge(Cause::Delay, extremes[n % 3], sample(n / 9))
+                    .ended(end, extremes[n / 2 % 3]);
                 report.attempts = [0, 1, 2, 8, u8::MAX][n % 5];
                 let now = if n % 100 == 99 {
                     Instant::MAX
                 } else {
                     Instant::ZERO
                 };
-                strategy.record(&report, now);
+                strategy.record(&report.at(now));
                 let delay = strategy.plan(&Hints::NONE, Instant::ZERO).delay();
                 let known = |delay| candidates.contains(&delay) || delay == ms(100);
                 assert!(

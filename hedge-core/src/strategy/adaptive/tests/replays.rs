@@ -6,13 +6,13 @@ use super::*;
 fn history() -> History<64> {
     let mut history = History::new();
     for millis in 1..=40 {
-        history.push(&finished(ms(millis)), 1.0, Instant::ZERO);
+        history.push(&finished(ms(millis)), 1.0);
     }
     history
 }
 
 /// What the request would have done at this delay, in whole milliseconds, in 200 draws.
-fn replays(report: &Report, delay: Duration) -> Vec<(u64, u8)> {
+fn replays(report: &Record, delay: Duration) -> Vec<(u64, u8)> {
     let mut rng = Xoshiro128PlusPlus::seed_from_u64(1);
     let mut draws = Draws::new(&mut rng);
     let after = |_| {
@@ -24,7 +24,7 @@ fn replays(report: &Report, delay: Duration) -> Vec<(u64, u8)> {
 }
 
 #[track_caller]
-fn assert_known(report: &Report, delay: u64, outcome: (u64, u8)) {
+fn assert_known(report: &Record, delay: u64, outcome: (u64, u8)) {
     for replay in replays(report, ms(delay)) {
         assert_eq!(replay, outcome);
     }
@@ -90,7 +90,7 @@ fn a_hedge_that_lost_teaches_every_longer_delay_exactly() {
 
 #[test]
 fn what_is_longer_than_anything_seen_is_drawn_from_a_pareto_distribution() {
-    let report = Report::new(Sample::Dropped(ms(100)));
+    let report = Record::new(Sample::Dropped(ms(100)));
     let replays = replays(&report, ms(1_000_000));
     assert!(replays.iter().all(|replay| replay.0 >= 100));
     let doubled = replays.iter().filter(|replay| replay.0 >= 200).count();
@@ -103,10 +103,10 @@ fn what_is_longer_than_anything_seen_is_drawn_from_a_pareto_distribution() {
 
 #[test]
 fn a_failed_primary_starts_the_hedge_at_any_longer_delay() {
-    let mut report = race(ms(60), ms(10), &[ms(5)]);
-    report.primary = Sample::Failed(ms(8));
-    report.hedge_cause = Some(Cause::Retry);
-    report.hedge_start = Some(ms(8));
+    let hedge = Sample::Finished(ms(5));
+    let report = race(ms(60), ms(10), &[ms(5)])
+        .with_primary(Sample::Failed(ms(8)))
+        .with_hedge(Cause::Retry, ms(8), hedge);
     assert_known(&report, 2, (7, 1));
     assert_known(&report, 8, (13, 1));
     assert_known(&report, 1000, (13, 1));
@@ -115,8 +115,8 @@ fn a_failed_primary_starts_the_hedge_at_any_longer_delay() {
 #[test]
 fn a_primary_that_failed_late_starts_the_next_of_several_hedges() {
     let replay = |failed| {
-        let mut report = race(ms(60), ms(10), &[ms(50), ms(50), ms(1)]);
-        report.primary = Sample::Failed(ms(failed));
+        let report =
+            race(ms(60), ms(10), &[ms(50), ms(50), ms(1)]).with_primary(Sample::Failed(ms(failed)));
         let mut rng = Xoshiro128PlusPlus::seed_from_u64(1);
         let replay = Replay::complete(&report, 3, &history(), &mut Draws::new(&mut rng));
         let (latency, hedges) = replay.after(0.01);
@@ -143,7 +143,7 @@ proptest! {
         let replay = Replay::complete(&report, limit, &history(), &mut Draws::new(&mut rng));
         // What starts as another ends may or may not have started.
         let after = replay.after(ms(delay).as_secs_f32() * 1.000_01);
-        let total = report.total.as_secs_f32();
+        let total = report.total().as_secs_f32();
         prop_assert!((after.0 - total).abs() <= total * 1e-4, "{after:?} {report:?}");
         prop_assert!(after.1 == report.attempts - 1, "{after:?} {report:?}");
     }

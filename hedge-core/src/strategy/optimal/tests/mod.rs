@@ -3,7 +3,7 @@ use std::vec::Vec;
 use super::*;
 use crate::outcome::Suppressed;
 use crate::random::SplitMix;
-use crate::record::End;
+use crate::record::RequestEnd;
 
 mod requests;
 
@@ -12,29 +12,26 @@ const fn ms(millis: u64) -> Duration {
 }
 
 /// What a request teaches whose loser is dropped.
-fn report(primary: Duration, hedge: Option<(Duration, Duration)>) -> Report {
-    let mut report = Report::new(Sample::Finished(primary));
-    if let Some((delay, hedge)) = hedge {
-        report.attempts = 2;
-        report.hedge_cause = Some(Cause::Delay);
-        report.hedge_start = Some(delay);
-        report.suppressed = None;
-        report.due = true;
-        if delay + hedge < primary {
-            report.total = delay + hedge;
-            report.end = End::Won(1);
-            report.primary = Sample::Dropped(report.total);
-            report.hedge = Some(Sample::Finished(hedge));
-        } else {
-            report.hedge = Some(Sample::Dropped(primary - delay));
-        }
-    }
-    report
+fn report(primary: Duration, hedge: Option<(Duration, Duration)>) -> Record {
+    let Some((delay, hedge)) = hedge else {
+        return Record::new(Sample::Finished(primary));
+    };
+    let total = delay + hedge;
+    let mut record = if total < primary {
+        Record::new(Sample::Dropped(total))
+            .with_hedge(Cause::Delay, delay, Sample::Finished(hedge))
+            .ended(RequestEnd::Won(1), total)
+    } else {
+        let dropped = Sample::Dropped(primary - delay);
+        Record::new(Sample::Finished(primary)).with_hedge(Cause::Delay, delay, dropped)
+    };
+    record.due = true;
+    record
 }
 
 fn record<const N: usize>(strategy: &mut Optimal<N>, millis: impl IntoIterator<Item = u64>) {
     for millis in millis {
-        strategy.record(&report(ms(millis), None), Instant::ZERO);
+        strategy.record(&report(ms(millis), None));
     }
 }
 
@@ -93,23 +90,22 @@ fn only_what_tells_of_a_pair_is_learned_from() {
     let mut not = [hedged; 4];
     not[0].hedge_cause = Some(Cause::Retry);
     not[1].attempts = 3;
-    not[2].primary = Sample::Failed(ms(50));
-    not[3].hedge = Some(Sample::Failed(ms(40)));
+    not[2] = hedged.with_primary(Sample::Failed(ms(50)));
+    not[3] = hedged.with_hedge(Cause::Delay, ms(10), Sample::Failed(ms(40)));
     for report in not {
-        strategy.record(&report, Instant::ZERO);
+        strategy.record(&report);
         assert_eq!(strategy.stats().pairs, 0, "{report:?}");
     }
-    strategy.record(&hedged, Instant::ZERO);
+    strategy.record(&hedged);
     assert_eq!(strategy.stats().pairs, 1);
-    let mut dropped = hedged;
-    dropped.primary = Sample::Dropped(ms(50));
-    strategy.record(&dropped, Instant::ZERO);
+    let dropped = hedged.with_primary(Sample::Dropped(ms(50)));
+    strategy.record(&dropped);
     assert_eq!(strategy.stats().pairs, 2);
 }
 
 #[test]
 fn a_hedge_that_is_only_observed_counts_like_any_other() {
-    let told = |edit: fn(&mut Report)| {
+    let told = |edit: fn(&mut Record)| {
         let mut strategy = Optimal::with_window::<50>(99.0, 5.0);
         for n in 0..100 {
             let mut report = report(ms(n), None);
@@ -117,7 +113,7 @@ fn a_hedge_that_is_only_observed_counts_like_any_other() {
                 report.due = true;
                 edit(&mut report);
             }
-            strategy.record(&report, Instant::ZERO);
+            strategy.record(&report);
         }
         std::format!("{:?}", strategy.learned.rate)
     };
@@ -188,7 +184,7 @@ fn a_reset_forgets_what_was_learned_and_keeps_options() {
     let fresh = fresh.initial_delay(ms(3)).max_age(ms(800));
     let mut strategy = fresh.clone();
     for _ in 0..30 {
-        strategy.record(&report(ms(50), Some((ms(10), ms(90)))), Instant::ZERO);
+        strategy.record(&report(ms(50), Some((ms(10), ms(90)))));
     }
     assert_eq!(strategy.typical_latency(), Some(ms(50)));
     assert!(strategy.stats().pairs > 0);
@@ -304,12 +300,10 @@ fn extreme_options_and_samples_are_survived() {
             strategy = age.map_or(strategy.clone(), |age| strategy.max_age(age));
             let mut now = Instant::ZERO;
             for (sample, elapsed) in samples.iter().flat_map(|s| extremes.map(|e| (s, e))) {
-                let mut report = Report::new(sample(elapsed));
+                let report = Record::new(sample(elapsed));
                 for hedge in samples.iter().flat_map(|s| extremes.map(s)) {
-                    report.attempts = 2;
-                    report.hedge_cause = Some(Cause::Delay);
-                    report.hedge = Some(hedge);
-                    strategy.record(&report, now);
+                    let report = report.with_hedge(Cause::Delay, Duration::ZERO, hedge);
+                    strategy.record(&report.at(now));
                     let chance = strategy.plan(&Hints::NONE, now).chance();
                     assert!((0.0..=1.0).contains(&chance), "{strategy:?}");
                     strategy.stats();

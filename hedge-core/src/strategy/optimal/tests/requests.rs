@@ -72,9 +72,9 @@ impl<const N: usize> Requests<N> {
                 primary,
                 (drawn && delay < primary).then_some((delay, hedge)),
             );
-            self.latencies.push(report.total.as_secs_f64() * 1e3);
+            self.latencies.push(report.total().as_secs_f64() * 1e3);
             self.hedged.push(report.hedged());
-            self.strategy.record(&report, Instant::ZERO);
+            self.strategy.record(&report);
         }
         self
     }
