@@ -83,8 +83,8 @@ pub trait Recorder: Default {
 /// let mut metrics = Metrics::new();
 /// metrics.reset(Instant::ZERO);
 /// let now = Instant::from_epoch(Duration::from_secs(2));
-/// metrics.record(&Record::new(Sample::Finished(Duration::from_millis(20))), now);
-/// metrics.record(&Record::new(Sample::Failed(Duration::from_millis(70))), now);
+/// metrics.record(&Record::new(Sample::Finished(Duration::from_millis(20))).at(now));
+/// metrics.record(&Record::new(Sample::Failed(Duration::from_millis(70))).at(now));
 ///
 /// let snapshot = metrics.snapshot(now);
 /// assert_eq!(snapshot.total_requests, 2);

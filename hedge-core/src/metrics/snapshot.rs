@@ -25,8 +25,8 @@ use crate::time::Instant;
 /// let mut metrics = Metrics::new();
 /// metrics.reset(Instant::ZERO);
 /// for ms in 1..=100 {
-///     let report = Record::new(Sample::Finished(Duration::from_millis(ms)));
-///     metrics.record(&report, Instant::from_epoch(Duration::from_secs(5)));
+///     let record = Record::new(Sample::Finished(Duration::from_millis(ms)));
+///     metrics.record(&record.at(Instant::from_epoch(Duration::from_secs(5))));
 /// }
 /// let table = metrics.snapshot(Instant::from_epoch(Duration::from_secs(5))).to_string();
 /// let expected = "\

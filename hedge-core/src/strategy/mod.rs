@@ -14,7 +14,7 @@
 //! | [`WorkloadAware`] | after a delay scaled by hints about the request | where requests differ by size |
 //! | [`ExponentialBackoff`] | after a delay that success shortens and failure lengthens | against rate limits |
 //!
-//! A strategy of one's own is a struct and two methods:
+//! A custom strategy is a struct with two methods:
 //!
 //! ```
 //! use core::time::Duration;
@@ -31,31 +31,31 @@
 //!         Plan::after(self.0.map_or(Duration::from_millis(100), |best| best * 2))
 //!     }
 //!
-//!     fn record(&mut self, report: &Record) {
-//!         if let Sample::Finished(latency) = report.primary {
+//!     fn record(&mut self, record: &Record) {
+//!         if let Sample::Finished(latency) = record.primary() {
 //!             self.0 = Some(self.0.map_or(latency, |best| best.min(latency)));
 //!         }
 //!     }
 //! }
 //!
-//! // It needs no hedger to be tried.
+//! // A strategy can be tested without a hedger.
 //! let mut strategy = TwiceTheBest::default();
 //! strategy.record(&Record::new(Sample::Finished(Duration::from_millis(8))));
 //! let plan = strategy.plan(&Hints::NONE, Instant::ZERO);
 //! assert_eq!(plan.delay(), Some(Duration::from_millis(16)));
 //! ```
 //!
-//! A builder takes it as it does those here. Its own are known as [`Custom`](crate::StrategyKind::Custom). What to mind:
+//! A builder takes it like a built-in one. Its kind is [`Custom`](crate::StrategyKind::Custom). Mind the following:
 //!
-//! - A primary that was dropped, because its hedge won or its caller left, took longer than
-//!   [`Sample::Dropped`](crate::strategy::Sample::Dropped) says. Who leaves it out, or takes it for a latency, loses the slow end of
-//!   what is to be learned. One that failed says little of how long an answer takes.
-//! - While too little is known, say so: [`Plan::never`] with
+//! - A primary that was dropped, because its hedge won or its caller left, would have taken longer than its
+//!   [`Sample::Dropped`] says. A strategy that leaves such samples out, or takes them for latencies, loses the slow end
+//!   of the distribution. A primary that failed says little about how long an answer takes.
+//! - While there are too few samples, return [`Plan::never`] with
 //!   [`Suppressed::WarmingUp`](crate::Suppressed::WarmingUp).
-//! - Where a plan changes only with what is recorded, make it [`reusable`](Plan::reusable): servers then plan without the
+//! - If a plan changes only with what is recorded, make it [`reusable`](Plan::reusable): servers then plan without the
 //!   hedger's lock.
-//! - The other methods of the trait have defaults. To be kept over a restart takes [`export`](Strategy::export) and
-//!   [`restore`](Strategy::restore), to be forgotten [`reset`](Strategy::reset).
+//! - The other methods of the trait have defaults. Implement [`export`](Strategy::export) and
+//!   [`restore`](Strategy::restore) to keep what was learned over a restart, and [`reset`](Strategy::reset) to forget it.
 
 use core::time::Duration;
 
