@@ -122,9 +122,32 @@ where
 {
     type Output = Finish<V, E, R, P>;
 
-    // Most requests end in the first call of `poll_attempts`; that path is inlined, and the rest is not.
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_then(cx, Poll::Ready)
+    }
+}
+
+impl<T, P, L, R, S> Race<T, P, L, R, S>
+where
+    T: Timer,
+    P: Controller,
+{
+    /// Polls the race, and returns `f` of its end. The end is not moved before, which would take longer than to make
+    /// it: copying what was just written in pieces stalls until the pieces have left the store buffer.
+    #[inline(always)]
+    pub(crate) fn poll_then<F, V, E, O>(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        f: impl FnOnce(Finish<V, E, R, P>) -> Poll<O>,
+    ) -> Poll<O>
+    where
+        P: ResultController<V, E>,
+        L: FnMut(Attempt) -> F,
+        F: Future<Output = Result<V, E>>,
+        R: Refused<P, V, E>,
+        S: Slots<F>,
+    {
         let mut this = self.project();
         let mut turn = Turn::default();
         match this.session.stage {
@@ -139,17 +162,23 @@ where
         if *this.launched == 0 {
             this.start(Attempt::PRIMARY);
         }
-        let (end, result, at) = loop {
-            if let Some((end, result, at)) = this.poll_attempts(&mut turn, cx) {
-                break (end, Some(result), at);
+        // Most requests end with their primary, before anything else was launched. That is inlined into the caller,
+        // and the rest is not.
+        let mut ended = None;
+        if *this.launched == 1 {
+            turn.next = S::CAPACITY;
+            if let Some(result) = this.attempts.as_mut().poll_first(cx) {
+                let (verdict, at) = this.judge(0, &result);
+                if verdict == Verdict::Accept {
+                    return f(this.complete(RequestEnd::Won(0), Some(result), at));
+                }
+                ended = this.refuse(0, result, verdict, at, &mut turn);
             }
-            match this.proceed(&mut turn, cx) {
-                Step::Poll => {}
-                Step::Wait => return Poll::Pending,
-                Step::End(end, result, at) => break (end, result, at),
-            }
-        };
-        Poll::Ready(this.complete(end, result, at))
+        }
+        match this.poll_on(ended, turn, cx) {
+            Poll::Ready(finish) => f(finish),
+            Poll::Pending => Poll::Pending,
+        }
     }
 }
 
@@ -158,9 +187,12 @@ where
 struct Turn {
     /// The time, if it is known. It is read at most once unless attempts finish.
     now: Option<Instant>,
-    /// The first attempt that has yet to be polled.
+    /// The first place that has yet to be polled.
     next: usize,
 }
+
+/// How a race ended, with what result, and when.
+type Ended<V, E> = (RequestEnd, Option<Result<V, E>>, Instant);
 
 /// What follows when no attempt that runs has given an acceptable result.
 enum Step<V, E> {
@@ -169,7 +201,7 @@ enum Step<V, E> {
     /// The race is pending.
     Wait,
     /// The race is over.
-    End(RequestEnd, Option<Result<V, E>>, Instant),
+    End(Ended<V, E>),
 }
 
 impl<T, P, L, R, S> RaceProj<'_, T, P, L, R, S>
@@ -177,13 +209,44 @@ where
     T: Timer,
     P: Controller,
 {
-    /// Polls the attempts that run, up to one whose result ends the race. Other results are kept.
+    /// Asks what the result of an attempt that has just finished means.
     #[inline(always)]
+    fn judge<V, E>(&mut self, index: u8, result: &Result<V, E>) -> (Verdict, Instant)
+    where
+        P: ResultController<V, E>,
+    {
+        // After the poll that finished it: an attempt may compute for long in one poll.
+        let at = self.session.read_clock();
+        (self.session.controller.finished(index, result, at), at)
+    }
+
+    /// Keeps the result of an attempt that was refused at `at`, unless it ends the race.
+    fn refuse<V, E>(
+        &mut self,
+        index: u8,
+        result: Result<V, E>,
+        verdict: Verdict,
+        at: Instant,
+        turn: &mut Turn,
+    ) -> Option<Ended<V, E>>
+    where
+        R: Refused<P, V, E>,
+    {
+        if verdict == Verdict::Fatal {
+            return Some((RequestEnd::Fatal(index), Some(result), at));
+        }
+        self.refused.keep(&self.session.controller, index, result);
+        *self.exhausted = false;
+        turn.now = self.session.timed.then_some(at);
+        None
+    }
+
+    /// Polls the attempts that run and have not been polled, up to one whose result ends the race.
     fn poll_attempts<F, V, E>(
         &mut self,
         turn: &mut Turn,
         cx: &mut Context<'_>,
-    ) -> Option<(RequestEnd, Result<V, E>, Instant)>
+    ) -> Option<Ended<V, E>>
     where
         P: ResultController<V, E>,
         F: Future<Output = Result<V, E>>,
@@ -191,24 +254,57 @@ where
         S: Slots<F>,
     {
         while let Some((place, result)) = self.attempts.as_mut().poll_from(turn.next, cx) {
-            // After the poll that finished it: an attempt may compute for long in one poll.
-            let at = self.session.read_clock();
+            turn.next = place + 1;
             let index = place as u8;
-            match self.session.controller.finished(index, &result, at) {
-                Verdict::Accept => return Some((RequestEnd::Won(index), result, at)),
-                Verdict::Fatal => return Some((RequestEnd::Fatal(index), result, at)),
-                Verdict::Retry | Verdict::RetryAfter(_) => {
-                    turn.now = self.keep(index, result, at);
-                    turn.next = place + 1;
-                }
+            let (verdict, at) = self.judge(index, &result);
+            if verdict == Verdict::Accept {
+                return Some((RequestEnd::Won(index), Some(result), at));
+            }
+            let ended = self.refuse(index, result, verdict, at, turn);
+            if ended.is_some() {
+                return ended;
             }
         }
         turn.next = S::CAPACITY;
         None
     }
 
-    /// Starts the next attempt if it is due, ends the race if nothing is left to wait for, and waits otherwise.
+    /// Polls a race that may have `ended`.
     #[inline(never)]
+    fn poll_on<F, V, E>(
+        &mut self,
+        mut ended: Option<Ended<V, E>>,
+        mut turn: Turn,
+        cx: &mut Context<'_>,
+    ) -> Poll<Finish<V, E, R, P>>
+    where
+        P: ResultController<V, E>,
+        L: FnMut(Attempt) -> F,
+        F: Future<Output = Result<V, E>>,
+        R: Refused<P, V, E>,
+        S: Slots<F>,
+    {
+        if turn.next < S::CAPACITY {
+            ended = self.poll_attempts(&mut turn, cx);
+        }
+        let (end, result, at) = loop {
+            if let Some(ended) = ended {
+                break ended;
+            }
+            ended = match self.proceed(&mut turn, cx) {
+                Step::Poll => self.poll_attempts(&mut turn, cx),
+                Step::Wait => return Poll::Pending,
+                Step::End(ended) => break ended,
+            };
+        };
+        let keep = matches!(end, RequestEnd::Won(_)) && self.session.controller.keeps_losers();
+        if !keep {
+            self.attempts.as_mut().clear();
+        }
+        Poll::Ready(self.complete(end, result, at))
+    }
+
+    /// Starts the next attempt if it is due, ends the race if nothing is left to wait for, and waits otherwise.
     fn proceed<F, V, E>(&mut self, turn: &mut Turn, cx: &mut Context<'_>) -> Step<V, E>
     where
         P: ResultController<V, E>,
@@ -228,7 +324,7 @@ where
             turn.now = Some(now);
             let deadline = self.session.controller.deadline();
             if deadline.is_some_and(|deadline| now >= deadline) {
-                return Step::End(RequestEnd::TimedOut, self.refused.take_late(), now);
+                return Step::End((RequestEnd::TimedOut, self.refused.take_late(), now));
             }
 
             let due = self.due();
@@ -247,7 +343,7 @@ where
                 let Some((index, result)) = self.refused.take() else {
                     return Step::Wait;
                 };
-                return Step::End(RequestEnd::Failed(index), Some(result), now);
+                return Step::End((RequestEnd::Failed(index), Some(result), now));
             }
 
             let Some(wake) = due.into_iter().chain(deadline).min() else {
@@ -273,16 +369,6 @@ where
         self.attempts.as_mut().put(place, (self.launch)(attempt));
         *self.launched = u8::try_from(place + 1).unwrap_or(u8::MAX);
         place
-    }
-
-    /// Keeps the result of an attempt that was refused at `at`. Returns the time, if it is known.
-    fn keep<V, E>(&mut self, index: u8, result: Result<V, E>, at: Instant) -> Option<Instant>
-    where
-        R: Refused<P, V, E>,
-    {
-        self.refused.keep(&self.session.controller, index, result);
-        *self.exhausted = false;
-        self.session.timed.then_some(at)
     }
 
     /// When the next attempt is due, if there is a place for it.
@@ -321,23 +407,17 @@ where
         poll
     }
 
-    /// Drops the losers, and only then reports the end.
+    /// Reports the end, once the losers are dropped.
     #[inline(always)]
-    fn complete<F, V, E>(
+    fn complete<V, E>(
         &mut self,
         end: RequestEnd,
         result: Option<Result<V, E>>,
         at: Instant,
     ) -> Finish<V, E, R, P>
     where
-        F: Future,
         R: Default,
-        S: Slots<F>,
     {
-        let keep = matches!(end, RequestEnd::Won(_)) && self.session.controller.keeps_losers();
-        if !keep {
-            self.attempts.as_mut().clear();
-        }
         self.alarm.set(None);
         Finish {
             end,

@@ -27,6 +27,10 @@ pub trait Slots<F: Future>: Default {
         cx: &mut Context<'_>,
     ) -> Option<(usize, F::Output)>;
 
+    /// Polls the future in the first place, if one is there. Once it is ready, it is dropped and its output
+    /// returned.
+    fn poll_first(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<F::Output>;
+
     /// Drops every future.
     fn clear(self: Pin<&mut Self>);
 
@@ -48,6 +52,10 @@ impl<F: Future> Slots<F> for Nil {
         _: usize,
         _: &mut Context<'_>,
     ) -> Option<(usize, F::Output)> {
+        None
+    }
+
+    fn poll_first(self: Pin<&mut Self>, _: &mut Context<'_>) -> Option<F::Output> {
         None
     }
 
@@ -89,22 +97,29 @@ impl<F: Future, R: Slots<F>> Slots<F> for Slot<F, R> {
         }
     }
 
-    #[inline]
     fn poll_from(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         from: usize,
         cx: &mut Context<'_>,
     ) -> Option<(usize, F::Output)> {
-        let mut this = self.project();
         if from == 0
-            && let Some(future) = this.future.as_mut().as_pin_mut()
-            && let Poll::Ready(output) = future.poll(cx)
+            && let Some(output) = self.as_mut().poll_first(cx)
         {
-            this.future.set(None);
             return Some((0, output));
         }
-        let (index, output) = this.rest.poll_from(from.saturating_sub(1), cx)?;
+        let rest = self.project().rest;
+        let (index, output) = rest.poll_from(from.saturating_sub(1), cx)?;
         Some((index + 1, output))
+    }
+
+    #[inline]
+    fn poll_first(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<F::Output> {
+        let mut future = self.project().future;
+        let Poll::Ready(output) = future.as_mut().as_pin_mut()?.poll(cx) else {
+            return None;
+        };
+        future.set(None);
+        Some(output)
     }
 
     fn clear(self: Pin<&mut Self>) {

@@ -3,7 +3,7 @@
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
-use core::task::{Context, Poll, ready};
+use core::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
@@ -51,9 +51,10 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let (_span, ending) = this.trace.enter();
-        let finish = ready!(this.race.poll(cx));
-        ending.record(&finish);
-        answer(finish)
+        this.race.poll_then(cx, |finish| {
+            ending.record(&finish);
+            answer(finish)
+        })
     }
 }
 

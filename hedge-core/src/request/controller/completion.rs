@@ -3,19 +3,55 @@
 use super::{Basis, CallOptions, RequestController, bit};
 use crate::hedger::{BudgetHandle, Losers, RequestPlan, SharedState};
 use crate::metrics::Recorder;
-use crate::outcome::Suppressed;
+use crate::outcome::{Outcome, Suppressed};
 use crate::panics::catch_nested_panic;
 use crate::race::Controller;
 use crate::record::{AttemptEnd, NONE, Record, RequestEnd};
 use crate::request::Ready;
-use crate::telemetry::Sink;
+use crate::telemetry::{EventKind, Sink};
 use crate::time::Instant;
 
 impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize>
     RequestController<'_, L, B, K, C, MAX, G>
 {
-    /// Counts a request that has ended. Returns what it showed, and which attempts are cancelled.
+    /// Completes a request whose only attempt was accepted: most requests. It does what [`complete`](Self::complete) and
+    /// its caller do, for less, since most of the record is known.
     #[inline(always)]
+    pub(super) fn complete_single(&mut self, now: Instant) -> Outcome {
+        if !self.deposited {
+            self.parts.budget.deposit();
+        }
+        let flags = self.flags();
+        let total = now.nanos_since(self.start_of(0));
+        let record = Record {
+            ended_at: now,
+            total,
+            primary: total,
+            hedge: NONE,
+            hedge_start: NONE,
+            hedge_delay: self.known_plan().map_or(NONE, RequestPlan::delay_nanos),
+            cost: self.parts.cost_per_attempt,
+            end: RequestEnd::Won(0),
+            primary_end: AttemptEnd::Finished,
+            hedge_end: None,
+            hedge_cause: None,
+            suppressed: self.suppressed(),
+            attempts: 1,
+            due: self.due,
+        };
+        if L::Metrics::ON || flags.learns() {
+            self.parts.state.record(&record);
+        }
+        let outcome = Outcome::new(&record, flags.kind(), self.parts.labels.strategy_name);
+        self.emit(now, |_| EventKind::RequestStop {
+            duration: outcome.total_latency,
+            outcome,
+        });
+        outcome
+    }
+
+    /// Counts a request that has ended. Returns what it showed, and which attempts are cancelled.
+    #[inline(never)]
     pub(super) fn complete(&mut self, end: RequestEnd, now: Instant) -> (Record, u8) {
         if !self.deposited {
             self.parts.budget.deposit();
@@ -34,7 +70,6 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize>
         (record, cancelled)
     }
 
-    #[inline(always)]
     fn record(&mut self, end: RequestEnd, now: Instant) -> Record {
         let suppressed = self.suppressed();
         let (primary_end, primary) = self.sample(0, self.primary_end, now);

@@ -242,7 +242,10 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
     fn end_attempts(&mut self, attempts: u8) {
         let hedges = self.live & attempts & !1;
         self.live &= !attempts;
-        self.in_flight.give_back(hedges.count_ones());
+        // Most requests have none, and need not count them.
+        if hedges != 0 {
+            self.in_flight.give_back(hedges.count_ones());
+        }
     }
 
     fn keeps_losers(&self) -> bool {
@@ -329,6 +332,9 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize> Co
     // Inlined, so that the outcome is made where the request's caller gets it.
     #[inline(always)]
     fn completed(&mut self, end: RequestEnd, now: Instant) -> Outcome {
+        if end == RequestEnd::Won(0) && self.started == 1 {
+            return self.complete_single(now);
+        }
         let (record, cancelled) = self.complete(end, now);
         let outcome = Outcome::new(
             &record,
