@@ -155,20 +155,12 @@ pub(crate) fn all(source: &Source, aims: &Aims) -> Result<Vec<Candidate>, String
         .budget
         .unwrap_or(HedgeConfig::default().optimal_budget_percent)
         .clamp(0.1, 50.0);
-    let due = |share: f64| percentile(&sample, 100.0 - share).max(0.001);
-    let delay = due(aim);
-    let mut arms = [1.0, 0.5, 0.25, 0.125, 0.0625]
-        .map(|part| due(aim * part))
-        .to_vec();
-    arms.dedup_by(|later, earlier| *later < *earlier * 1.001 + 0.001);
-    if arms.len() < 2 {
-        arms.push(delay * 2.0);
-    }
-    let arms: Vec<_> = arms.iter().map(|arm| format!("{arm:.3}")).collect();
+    let delay = due(&sample, aim);
+    let arms = arms(&sample, aim);
     let options = |kind| match kind {
         StrategyKind::Fixed => format!("delay_ms={delay:.3}"),
         StrategyKind::Percentile => format!("percentile={}", 100.0 - aim),
-        StrategyKind::Adaptive => format!("delay_candidates=[{}]", arms.join(",")),
+        StrategyKind::Adaptive => format!("delay_candidates=[{arms}]"),
         StrategyKind::WorkloadAware => format!("base_delay={delay:.3}"),
         StrategyKind::ExponentialBackoff => format!(
             "exponential_base_delay={delay:.3},exponential_min_delay={delay:.3},\
@@ -187,6 +179,24 @@ pub(crate) fn all(source: &Source, aims: &Aims) -> Result<Vec<Candidate>, String
             Ok(candidate)
         })
         .collect()
+}
+
+/// The delay that a share of the latencies exceeds, in percent.
+fn due(sorted: &[f64], share: f64) -> f64 {
+    percentile(sorted, 100.0 - share).max(0.001)
+}
+
+/// Candidates for `adaptive`, with commas between them: the delay that a share of the latencies exceeds, and longer ones.
+pub(crate) fn arms(sorted: &[f64], share: f64) -> String {
+    let mut arms = [1.0, 0.5, 0.25, 0.125, 0.0625]
+        .map(|part| due(sorted, share * part))
+        .to_vec();
+    arms.dedup_by(|later, earlier| *later < *earlier * 1.001 + 0.001);
+    if let [only] = arms[..] {
+        arms.push(only * 2.0);
+    }
+    let arms: Vec<_> = arms.iter().map(|arm| format!("{arm:.3}")).collect();
+    arms.join(",")
 }
 
 #[cfg(test)]

@@ -1,23 +1,24 @@
-//! The decisions that run in production, in virtual time: requests one after the other.
+//! The decisions that run in production, in virtual time.
+//!
+//! This is the only file of the lab that drives a request's decisions by hand.
 
 use core::time::Duration;
 
-use hedge_core::adapter::{Controller, HedgerState, RequestEnd, ResultController};
-use hedge_core::metrics::NoMetrics;
-use hedge_core::strategy::Strategy;
-use hedge_core::telemetry::NoSink;
-use hedge_core::{Hedger, Instant, Outcome, Timer};
+use hedge_core::ledger::State;
+use hedge_core::race::{Judge, Pacer, Settled};
+use hedge_core::strategy::{Hints, Strategy};
+use hedge_core::{
+    Budget, Classify, Hedger, Instant, NoMetrics, NoSink, Outcome, Pace, Timer, Verdict,
+};
+
+/// What the requests of one simulated hedger share.
+type Shared<S> = core::cell::RefCell<State<S, NoMetrics>>;
+type SharedBudget = core::cell::RefCell<Budget>;
 
 /// A hedger whose requests are driven by hand.
-pub(crate) type Lab<S, const MAX: usize> = Hedger<
-    Still,
-    core::cell::RefCell<HedgerState<S, NoMetrics>>,
-    core::cell::RefCell<hedge_core::Budget>,
-    NoSink,
-    MAX,
->;
+pub(crate) type Lab<S, const MAX: usize> = Hedger<Still, Shared<S>, SharedBudget, NoSink, MAX>;
 
-/// A timer that is never asked: the engine tells the time.
+/// A timer that is never asked: the simulation passes the time to every call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Still;
 
@@ -33,46 +34,268 @@ impl Timer for Still {
     }
 }
 
-/// Runs one request that starts at `start`, whose attempts take as long as `latency` says; when it ended and
-/// what it did. Attempts that end together end in the order of their starts, and before a hedge that is due.
-pub(crate) fn request<S: Strategy, const MAX: usize>(
-    hedger: &Lab<S, MAX>,
-    start: Instant,
-    mut latency: impl FnMut(usize) -> Duration,
-) -> (Instant, Outcome) {
-    let mut pace = hedger.call().controller();
-    let _ = pace.timed();
-    pace.start(start);
-    let deadline = pace.deadline().unwrap_or(Instant::MAX);
-    let mut ends = [Instant::MAX; MAX];
-    ends[0] = start + latency(0);
-    let mut started = 1;
-    loop {
-        let (winner, end) = ends
-            .iter()
-            .enumerate()
-            .min_by_key(|(_, end)| **end)
-            .map_or((0, Instant::MAX), |(winner, end)| (winner, *end));
-        let due = if started < MAX {
-            pace.due().unwrap_or(Instant::MAX)
-        } else {
-            Instant::MAX
-        };
-        if due < end.min(deadline) {
-            match pace.admit(due) {
-                Some(attempt) => {
-                    ends[attempt.index()] = due + latency(attempt.index());
-                    started += 1;
-                }
-                // A refusal stands until an attempt fails, which none does here.
-                None => started = MAX,
-            }
-        } else if end <= deadline {
-            let winner = winner as u8;
-            let _ = ResultController::<(), ()>::finished(&mut pace, winner, &Ok(()), end);
-            return (end, pace.completed(RequestEnd::Won(winner), end));
-        } else {
-            return (deadline, pace.completed(RequestEnd::TimedOut, deadline));
+/// The classifier of simulated requests: an attempt's error is the verdict on it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ByVerdict;
+
+impl Classify<(), Verdict> for ByVerdict {
+    fn classify(&self, result: &Result<(), Verdict>) -> Verdict {
+        result.err().unwrap_or(Verdict::Accept)
+    }
+}
+
+/// What a caller says about one request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ask {
+    pub(crate) hedge: bool,
+    pub(crate) hints: Hints,
+}
+
+impl Ask {
+    pub(crate) const PLAIN: Self = Self {
+        hedge: true,
+        hints: Hints::NONE,
+    };
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Ended {
+    Answered,
+    Failed,
+    TimedOut,
+}
+
+/// A request under way. It follows the steps of the race that polls futures in production: attempts that end at the
+/// same time as a hedge is due, or as the deadline passes, come first.
+pub(crate) struct Running<'h, S: Strategy, const MAX: usize> {
+    pace: Pace<'h, Shared<S>, SharedBudget, NoSink, ByVerdict, MAX>,
+    deadline: Instant,
+    started: usize,
+    live: usize,
+    /// Whether a hedge was refused: that stands until an attempt fails.
+    refused: bool,
+    /// The earliest attempt that failed.
+    failed: Option<u8>,
+}
+
+impl<'h, S: Strategy, const MAX: usize> Running<'h, S, MAX> {
+    /// Starts the request and its primary.
+    pub(crate) fn start(hedger: &'h Lab<S, MAX>, ask: &Ask, now: Instant) -> Self {
+        let call = hedger.call().hints(ask.hints).classify(ByVerdict);
+        let call = if ask.hedge { call } else { call.unhedged() };
+        let mut pace = call.pace();
+        let _ = pace.timed();
+        pace.start(now);
+        let deadline = pace.deadline().unwrap_or(Instant::MAX);
+        Self {
+            pace,
+            deadline,
+            started: 1,
+            live: 1,
+            refused: false,
+            failed: None,
         }
     }
+
+    /// When the request's time is up.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// When the next hedge is due; `None` if, as things stand, there will be none before the deadline.
+    pub(crate) fn due(&mut self) -> Option<Instant> {
+        if self.refused || self.started >= MAX {
+            return None;
+        }
+        self.pace.due().filter(|due| *due < self.deadline)
+    }
+
+    /// A hedge is due. Returns the index of the attempt to start, or `None` if it is refused.
+    pub(crate) fn admit(&mut self, now: Instant) -> Option<usize> {
+        let attempt = self.pace.admit(now);
+        match attempt {
+            Some(_) => {
+                self.started += 1;
+                self.live += 1;
+            }
+            None => self.refused = true,
+        }
+        attempt.map(|attempt| attempt.index())
+    }
+
+    /// An attempt ended. Returns how the request ended, if that ends it.
+    pub(crate) fn finished(
+        &mut self,
+        attempt: usize,
+        verdict: Verdict,
+        now: Instant,
+    ) -> Option<Settled> {
+        let index = attempt as u8;
+        self.live -= 1;
+        let result = match verdict {
+            Verdict::Accept => Ok(()),
+            refusal => Err(refusal),
+        };
+        match self.pace.finished(index, &result, now) {
+            Verdict::Accept => Some(Settled::Won(index)),
+            Verdict::Fatal => Some(Settled::Fatal(index)),
+            _ => {
+                self.refused = false;
+                let first = self.failed.map_or(index, |failed| failed.min(index));
+                self.failed = Some(first);
+                None
+            }
+        }
+    }
+
+    /// How the request ends if nothing runs and nothing is due any more.
+    pub(crate) fn exhausted(&mut self) -> Option<Settled> {
+        if self.live > 0 || self.due().is_some() {
+            return None;
+        }
+        self.failed.map(Settled::Failed)
+    }
+
+    /// Ends the request.
+    pub(crate) fn settle(mut self, how: Settled, now: Instant) -> (Ended, Outcome) {
+        let ended = match how {
+            Settled::Won(_) => Ended::Answered,
+            Settled::TimedOut | Settled::Dropped => Ended::TimedOut,
+            Settled::Fatal(_) | Settled::Failed(_) => Ended::Failed,
+        };
+        (ended, self.pace.settled(how, now))
+    }
+}
+
+/// What an attempt gives, and when.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Answer {
+    /// From the attempt's own start.
+    pub(crate) after: Duration,
+    pub(crate) verdict: Verdict,
+}
+
+impl Answer {
+    /// No answer at all.
+    pub(crate) const NEVER: Self = Self {
+        after: Duration::MAX,
+        verdict: Verdict::Accept,
+    };
+
+    /// An acceptable answer after so many milliseconds.
+    pub(crate) fn ok(after: f64) -> Self {
+        Self {
+            after: ms(after),
+            verdict: Verdict::Accept,
+        }
+    }
+
+    /// An error after so many milliseconds.
+    pub(crate) fn error(after: f64) -> Self {
+        Self {
+            after: ms(after),
+            verdict: Verdict::Retry,
+        }
+    }
+}
+
+/// A request whose attempts take as long as is known when they start.
+pub(crate) struct Flight<'h, S: Strategy, const MAX: usize> {
+    running: Running<'h, S, MAX>,
+    ends: [(Instant, Verdict); MAX],
+    now: Instant,
+}
+
+const IDLE: (Instant, Verdict) = (Instant::MAX, Verdict::Accept);
+
+impl<'h, S: Strategy, const MAX: usize> Flight<'h, S, MAX> {
+    pub(crate) fn start(
+        hedger: &'h Lab<S, MAX>,
+        ask: &Ask,
+        start: Instant,
+        primary: Answer,
+    ) -> Self {
+        let mut ends = [IDLE; MAX];
+        ends[0] = (start + primary.after, primary.verdict);
+        Self {
+            running: Running::start(hedger, ask, start),
+            ends,
+            now: start,
+        }
+    }
+
+    /// The attempt that ends first, and when.
+    fn first(&self) -> (usize, Instant) {
+        let ends = self.ends.iter().map(|(end, _)| *end).enumerate();
+        ends.min_by_key(|(_, end)| *end)
+            .unwrap_or((0, Instant::MAX))
+    }
+
+    fn due(&mut self) -> Option<Instant> {
+        // What is refused at once is due before it began.
+        self.running.due().map(|due| due.max(self.now))
+    }
+
+    /// When something happens next.
+    pub(crate) fn next(&mut self) -> Instant {
+        let (_, end) = self.first();
+        let due = self.due().unwrap_or(Instant::MAX);
+        end.min(due).min(self.running.deadline())
+    }
+
+    /// Lets that happen. `answer` says what the attempt of this index gives that starts now. Returns how the request
+    /// ended, if it did.
+    pub(crate) fn step(
+        &mut self,
+        answer: impl FnOnce(usize, Instant) -> Answer,
+    ) -> Option<(Settled, Instant)> {
+        let (attempt, end) = self.first();
+        let deadline = self.running.deadline();
+        if let Some(due) = self.due().filter(|due| *due < end.min(deadline)) {
+            self.now = due;
+            if let Some(index) = self.running.admit(due) {
+                let answer = answer(index, due);
+                self.ends[index] = (due + answer.after, answer.verdict);
+            }
+        } else if end <= deadline && end < Instant::MAX {
+            self.now = end;
+            let (_, verdict) = core::mem::replace(&mut self.ends[attempt], IDLE);
+            if let Some(how) = self.running.finished(attempt, verdict, end) {
+                return Some((how, end));
+            }
+        } else {
+            return Some((Settled::TimedOut, deadline));
+        }
+        self.running.exhausted().map(|how| (how, self.now))
+    }
+
+    pub(crate) fn settle(self, how: Settled, now: Instant) -> (Ended, Outcome) {
+        self.running.settle(how, now)
+    }
+}
+
+/// Runs one request that starts at `start`, whose attempts take as long as `latency` says: when it ended, how, and
+/// what it did.
+pub(crate) fn request<S: Strategy, const MAX: usize>(
+    hedger: &Lab<S, MAX>,
+    ask: &Ask,
+    start: Instant,
+    mut latency: impl FnMut(usize) -> Duration,
+) -> (Instant, Ended, Outcome) {
+    let mut answer = |attempt| Answer {
+        after: latency(attempt),
+        verdict: Verdict::Accept,
+    };
+    let mut flight = Flight::start(hedger, ask, start, answer(0));
+    loop {
+        if let Some((how, end)) = flight.step(|attempt, _| answer(attempt)) {
+            let (ended, outcome) = flight.settle(how, end);
+            return (end, ended, outcome);
+        }
+    }
+}
+
+pub(crate) fn ms(ms: f64) -> Duration {
+    Duration::from_secs_f64(ms.max(0.0) / 1e3)
 }

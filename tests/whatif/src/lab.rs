@@ -2,18 +2,23 @@
 
 use core::time::Duration;
 
-use hedge_core::{Budget, HedgeConfig, Hedger, Instant};
+use hedge_core::{AnyStrategy, Budget, HedgeConfig, Hedger, Instant};
 use serde::Serialize;
 
 use crate::candidate::Candidate;
-use crate::engine::{self, Still};
+pub(crate) use crate::engine::ms;
+use crate::engine::{self, Ask, Ended, Still};
 use crate::optimum::Known;
+use crate::order::Draw;
 use crate::queue::{self, Backend, Queues};
 use crate::workload::{Model, Source};
 
 /// Room for every window that a strategy may ask for.
 pub(crate) const WINDOW: usize = 4096;
 const MAX: usize = 8;
+
+/// A hedger made of a config.
+pub(crate) type Configured = engine::Lab<AnyStrategy<WINDOW>, MAX>;
 
 /// What every candidate is run with.
 #[derive(Clone, Copy, Debug)]
@@ -28,13 +33,17 @@ pub(crate) struct Terms {
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     pub(crate) name: String,
-    /// In order of size, milliseconds.
+    /// In order of size, milliseconds. A request that was not answered counts as infinitely slow: it is no latency,
+    /// and no percentile may profit from it.
     pub(crate) latencies: Vec<f64>,
     /// In order of the requests: which were hedged.
     pub(crate) hedged: Vec<bool>,
     pub(crate) hedge_rate: f64,
     pub(crate) extra_load: f64,
     pub(crate) cost: f64,
+    /// Shares of the requests.
+    pub(crate) failed: f64,
+    pub(crate) timed_out: f64,
     /// The optimum at the same extra load; absent where none is known.
     pub(crate) optimum: Option<Optimum>,
 }
@@ -44,6 +53,8 @@ pub(crate) struct Row {
 pub(crate) struct Optimum {
     pub(crate) p99: f64,
     pub(crate) target: f64,
+    /// Of what the optimum takes off the target percentile, the share that was taken; absent if that is nothing.
+    pub(crate) share: Option<f64>,
 }
 
 /// A row as programs read it.
@@ -58,6 +69,9 @@ pub(crate) struct Figures<'a> {
     extra_load: f64,
     cost: f64,
     p99_vs_optimum: Option<f64>,
+    share_of_possible: Option<f64>,
+    failed: f64,
+    timed_out: f64,
 }
 
 impl Row {
@@ -77,6 +91,9 @@ impl Row {
             extra_load: self.extra_load,
             cost: self.cost,
             p99_vs_optimum: self.optimum.map(|optimum| optimum.p99),
+            share_of_possible: self.optimum.and_then(|optimum| optimum.share),
+            failed: self.failed,
+            timed_out: self.timed_out,
         }
     }
 }
@@ -90,19 +107,19 @@ pub(crate) fn percentile(sorted: &[f64], p: f64) -> f64 {
         .unwrap_or(f64::NAN)
 }
 
-/// What was drawn for the comparison with the optimum.
-pub(crate) fn known(source: &Source, requests: u64) -> Option<Known> {
+/// What the rows are compared with. Of a trace in its order, that is the very pairs that are run: one delay for all of
+/// it, known beforehand.
+pub(crate) fn known(source: &Source, terms: &Terms) -> Option<Known> {
     // Fixed, and not the seed of any run.
-    let stream = source.stream(requests, 0x0dd5_eed5);
+    let stream = || source.stream(200_000, 0x0dd5_eed5);
     match source {
         Source::Model(Model::Queue(_) | Model::Slowdown) => None,
-        // One delay is not the best for latencies that drift.
-        Source::Trace { in_order: true, .. } => None,
-        Source::Model(Model::Correlated(_)) => Some(Known::joint(stream)),
-        Source::Trace { lines, .. } if lines.iter().all(|[_, second]| second.is_some()) => {
-            Some(Known::joint(stream))
+        Source::Model(Model::Correlated(_)) => Some(Known::joint(stream())),
+        Source::Trace { order, .. } if order.shuffled && order.draw == Draw::Iid => {
+            Some(Known::independent(stream()))
         }
-        _ => Some(Known::independent(stream)),
+        Source::Trace { .. } => Some(Known::joint(source.stream(terms.requests, terms.seed))),
+        Source::Model(_) => Some(Known::independent(stream())),
     }
 }
 
@@ -118,42 +135,35 @@ pub(crate) fn run(
     known: Option<&Known>,
     mut tick: impl FnMut(u64),
 ) -> Result<Row, String> {
-    let mut config = candidate.config.clone();
-    if !candidate.times_out {
-        config.timeout_ms = HedgeConfig::MAX_MILLIS;
-    }
-    let failed = |error| format!("strategy `{}`: {error}", candidate.name);
-    let settings = config.validate_for::<WINDOW>().map_err(failed)?;
-    let hedger = Hedger::builder(Still)
-        .settings(settings)
-        .without_metrics()
-        .seed(terms.seed)
-        .attempts::<MAX>()
-        .build_local()
-        .map_err(failed)?;
+    let hedger = hedger_of(candidate, terms.seed)?;
     let mut tally = Tally::default();
     match source {
         Source::Model(Model::Queue(load)) => {
             let requests = terms.requests as usize;
             let backend = Backend::new(Queues::One, *load);
             for done in queue::run(&hedger, &backend, requests, terms.seed) {
-                tally.add(done.latency, &done.outcome);
+                let ended = if done.answered {
+                    Ended::Answered
+                } else {
+                    Ended::TimedOut
+                };
+                tally.add(done.latency, ended, &done.outcome);
             }
             tick(terms.requests);
         }
         _ => {
             let mut now = Instant::ZERO;
-            let mut others = source.stream(u64::MAX, !terms.seed);
-            for (n, pair) in (1..).zip(source.stream(terms.requests, terms.seed)) {
-                let (end, outcome) =
-                    engine::request(&hedger, now, |attempt| match pair.get(attempt) {
+            let mut stream = source.stream(terms.requests, terms.seed);
+            let mut n = 0;
+            while let Some(pair) = stream.next() {
+                let (end, ended, outcome) =
+                    engine::request(&hedger, &Ask::PLAIN, now, |attempt| match pair.get(attempt) {
                         Some(&latency) => ms(latency),
-                        None => others
-                            .next()
-                            .map_or(Duration::MAX, |[latency, _]| ms(latency)),
+                        None => ms(stream.another()),
                     });
-                tally.add(end.since(now).as_secs_f64() * 1e3, &outcome);
+                tally.add(end.since(now).as_secs_f64() * 1e3, ended, &outcome);
                 now = end;
+                n += 1;
                 if n % 1000 == 0 {
                     tick(1000);
                 }
@@ -163,17 +173,45 @@ pub(crate) fn run(
     Ok(tally.row(candidate.name.clone(), terms.target, known))
 }
 
+/// The hedger that a candidate's config makes.
+///
+/// # Errors
+///
+/// Says which option cannot be right.
+pub(crate) fn hedger_of(candidate: &Candidate, seed: u64) -> Result<Configured, String> {
+    let mut config = candidate.config.clone();
+    if !candidate.times_out {
+        config.timeout_ms = HedgeConfig::MAX_MILLIS;
+    }
+    let failed = |error| format!("strategy `{}`: {error}", candidate.name);
+    let settings = config.validate_for::<WINDOW>().map_err(failed)?;
+    Hedger::builder(Still)
+        .settings(settings)
+        .without_metrics()
+        .seed(seed)
+        .attempts::<MAX>()
+        .build_local()
+        .map_err(failed)
+}
+
 #[derive(Debug, Default)]
 struct Tally {
     latencies: Vec<f64>,
     hedged: Vec<bool>,
     hedges: u64,
     cost: f64,
+    failed: u64,
+    timed_out: u64,
 }
 
 impl Tally {
-    fn add(&mut self, latency: f64, outcome: &hedge_core::Outcome) {
-        self.latencies.push(latency);
+    fn add(&mut self, latency: f64, ended: Ended, outcome: &hedge_core::Outcome) {
+        self.latencies.push(match ended {
+            Ended::Answered => latency,
+            Ended::Failed | Ended::TimedOut => f64::INFINITY,
+        });
+        self.failed += u64::from(ended == Ended::Failed);
+        self.timed_out += u64::from(ended == Ended::TimedOut);
         self.hedged.push(outcome.hedged);
         self.hedges += u64::from(outcome.attempts - 1);
         self.cost += outcome.cost;
@@ -189,23 +227,25 @@ impl Tally {
                 (reached, best) => reached / best,
             };
             let p99 = over(99.0);
+            let unhedged = known.percentile(target);
+            let possible = unhedged - known.best(target, extra_load);
+            let taken = unhedged - percentile(&self.latencies, target);
             let target = if target == 99.0 { p99 } else { over(target) };
-            Optimum { p99, target }
+            let share = (possible > 0.01 * unhedged).then_some(taken / possible);
+            Optimum { p99, target, share }
         });
         Row {
             name,
             hedge_rate: self.hedged.iter().filter(|hedged| **hedged).count() as f64 / requests,
             extra_load,
             cost: self.cost / requests,
+            failed: self.failed as f64 / requests,
+            timed_out: self.timed_out as f64 / requests,
             optimum,
             hedged: self.hedged,
             latencies: self.latencies,
         }
     }
-}
-
-pub(crate) fn ms(ms: f64) -> Duration {
-    Duration::from_secs_f64(ms.max(0.0) / 1e3)
 }
 
 /// A hedger around one strategy, for the tables.

@@ -5,17 +5,21 @@
 
 mod candidate;
 mod chart;
+mod clustering;
 mod engine;
 mod lab;
 mod optimum;
 mod options;
+mod order;
 mod overload;
+mod parallel;
 mod queue;
 mod recommend;
 mod report;
 mod speed;
 mod table;
 mod trace;
+mod traces;
 mod workload;
 
 use std::process::ExitCode;
@@ -28,10 +32,12 @@ use crate::options::{Command, Options, Run};
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let result = match options.command {
+    let result = match &options.command {
         Some(Command::Table) => table::print(),
         Some(Command::Overload) => overload::print(),
         Some(Command::Speed) => speed::print(),
+        Some(Command::Traces(options)) => traces::print(options),
+        Some(Command::Incidents(_)) => Err("soon".into()),
         None => run(&options.run),
     };
     match result {
@@ -51,7 +57,7 @@ fn run(options: &Run) -> Result<(), String> {
         .iter()
         .map(|text| Candidate::parse(text, &aims))
         .collect::<Result<Vec<_>, _>>()?;
-    let source = options.source()?;
+    let (source, understood) = options.source()?;
     let candidates = if named.is_empty() {
         candidate::all(&source, &aims)?
     } else {
@@ -62,7 +68,7 @@ fn run(options: &Run) -> Result<(), String> {
         seed: options.seed,
         target: aims.target,
     };
-    let known = lab::known(&source, 200_000);
+    let known = lab::known(&source, &terms);
 
     let bar = hedge_terminal::progress((candidates.len() as u64 + 1) * terms.requests);
     let try_out = |candidate: &Candidate| -> Result<Row, String> {
@@ -82,9 +88,10 @@ fn run(options: &Run) -> Result<(), String> {
     let text = if options.json {
         report::json(&rows)?
     } else {
+        let notes = report::notes(&source, &understood);
         let table = report::table(&source, &terms, &candidates, &rows);
-        let advice = recommend::recommend(terms.target, &candidates, &rows, &unhedged);
-        format!("{table}\n{advice}\n")
+        let advice = recommend::recommend(&source, &terms, &candidates, &rows, &unhedged);
+        format!("{notes}{table}\n{advice}\n")
     };
     hedge_terminal::print(&text)
 }

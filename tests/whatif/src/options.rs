@@ -1,13 +1,13 @@
 //! The command line.
 
-use std::fs::File;
-use std::io::{self, BufReader, IsTerminal};
-use std::path::{Path, PathBuf};
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::candidate::Aims;
-use crate::trace;
+use crate::order::{Draw, Order};
+use crate::trace::{self, Format, Unit};
 use crate::workload::{Model, Source};
 
 #[derive(Debug, Parser)]
@@ -16,7 +16,8 @@ use crate::workload::{Model, Source};
     allow_negative_numbers = true,
     args_conflicts_with_subcommands = true,
     after_help = "Examples:\n  whatif latencies.txt --budget 5\n  whatif --workload bimodal \
-                  --strategy percentile:percentile=98 --strategy fixed:delay_ms=15\n  whatif table"
+                  --strategy percentile:percentile=98 --strategy fixed:delay_ms=15\n  whatif traces FOLDER\n  \
+                  whatif incidents"
 )]
 pub(crate) struct Options {
     #[command(subcommand)]
@@ -33,12 +34,90 @@ pub(crate) enum Command {
     Overload,
     /// Measure how many requests a second are simulated.
     Speed,
+    /// Measure hedge, and two other rules, on every trace of a folder, in the traces' order.
+    Traces(Traces),
+    /// Measure what hedging does when something goes wrong.
+    Incidents(Incidents),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Traces {
+    /// The folder: a file of latencies each, as `whatif FILE` reads them. Files named README and those that begin with
+    /// a dot are left out.
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// What hedges may add, in percent of the requests: `percentile` hedges at 100 less this, with a budget of twice as
+    /// much.
+    #[arg(long, default_value_t = 5.0, value_name = "PERCENT")]
+    budget: f64,
+    #[command(flatten)]
+    format: ReadAs,
+    /// How long hedges take. Default: as the second column, else as another line nearby.
+    #[arg(long)]
+    pub(crate) draw: Option<Draw>,
+    /// Draw a picture: P99 ÷ best over extra load, one point per rule and trace.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+    /// Print an array of objects instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Traces {
+    /// In percent.
+    pub(crate) fn budget(&self) -> Result<f64, String> {
+        within("budget", self.budget, 0.1, 50.0).map(|()| self.budget)
+    }
+
+    pub(crate) fn format(&self) -> Format {
+        self.format.format()
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Incidents {
+    /// Only the rows whose name contains this.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Print an array of objects instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How files are to be read, where that does not go without saying.
+#[derive(Args, Debug)]
+struct ReadAs {
+    /// What the numbers in the files count: s, ms, us or ns. Default: what the column's name or a comment says, else ms.
+    #[arg(long)]
+    unit: Option<Unit>,
+    /// Which column holds the latencies, by name or number; two with a comma between them for two attempts at the same
+    /// request. Default: the one that is named like it.
+    #[arg(long, value_name = "NAME[,NAME]", value_delimiter = ',', num_args = 1)]
+    column: Vec<String>,
+}
+
+impl ReadAs {
+    fn format(&self) -> Format {
+        Format {
+            unit: self.unit,
+            columns: self.column.iter().take(2).cloned().collect(),
+        }
+    }
+}
+
+fn within(option: &str, value: f64, low: f64, high: f64) -> Result<(), String> {
+    if (low..=high).contains(&value) {
+        return Ok(());
+    }
+    Err(format!(
+        "`--{option}` is {value}, but must be {low} to {high}"
+    ))
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct Run {
-    /// Latencies in milliseconds, one per line, or two with a comma between them for two attempts at the same
-    /// request; `#` begins a comment, `-` is standard input. Several files count as one.
+    /// Latencies in the order of the requests, one per line, or two with a comma between them for two attempts at the
+    /// same request, or a table with a header; `#` begins a comment, `-` is standard input. Several files count as one.
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Draw latencies from a model: lognormal, pareto, bimodal, exponential, slowdown, correlated:RHO, queue:LOAD.
@@ -55,14 +134,23 @@ pub(crate) struct Run {
     /// How many hedges a request may have.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=7))]
     max_hedges: u8,
-    /// How many requests to simulate. Default: 100000; with `--in-order`, the trace as often as that takes.
+    /// How many requests to simulate. Default: 100000, and a trace in its order to its end, as often as that takes.
     #[arg(long, value_parser = clap::value_parser!(u64).range(100..=10_000_000))]
     pub(crate) requests: Option<u64>,
     /// The same seed, the same output.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Keep the trace's order, where latencies drift. A hedge then takes as long as a request soon after.
-    #[arg(long)]
+    #[command(flatten)]
+    format: ReadAs,
+    /// How long a trace's hedges take. Default: as the second column, else as another line nearby.
+    #[arg(long, conflicts_with = "workload")]
+    draw: Option<Draw>,
+    /// Draw a trace's requests at random, as if each were independent of the one before. Hedges then take as long as any
+    /// line, unless told otherwise. Real services seldom are like that.
+    #[arg(long, conflicts_with = "workload")]
+    shuffle: bool,
+    /// Keep the trace's order, as is done by default.
+    #[arg(long, conflicts_with = "shuffle", hide = true)]
     in_order: bool,
     /// The percentile that matters, 50 to 99.9.
     #[arg(long, default_value_t = 99.0)]
@@ -78,14 +166,6 @@ pub(crate) struct Run {
 impl Run {
     /// What every strategy is to do where its own options do not say.
     pub(crate) fn aims(&self) -> Result<Aims, String> {
-        let within = |option: &str, value: f64, low: f64, high: f64| {
-            if (low..=high).contains(&value) {
-                return Ok(());
-            }
-            Err(format!(
-                "`--{option}` is {value}, but must be {low} to {high}"
-            ))
-        };
         within("target", self.target, 50.0, 99.9)?;
         if let Some(budget) = self.budget {
             within("budget", budget, 0.0, 100.0 * f64::from(self.max_hedges))?;
@@ -97,36 +177,36 @@ impl Run {
         })
     }
 
-    pub(crate) fn source(&self) -> Result<Source, String> {
+    /// Where latencies come from, and what was understood of the files.
+    pub(crate) fn source(&self) -> Result<(Source, Vec<String>), String> {
         if let Some(model) = self.workload {
-            return Ok(Source::Model(model));
+            let note = "Every request is drawn independently of the one before. Real requests mostly are not: what holds \
+                        for a model need not hold for a service. A trace of it shows.";
+            return Ok((Source::Model(model), vec![note.into()]));
         }
         if self.files.is_empty() && io::stdin().is_terminal() {
             return Err("no latencies: name a file, pipe them in, or choose a `--workload`".into());
         }
-        let mut trace = trace::Reader::default();
+        let mut trace = trace::Reader {
+            format: self.format.format(),
+            ..trace::Reader::default()
+        };
         if self.files.is_empty() {
-            read(Path::new("-"), &mut trace)?;
+            trace.read(io::stdin().lock(), "standard input")?;
         }
         for file in &self.files {
-            read(file, &mut trace)?;
+            if file.as_os_str() == "-" {
+                trace.read(io::stdin().lock(), "standard input")?;
+            } else {
+                trace.read_file(file)?;
+            }
         }
         if trace.longer > 0 {
             let (longest, count) = (trace::LONGEST, trace.longer);
             eprintln!("note: latencies above {longest} ms count as that: {count}");
         }
-        Ok(Source::Trace {
-            lines: trace.lines,
-            in_order: self.in_order,
-        })
+        let order = Order::of(&trace.lines, self.shuffle, self.draw)?;
+        let lines = trace.lines;
+        Ok((Source::Trace { lines, order }, trace.understood))
     }
-}
-
-fn read(file: &Path, trace: &mut trace::Reader) -> Result<(), String> {
-    if file.as_os_str() == "-" {
-        return trace.read(io::stdin().lock(), "standard input");
-    }
-    let name = file.display().to_string();
-    let opened = File::open(file).map_err(|error| format!("{name}: {error}"))?;
-    trace.read(BufReader::new(opened), &name)
 }

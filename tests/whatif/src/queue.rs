@@ -4,14 +4,14 @@ use core::cmp::Reverse;
 use core::time::Duration;
 use std::collections::{BinaryHeap, VecDeque};
 
-use hedge_core::adapter::{Controller, RequestController, RequestEnd, ResultController};
+use hedge_core::race::Settled;
 use hedge_core::strategy::Strategy;
-use hedge_core::{Instant, Outcome};
+use hedge_core::{Instant, Outcome, Verdict};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, Exp};
 
-use crate::engine::Lab;
+use crate::engine::{Ask, Ended, Lab, Running, ms};
 use crate::workload::Model;
 
 const SERVERS: usize = 8;
@@ -74,21 +74,11 @@ pub(crate) struct Done {
     pub(crate) outcome: Outcome,
 }
 
-type Paced<'h, S, const MAX: usize> = RequestController<
-    'h,
-    core::cell::RefCell<hedge_core::adapter::HedgerState<S, hedge_core::metrics::NoMetrics>>,
-    core::cell::RefCell<hedge_core::Budget>,
-    hedge_core::telemetry::NoSink,
-    hedge_core::ByResult,
-    MAX,
->;
-
 /// A request under way.
 struct Request<'h, S: Strategy, const MAX: usize> {
-    pace: Paced<'h, S, MAX>,
+    running: Running<'h, S, MAX>,
     start: Instant,
     service: Duration,
-    started: u8,
 }
 
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -130,7 +120,7 @@ pub(crate) fn run<S: Strategy, const MAX: usize>(
         backend,
         rng: SmallRng::seed_from_u64(!seed),
         services,
-        running: (0..requests).map(|_| None).collect(),
+        requests: (0..requests).map(|_| None).collect(),
         waiting: (0..SERVERS).map(|_| VecDeque::new()).collect(),
         busy: [false; SERVERS],
         events: BinaryHeap::new(),
@@ -153,7 +143,7 @@ struct Simulation<'h, S: Strategy, const MAX: usize> {
     backend: &'h Backend,
     rng: SmallRng,
     services: Vec<f64>,
-    running: Vec<Option<Request<'h, S, MAX>>>,
+    requests: Vec<Option<Request<'h, S, MAX>>>,
     waiting: Vec<VecDeque<(usize, u8)>>,
     busy: [bool; SERVERS],
     events: BinaryHeap<Reverse<(Instant, Event)>>,
@@ -164,29 +154,26 @@ impl<S: Strategy, const MAX: usize> Simulation<'_, S, MAX> {
     fn step(&mut self, now: Instant, event: Event) {
         match event {
             Event::Arrival { request } => {
-                let mut pace = self.hedger.call().controller();
-                let _ = pace.timed();
-                pace.start(now);
-                if let Some(deadline) = pace.deadline() {
+                let running = Running::start(self.hedger, &Ask::PLAIN, now);
+                let deadline = running.deadline();
+                if deadline < Instant::MAX {
                     let event = Event::Deadline { request };
                     self.events.push(Reverse((deadline, event)));
                 }
                 let service = ms(self.services[request]);
-                self.running[request] = Some(Request {
-                    pace,
+                self.requests[request] = Some(Request {
+                    running,
                     start: now,
                     service,
-                    started: 1,
                 });
                 self.enqueue(request, 0, now);
                 self.watch(request);
             }
             Event::Due { request } => {
-                if let Some(running) = &mut self.running[request]
-                    && let Some(attempt) = running.pace.admit(now)
-                {
-                    running.started += 1;
-                    self.enqueue(request, attempt.index() as u8, now);
+                if let Some(under_way) = &mut self.requests[request] {
+                    if let Some(attempt) = under_way.running.admit(now) {
+                        self.enqueue(request, attempt as u8, now);
+                    }
                     self.watch(request);
                 }
             }
@@ -196,14 +183,12 @@ impl<S: Strategy, const MAX: usize> Simulation<'_, S, MAX> {
                 server,
             } => {
                 self.busy[server] = false;
-                if let Some(running) = &mut self.running[request] {
-                    let _ = ResultController::<(), ()>::finished(
-                        &mut running.pace,
-                        attempt,
-                        &Ok(()),
-                        now,
-                    );
-                    self.settle(request, RequestEnd::Won(attempt), now);
+                if let Some(under_way) = &mut self.requests[request] {
+                    let attempt = attempt.into();
+                    let how = under_way.running.finished(attempt, Verdict::Accept, now);
+                    if let Some(how) = how {
+                        self.settle(request, how, now);
+                    }
                 }
                 self.serve(server, now);
             }
@@ -211,22 +196,22 @@ impl<S: Strategy, const MAX: usize> Simulation<'_, S, MAX> {
         }
     }
 
-    fn settle(&mut self, request: usize, how: RequestEnd, now: Instant) {
-        if let Some(mut running) = self.running[request].take() {
+    fn settle(&mut self, request: usize, how: Settled, now: Instant) {
+        if let Some(under_way) = self.requests[request].take() {
+            let (ended, outcome) = under_way.running.settle(how, now);
             self.done[request] = Some(Done {
-                start: running.start,
-                latency: now.since(running.start).as_secs_f64() * 1e3,
-                answered: matches!(how, RequestEnd::Won(_)),
-                outcome: running.pace.completed(how, now),
+                start: under_way.start,
+                latency: now.since(under_way.start).as_secs_f64() * 1e3,
+                answered: ended == Ended::Answered,
+                outcome,
             });
         }
     }
 
     /// Asks when the request's next hedge is due.
     fn watch(&mut self, request: usize) {
-        if let Some(running) = &mut self.running[request]
-            && usize::from(running.started) < MAX
-            && let Some(due) = running.pace.due()
+        if let Some(under_way) = &mut self.requests[request]
+            && let Some(due) = under_way.running.due()
         {
             self.events.push(Reverse((due, Event::Due { request })));
         }
@@ -258,7 +243,7 @@ impl<S: Strategy, const MAX: usize> Simulation<'_, S, MAX> {
             server
         };
         while let Some((request, attempt)) = self.waiting[queue].pop_front() {
-            if let Some(running) = &self.running[request] {
+            if let Some(under_way) = &self.requests[request] {
                 self.busy[server] = true;
                 let slower = match &self.backend.brownout {
                     Some(brownout) if (brownout.from..brownout.to).contains(&now) => {
@@ -266,7 +251,7 @@ impl<S: Strategy, const MAX: usize> Simulation<'_, S, MAX> {
                     }
                     _ => 1.0,
                 };
-                let end = now + running.service.mul_f64(slower);
+                let end = now + under_way.service.mul_f64(slower);
                 self.events.push(Reverse((
                     end,
                     Event::Served {
@@ -279,8 +264,4 @@ impl<S: Strategy, const MAX: usize> Simulation<'_, S, MAX> {
             }
         }
     }
-}
-
-fn ms(ms: f64) -> Duration {
-    Duration::from_secs_f64(ms.max(0.0) / 1e3)
 }

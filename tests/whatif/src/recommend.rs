@@ -4,7 +4,8 @@ use hedge_core::{HedgeConfig, StrategyKind};
 use serde_json::{Map, Value, json};
 
 use crate::candidate::Candidate;
-use crate::lab::Row;
+use crate::lab::{Row, Terms};
+use crate::workload::Source;
 
 /// By what share the target percentile has to fall for hedging to be worth its trouble.
 const WORTH: f64 = 0.03;
@@ -13,17 +14,32 @@ const WORTH: f64 = 0.03;
 const ALIKE: f64 = 0.10;
 
 /// One line: the plainest strategy that is about as good as the best, and its config.
+///
+/// Requests that failed or timed out count as infinitely slow, and a strategy that loses more of them than the same timeout
+/// would without hedging is not recommended.
 pub(crate) fn recommend(
-    target: f64,
+    source: &Source,
+    terms: &Terms,
     candidates: &[Candidate],
     rows: &[Row],
     unhedged: &Row,
 ) -> String {
+    let target = terms.target;
     let reached = |row: &Row| row.percentile(target);
+    let unanswered = |row: &Row| row.failed + row.timed_out;
     let without = reached(unhedged);
     let worth = without * (1.0 - WORTH);
     let tried = candidates.iter().zip(rows);
-    let mut helpful: Vec<_> = tried.filter(|(_, row)| reached(row) < worth).collect();
+    // Without hedging, the same timeout would lose these.
+    let lost = |candidate: &Candidate| {
+        let timeout = candidate.config.timeout_ms;
+        let ends = |latency: &f64| candidate.times_out && *latency > timeout;
+        let longer = unhedged.latencies.iter().filter(|latency| ends(latency));
+        longer.count() as f64 / unhedged.latencies.len().max(1) as f64
+    };
+    let mut helpful: Vec<_> = tried
+        .filter(|(candidate, row)| reached(row) < worth && unanswered(row) <= lost(candidate))
+        .collect();
     let best = helpful
         .iter()
         .map(|(_, row)| reached(row))
@@ -34,18 +50,32 @@ pub(crate) fn recommend(
         .min_by_key(|(candidate, _)| rank(candidate.config.strategy));
     let Some((candidate, row)) = plainest else {
         return format!(
-            "Do not hedge: nothing tried takes more than {} % off P{target} ({without:.1} ms). \
+            "Do not hedge: nothing tried takes more than {} % off P{target} ({without:.1} ms). {} \
              Config: {{\"strategy\":\"off\"}}",
-            WORTH * 100.0
+            WORTH * 100.0,
+            rests_on(source, terms),
         );
     };
     format!(
-        "Use {}: P{target} falls from {without:.1} to {:.1} ms (−{:.0} %) for {:.1} % more requests. Config: {}",
+        "Use {}: P{target} falls from {without:.1} to {:.1} ms (−{:.0} %) for {:.1} % more requests. {} Config: {}",
         candidate.config.strategy,
         reached(row),
         (1.0 - reached(row) / without) * 100.0,
         row.extra_load * 100.0,
+        rests_on(source, terms),
         Value::Object(config(candidate, row)),
+    )
+}
+
+/// What the figures were measured on.
+fn rests_on(source: &Source, terms: &Terms) -> String {
+    let (requests, seed) = (terms.requests, terms.seed);
+    format!(
+        "That rests on {requests} requests of a {}, seed {seed}.",
+        match source {
+            Source::Model(_) => format!("model ({}), each independent", source.name()),
+            Source::Trace { .. } => source.name(),
+        }
     )
 }
 

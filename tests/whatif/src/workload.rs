@@ -6,6 +6,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, Exp, LogNormal, Normal, StandardNormal};
 
+use crate::order::{Draw, Order};
 use crate::trace::{LONGEST, Line};
 
 /// A model of a service's latencies, in milliseconds.
@@ -138,22 +139,17 @@ impl FromStr for Model {
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
     Model(Model),
-    /// Pairs drawn at random: both of a line, or two lines' where the trace has one column.
-    Trace {
-        lines: Vec<Line>,
-        in_order: bool,
-    },
+    Trace { lines: Vec<Line>, order: Order },
 }
 
 impl Source {
-    /// How many requests to simulate where nobody says.
+    /// How many requests to simulate where nobody says: a trace is played to its end, as often as that takes.
     pub(crate) fn requests(&self) -> u64 {
         const ENOUGH: u64 = 100_000;
         match self {
-            Self::Trace {
-                lines,
-                in_order: true,
-            } => ENOUGH.next_multiple_of(lines.len().max(1) as u64),
+            Self::Trace { lines, order } if !order.shuffled => {
+                ENOUGH.next_multiple_of(lines.len().max(1) as u64)
+            }
             _ => ENOUGH,
         }
     }
@@ -164,14 +160,18 @@ impl Source {
             source: self,
             requests,
             next: 0,
+            line: 0,
             rng: SmallRng::seed_from_u64(seed),
+            others: SmallRng::seed_from_u64(!seed),
         }
     }
 
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Model(model) => model.name(),
-            Self::Trace { lines, .. } => format!("trace of {} lines", lines.len()),
+            Self::Trace { lines, order } => {
+                format!("trace of {} lines, {}", lines.len(), order.name())
+            }
         }
     }
 }
@@ -181,7 +181,28 @@ pub(crate) struct Stream<'a> {
     source: &'a Source,
     requests: u64,
     next: u64,
+    /// Where in the trace the last request is.
+    line: usize,
     rng: SmallRng,
+    others: SmallRng,
+}
+
+impl Stream<'_> {
+    /// How long another hedge of the last request takes, in milliseconds.
+    pub(crate) fn another(&mut self) -> f64 {
+        let latency = match self.source {
+            Source::Model(model) => model.draw(&mut self.others)[0],
+            Source::Trace { lines, order } => {
+                let draw = match order.draw {
+                    Draw::Pair => Draw::Nearby,
+                    draw => draw,
+                };
+                let order = Order { draw, ..*order };
+                order.hedge(self.line, lines, &mut self.others)
+            }
+        };
+        latency.min(LONGEST)
+    }
 }
 
 impl Iterator for Stream<'_> {
@@ -201,23 +222,10 @@ impl Iterator for Stream<'_> {
                     .map(|ms| if slow { ms * 10.0 } else { ms })
             }
             Source::Model(model) => model.draw(&mut self.rng),
-            Source::Trace { lines, in_order } => {
-                let at = |place: u64| {
-                    lines
-                        .get(place as usize % lines.len())
-                        .copied()
-                        .unwrap_or_default()
-                };
-                let any = self.rng.random_range(0..lines.len() as u64);
-                let [first, second] = at(if *in_order { n } else { any });
-                let first = first.unwrap_or_default();
-                // An attempt of its own is as slow as another request about then.
-                let other = if *in_order {
-                    n + 1 + any % 50
-                } else {
-                    self.rng.random_range(0..lines.len() as u64)
-                };
-                [first, second.or(at(other)[0]).unwrap_or(first)]
+            Source::Trace { lines, order } => {
+                self.line = order.line(n, lines, &mut self.rng);
+                let first = lines[self.line][0].unwrap_or_default();
+                [first, order.hedge(self.line, lines, &mut self.rng)]
             }
         };
         Some(pair.map(|ms| ms.min(LONGEST)))

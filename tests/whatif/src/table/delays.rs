@@ -4,7 +4,7 @@ use hedge_core::strategy::{Fixed, Percentile, Strategy};
 use hedge_core::{Budget, Instant};
 
 use super::{Claim, Claims, REQUESTS, each_seed, mean, worst};
-use crate::engine;
+use crate::engine::{self, Ask};
 use crate::lab::{self, ms, percentile};
 use crate::workload::{Model, Source};
 
@@ -89,7 +89,8 @@ fn hedged(
     let mut now = Instant::ZERO;
     let source = Source::Model(model);
     let run = source.stream(REQUESTS, seed).map(|pair| {
-        let (end, outcome) = engine::request(&hedger, now, |attempt| ms(pair[attempt.min(1)]));
+        let latency = |attempt: usize| ms(pair[attempt.min(1)]);
+        let (end, _, outcome) = engine::request(&hedger, &Ask::PLAIN, now, latency);
         now = end;
         outcome.hedged
     });

@@ -6,7 +6,7 @@ use hedge_core::{Budget, Instant};
 
 use super::{Claim, Claims, each_seed, mean};
 use crate::candidate::{Aims, Candidate};
-use crate::engine;
+use crate::engine::{self, Ask};
 use crate::lab::{self, WINDOW, ms, percentile};
 use crate::workload::{Model, Source};
 
@@ -90,7 +90,7 @@ impl World {
         let source = Source::Model(self.model);
         for (n, pair) in (0..).zip(source.stream(requests, seed)) {
             let latency = |attempt: usize| ms(pair[attempt.min(1)] * scale(n));
-            let (end, outcome) = engine::request(&hedger, now, latency);
+            let (end, _, outcome) = engine::request(&hedger, &Ask::PLAIN, now, latency);
             now = end;
             if n >= from {
                 chosen.push(outcome.hedge_delay.unwrap_or(Duration::MAX));

@@ -6,10 +6,9 @@ mod learners;
 mod limits;
 mod seed;
 
-use core::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
-
 use hedge_terminal::ProgressBar;
+
+use crate::parallel;
 
 /// A row of the table: what was measured, and whether that will do.
 pub(crate) struct Claim {
@@ -91,28 +90,8 @@ pub(crate) const REQUESTS: u64 = 20_000;
 pub(crate) fn each_seed<R: Send>(
     run: impl Fn(u64) -> Result<R, String> + Sync,
 ) -> Result<Vec<R>, String> {
-    let next = AtomicU64::new(0);
-    let workers = thread::available_parallelism().map_or(1, usize::from);
-    let mut results: Vec<(u64, Result<R, String>)> = thread::scope(|scope| {
-        let worker = || {
-            let mut done = Vec::new();
-            loop {
-                let seed = next.fetch_add(1, Ordering::Relaxed);
-                if seed >= SEEDS {
-                    return done;
-                }
-                done.push((seed, run(seed + 1)));
-            }
-        };
-        let handles: Vec<_> = (0..workers).map(|_| scope.spawn(worker)).collect();
-        handles
-            .into_iter()
-            .filter_map(|handle| handle.join().ok())
-            .flatten()
-            .collect()
-    });
-    results.sort_by_key(|(seed, _)| *seed);
-    results.into_iter().map(|(_, result)| result).collect()
+    let results = parallel::map(SEEDS as usize, |index| run(index as u64 + 1));
+    results.into_iter().collect()
 }
 
 pub(crate) fn mean(values: &[f64]) -> f64 {
