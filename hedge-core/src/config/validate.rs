@@ -73,65 +73,62 @@ fn strategy_name(config: &HedgeConfig) -> Result<Name, ConfigError> {
 }
 
 fn strategy<const N: usize>(config: &HedgeConfig) -> Result<AnyStrategy<N>, ConfigError> {
-    let strategies = Strategies::new(config)?;
+    // Every option is checked, whichever strategy is to use it.
+    let fixed = optional_time("delay_ms", config.delay_ms)?.map(Fixed::new);
+    percentile::<N>(config)?;
+    adaptive(config)?;
+    optimal::<N>(config)?;
+    backoff(config)?;
+    let base_delay = time("base_delay", config.base_delay)?;
     let kind = Choice::STRATEGY.check(config.strategy)?;
     let inner = config
         .workload_inner
         .map(|inner| Choice::INNER.check(inner));
     match (kind, inner.transpose()?) {
-        (StrategyKind::WorkloadAware, None) => Ok(strategies.over_base_delay.into()),
+        (StrategyKind::WorkloadAware, None) => Ok(WorkloadAware::base_delay(base_delay).into()),
         (StrategyKind::WorkloadAware, Some(inner)) => {
-            let inner = strategies.pick(Choice::INNER, inner)?;
+            let inner: AnyInner<N> = pick::<_, N>(config, fixed, Choice::INNER, inner)?;
             Ok(WorkloadAware::over(inner).into())
         }
-        (kind, _) => strategies.pick(Choice::STRATEGY, kind).map(Into::into),
+        (kind, _) => pick::<_, N>(config, fixed, Choice::STRATEGY, kind),
     }
 }
 
-/// Every strategy that is built in, of which a config picks one.
-struct Strategies<const N: usize> {
+/// The strategy that `choice` names.
+// Neither this nor what makes a strategy with a window is inlined: a function that moves several such large values
+// about takes an optimiser minutes.
+#[inline(never)]
+fn pick<T, const N: usize>(
+    config: &HedgeConfig,
     fixed: Option<Fixed>,
-    percentile: Percentile<N>,
-    adaptive: Adaptive,
-    optimal: Optimal<N>,
-    backoff: ExponentialBackoff,
-    over_base_delay: WorkloadAware,
-}
-
-impl<const N: usize> Strategies<N> {
-    fn new(config: &HedgeConfig) -> Result<Self, ConfigError> {
-        Ok(Self {
-            fixed: optional_time("delay_ms", config.delay_ms)?.map(Fixed::new),
-            percentile: percentile(config)?,
-            adaptive: adaptive(config)?,
-            optimal: optimal(config)?,
-            backoff: backoff(config)?,
-            over_base_delay: WorkloadAware::base_delay(time("base_delay", config.base_delay)?),
-        })
-    }
-
-    /// The one that `choice` names.
-    fn pick(self, choice: Choice, kind: StrategyKind) -> Result<AnyInner<N>, ConfigError> {
-        match kind {
-            StrategyKind::Off => Ok(Off.into()),
-            StrategyKind::Fixed => {
-                let expected = "0 or more ms, which the strategy `fixed` needs";
-                let fixed = self.fixed.map(Into::into);
-                fixed.ok_or_else(|| ConfigError::missing("delay_ms", expected))
-            }
-            StrategyKind::Percentile => Ok(self.percentile.into()),
-            StrategyKind::ExponentialBackoff => Ok(self.backoff.into()),
-            StrategyKind::Adaptive => {
-                // Only now: its window may hold fewer than the `min_samples` of another strategy.
-                self.adaptive.validate()?;
-                Ok(self.adaptive.into())
-            }
-            StrategyKind::Optimal => Ok(self.optimal.into()),
-            StrategyKind::WorkloadAware | StrategyKind::Custom => Err(choice.error(kind.as_str())),
+    choice: Choice,
+    kind: StrategyKind,
+) -> Result<T, ConfigError>
+where
+    T: From<Off> + From<Fixed> + From<Percentile<N>> + From<Adaptive> + From<Optimal<N>>,
+    T: From<ExponentialBackoff>,
+{
+    match kind {
+        StrategyKind::Off => Ok(Off.into()),
+        StrategyKind::Fixed => {
+            let expected = "0 or more ms, which the strategy `fixed` needs";
+            let fixed = fixed.map(Into::into);
+            fixed.ok_or_else(|| ConfigError::missing("delay_ms", expected))
         }
+        StrategyKind::Percentile => percentile::<N>(config).map(Into::into),
+        StrategyKind::ExponentialBackoff => backoff(config).map(Into::into),
+        StrategyKind::Adaptive => {
+            let strategy = adaptive(config)?;
+            // Only now: its window may hold fewer than the `min_samples` of another strategy.
+            strategy.validate()?;
+            Ok(strategy.into())
+        }
+        StrategyKind::Optimal => optimal::<N>(config).map(Into::into),
+        StrategyKind::WorkloadAware | StrategyKind::Custom => Err(choice.error(kind.as_str())),
     }
 }
 
+#[inline(never)]
 fn percentile<const N: usize>(config: &HedgeConfig) -> Result<Percentile<N>, ConfigError> {
     let mut strategy = Percentile::with_window::<N>(config.percentile)
         .window_size(count(config.window_size))
@@ -206,6 +203,7 @@ pub(super) fn check_candidates_len(len: usize) -> Result<(), ConfigError> {
     ))
 }
 
+#[inline(never)]
 fn optimal<const N: usize>(config: &HedgeConfig) -> Result<Optimal<N>, ConfigError> {
     let (target, budget) = (config.optimal_target, config.optimal_budget_percent);
     let mut strategy = Optimal::<1000>::with_window::<N>(target, budget)
