@@ -7,6 +7,7 @@ mod candidate;
 mod chart;
 mod clustering;
 mod engine;
+mod incidents;
 mod lab;
 mod optimum;
 mod options;
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
         Some(Command::Overload) => overload::print(),
         Some(Command::Speed) => speed::print(),
         Some(Command::Traces(options)) => traces::print(options),
-        Some(Command::Incidents(_)) => Err("soon".into()),
+        Some(Command::Incidents(options)) => incidents::print(options),
         None => run(&options.run),
     };
     match result {

@@ -211,6 +211,37 @@ fn rows(queues: Queues, load: f64) -> Result<Vec<(Mode, Row)>, String> {
     Mode::ALL.into_iter().map(row).collect()
 }
 
+/// How the backend comes back after a brown-out, with one queue: means over so many seeds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Comeback {
+    /// In seconds: unhedged, and with a budget and the guard.
+    pub(crate) off: f64,
+    pub(crate) percentile: f64,
+    pub(crate) fixed: f64,
+    /// Whether `percentile` is no worse than unhedged.
+    pub(crate) no_worse: bool,
+}
+
+pub(crate) fn comeback(load: f64, seeds: usize) -> Result<Comeback, String> {
+    let modes = [Mode::Off, Mode::Percentile, Mode::Fixed];
+    let runs = crate::parallel::map(seeds, |index| {
+        let run = |mode: Mode| mode.run(Queues::One, load, index as u64 + 1);
+        modes.map(run).into_iter().collect::<Result<Vec<_>, _>>()
+    });
+    let runs = runs.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let row = |mode: usize| {
+        let pairs = runs.iter().map(|run| (run[0].clone(), run[mode].clone()));
+        Row::of(&pairs.collect::<Vec<_>>())
+    };
+    let [off, percentile, fixed] = [0, 1, 2].map(row);
+    Ok(Comeback {
+        off: off.recovery,
+        percentile: percentile.recovery,
+        fixed: fixed.recovery,
+        no_worse: percentile.no_worse_than(&off),
+    })
+}
+
 const HEAD: &str = "\
 Means over 20 seeds, in virtual time: 8 servers, lognormal service times of 17 ms in the mean, Poisson arrivals, callers
 that give up after 1 s. After 20 s all service takes four times as long, for 10 s; then 30 s more. Both attempts of a

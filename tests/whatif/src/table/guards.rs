@@ -57,7 +57,8 @@ fn ratios(queues: Queues, load: f64) -> Result<[Vec<f64>; 2], String> {
     Ok([guarded, unguarded])
 }
 
-fn p99(
+/// P99 of one run's requests.
+pub(crate) fn p99(
     strategy: impl Strategy,
     guard: bool,
     queues: Queues,

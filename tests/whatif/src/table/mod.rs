@@ -1,9 +1,9 @@
 //! The tables of decision quality, as Markdown.
 
 mod delays;
-mod guards;
+pub(crate) mod guards;
 mod learners;
-mod limits;
+pub(crate) mod limits;
 mod seed;
 
 use hedge_terminal::ProgressBar;

@@ -1,0 +1,173 @@
+//! Replicas that hang, are slow or pause, and keys that are slow everywhere.
+
+use hedge_core::HedgeConfig;
+
+use super::super::rule::{optimal, rule, run};
+use super::super::scenario::{self, Pause, Scenario, healthy_p95, lognormal_p95};
+use super::super::verdict::{As, Figure, Row};
+use super::{Group, limit, mean_of, rescued, seeds, worst_of};
+use crate::table::each_seed;
+
+pub(super) const GROUPS: &[Group] = &[
+    ("hang_1_of_16", hang_1_of_16),
+    ("hang_1_of_10", || hang("hang_1_of_10", 10, timed(), 0.90)),
+    ("hang_1_of_3", || hang("hang_1_of_3", 3, timed(), 0.20)),
+    ("hang_optimal_1_of_16", || {
+        let mut config = optimal();
+        config.timeout_ms = 5000.0;
+        hang("hang_optimal_1_of_16", 16, config, 0.75)
+    }),
+    ("slow_1_of_10", slow_1_of_10),
+    ("pause", pauses),
+    ("keys", keys),
+];
+
+fn timed() -> HedgeConfig {
+    rule(|config| config.timeout_ms = 5000.0)
+}
+
+/// When the replica begins to hang.
+const FROM: usize = 1000;
+
+struct Hung {
+    all: f64,
+    last: f64,
+    delay: f64,
+    healthy: f64,
+}
+
+fn hung(scenario: &Scenario, config: &HedgeConfig) -> Result<Vec<Hung>, String> {
+    let count = scenario.requests;
+    seeds(scenario, config, |run, seed| {
+        let healthy = match run.delay(FROM - 500..FROM) {
+            0.0 => healthy_p95(),
+            delay => delay,
+        };
+        let limit = limit(healthy, healthy_p95());
+        Hung {
+            all: rescued(run, scenario, seed, FROM..count, limit),
+            last: rescued(run, scenario, seed, count - 5000..count, limit),
+            delay: run.delay(count - 5000..count),
+            healthy,
+        }
+    })
+}
+
+fn figures(hung: &[Hung], least: f64) -> Vec<Figure> {
+    let (all, last) = (mean_of(hung, |h| h.all), mean_of(hung, |h| h.last));
+    vec![
+        Figure::at_least("rescued", As::Percent, all, least),
+        Figure::at_least("of the last 5000", As::Percent, last, least),
+    ]
+}
+
+fn hang_1_of_16() -> Result<Vec<Row>, String> {
+    let hung = hung(&scenario::hang(16, 400_000, FROM), &timed())?;
+    let mut figures = figures(&hung, 0.95);
+    let times = worst_of(&hung, |h| h.delay / h.healthy);
+    figures.push(Figure::at_most(
+        "delay in the end, times the healthy one, worst seed",
+        As::Number(2),
+        times,
+        2.0,
+    ));
+    Ok(vec![Row::new("hang_1_of_16", figures)])
+}
+
+fn hang(
+    name: &'static str,
+    replicas: usize,
+    config: HedgeConfig,
+    least: f64,
+) -> Result<Vec<Row>, String> {
+    let hung = hung(&scenario::hang(replicas, 100_000, FROM), &config)?;
+    Ok(vec![Row::new(name, figures(&hung, least))])
+}
+
+fn slow_1_of_10() -> Result<Vec<Row>, String> {
+    let scenario = scenario::slow_replica(10, 30_000, 5000);
+    let p95 = lognormal_p95(10.0, 0.3);
+    let shares = seeds(&scenario, &rule(|_| {}), |run, seed| {
+        let rescued =
+            |range| rescued(run, &scenario, seed, range, limit(p95, p95));
+        [rescued(5000..30_000), rescued(25_000..30_000)]
+    })?;
+    Ok(vec![Row::new(
+        "slow_1_of_10",
+        vec![
+            Figure::at_least("rescued", As::Percent, mean_of(&shares, |s| s[0]), 0.95),
+            Figure::at_least("of the last 5000", As::Percent, mean_of(&shares, |s| s[1]), 0.95),
+        ],
+    )])
+}
+
+fn pauses() -> Result<Vec<Row>, String> {
+    let shape = |length, every, per_second| Pause {
+        length,
+        every,
+        per_second,
+    };
+    [
+        shape(300.0, 10_000.0, 500.0),
+        shape(300.0, 10_000.0, 2000.0),
+        shape(100.0, 3_000.0, 500.0),
+        shape(1000.0, 30_000.0, 500.0),
+        shape(150.0, 1_500.0, 1000.0),
+    ]
+    .into_iter()
+    .map(pause)
+    .collect()
+}
+
+fn pause(pause: Pause) -> Result<Row, String> {
+    let count = 120 * pause.per_second as usize;
+    let scenario = scenario::pauses(count, pause);
+    let p95 = lognormal_p95(10.0, 0.3);
+    let runs = each_seed(|seed| {
+        let guarded = run(&scenario, &rule(|_| {}), seed)?;
+        let free = run(&scenario, &rule(|config| config.guard = Some(false)), seed)?;
+        let p999 = |run: &super::Run| run.percentile(0..count, 99.9, |_| true);
+        let limit = limit(p95, p95);
+        Ok([
+            rescued(&guarded, &scenario, seed, 0..count, limit),
+            rescued(&guarded, &scenario, seed, count - 5000..count, limit),
+            p999(&guarded),
+            p999(&free),
+        ])
+    })?;
+    let mean = |index: usize| mean_of(&runs, |figures| figures[index]);
+    let Pause {
+        length,
+        every,
+        per_second,
+    } = pause;
+    Ok(Row::new(
+        format!("pause_{length}ms_every_{every}ms_at_{per_second}"),
+        vec![
+            Figure::at_least("rescued", As::Percent, mean(0), 0.93),
+            Figure::at_least("of the last 5000", As::Percent, mean(1), 0.93),
+            Figure::at_most("P99.9 ÷ guard off", As::Number(3), mean(2) / mean(3), 1.15),
+        ],
+    ))
+}
+
+fn keys() -> Result<Vec<Row>, String> {
+    [(0.045, 0.005), (0.02, 0.005), (0.045, 0.002)]
+        .into_iter()
+        .map(|(slow, stuck)| {
+            let scenario = scenario::keys(40_000, slow, stuck);
+            let p999 = |config: HedgeConfig| {
+                let figure = |run: &super::Run, _| run.percentile(0..40_000, 99.9, |_| true);
+                Ok::<_, String>(mean_of(&seeds(&scenario, &config, figure)?, |p| *p))
+            };
+            let (on, off) = (
+                p999(rule(|_| {}))?,
+                p999(rule(|config| config.guard = Some(false)))?,
+            );
+            let beside = format!("{on:.0} ms, guard off {off:.0} ms");
+            let figure = Figure::at_most("P99.9 ÷ guard off", As::Number(3), on / off, 1.10);
+            let name = format!("keys_{}pm_slow_{}pm_stuck", slow * 1e3, stuck * 1e3);
+            Ok(Row::new(name, vec![figure.beside(&beside)]))
+        })
+        .collect()
+}
