@@ -85,7 +85,9 @@ mod tests {
     #[test]
     fn a_slow_stretch_is_a_cluster_and_scattered_requests_are_none() {
         // 50 of 1000 are slow: in a row, or every twentieth.
-        let stretch: Vec<f64> = (0..1000).map(|n| if n < 50 { 100.0 } else { 1.0 }).collect();
+        let stretch: Vec<f64> = (0..1000)
+            .map(|n| if n < 50 { 100.0 } else { 1.0 })
+            .collect();
         let scattered: Vec<f64> = (0..1000)
             .map(|n| if n % 20 == 0 { 100.0 } else { 1.0 })
             .collect();

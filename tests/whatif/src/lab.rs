@@ -156,11 +156,12 @@ pub(crate) fn run(
             let mut stream = source.stream(terms.requests, terms.seed);
             let mut n = 0;
             while let Some(pair) = stream.next() {
-                let (end, ended, outcome) =
-                    engine::request(&hedger, &Ask::PLAIN, now, |attempt| match pair.get(attempt) {
+                let (end, ended, outcome) = engine::request(&hedger, &Ask::PLAIN, now, |attempt| {
+                    match pair.get(attempt) {
                         Some(&latency) => ms(latency),
                         None => ms(stream.another()),
-                    });
+                    }
+                });
                 tally.add(end.since(now).as_secs_f64() * 1e3, ended, &outcome);
                 now = end;
                 n += 1;

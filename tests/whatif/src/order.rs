@@ -125,7 +125,16 @@ mod tests {
             let (low, high) = ((own - 50.0).max(0.0), (own + 50.0).min(999.0));
             let least = drawn.iter().copied().fold(f64::MAX, f64::min);
             let most = drawn.iter().copied().fold(f64::MIN, f64::max);
-            assert_eq!((least, most), if line == 999 { (low, 998.0) } else if line == 0 { (1.0, high) } else { (low, high) });
+            assert_eq!(
+                (least, most),
+                if line == 999 {
+                    (low, 998.0)
+                } else if line == 0 {
+                    (1.0, high)
+                } else {
+                    (low, high)
+                }
+            );
         }
     }
 
@@ -154,6 +163,11 @@ mod tests {
     fn a_trace_of_one_line_has_no_other() {
         let one = lines(1);
         let mut rng = SmallRng::seed_from_u64(1);
-        assert_eq!(Order::of(&one, false, None).unwrap().hedge(0, &one, &mut rng), 0.0);
+        assert_eq!(
+            Order::of(&one, false, None)
+                .unwrap()
+                .hedge(0, &one, &mut rng),
+            0.0
+        );
     }
 }

@@ -36,7 +36,11 @@ pub(crate) fn notes(source: &Source, understood: &[String]) -> String {
             notes.push("Fewer than 1000 requests: they are played again and again, and show little of how slow ones come.".into());
         }
     }
-    notes.iter().map(|note| format!("{note}\n")).collect::<String>() + "\n"
+    notes
+        .iter()
+        .map(|note| format!("{note}\n"))
+        .collect::<String>()
+        + "\n"
 }
 
 /// A line for each strategy.

@@ -10,7 +10,11 @@ fn a_window_may_be_large() {
         ..HedgeConfig::default()
     };
     // On a stack of its own: the strategies are large, too.
-    let work = move || config.validate_for::<32_768>().map(|settings| settings.strategy.kind());
+    let work = move || {
+        config
+            .validate_for::<32_768>()
+            .map(|settings| settings.strategy.kind())
+    };
     let thread = std::thread::Builder::new().stack_size(64 << 20).spawn(work);
     let settings = thread.unwrap().join().unwrap();
     assert_eq!(settings, Ok(StrategyKind::Percentile));

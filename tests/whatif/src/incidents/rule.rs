@@ -165,6 +165,11 @@ impl Run {
         picked.iter().filter(|done| is(done)).count() as f64 / picked.len() as f64
     }
 
+    /// Every latency, in milliseconds.
+    pub(super) fn latencies(&self) -> impl Iterator<Item = f64> {
+        self.done.iter().map(|done| done.latency)
+    }
+
     /// The percentile of the latencies of those that `of` picks.
     pub(super) fn percentile(
         &self,

@@ -190,7 +190,7 @@ pub(super) fn independent(
 /// Attempts of a request take the same time: a hedge never wins.
 pub(super) fn alike(requests: usize) -> Scenario {
     Scenario::new(requests, 500.0, |attempt| {
-        Answer::ok(lognormal(&mut attempt.shared(), 10.0, 1.0))
+        Answer::ok(lognormal(&mut attempt.shared(), 10.0, 0.3))
     })
 }
 

@@ -59,11 +59,23 @@ impl As {
 
 impl Figure {
     pub(super) fn at_most(what: &str, how: As, value: f64, most: f64) -> Self {
-        Self::new(what, how, value, format!("≤ {}", how.text(most)), value <= most)
+        Self::new(
+            what,
+            how,
+            value,
+            format!("≤ {}", how.text(most)),
+            value <= most,
+        )
     }
 
     pub(super) fn at_least(what: &str, how: As, value: f64, least: f64) -> Self {
-        Self::new(what, how, value, format!("≥ {}", how.text(least)), value >= least)
+        Self::new(
+            what,
+            how,
+            value,
+            format!("≥ {}", how.text(least)),
+            value >= least,
+        )
     }
 
     pub(super) fn within(what: &str, how: As, value: f64, low: f64, high: f64) -> Self {

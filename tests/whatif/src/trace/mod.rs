@@ -101,7 +101,11 @@ impl Reader {
                 .map_err(|error| at(number, error))?;
             self.lines.push(line);
         }
-        let source = if own { "with units of their own" } else { source };
+        let source = if own {
+            "with units of their own"
+        } else {
+            source
+        };
         let mut sentence = format!(
             "{name}: {} latencies in {} ({source})",
             self.lines.len() - before,
@@ -157,7 +161,10 @@ impl Reader {
             return Err(format!("`{line}` has {has} where lines before have {had}"));
         }
         let mut latency = |index: usize| -> Result<Option<f64>, String> {
-            let cell = columns.places.get(index).and_then(|place| cells.get(*place));
+            let cell = columns
+                .places
+                .get(index)
+                .and_then(|place| cells.get(*place));
             let Some(cell) = cell else { return Ok(None) };
             let (number, suffix) = Unit::split(cell);
             *own |= suffix.is_some();

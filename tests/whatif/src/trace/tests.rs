@@ -36,7 +36,11 @@ fn units_are_recognised() {
         ..Format::default()
     };
     for (format, text, source) in [
-        (Format::default(), "# seconds\n0.0125\n", "seconds (by a comment)"),
+        (
+            Format::default(),
+            "# seconds\n0.0125\n",
+            "seconds (by a comment)",
+        ),
         (
             Format::default(),
             "latency_us\n12500\n",
@@ -49,7 +53,11 @@ fn units_are_recognised() {
         let trace = read_as(format, text).unwrap();
         let latency = trace.lines[0][0].unwrap();
         assert!((latency - 12.5).abs() < 1e-9, "{text}: {latency}");
-        assert!(trace.understood[0].contains(source), "{:?}", trace.understood);
+        assert!(
+            trace.understood[0].contains(source),
+            "{:?}",
+            trace.understood
+        );
     }
 }
 
@@ -107,10 +115,7 @@ fn a_bad_line_is_named() {
             "1\n2,3",
             "t, line 2: `2,3` has two where lines before have one",
         ),
-        (
-            "latency_ms\n5\nfast\n",
-            "t, line 3: `fast` is no number",
-        ),
+        ("latency_ms\n5\nfast\n", "t, line 3: `fast` is no number"),
         (
             "# nothing",
             "t has no latencies: a number in milliseconds per line is expected",

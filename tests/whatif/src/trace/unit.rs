@@ -60,14 +60,7 @@ impl Unit {
                 "microsecond",
                 "microseconds",
             ],
-            Self::Nanoseconds => &[
-                "ns",
-                "nsec",
-                "nsecs",
-                "nanos",
-                "nanosecond",
-                "nanoseconds",
-            ],
+            Self::Nanoseconds => &["ns", "nsec", "nsecs", "nanos", "nanosecond", "nanoseconds"],
         }
     }
 
@@ -110,7 +103,9 @@ impl Unit {
         let number = text.trim_end_matches(|c: char| c.is_alphabetic());
         let unit = Self::of_word(&text[number.len()..]);
         match unit {
-            Some(unit) if number.ends_with(|c: char| c.is_ascii_digit() || c == '.' || c == ' ') => {
+            Some(unit)
+                if number.ends_with(|c: char| c.is_ascii_digit() || c == '.' || c == ' ') =>
+            {
                 (number.trim_end(), Some(unit))
             }
             _ => (text, None),
@@ -122,8 +117,7 @@ impl FromStr for Unit {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::of_word(text)
-            .ok_or_else(|| format!("no unit `{text}`; there are s, ms, us and ns"))
+        Self::of_word(text).ok_or_else(|| format!("no unit `{text}`; there are s, ms, us and ns"))
     }
 }
 
@@ -150,7 +144,10 @@ mod tests {
     #[test]
     fn a_comment_names_a_unit_in_full_and_only_one() {
         for (comment, unit) in [
-            ("n=48761, milliseconds, in time order", Some(Unit::Milliseconds)),
+            (
+                "n=48761, milliseconds, in time order",
+                Some(Unit::Milliseconds),
+            ),
             ("a histogram a second, in random order", None),
             ("seconds, not milliseconds", None),
             ("microseconds", Some(Unit::Microseconds)),

@@ -54,11 +54,7 @@ pub(super) fn measure(trace: &Trace, rule: Rule, budget: f64) -> Result<Vec<Meas
 }
 
 fn of(trace: &Trace, rule: Rule, budget: f64, target: f64, runs: &[Run]) -> Measure {
-    let mut waited: Vec<f64> = runs
-        .iter()
-        .flat_map(|run| &run.waited)
-        .copied()
-        .collect();
+    let mut waited: Vec<f64> = runs.iter().flat_map(|run| &run.waited).copied().collect();
     waited.sort_by(f64::total_cmp);
     let reached = percentile(&waited, target);
     let hedged = || runs.iter().map(|run| run.hedged.as_slice());
@@ -68,7 +64,8 @@ fn of(trace: &Trace, rule: Rule, budget: f64, target: f64, runs: &[Run]) -> Meas
     };
     let extra = hedged().map(share).sum::<f64>() / runs.len().max(1) as f64;
     let worst = |window: usize| {
-        let most = |hedged: &[bool]| most(hedged, window) as f64 / window.min(hedged.len().max(1)) as f64;
+        let most =
+            |hedged: &[bool]| most(hedged, window) as f64 / window.min(hedged.len().max(1)) as f64;
         hedged().map(most).fold(0.0, f64::max)
     };
     let over = |extra: f64| {

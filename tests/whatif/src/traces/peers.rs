@@ -130,7 +130,10 @@ mod tests {
         // Nothing before ten samples.
         assert!(hedged[..10].iter().all(|hedged| !hedged));
         let late = &hedged[1000..];
-        assert_eq!(late.iter().filter(|hedged| **hedged).count(), late.len() / 20);
+        assert_eq!(
+            late.iter().filter(|hedged| **hedged).count(),
+            late.len() / 20
+        );
         assert!(waited[1000..].iter().all(|waited| *waited <= 20.0));
     }
 

@@ -2,10 +2,10 @@
 
 use core::fmt::{Error, Write};
 
+use super::Results;
 use super::folder::{SEEDS, Trace};
 use super::measure::{MEAN, Measure, TARGETS};
 use super::rules::{self, Rule};
-use super::Results;
 use crate::clustering::Clustering;
 use crate::order::NEARBY;
 
@@ -44,7 +44,10 @@ fn write(text: &mut String, results: &Results) -> Result<(), Error> {
         rules::described(budget),
         100.0 - budget,
     )?;
-    writeln!(text, "| trace | requests | P95, ms | P(next above P95, after one above) | above P95 of 100 in a row | P99, ms | best P99, ms |")?;
+    writeln!(
+        text,
+        "| trace | requests | P95, ms | P(next above P95, after one above) | above P95 of 100 in a row | P99, ms | best P99, ms |"
+    )?;
     writeln!(text, "|---|---|---|---|---|---|---|")?;
     for trace in &results.traces {
         clustering(text, trace, budget)?;
@@ -54,7 +57,10 @@ fn write(text: &mut String, results: &Results) -> Result<(), Error> {
         writeln!(text, "{}", trace.understood)?;
     }
     if results.counted.is_empty() {
-        writeln!(text, "\nNo means: no trace has 5000 requests and a P99 that the optimum lowers by 5 %.")?;
+        writeln!(
+            text,
+            "\nNo means: no trace has 5000 requests and a P99 that the optimum lowers by 5 %."
+        )?;
     } else {
         writeln!(
             text,

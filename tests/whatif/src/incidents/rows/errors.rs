@@ -45,7 +45,8 @@ fn pushback() -> Result<Vec<Row>, String> {
     .into_iter()
     .map(|(name, config)| {
         let counts = seeds(&scenario(), &config, |run, _| {
-            let in_vain = |_: usize, done: &super::Done| done.hedges() == 0 && done.latency > 1000.0;
+            let in_vain =
+                |_: usize, done: &super::Done| done.hedges() == 0 && done.latency > 1000.0;
             1000.0 * run.share(0..1000, in_vain)
         })?;
         let figure = Figure::at_most(
@@ -71,23 +72,25 @@ fn shared(requests: usize, share: f64) -> Scenario {
 }
 
 fn errors_shared() -> Result<Vec<Row>, String> {
-    [("errors_shared_12", 0.12, 0.95), ("errors_shared_30", 0.30, 0.90)]
-        .into_iter()
-        .map(|(name, share, least)| {
-            let scenario = shared(20_000, share);
-            let helped = seeds(&scenario, &rule(|_| {}), |run, seed| {
-                let slow = |request: usize, _: &super::Done| {
-                    let primary = scenario.primary(request, seed);
-                    primary.verdict == Verdict::Accept
-                        && primary.after >= Duration::from_millis(100)
-                };
-                run.share_of(2000..20_000, slow, |done| done.hedges() > 0)
-            })?;
-            let helped = mean_of(&helped, |share| *share);
-            let figure = Figure::at_least("slow requests hedged", As::Percent, helped, least);
-            Ok(Row::new(name, vec![figure]))
-        })
-        .collect()
+    [
+        ("errors_shared_12", 0.12, 0.95),
+        ("errors_shared_30", 0.30, 0.90),
+    ]
+    .into_iter()
+    .map(|(name, share, least)| {
+        let scenario = shared(20_000, share);
+        let helped = seeds(&scenario, &rule(|_| {}), |run, seed| {
+            let slow = |request: usize, _: &super::Done| {
+                let primary = scenario.primary(request, seed);
+                primary.verdict == Verdict::Accept && primary.after >= Duration::from_millis(100)
+            };
+            run.share_of(2000..20_000, slow, |done| done.hedges() > 0)
+        })?;
+        let helped = mean_of(&helped, |share| *share);
+        let figure = Figure::at_least("slow requests hedged", As::Percent, helped, least);
+        Ok(Row::new(name, vec![figure]))
+    })
+    .collect()
 }
 
 fn errors_all() -> Result<Vec<Row>, String> {
@@ -97,7 +100,12 @@ fn errors_all() -> Result<Vec<Row>, String> {
     Ok(vec![Row::new(
         "errors_all",
         vec![
-            Figure::at_most("extra of 20 000", As::Percent, mean_of(&extra, |e| e[0]), 0.03),
+            Figure::at_most(
+                "extra of 20 000",
+                As::Percent,
+                mean_of(&extra, |e| e[0]),
+                0.03,
+            ),
             Figure::at_most("later", As::Percent, mean_of(&extra, |e| e[1]), 0.02),
         ],
     )])
@@ -120,7 +128,8 @@ fn outage() -> Result<Vec<Row>, String> {
         let is_error = |n: &usize| scenario.primary(*n, seed).verdict != Verdict::Accept;
         let errors: Vec<usize> = (OUT.end..requests).filter(is_error).collect();
         let answered = |n: &usize| run.done[*n].ended == Ended::Answered;
-        let most = |next: &[usize]| next.iter().filter(|n| answered(n)).count() * 10 >= next.len() * 9;
+        let most =
+            |next: &[usize]| next.iter().filter(|n| answered(n)).count() * 10 >= next.len() * 9;
         let first = errors.windows(20).find(|next| most(next));
         let first = first.map_or(requests, |next| next[0]);
         (scenario.start(first) - scenario.start(OUT.end)) / 1e3

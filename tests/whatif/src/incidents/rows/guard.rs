@@ -25,9 +25,19 @@ fn never_wins() -> Result<Vec<Row>, String> {
     Ok(vec![Row::new(
         "never_wins",
         vec![
-            Figure::at_most("hedges of 10 000", As::Number(0), mean_of(&runs, |run| run[0]), 80.0)
-                .beside(&worst),
-            Figure::at_most("hedged later", As::Percent, mean_of(&runs, |run| run[1]), 0.001),
+            Figure::at_most(
+                "hedges of 10 000",
+                As::Number(0),
+                mean_of(&runs, |run| run[0]),
+                80.0,
+            )
+            .beside(&worst),
+            Figure::at_most(
+                "hedged later",
+                As::Percent,
+                mean_of(&runs, |run| run[1]),
+                0.001,
+            ),
         ],
     )])
 }
@@ -113,15 +123,13 @@ fn early_delays() -> Result<Vec<Row>, String> {
         .into_iter()
         .map(|(name, scenario, config)| {
             let runs = seeds(&scenario, &config, |run, _| {
-                let guarded = |_: usize, done: &super::Done| {
-                    done.suppressed == Some(Suppressed::Guard)
-                };
+                let guarded =
+                    |_: usize, done: &super::Done| done.suppressed == Some(Suppressed::Guard);
                 [run.share(0..20_000, guarded), run.extra(0..20_000)]
             })?;
             let hedged = format!("hedged {:.1} %", 100.0 * mean_of(&runs, |run| run[1]));
             let suppressed = mean_of(&runs, |run| run[0]);
-            let figure =
-                Figure::at_most("suppressed by the guard", As::Percent, suppressed, 0.01);
+            let figure = Figure::at_most("suppressed by the guard", As::Percent, suppressed, 0.01);
             Ok(Row::new(name, vec![figure.beside(&hedged)]))
         })
         .collect()

@@ -48,14 +48,24 @@ fn is_post(request: usize) -> bool {
 
 fn unhedged_kind() -> Result<Vec<Row>, String> {
     let p99 = |posts: bool| {
-        let figure =
-            |run: &super::Run, _| run.percentile(2000..30_000, 99.0, |n| !is_post(n));
-        Ok::<_, String>(mean_of(&seeds(&mixed(posts), &rule(|_| {}), figure)?, |p| *p))
+        let figure = |run: &super::Run, _| run.percentile(2000..30_000, 99.0, |n| !is_post(n));
+        Ok::<_, String>(mean_of(
+            &seeds(&mixed(posts), &rule(|_| {}), figure)?,
+            |p| *p,
+        ))
     };
     let (with, alone) = (p99(true)?, p99(false)?);
     let beside = format!("{with:.0} ms, alone {alone:.0} ms");
-    let figure = Figure::at_most("P99 of GETs ÷ GETs alone", As::Number(2), with / alone, 1.10);
-    Ok(vec![Row::new("unhedged_kind", vec![figure.beside(&beside)])])
+    let figure = Figure::at_most(
+        "P99 of GETs ÷ GETs alone",
+        As::Number(2),
+        with / alone,
+        1.10,
+    );
+    Ok(vec![Row::new(
+        "unhedged_kind",
+        vec![figure.beside(&beside)],
+    )])
 }
 
 /// Latency in proportion to a hint.
@@ -103,14 +113,15 @@ fn max_age() -> Result<Vec<Row>, String> {
     let config = rule(|config| config.max_age_ms = Some(1000.0));
     let last = 25;
     let answer = move |request: usize| Answer::ok(if request == last { 5000.0 } else { 10.0 });
-    let used = Scenario::new(last + 1, 100.0, move |attempt| answer(attempt.request))
-        .starting(move |request| {
+    let used = Scenario::new(last + 1, 100.0, move |attempt| answer(attempt.request)).starting(
+        move |request| {
             if request == last {
                 3.6e6
             } else {
                 10.0 * request as f64
             }
-        });
+        },
+    );
     let fresh = Scenario::new(1, 100.0, move |_| answer(last));
     let delay = |scenario: &Scenario| {
         let run = run(scenario, &config, 1)?;
@@ -129,8 +140,7 @@ fn max_age() -> Result<Vec<Row>, String> {
 
 /// Services of one to two hours.
 fn hours() -> Result<Vec<Row>, String> {
-    let scenario =
-        scenario::independent(4000, 1.0 / 60.0, |rng| rng.random_range(3.6e6..7.2e6));
+    let scenario = scenario::independent(4000, 1.0 / 60.0, |rng| rng.random_range(3.6e6..7.2e6));
     let figure = match seeds(&scenario, &rule(|_| {}), |run, _| run.extra(1000..4000)) {
         Ok(extra) => {
             let hedged = mean_of(&extra, |extra| *extra);

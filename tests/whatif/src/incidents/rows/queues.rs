@@ -62,7 +62,10 @@ fn correlated() -> Result<Vec<Row>, String> {
     let beside = format!("worst seed {:.2} %", worst_of(&shares, |share| *share));
     let mean = mean_of(&shares, |share| *share) / 100.0;
     let figure = Figure::at_most("hedged after 5000", As::Percent, mean, 0.003);
-    Ok(vec![Row::new("correlated_0.9", vec![figure.beside(&beside)])])
+    Ok(vec![Row::new(
+        "correlated_0.9",
+        vec![figure.beside(&beside)],
+    )])
 }
 
 fn brownout() -> Result<Vec<Row>, String> {
@@ -73,8 +76,13 @@ fn brownout() -> Result<Vec<Row>, String> {
         Row::new(
             "brownout_percentile",
             vec![
-                Figure::said("no worse than unhedged:", "yes", answer.into(), back.no_worse)
-                    .beside(&beside),
+                Figure::said(
+                    "no worse than unhedged:",
+                    "yes",
+                    answer.into(),
+                    back.no_worse,
+                )
+                .beside(&beside),
             ],
         ),
         Row::new(
