@@ -1,6 +1,6 @@
 //! Latency against extra load: what each strategy makes of what it may spend.
 
-mod picture;
+pub(crate) mod picture;
 
 use std::fs;
 use std::path::Path;

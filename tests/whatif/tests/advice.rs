@@ -92,3 +92,33 @@ fn what_does_not_help_is_not_recommended() {
         assert_eq!(config.strategy, StrategyKind::Off);
     }
 }
+
+#[test]
+fn a_timeout_is_no_latency() {
+    // A third takes a minute: those that are cut off at 30 s have no answer.
+    let lines: String = (0..3000)
+        .map(|n| format!("{}\n", if n % 3 == 0 { 60_000 } else { 100 + n % 7 }))
+        .collect();
+    let arguments = "--strategy percentile:timeout_ms=30000,budget_percent=1";
+    let (line, _) = advice(arguments, &lines);
+    assert!(line.starts_with("Do not hedge: "), "{line}");
+    let row = lab::row(&format!("{arguments} --requests 3000"), &lines);
+    assert!(lab::number(&row, "timed_out") > 0.3, "{row}");
+    assert_eq!(lab::number(&row, "failed"), 0.0);
+    assert!(row["p99_ms"].is_null(), "{row}");
+    // Of 100 to 106, what half of all requests do not exceed: three quarters of those that are answered.
+    assert_eq!(lab::number(&row, "p50_ms"), 105.0);
+}
+
+#[test]
+fn the_advice_says_what_it_rests_on() {
+    let (line, _) = advice("--seed 3", &bimodal(5000));
+    let said = "That rests on 20000 requests of a trace of 5000 lines, in its order, hedges as another line within ±50 \
+                places, seed 3.";
+    assert!(line.contains(said), "{line}");
+    let (line, _) = advice("--workload lognormal", "");
+    assert!(
+        line.contains("of a model (lognormal), each independent"),
+        "{line}"
+    );
+}

@@ -6,20 +6,20 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 /// Twice the size it is meant to be seen at: the backend rounds coordinates to whole units.
-const SIZE: (u32, u32) = (1600, 900);
-const FONT: &str = "Helvetica, Arial, sans-serif";
+pub(crate) const SIZE: (u32, u32) = (1600, 900);
+pub(crate) const FONT: &str = "Helvetica, Arial, sans-serif";
 /// The legend's column.
-const LEGEND: i32 = 1190;
+pub(crate) const LEGEND: i32 = 1190;
 const LEGEND_CHARACTERS: usize = 22;
 
 /// A colour on a light page, and what replaces it on a dark one.
-struct Ink(RGBColor, RGBColor);
+pub(crate) struct Ink(pub(crate) RGBColor, RGBColor);
 
-const BACKGROUND: Ink = Ink(RGBColor(255, 255, 255), RGBColor(13, 17, 23));
-const TEXT: Ink = Ink(RGBColor(31, 35, 40), RGBColor(230, 237, 243));
-const MUTED: Ink = Ink(RGBColor(89, 99, 110), RGBColor(145, 152, 161));
-const GRID: Ink = Ink(RGBColor(216, 222, 228), RGBColor(48, 54, 61));
-const STRATEGIES: [Ink; 6] = [
+pub(crate) const BACKGROUND: Ink = Ink(RGBColor(255, 255, 255), RGBColor(13, 17, 23));
+pub(crate) const TEXT: Ink = Ink(RGBColor(31, 35, 40), RGBColor(230, 237, 243));
+pub(crate) const MUTED: Ink = Ink(RGBColor(89, 99, 110), RGBColor(145, 152, 161));
+pub(crate) const GRID: Ink = Ink(RGBColor(216, 222, 228), RGBColor(48, 54, 61));
+pub(crate) const STRATEGIES: [Ink; 6] = [
     Ink(RGBColor(9, 105, 218), RGBColor(88, 166, 255)),
     Ink(RGBColor(207, 72, 40), RGBColor(255, 132, 92)),
     Ink(RGBColor(26, 127, 55), RGBColor(86, 211, 100)),
@@ -160,7 +160,7 @@ impl Looks {
 }
 
 /// A style sheet that replaces every colour where the reader prefers dark pages.
-fn dark() -> String {
+pub(crate) fn dark() -> String {
     let inks = [&BACKGROUND, &TEXT, &MUTED, &GRID];
     let rules: String = inks
         .into_iter()
@@ -179,7 +179,7 @@ fn hex(RGBColor(red, green, blue): &RGBColor) -> String {
 }
 
 /// Some numbers from `low` to `high`, the rounder the wider that is.
-fn ticks(low: f64, high: f64) -> Vec<f64> {
+pub(crate) fn ticks(low: f64, high: f64) -> Vec<f64> {
     const ROUND: [f64; 3] = [1.0, 2.0, 5.0];
     const FINE: [f64; 9] = [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
     let multiples = |digits: &[f64]| -> Vec<f64> {
@@ -201,7 +201,7 @@ fn ticks(low: f64, high: f64) -> Vec<f64> {
 }
 
 /// To three digits.
-fn rounded(number: f64) -> f64 {
+pub(crate) fn rounded(number: f64) -> f64 {
     let unit = 10f64.powf(number.log10().floor() - 2.0);
     // Dividing by the inverse of a small unit leaves no trace of binary fractions.
     if unit < 1.0 {
@@ -220,10 +220,10 @@ fn shortened(name: &str) -> String {
     start + "…"
 }
 
-fn font(size: i32) -> TextStyle<'static> {
+pub(crate) fn font(size: i32) -> TextStyle<'static> {
     (FONT, size).into_font().into()
 }
 
-fn bold(size: i32) -> TextStyle<'static> {
+pub(crate) fn bold(size: i32) -> TextStyle<'static> {
     (FONT, size, FontStyle::Bold).into_font().into()
 }

@@ -21,9 +21,7 @@ pub(crate) fn print(options: &Incidents) -> Result<(), String> {
     let mut groups = rows::groups();
     // A group's name is the start of its rows' names, so that most others need not be measured.
     let may_match = |name: &str| name.contains(wanted) || wanted.starts_with(name);
-    if groups.iter().any(|(name, _)| may_match(name)) {
-        groups.retain(|(name, _)| may_match(name));
-    }
+    groups.retain(|(name, _)| may_match(name));
     let bar = hedge_terminal::progress(groups.len() as u64);
     let mut rows = Vec::new();
     for (name, measure) in groups {

@@ -3,8 +3,11 @@
 mod folder;
 mod measure;
 mod peers;
+mod picture;
 mod rules;
 mod text;
+
+use std::fs;
 
 use crate::options::Traces;
 use crate::parallel;
@@ -26,6 +29,10 @@ pub(crate) fn print(options: &Traces) -> Result<(), String> {
     let budget = options.budget()?;
     let traces = folder::read(&options.folder, &options.format(), options.draw)?;
     let results = run(traces, budget)?;
+    if let Some(file) = &options.svg {
+        let svg = picture::svg(&results)?;
+        fs::write(file, svg).map_err(|error| format!("{}: {error}", file.display()))?;
+    }
     let text = if options.json {
         text::json(&results)?
     } else {
@@ -74,4 +81,32 @@ fn run(traces: Vec<Trace>, budget: f64) -> Result<Results, String> {
         counted,
         measures,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::trace::Format;
+
+    /// Of the traces that hedges can help, what other programs measured of the rules of others.
+    #[test]
+    fn rules_of_others_on_real_traces_are_as_measured_elsewhere() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/traces");
+        if !path.is_dir() {
+            println!("skipped: there is no folder {}", path.display());
+            return;
+        }
+        let mut traces = folder::read(&path, &Format::default(), None).unwrap();
+        traces.retain(|trace| trace.counts(5.0));
+        for (rule, ratio, extra) in [(Rule::Naive, 1.12, 0.062), (Rule::TowerHedge, 1.13, 0.059)] {
+            let measures = parallel::map(traces.len(), |n| {
+                measure(&traces[n], rule, 5.0).unwrap().swap_remove(0)
+            });
+            let mean = measure::mean(&measures.iter().collect::<Vec<_>>()).unwrap();
+            assert!((mean.ratio / ratio - 1.0).abs() < 0.03, "{mean:?}");
+            assert!((mean.extra / extra - 1.0).abs() < 0.03, "{mean:?}");
+        }
+    }
 }
