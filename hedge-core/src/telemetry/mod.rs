@@ -1,7 +1,8 @@
 //! Events: what happened, in order, as it happens.
 //!
 //! A [`Sink`] is told of every [`Event`]: one of your own, a [`RingSink`] that keeps the last ones, `MetricsSink`
-//! for Prometheus and other exporters (feature `metrics`), or two of them as a tuple. Without one, no event is made.
+//! for Prometheus and other exporters (feature `metrics`), a `LatencySink` that writes a trace of latencies (feature
+//! `std`), or two of them as a tuple. Without one, no event is made.
 //!
 //! # Tracing
 //!
@@ -19,7 +20,8 @@
 //! | event `hedging.request.dropped` | `attempts`, `duration_ms` |
 //! | events `hedging.cascade.…` | those of the [`EventKind`]; a cascade has no span of its own |
 
-mod emitter;
+#[cfg(feature = "std")]
+mod latencies;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod ring;
@@ -28,7 +30,8 @@ pub(crate) mod trace;
 use core::fmt;
 use core::time::Duration;
 
-pub(crate) use emitter::Emitter;
+#[cfg(feature = "std")]
+pub use latencies::LatencySink;
 #[cfg(feature = "metrics")]
 pub use metrics::MetricsSink;
 pub use ring::{Ring, RingSink};

@@ -19,7 +19,7 @@ fn folder(name: &str) -> PathBuf {
 /// Pairs of exponential latencies of a mean of 100, whose second column is what hedges take.
 fn pairs() -> Vec<[f64; 2]> {
     let exponential = |u: f64| -100.0 * (1.0 - u).ln();
-    let pairs = uniform(1).zip(uniform(2)).take(20_000);
+    let pairs = uniform(1).zip(uniform(2)).take(8_000);
     pairs
         .map(|(u, v)| [exponential(u), exponential(v)])
         .collect()
@@ -126,7 +126,7 @@ fn the_naive_rule_and_the_best_by_another_way() {
     let extra = hedges / pairs.len() as f64;
     assert!((number(row, "extra") - extra).abs() < 1e-9, "{row} {extra}");
     let ratio = p99 / best;
-    // The closed form is of the distribution, the row of 20 000 draws.
+    // The closed form is of the distribution, the row of 8000 draws.
     assert!(
         (number(row, "ratio") / ratio - 1.0).abs() < 0.05,
         "{row} {ratio}"
@@ -140,7 +140,7 @@ fn the_naive_rule_and_the_best_by_another_way() {
 fn a_picture_has_a_point_for_each_rule_and_trace() {
     let folder = folder("picture");
     fs::write(folder.join("one.csv"), lines(&pairs())).unwrap();
-    fs::write(folder.join("two.csv"), lines(&pairs()[..8000])).unwrap();
+    fs::write(folder.join("two.csv"), lines(&pairs()[..6000])).unwrap();
     printed("traces picture --svg picture.svg", "");
     let svg =
         fs::read_to_string(Path::new(env!("CARGO_TARGET_TMPDIR")).join("picture.svg")).unwrap();
