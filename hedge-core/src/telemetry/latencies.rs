@@ -123,8 +123,9 @@ mod tests {
     use std::vec::Vec;
 
     use super::*;
+    use crate::hedger::Hedger;
     use crate::manual::ManualTimer;
-    use crate::{Fixed, Hedger};
+    use crate::strategy::Fixed;
 
     #[test]
     fn what_has_no_latency_is_a_comment() {

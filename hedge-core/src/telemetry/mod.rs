@@ -20,6 +20,7 @@
 //! | event `hedging.request.dropped` | `attempts`, `duration_ms` |
 //! | events `hedging.cascade.…` | those of the [`EventKind`]; a cascade has no span of its own |
 
+mod emitter;
 #[cfg(feature = "std")]
 mod latencies;
 #[cfg(feature = "metrics")]
@@ -30,6 +31,7 @@ pub(crate) mod trace;
 use core::fmt;
 use core::time::Duration;
 
+pub(crate) use emitter::Emitter;
 #[cfg(feature = "std")]
 pub use latencies::LatencySink;
 #[cfg(feature = "metrics")]

@@ -4,15 +4,16 @@
 
 use core::time::Duration;
 
-use hedge_core::ledger::State;
-use hedge_core::race::{Judge, Pacer, Settled};
-use hedge_core::strategy::{Hints, Strategy};
-use hedge_core::{
-    Budget, Classify, Hedger, Instant, NoMetrics, NoSink, Outcome, Pace, Timer, Verdict,
+use hedge_core::adapter::{
+    Controller, HedgerState, RequestController, RequestEnd, ResultController,
 };
+use hedge_core::metrics::NoMetrics;
+use hedge_core::strategy::{Hints, Strategy};
+use hedge_core::telemetry::NoSink;
+use hedge_core::{Budget, Classify, Hedger, Instant, Outcome, Timer, Verdict};
 
 /// What the requests of one simulated hedger share.
-type Shared<S> = core::cell::RefCell<State<S, NoMetrics>>;
+type Shared<S> = core::cell::RefCell<HedgerState<S, NoMetrics>>;
 type SharedBudget = core::cell::RefCell<Budget>;
 
 /// A hedger whose requests are driven by hand.
@@ -69,7 +70,7 @@ pub(crate) enum Ended {
 /// A request under way. It follows the steps of the race that polls futures in production: attempts that end at the
 /// same time as a hedge is due, or as the deadline passes, come first.
 pub(crate) struct Running<'h, S: Strategy, const MAX: usize> {
-    pace: Pace<'h, Shared<S>, SharedBudget, NoSink, ByVerdict, MAX>,
+    controller: RequestController<'h, Shared<S>, SharedBudget, NoSink, ByVerdict, MAX>,
     deadline: Instant,
     started: usize,
     live: usize,
@@ -84,12 +85,12 @@ impl<'h, S: Strategy, const MAX: usize> Running<'h, S, MAX> {
     pub(crate) fn start(hedger: &'h Lab<S, MAX>, ask: &Ask, now: Instant) -> Self {
         let call = hedger.call().hints(ask.hints).classify(ByVerdict);
         let call = if ask.hedge { call } else { call.unhedged() };
-        let mut pace = call.pace();
-        let _ = pace.timed();
-        pace.start(now);
-        let deadline = pace.deadline().unwrap_or(Instant::MAX);
+        let mut controller = call.controller();
+        let _ = controller.timed();
+        controller.start(now);
+        let deadline = controller.deadline().unwrap_or(Instant::MAX);
         Self {
-            pace,
+            controller,
             deadline,
             started: 1,
             live: 1,
@@ -108,12 +109,12 @@ impl<'h, S: Strategy, const MAX: usize> Running<'h, S, MAX> {
         if self.refused || self.started >= MAX {
             return None;
         }
-        self.pace.due().filter(|due| *due < self.deadline)
+        self.controller.due().filter(|due| *due < self.deadline)
     }
 
     /// A hedge is due. Returns the index of the attempt to start, or `None` if it is refused.
     pub(crate) fn admit(&mut self, now: Instant) -> Option<usize> {
-        let attempt = self.pace.admit(now);
+        let attempt = self.controller.admit(now);
         match attempt {
             Some(_) => {
                 self.started += 1;
@@ -130,16 +131,16 @@ impl<'h, S: Strategy, const MAX: usize> Running<'h, S, MAX> {
         attempt: usize,
         verdict: Verdict,
         now: Instant,
-    ) -> Option<Settled> {
+    ) -> Option<RequestEnd> {
         let index = attempt as u8;
         self.live -= 1;
         let result = match verdict {
             Verdict::Accept => Ok(()),
             refusal => Err(refusal),
         };
-        match self.pace.finished(index, &result, now) {
-            Verdict::Accept => Some(Settled::Won(index)),
-            Verdict::Fatal => Some(Settled::Fatal(index)),
+        match self.controller.finished(index, &result, now) {
+            Verdict::Accept => Some(RequestEnd::Won(index)),
+            Verdict::Fatal => Some(RequestEnd::Fatal(index)),
             _ => {
                 self.refused = false;
                 let first = self.failed.map_or(index, |failed| failed.min(index));
@@ -150,21 +151,21 @@ impl<'h, S: Strategy, const MAX: usize> Running<'h, S, MAX> {
     }
 
     /// How the request ends if nothing runs and nothing is due any more.
-    pub(crate) fn exhausted(&mut self) -> Option<Settled> {
+    pub(crate) fn exhausted(&mut self) -> Option<RequestEnd> {
         if self.live > 0 || self.due().is_some() {
             return None;
         }
-        self.failed.map(Settled::Failed)
+        self.failed.map(RequestEnd::Failed)
     }
 
     /// Ends the request.
-    pub(crate) fn settle(mut self, how: Settled, now: Instant) -> (Ended, Outcome) {
+    pub(crate) fn settle(mut self, how: RequestEnd, now: Instant) -> (Ended, Outcome) {
         let ended = match how {
-            Settled::Won(_) => Ended::Answered,
-            Settled::TimedOut | Settled::Dropped => Ended::TimedOut,
-            Settled::Fatal(_) | Settled::Failed(_) => Ended::Failed,
+            RequestEnd::Won(_) => Ended::Answered,
+            RequestEnd::TimedOut | RequestEnd::Dropped => Ended::TimedOut,
+            RequestEnd::Fatal(_) | RequestEnd::Failed(_) => Ended::Failed,
         };
-        (ended, self.pace.settled(how, now))
+        (ended, self.controller.completed(how, now))
     }
 }
 
@@ -249,7 +250,7 @@ impl<'h, S: Strategy, const MAX: usize> Flight<'h, S, MAX> {
     pub(crate) fn step(
         &mut self,
         answer: impl FnOnce(usize, Instant) -> Answer,
-    ) -> Option<(Settled, Instant)> {
+    ) -> Option<(RequestEnd, Instant)> {
         let (attempt, end) = self.first();
         let deadline = self.running.deadline();
         if let Some(due) = self.due().filter(|due| *due < end.min(deadline)) {
@@ -265,12 +266,12 @@ impl<'h, S: Strategy, const MAX: usize> Flight<'h, S, MAX> {
                 return Some((how, end));
             }
         } else {
-            return Some((Settled::TimedOut, deadline));
+            return Some((RequestEnd::TimedOut, deadline));
         }
         self.running.exhausted().map(|how| (how, self.now))
     }
 
-    pub(crate) fn settle(self, how: Settled, now: Instant) -> (Ended, Outcome) {
+    pub(crate) fn settle(self, how: RequestEnd, now: Instant) -> (Ended, Outcome) {
         self.running.settle(how, now)
     }
 }

@@ -4,7 +4,7 @@ use core::cmp::Reverse;
 use core::time::Duration;
 use std::collections::{BinaryHeap, VecDeque};
 
-use hedge_core::race::Settled;
+use hedge_core::adapter::RequestEnd;
 use hedge_core::strategy::Strategy;
 use hedge_core::{Instant, Outcome, Verdict};
 use rand::rngs::SmallRng;
@@ -196,7 +196,7 @@ impl<S: Strategy, const MAX: usize> Simulation<'_, S, MAX> {
         }
     }
 
-    fn settle(&mut self, request: usize, how: Settled, now: Instant) {
+    fn settle(&mut self, request: usize, how: RequestEnd, now: Instant) {
         if let Some(under_way) = self.requests[request].take() {
             let (ended, outcome) = under_way.running.settle(how, now);
             self.done[request] = Some(Done {

@@ -5,10 +5,9 @@ use hedge_core::strategy::{Off, Percentile};
 use super::super::verdict::{As, Figure, Row};
 use super::{Group, mean_of, worst_of};
 use crate::lab::percentile;
-use crate::overload;
-use crate::parallel;
 use crate::queue::Queues;
 use crate::table::{guards, limits};
+use crate::{overload, parallel};
 
 pub(super) const GROUPS: &[Group] = &[
     ("queue_shared", shared),
