@@ -22,6 +22,7 @@ pub(crate) use text::name;
 pub(crate) use validate::optional_time;
 
 use crate::error::ConfigError;
+use crate::hedger::Budget;
 use crate::name::Name;
 use crate::outcome::StrategyKind;
 use crate::strategy::{ModelComplexity, Priority, TimeOfDay, Warmup};
@@ -103,7 +104,7 @@ use crate::strategy::{ModelComplexity, Priority, TimeOfDay, Warmup};
 /// | `max_hedges` | 1 | 1 to 7, and no more than the hedger's type has room for |
 /// | `budget_percent` | 10 | 0 to 100 × `max_hedges` |
 /// | `budget_min_per_second` | 0 | ≥ 0 |
-/// | `budget_burst` | 10 | ≥ 0 |
+/// | `budget_burst` | 80 | ≥ 0 |
 /// | `max_in_flight` | none | ≥ 1 |
 /// | `timeout_ms` | 30000 | a time > 0 |
 /// | `enable_cancellation` | true | |
@@ -202,7 +203,8 @@ pub struct HedgeConfig {
     pub budget_percent: f64,
     /// How many hedges a second may start when that is spent.
     pub budget_min_per_second: f64,
-    /// How many hedges may start at once on what was saved.
+    /// How many hedges may start at once on what was saved. The default has a
+    /// [surge gate](Budget#the-surge-gate); any other number is kept to at all times.
     pub budget_burst: u32,
     /// How many hedges may run at once.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
@@ -304,7 +306,7 @@ impl Default for HedgeConfig {
             max_hedges: 1,
             budget_percent: 10.0,
             budget_min_per_second: 0.0,
-            budget_burst: 10,
+            budget_burst: Budget::BURST,
             max_in_flight: None,
             timeout_ms: 30_000.0,
             enable_cancellation: true,

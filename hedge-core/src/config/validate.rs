@@ -54,9 +54,12 @@ fn options(config: &HedgeConfig) -> Result<Options, ConfigError> {
 }
 
 fn budget(config: &HedgeConfig, max_hedges: u8) -> Result<Budget, ConfigError> {
-    let mut budget = Budget::percent(config.budget_percent)
-        .burst(config.budget_burst)
-        .min_per_second(config.budget_min_per_second);
+    let mut budget = Budget::percent(config.budget_percent);
+    // A burst other than the default is kept to at all times.
+    if config.budget_burst != Budget::BURST {
+        budget = budget.burst(config.budget_burst);
+    }
+    budget = budget.min_per_second(config.budget_min_per_second);
     if let Some(hedges) = config.max_in_flight {
         budget = budget.max_in_flight(hedges);
     }

@@ -1,22 +1,40 @@
 //! How much extra load the callee is asked to bear.
 
+use crate::attempt::Cause;
 use crate::error::ConfigError;
-use crate::hedger::Lock;
+use crate::hedger::{Lock, Traffic};
 use crate::outcome::Suppressed;
 use crate::time::Instant;
+
+use super::bucket::{Bucket, TOKEN};
 
 /// Bounds extra attempts three ways: by a share of the requests, by a reserve per second for when that is
 /// spent, and by how many are in flight. A hedge is charged to all that it needs or to none.
 ///
-/// * **Ratio.** A token bucket that holds `burst` tokens and starts full. Every request deposits
-///   `percent / 100` of a token and every hedge takes one: n requests start at most `burst + n ×
-///   percent / 100` hedges, however slow the callee becomes.
-/// * **Reserve.** When the bucket is empty, up to `min_per_second` more hedges a second may start, so
+/// * **Ratio.** A token bucket that holds `burst` tokens. Every request deposits `percent / 100` of a token and every
+///   hedge takes one: n requests start at most `burst + n × percent / 100` hedges, however slow the callee
+///   becomes. A new budget holds at most [`START`](Self::START) tokens, lest every restart bring a burst.
+/// * **Reserve.** When the bucket refuses, up to `min_per_second` more hedges a second may start, so
 ///   that a client with little traffic can hedge at all.
 /// * **In flight.** At most `max_in_flight` hedges run at once.
 ///
 /// Whoever makes a request deposits. One budget can serve several hedgers and a retry layer: share the
 /// [`Lock`] around it, or `SharedBudget` on servers.
+///
+/// # The surge gate
+///
+/// Slow requests come in clusters, which is why the default burst is [large](Self::BURST): what was not needed in quiet
+/// times is there when it is. But when most requests pass the hedge delay, that is a backend that
+/// has become slow as a whole, and hedges would add to its load. While a hedger reports such
+/// [surging traffic](Traffic::surging), hedges need a token of a second, small bucket as well. It
+/// earns what the large one earns and pays what that pays, holds [`START`](Self::START) tokens, and owes at
+/// most [`DEBT`](Self::DEBT). A burst that was [set](Self::burst) is kept to at all times: it has no surge gate.
+///
+/// # Delay hedges and retries
+///
+/// Both are extra attempts, and have half of the bucket each. Either takes the other's tokens too, unless the other was
+/// refused within as many requests as fill the bucket. So errors that every replica shares cannot
+/// take from slow requests what these need.
 ///
 /// ```
 /// use hedge_core::{Budget, Instant, Suppressed};
@@ -37,10 +55,14 @@ pub struct Budget {
     min_per_second: f64,
     max_in_flight: Option<u32>,
     unlimited: bool,
+    /// Whether surging traffic needs the small bucket's tokens too.
+    gated: bool,
 
-    /// What a request deposits, in millionths of a token, as are the next three.
+    /// What a request deposits, in millionths of a token, as is all that follows.
     deposit: u32,
-    tokens: u64,
+    bucket: Bucket,
+    /// The small bucket of the surge gate; negative where it owes.
+    surge_tokens: i32,
     /// What a second adds to the reserve.
     rate: u64,
     reserve: u64,
@@ -48,9 +70,15 @@ pub struct Budget {
     in_flight: u32,
 }
 
-const TOKEN: u64 = 1_000_000;
-
 impl Budget {
+    /// How many tokens the bucket holds by default.
+    pub const BURST: u32 = 80;
+    /// How many tokens a new budget holds, if its bucket has room for them, and how many the small bucket of the surge
+    /// gate holds.
+    pub const START: u32 = 10;
+    /// How many tokens the small bucket of the surge gate may owe.
+    pub const DEBT: u32 = 30;
+
     /// Hedges up to `percent` of the requests: 0 for none, 10 for one request in ten, up to 100 × the
     /// number of hedges a request may have. Millionths of a request are the finest step. At 0 the
     /// bucket holds nothing, whatever the burst.
@@ -59,18 +87,20 @@ impl Budget {
         let deposit = (percent * (TOKEN / 100) as f64 + 0.5) as u32;
         Self {
             percent,
-            burst: 10,
+            burst: Self::BURST,
             min_per_second: 0.0,
             max_in_flight: None,
             unlimited: false,
+            gated: true,
             deposit,
-            tokens: 0,
+            bucket: Bucket::new(0),
+            surge_tokens: 0,
             rate: 0,
             reserve: 0,
             refilled: Instant::ZERO,
             in_flight: 0,
         }
-        .full()
+        .fresh()
     }
 
     /// No bound, for tests and for measuring what a budget costs. Not for production: when the callee
@@ -82,12 +112,15 @@ impl Budget {
         }
     }
 
-    /// How many tokens the bucket holds. Default: 10. Where more hedges than that come due at one moment, the
-    /// others are refused, even at 100 %: take at least as many as requests that may become slow together.
+    /// How many tokens the bucket holds, at all times: without the [surge gate](Self#the-surge-gate) that the default
+    /// has, and without earning less while the callee is slow. Where more hedges than that come due at one
+    /// moment, the others are refused, even at 100 %: take at least as many as requests that may become
+    /// slow together. Default: [`BURST`](Self::BURST), gated.
     #[must_use]
     pub const fn burst(mut self, burst: u32) -> Self {
         self.burst = burst;
-        self.full()
+        self.gated = false;
+        self.fresh()
     }
 
     /// How many hedges a second may start when the bucket is empty; millionths of a hedge are the finest
@@ -96,7 +129,7 @@ impl Budget {
     pub const fn min_per_second(mut self, hedges: f64) -> Self {
         self.min_per_second = hedges;
         self.rate = (hedges * TOKEN as f64 + 0.5) as u64;
-        self.full()
+        self.fresh()
     }
 
     /// How many hedges may run at once. Default: any number.
@@ -106,15 +139,27 @@ impl Budget {
         self
     }
 
-    /// Whether it never allows a hedge.
-    pub(crate) const fn is_closed(&self) -> bool {
-        !self.unlimited && self.deposit == 0 && self.rate == 0
-    }
-
-    const fn full(mut self) -> Self {
-        self.tokens = self.capacity();
+    /// With the tokens of a new budget.
+    const fn fresh(mut self) -> Self {
+        let start = Self::START as u64 * TOKEN;
+        let tokens = if start < self.capacity() {
+            start
+        } else {
+            self.capacity()
+        };
+        self.bucket = Bucket::new(tokens);
+        self.surge_tokens = tokens as i32;
         self.reserve = self.reserve_capacity();
         self
+    }
+
+    /// What a request deposits while traffic is slow: three quarters.
+    const fn slow_deposit(&self) -> u32 {
+        if self.gated {
+            self.deposit - self.deposit / 4
+        } else {
+            self.deposit
+        }
     }
 
     const fn capacity(&self) -> u64 {
@@ -159,34 +204,98 @@ impl Budget {
 
     /// `requests` are made, with no hedge between them.
     pub fn deposit_many(&mut self, requests: u32) {
-        let deposit = u64::from(self.deposit) * u64::from(requests);
-        self.tokens = self.tokens.saturating_add(deposit).min(self.capacity());
+        self.deposit_in(requests, Traffic::CALM);
     }
 
-    /// Takes what one hedge costs, and a place in flight.
+    /// `requests` are made in such traffic, with no hedge between them.
+    pub fn deposit_in(&mut self, requests: u32, traffic: Traffic) {
+        let each = if traffic.slow {
+            self.slow_deposit()
+        } else {
+            self.deposit
+        };
+        let amount = |each: u32| u64::from(each) * u64::from(requests);
+        let capacity = self.capacity();
+        self.bucket.deposit(amount(each), requests, capacity);
+        if self.gated {
+            let earned = amount(self.deposit).min(i32::MAX as u64) as i32;
+            let most = (u64::from(Self::START) * TOKEN).min(capacity) as i32;
+            self.surge_tokens = self.surge_tokens.saturating_add(earned).min(most);
+        }
+    }
+
+    /// Takes what a retry costs that was made without a hedger, and a place in flight.
+    ///
+    /// # Errors
+    ///
+    /// As [`withdraw_for`](Self::withdraw_for).
+    pub fn withdraw(&mut self, now: Instant) -> Result<(), Suppressed> {
+        self.withdraw_for(Cause::Retry, Traffic::CALM, now)
+            .map(|_| ())
+    }
+
+    /// Takes what one attempt costs that starts for `cause` in such traffic, and a place in flight.
     ///
     /// # Errors
     ///
     /// Takes nothing and says which limit refused: [`Suppressed::InFlight`];
     /// [`Suppressed::BudgetRatio`]; or, if there is a reserve and that is empty too,
     /// [`Suppressed::BudgetRate`].
-    pub fn withdraw(&mut self, now: Instant) -> Result<(), Suppressed> {
+    pub fn withdraw_for(
+        &mut self,
+        cause: Cause,
+        traffic: Traffic,
+        now: Instant,
+    ) -> Result<Payment, Suppressed> {
         if self.max_in_flight.is_some_and(|max| self.in_flight >= max) {
             return Err(Suppressed::InFlight);
         }
-        if !self.unlimited {
-            if let Some(rest) = self.tokens.checked_sub(TOKEN) {
-                self.tokens = rest;
-            } else if self.rate > 0 {
-                self.refill(now);
-                let rest = self.reserve.checked_sub(TOKEN);
-                self.reserve = rest.ok_or(Suppressed::BudgetRate)?;
-            } else {
-                return Err(Suppressed::BudgetRatio);
-            }
-        }
+        let payment = if self.unlimited {
+            Payment::Free
+        } else if self.withdraw_from_bucket(cause, traffic) {
+            Payment::Bucket(cause)
+        } else if self.rate == 0 {
+            return Err(Suppressed::BudgetRatio);
+        } else {
+            self.refill(now);
+            let rest = self.reserve.checked_sub(TOKEN);
+            self.reserve = rest.ok_or(Suppressed::BudgetRate)?;
+            Payment::Reserve
+        };
         self.hold(1);
-        Ok(())
+        Ok(payment)
+    }
+
+    /// Takes a token of the bucket, if there is one and the surge gate is open.
+    fn withdraw_from_bucket(&mut self, cause: Cause, traffic: Traffic) -> bool {
+        if self.gated && traffic.surging && self.surge_tokens < TOKEN as i32 {
+            return false;
+        }
+        let reserved = self.deposits_to_fill();
+        let granted = self.bucket.withdraw(cause, self.capacity(), reserved);
+        if granted && self.gated {
+            let least = -((Self::DEBT as u64 * TOKEN) as i32);
+            self.surge_tokens = (self.surge_tokens - TOKEN as i32).max(least);
+        }
+        granted
+    }
+
+    /// Gives back what an attempt was to cost that was never started, and its place in flight.
+    pub fn refund(&mut self, payment: Payment) {
+        match payment {
+            Payment::Bucket(cause) => {
+                let capacity = self.capacity();
+                let most = (u64::from(Self::START) * TOKEN).min(capacity) as i32;
+                self.surge_tokens = (self.surge_tokens + TOKEN as i32).min(most);
+                self.bucket.refund(cause, capacity);
+            }
+            Payment::Reserve => {
+                let reserve = self.reserve.saturating_add(TOKEN);
+                self.reserve = reserve.min(self.reserve_capacity());
+            }
+            Payment::Free => {}
+        }
+        self.give_back(1);
     }
 
     fn refill(&mut self, now: Instant) {
@@ -226,22 +335,27 @@ impl Budget {
         if self.unlimited {
             f64::INFINITY
         } else {
-            self.tokens as f64 / TOKEN as f64
+            self.bucket.tokens() as f64 / TOKEN as f64
         }
     }
 
     /// Takes over the options of `other`. Hedges in flight stay counted, and the bucket keeps its
     /// tokens as far as the new one holds them.
     pub fn reconfigure(&mut self, other: Self) {
-        let tokens = if self.unlimited {
-            other.tokens
-        } else {
-            self.tokens.min(other.tokens)
-        };
+        let (mut bucket, mut surge_tokens) = (self.bucket.clone(), self.surge_tokens);
+        if self.unlimited {
+            (bucket, surge_tokens) = (other.bucket.clone(), other.surge_tokens);
+        }
+        bucket.shrink(other.capacity());
+        if !self.gated {
+            // The small bucket holds no more than the large one has.
+            surge_tokens = bucket.tokens().min(u64::from(Self::START) * TOKEN) as i32;
+        }
         let reserve = self.reserve.min(other.reserve);
         let (refilled, in_flight) = (self.refilled, self.in_flight);
         *self = Self {
-            tokens,
+            bucket,
+            surge_tokens,
             reserve,
             refilled,
             in_flight,
@@ -250,53 +364,104 @@ impl Budget {
     }
 
     /// After how many deposits an empty bucket is full, whatever else is deposited.
+    fn deposits_to_fill(&self) -> u32 {
+        self.deposits_for(self.deposit)
+    }
+
+    /// How many deposits in slow traffic, and so in any, may change anything.
     #[cfg(feature = "std")]
-    pub(crate) fn deposits_to_fill(&self) -> u32 {
-        match self.deposit {
+    pub(crate) fn most_deposits(&self) -> u32 {
+        self.deposits_for(self.slow_deposit())
+    }
+
+    fn deposits_for(&self, each: u32) -> u32 {
+        match each {
             0 => 0,
-            deposit => self
+            each => self
                 .capacity()
-                .div_ceil(deposit.into())
+                .div_ceil(each.into())
                 .try_into()
                 .unwrap_or(u32::MAX),
         }
     }
 }
 
-/// 10 % of the requests, 10 at once.
+/// 10 % of the requests, up to 80 at once, gated.
 impl Default for Budget {
     fn default() -> Self {
         Self::percent(10.0)
     }
 }
 
+/// What has paid for an attempt.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Payment {
+    /// The bucket, for an attempt that starts for this reason.
+    Bucket(Cause),
+    /// The reserve per second.
+    Reserve,
+    /// Nothing: there is no limit.
+    Free,
+}
+
 /// A budget that can be charged through a shared reference: a [`Lock`] around a [`Budget`], or
 /// `SharedBudget` on servers.
 pub trait BudgetHandle {
-    /// A request is made.
-    fn deposit(&self);
+    /// A request is made in such traffic.
+    fn deposit_in(&self, traffic: Traffic);
 
-    /// Takes what one hedge costs, and a place in flight.
+    /// Takes what one attempt costs that starts for `cause` in such traffic, and a place in flight.
     ///
     /// # Errors
     ///
     /// Takes nothing and says which limit refused.
-    fn withdraw(&self, now: Instant) -> Result<(), Suppressed>;
+    fn withdraw_for(
+        &self,
+        cause: Cause,
+        traffic: Traffic,
+        now: Instant,
+    ) -> Result<Payment, Suppressed>;
 
     /// Gives back the places in flight of `hedges` that ended.
     fn give_back(&self, hedges: u32);
 
     /// Exclusive access to the budget, every deposit counted.
     fn edit<R>(&self, f: impl FnOnce(&mut Budget) -> R) -> R;
+
+    /// Gives back what an attempt was to cost that was never started, and its place in flight.
+    fn refund(&self, payment: Payment) {
+        self.edit(|budget| budget.refund(payment));
+    }
+
+    /// A request is made without a hedger.
+    fn deposit(&self) {
+        self.deposit_in(Traffic::CALM);
+    }
+
+    /// Takes what a retry costs that was made without a hedger, and a place in flight.
+    ///
+    /// # Errors
+    ///
+    /// Takes nothing and says which limit refused.
+    fn withdraw(&self, now: Instant) -> Result<(), Suppressed> {
+        self.withdraw_for(Cause::Retry, Traffic::CALM, now)
+            .map(|_| ())
+    }
 }
 
 impl<L: Lock<Data = Budget>> BudgetHandle for L {
-    fn deposit(&self) {
-        self.with(Budget::deposit);
+    fn deposit_in(&self, traffic: Traffic) {
+        self.with(|budget| budget.deposit_in(1, traffic));
     }
 
-    fn withdraw(&self, now: Instant) -> Result<(), Suppressed> {
-        self.with(|budget| budget.withdraw(now))
+    fn withdraw_for(
+        &self,
+        cause: Cause,
+        traffic: Traffic,
+        now: Instant,
+    ) -> Result<Payment, Suppressed> {
+        self.with(|budget| budget.withdraw_for(cause, traffic, now))
     }
 
     fn give_back(&self, hedges: u32) {
@@ -312,11 +477,18 @@ impl<L: Lock<Data = Budget>> BudgetHandle for L {
 mod tests {
     use core::time::Duration;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     fn at(ms: u64) -> Instant {
         Instant::from_epoch(Duration::from_millis(ms))
     }
+
+    const SURGE: Traffic = Traffic {
+        surging: true,
+        slow: false,
+    };
 
     #[test]
     fn n_requests_start_at_most_burst_plus_their_share() {
@@ -329,8 +501,174 @@ mod tests {
                 assert!(hedges <= 20, "{hedges}");
             }
         }
-        // The first deposit finds a full bucket.
-        assert_eq!(hedges, 409);
+        // A new budget holds ten tokens, lest every restart bring a burst.
+        assert_eq!(hedges, 410);
+    }
+
+    #[test]
+    fn what_quiet_times_earn_is_there_in_bad_ones() {
+        let mut budget = Budget::percent(10.0);
+        budget.deposit_many(10_000);
+        assert_eq!(granted(&mut budget, Traffic::CALM, 200), 80);
+    }
+
+    #[test]
+    fn a_surge_spends_the_small_bucket_only() {
+        let mut budget = Budget::percent(10.0);
+        budget.deposit_many(10_000);
+        assert_eq!(granted(&mut budget, SURGE, 200), 10);
+        // The rest is there when it is over.
+        assert_eq!(granted(&mut budget, Traffic::CALM, 200), 70);
+        // What was spent while traffic was calm is owed when it surges, 30 tokens of it.
+        budget.deposit_many(300);
+        assert_eq!(granted(&mut budget, SURGE, 200), 0);
+        budget.deposit_many(10);
+        assert_eq!(granted(&mut budget, SURGE, 200), 1);
+    }
+
+    #[test]
+    fn a_burst_that_was_set_is_kept_to() {
+        let mut budget = Budget::percent(10.0).burst(50);
+        budget.deposit_in(
+            500,
+            Traffic {
+                slow: true,
+                ..SURGE
+            },
+        );
+        assert_eq!(granted(&mut budget, SURGE, 200), 50);
+        // It starts with ten tokens, as any other.
+        assert_eq!(
+            granted(&mut Budget::percent(10.0).burst(50), SURGE, 200),
+            10
+        );
+        assert_eq!(granted(&mut Budget::percent(10.0).burst(4), SURGE, 200), 4);
+    }
+
+    #[test]
+    fn slow_traffic_earns_three_quarters() {
+        let slow = Traffic {
+            surging: false,
+            slow: true,
+        };
+        let mut budget = Budget::percent(10.0);
+        budget.deposit_in(200, slow);
+        assert_eq!(budget.tokens(), 10.0 + 15.0);
+        // The small bucket earns all of it.
+        assert_eq!(granted(&mut budget, Traffic::CALM, 25), 25);
+        budget.deposit_in(160, slow);
+        assert_eq!(granted(&mut budget, SURGE, 200), 1);
+    }
+
+    #[test]
+    fn errors_leave_slow_requests_their_half() {
+        // 12 %, then 32 % of the requests fail wherever they run, and 4 % are slow.
+        for failing in [3, 8] {
+            let mut budget = Budget::percent(10.0);
+            let mut granted = [0; 2];
+            for n in 0..20_000 {
+                budget.deposit();
+                let cause = match n % 25 {
+                    12 => Cause::Delay,
+                    place if place < failing => Cause::Retry,
+                    _ => continue,
+                };
+                let granted = &mut granted[usize::from(cause == Cause::Retry)];
+                *granted += u32::from(budget.withdraw_for(cause, Traffic::CALM, at(0)).is_ok());
+            }
+            let [hedges, retries] = granted;
+            assert!(hedges >= 760, "{failing}: {hedges} of 800");
+            // Nothing is wasted.
+            assert!(retries + hedges >= 1990, "{failing}: {retries}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_needed_is_given_back() {
+        let mut budget = Budget::percent(10.0).max_in_flight(1);
+        let before = budget.clone();
+        let paid = budget.withdraw_for(Cause::Retry, SURGE, at(0)).unwrap();
+        assert_eq!(paid, Payment::Bucket(Cause::Retry));
+        assert_eq!(budget.withdraw(at(0)), Err(Suppressed::InFlight));
+        budget.refund(paid);
+        assert_eq!(budget, before);
+        // To the reserve, if that has paid.
+        let mut reserve = Budget::percent(0.0).min_per_second(1.0);
+        let paid = reserve.withdraw_for(Cause::Retry, SURGE, at(0)).unwrap();
+        assert_eq!(paid, Payment::Reserve);
+        assert_eq!(reserve.withdraw(at(0)), Err(Suppressed::BudgetRate));
+        reserve.refund(paid);
+        assert_eq!(reserve.withdraw(at(0)), Ok(()));
+    }
+
+    proptest! {
+        /// Against buckets that are counted in floating point, for one kind of attempts.
+        #[test]
+        fn two_buckets_follow_their_rules(
+            percent in 1_u32..=100,
+            steps in prop::collection::vec((any::<bool>(), any::<bool>(), any::<bool>()), 0..600),
+        ) {
+            let mut budget = Budget::percent(f64::from(percent));
+            let each = f64::from(percent) / 100.0;
+            let (mut large, mut small) = (10.0_f64, 10.0_f64);
+            let mut spent = 0.0;
+            for (n, (request, surging, slow)) in (0_u32..).zip(steps) {
+                let traffic = Traffic { surging, slow };
+                if request {
+                    budget.deposit_in(1, traffic);
+                    large = (large + if slow { 0.75 * each } else { each }).min(80.0);
+                    small = (small + each).min(10.0);
+                }
+                // Sums of floats that should be whole may lack a little.
+                let whole = |tokens: f64| tokens > 1.0 - 1e-9;
+                let expected = whole(large) && (!surging || whole(small));
+                if expected {
+                    large -= 1.0;
+                    small = (small - 1.0).max(-30.0);
+                    spent += 1.0;
+                }
+                let granted = budget.withdraw_for(Cause::Delay, traffic, at(0)).is_ok();
+                prop_assert_eq!(granted, expected);
+                prop_assert!(spent <= 10.0 + f64::from(n + 1) * each + 1e-9);
+            }
+        }
+
+        /// Whatever the traffic, the causes, the refunds and the options are.
+        #[test]
+        fn the_bound_holds(
+            burst in prop::option::of(0_u32..100),
+            percent in 0_u32..=100,
+            steps in prop::collection::vec((0_u8..6, 0_u32..50), 0..300),
+        ) {
+            let mut budget = Budget::percent(f64::from(percent));
+            if let Some(burst) = burst {
+                budget = budget.burst(burst);
+            }
+            let most = if percent == 0 { 0 } else { burst.unwrap_or(80) };
+            let (mut requests, mut spent) = (0, 0);
+            for (step, n) in steps {
+                let traffic = Traffic { surging: n % 2 == 0, slow: n % 3 == 0 };
+                let cause = if n % 5 < 2 { Cause::Retry } else { Cause::Delay };
+                match step {
+                    0 => {
+                        requests += n;
+                        budget.deposit_in(n, traffic);
+                    }
+                    1 if spent > 0 => {
+                        spent -= 1;
+                        budget.refund(Payment::Bucket(cause));
+                    }
+                    _ => spent += u32::from(budget.withdraw_for(cause, traffic, at(0)).is_ok()),
+                }
+                prop_assert!(100 * spent <= 100 * most + requests * percent);
+                prop_assert_eq!(budget.in_flight(), spent);
+            }
+        }
+    }
+
+    fn granted(budget: &mut Budget, traffic: Traffic, asked: u32) -> u32 {
+        let ask = |budget: &mut Budget| budget.withdraw_for(Cause::Delay, traffic, at(0)).is_ok();
+        (0..asked).map(|_| u32::from(ask(budget))).sum()
     }
 
     #[test]

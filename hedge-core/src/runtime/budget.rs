@@ -1,7 +1,8 @@
 //! A budget for several hedgers.
 
 use super::Runtime;
-use crate::hedger::{Budget, BudgetHandle};
+use crate::attempt::Cause;
+use crate::hedger::{Budget, BudgetHandle, Payment, Traffic};
 use crate::outcome::Suppressed;
 use crate::time::Instant;
 
@@ -56,12 +57,17 @@ impl<R: Runtime> From<Budget> for SharedBudget<R> {
 
 /// Hedgers have clocks of their own, with other epochs: the time that they tell is not used.
 impl<R: Runtime> BudgetHandle for SharedBudget<R> {
-    fn deposit(&self) {
-        self.deposit();
+    fn deposit_in(&self, traffic: Traffic) {
+        self.core.deposit_in(traffic);
     }
 
-    fn withdraw(&self, _: Instant) -> Result<(), Suppressed> {
-        self.try_charge()
+    fn withdraw_for(
+        &self,
+        cause: Cause,
+        traffic: Traffic,
+        _: Instant,
+    ) -> Result<Payment, Suppressed> {
+        self.core.withdraw_for(cause, traffic, self.timer.now())
     }
 
     fn give_back(&self, hedges: u32) {

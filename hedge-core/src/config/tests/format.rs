@@ -88,7 +88,7 @@ fn the_default_is_as_documented_and_what_is_not_there_is_not_written() {
         "max_hedges": 1,
         "budget_percent": 10.0,
         "budget_min_per_second": 0.0,
-        "budget_burst": 10,
+        "budget_burst": 80,
         "timeout_ms": 30_000.0,
         "enable_cancellation": true,
         "enabled": true,

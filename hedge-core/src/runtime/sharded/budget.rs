@@ -5,15 +5,16 @@ use std::boxed::Box;
 use std::sync::Arc;
 
 use super::shards::{Padded, lock, own_of, shard_count, thread_index};
-use crate::hedger::{Budget, BudgetHandle};
+use crate::attempt::Cause;
+use crate::hedger::{Budget, BudgetHandle, Payment, Traffic};
 use crate::outcome::Suppressed;
-use crate::runtime::sync::{AtomicU32, Mutex};
+use crate::runtime::sync::{AtomicU32, AtomicU64, Mutex};
 use crate::time::Instant;
 
 /// A [`Budget`] for many threads, and for several hedgers: a clone is another handle to the same budget.
 ///
 /// A deposit touches a counter that other threads rarely use, or none when the budget is full. What was
-/// deposited is counted before anything is charged, so that the sum is exact.
+/// deposited is counted before anything is withdrawn, so that the sum is exact.
 ///
 /// ```
 /// use hedge_core::adapter::{BudgetHandle, SharedBudget};
@@ -32,9 +33,9 @@ pub struct SharedBudget(Arc<Purse>);
 
 #[derive(Debug)]
 struct Purse {
-    /// Deposits that have not been counted.
-    deposits: Box<[Padded<AtomicU32>]>,
-    /// More deposits than this change nothing: the budget is full.
+    /// Deposits that have not been counted: in slow traffic in the upper half, others in the lower.
+    deposits: Box<[Padded<AtomicU64>]>,
+    /// More deposits of a kind than this change nothing: the budget is full.
     enough: AtomicU32,
     budget: Padded<Mutex<Budget>>,
 }
@@ -44,9 +45,9 @@ impl SharedBudget {
     pub fn new(budget: Budget) -> Self {
         Self(Arc::new(Purse {
             deposits: (0..shard_count())
-                .map(|_| Padded(AtomicU32::new(0)))
+                .map(|_| Padded(AtomicU64::new(0)))
                 .collect(),
-            enough: AtomicU32::new(budget.deposits_to_fill()),
+            enough: AtomicU32::new(budget.most_deposits()),
             budget: Padded(Mutex::new(budget)),
         }))
     }
@@ -58,17 +59,28 @@ impl From<Budget> for SharedBudget {
     }
 }
 
+/// How far the deposits in slow traffic are shifted.
+const SLOW: u32 = 32;
+
 impl BudgetHandle for SharedBudget {
-    fn deposit(&self) {
-        if let Some(Padded(deposits)) = own_of(&self.0.deposits, thread_index())
-            && deposits.load(Ordering::Relaxed) < self.0.enough.load(Ordering::Relaxed)
-        {
-            deposits.fetch_add(1, Ordering::Relaxed);
+    fn deposit_in(&self, traffic: Traffic) {
+        let shift = if traffic.slow { SLOW } else { 0 };
+        if let Some(Padded(deposits)) = own_of(&self.0.deposits, thread_index()) {
+            // Threads that pass each other here count at most one deposit each beyond enough: no half overflows.
+            let gathered = (deposits.load(Ordering::Relaxed) >> shift) as u32;
+            if gathered < self.0.enough.load(Ordering::Relaxed).min(u32::MAX / 2) {
+                deposits.fetch_add(1 << shift, Ordering::Relaxed);
+            }
         }
     }
 
-    fn withdraw(&self, now: Instant) -> Result<(), Suppressed> {
-        self.edit(|budget| budget.withdraw(now))
+    fn withdraw_for(
+        &self,
+        cause: Cause,
+        traffic: Traffic,
+        now: Instant,
+    ) -> Result<Payment, Suppressed> {
+        self.edit(|budget| budget.withdraw_for(cause, traffic, now))
     }
 
     fn give_back(&self, hedges: u32) {
@@ -80,11 +92,17 @@ impl BudgetHandle for SharedBudget {
         for Padded(deposits) in &self.0.deposits {
             // Most are empty, and reading leaves them with their threads.
             if deposits.load(Ordering::Relaxed) > 0 {
-                budget.deposit_many(deposits.swap(0, Ordering::Relaxed));
+                let gathered = deposits.swap(0, Ordering::Relaxed);
+                budget.deposit_many(gathered as u32);
+                let slow = Traffic {
+                    slow: true,
+                    ..Traffic::CALM
+                };
+                budget.deposit_in((gathered >> SLOW) as u32, slow);
             }
         }
         let result = f(&mut budget);
-        let enough = budget.deposits_to_fill();
+        let enough = budget.most_deposits();
         if self.0.enough.load(Ordering::Relaxed) != enough {
             self.0.enough.store(enough, Ordering::Relaxed);
         }
@@ -113,5 +131,31 @@ mod tests {
         // No more than the bucket holds.
         (0..1000).for_each(|_| budget.deposit());
         assert_eq!(charges(), 2);
+    }
+
+    #[test]
+    fn deposits_in_slow_traffic_are_counted_apart() {
+        let slow = Traffic {
+            slow: true,
+            ..Traffic::CALM
+        };
+        let shared = SharedBudget::new(Budget::percent(10.0));
+        let mut alone = Budget::percent(10.0);
+        for n in 0..2000_u32 {
+            let traffic = if n % 3 == 0 { slow } else { Traffic::CALM };
+            shared.deposit_in(traffic);
+            alone.deposit_in(1, traffic);
+            if n % 100 == 99 {
+                let shared = shared.withdraw_for(Cause::Delay, Traffic::CALM, Instant::ZERO);
+                assert_eq!(
+                    shared,
+                    alone.withdraw_for(Cause::Delay, Traffic::CALM, Instant::ZERO)
+                );
+            }
+        }
+        assert_eq!(shared.edit(|budget| budget.tokens()), alone.tokens());
+        // No more than fill it.
+        (0..100_000).for_each(|_| shared.deposit_in(slow));
+        assert_eq!(shared.edit(|budget| budget.tokens()), 80.0);
     }
 }

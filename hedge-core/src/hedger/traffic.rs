@@ -1,0 +1,140 @@
+//! Whether a backend has become slow as a whole.
+
+use super::ewma::Ewma;
+
+/// What a hedger knows of its traffic when it uses the budget.
+///
+/// Several hedgers may share a budget, so that the budget cannot know this itself.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Traffic {
+    /// Most of the latest requests passed the hedge delay: a slowdown, not a tail. Only a small part of the
+    /// budget's burst counts until it is over.
+    pub surging: bool,
+    /// More requests pass the hedge delay in the long run than the strategy plans. Deposits earn less.
+    pub slow: bool,
+}
+
+impl Traffic {
+    /// Most requests are answered before a hedge is due.
+    pub const CALM: Self = Self {
+        surging: false,
+        slow: false,
+    };
+}
+
+/// Watches which share of a hedger's requests pass the hedge delay.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TrafficMonitor {
+    /// Over about 20 requests: a surge has to be noticed before it has spent the budget.
+    recent: Ewma<20>,
+    /// Over about 512 requests, of those that were planned for a known share.
+    long_run: Ewma<512>,
+}
+
+impl TrafficMonitor {
+    /// The share of recent requests above which traffic surges, if no strategy plans a larger one.
+    const SURGE: f32 = 0.65;
+    /// The share of requests above which traffic is slow, if no strategy plans a larger one.
+    const SLOW: f32 = 0.15;
+
+    pub(crate) const fn new() -> Self {
+        Self {
+            recent: Ewma::ZERO,
+            long_run: Ewma::ZERO,
+        }
+    }
+
+    /// Notes whether a request passed its hedge delay. `planned` is the share of requests that the strategy means
+    /// to do so, if it has one.
+    #[inline]
+    pub(crate) fn record(&mut self, passed: bool, planned: Option<f32>) {
+        self.recent.observe(passed);
+        // An early delay that is not aimed at a percentile says nothing about the backend.
+        if planned.is_some() {
+            self.long_run.observe(passed);
+        }
+    }
+
+    /// What the budget is told.
+    pub(crate) fn traffic(&self, planned: Option<f32>) -> Traffic {
+        // A NaN is no share: `max` ignores it.
+        let planned = planned.unwrap_or(0.0);
+        Traffic {
+            surging: self.recent.share() > Self::SURGE.max(1.5 * planned).min(0.95),
+            slow: self.long_run.share() > Self::SLOW.max(3.0 * planned),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(monitor: &mut TrafficMonitor, requests: u32, passed: fn(u32) -> bool) -> Traffic {
+        (0..requests).for_each(|n| monitor.record(passed(n), Some(0.05)));
+        monitor.traffic(Some(0.05))
+    }
+
+    #[test]
+    fn a_tail_is_neither_a_surge_nor_slow() {
+        let mut monitor = TrafficMonitor::new();
+        assert_eq!(after(&mut monitor, 2000, |n| n % 20 == 0), Traffic::CALM);
+        // A cluster of ten slow requests is one either: 1 − 0.95^10 is 0.4.
+        assert_eq!(after(&mut monitor, 10, |_| true), Traffic::CALM);
+    }
+
+    #[test]
+    fn a_surge_is_noticed_within_21_requests_and_over_after_as_many() {
+        let mut monitor = TrafficMonitor::new();
+        assert!(!after(&mut monitor, 20, |_| true).surging);
+        assert!(after(&mut monitor, 1, |_| true).surging);
+        (0..200).for_each(|_| monitor.record(true, Some(0.05)));
+        assert!(after(&mut monitor, 8, |_| false).surging);
+        assert!(!after(&mut monitor, 1, |_| false).surging);
+    }
+
+    #[test]
+    fn slowness_is_a_matter_of_hundreds_of_requests() {
+        let mut monitor = TrafficMonitor::new();
+        // 1 − (511 / 512)^n is above 0.15 from n = 84.
+        assert!(!after(&mut monitor, 83, |_| true).slow);
+        assert!(after(&mut monitor, 1, |_| true).slow);
+        assert!(!after(&mut monitor, 8, |_| false).slow);
+        // A steady 20 % is slow, and 12 % is not.
+        assert!(after(&mut monitor, 5000, |n| n % 5 == 0).slow);
+        assert!(!after(&mut monitor, 5000, |n| n % 8 == 0).slow);
+    }
+
+    #[test]
+    fn a_share_that_is_planned_is_no_surge() {
+        let planned = |share| {
+            let mut monitor = TrafficMonitor::new();
+            // Nine in ten.
+            (0..5000_u32).for_each(|n| monitor.record(n % 10 != 0, share));
+            monitor.traffic(share)
+        };
+        assert_eq!(planned(Some(0.9)), Traffic::CALM);
+        let surge = Traffic {
+            surging: true,
+            slow: true,
+        };
+        assert_eq!(planned(Some(0.05)), surge);
+        assert_eq!(planned(Some(f32::NAN)), surge);
+        // Without a plan it is a surge, but there is nothing to be slower than.
+        assert_eq!(
+            planned(None),
+            Traffic {
+                surging: true,
+                slow: false
+            }
+        );
+    }
+
+    #[test]
+    fn nearly_all_is_a_surge_whatever_is_planned() {
+        let mut monitor = TrafficMonitor::new();
+        (0..200).for_each(|_| monitor.record(true, Some(1.0)));
+        assert!(monitor.traffic(Some(1.0)).surging);
+    }
+}
