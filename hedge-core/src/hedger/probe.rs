@@ -1,0 +1,108 @@
+//! One hedge now and then, where others are held back.
+
+use core::time::Duration;
+
+use crate::time::Instant;
+
+/// Decides which of the hedges that are held back start nevertheless, to see whether that would help again.
+///
+/// By count: after 32 of them, then 64, then 100 each. By time, for who makes few requests: when none has started for as long
+/// as the last one came after the first, but for 5 seconds at least and 10 minutes at most. So the time between
+/// probes doubles.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Probe {
+    /// How many were held back since the last probe.
+    held_back: u8,
+    /// How many are, between two probes.
+    gap: u8,
+    /// When the first was held back, or `None` while none is.
+    since: Option<Instant>,
+    last: Instant,
+}
+
+impl Probe {
+    const FIRST_GAP: u8 = 32;
+    /// The gap that is reached in the end.
+    pub(crate) const LAST_GAP: u8 = 100;
+    const LEAST_WAIT: Duration = Duration::from_secs(5);
+    const MOST_WAIT: Duration = Duration::from_secs(600);
+
+    pub(crate) const fn new() -> Self {
+        Self {
+            held_back: 0,
+            gap: Self::FIRST_GAP,
+            since: None,
+            last: Instant::ZERO,
+        }
+    }
+
+    /// Whether a hedge that would be held back is a probe. There is at least `least_gap` between two, unless one is due
+    /// by time.
+    pub(crate) fn ask(&mut self, now: Instant, least_gap: u8) -> bool {
+        let since = match self.since {
+            Some(since) => since,
+            None => {
+                self.last = now;
+                *self.since.insert(now)
+            }
+        };
+        self.held_back = self.held_back.saturating_add(1);
+        let wait = self.last.since(since);
+        let wait = wait.clamp(Self::LEAST_WAIT, Self::MOST_WAIT);
+        let is_due = self.held_back >= self.gap.max(least_gap) || now.since(self.last) >= wait;
+        if is_due {
+            self.held_back = 0;
+            self.last = now;
+            self.gap = self.gap.saturating_mul(2).min(Self::LAST_GAP);
+        }
+        is_due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_epoch(Duration::from_millis(ms))
+    }
+
+    /// After how many that were asked each probe came.
+    fn gaps(probe: &mut Probe, asked: u64, every_ms: u64, least_gap: u8) -> std::vec::Vec<u64> {
+        let probes = (1..=asked).filter(|n| probe.ask(at(n * every_ms), least_gap));
+        let mut last = 0;
+        probes
+            .map(|n| n - core::mem::replace(&mut last, n))
+            .collect()
+    }
+
+    #[test]
+    fn probes_by_count_grow_apart_to_a_hundred() {
+        assert_eq!(
+            gaps(&mut Probe::new(), 500, 1, 0),
+            [32, 64, 100, 100, 100, 100]
+        );
+        assert_eq!(gaps(&mut Probe::new(), 350, 1, 100), [100, 100, 100]);
+    }
+
+    #[test]
+    fn probes_by_time_grow_apart_to_ten_minutes() {
+        // One due hedge in 20 s: what matters is the time. The first is 0 s, the second 20 s after the first.
+        let gaps = gaps(&mut Probe::new(), 400, 20_000, 0);
+        assert_eq!(gaps[..5], [2, 1, 2, 4, 8]);
+        assert!(gaps[6..].iter().all(|gap| *gap == 30), "{gaps:?}");
+    }
+
+    #[test]
+    fn five_seconds_are_the_least_wait() {
+        let mut probe = Probe::new();
+        assert!(!probe.ask(at(1000), 0));
+        assert!(!probe.ask(at(5999), 0));
+        assert!(probe.ask(at(6000), 0));
+        assert!(!probe.ask(at(10_999), 0));
+        assert!(probe.ask(at(11_000), 0));
+        // Ten seconds after the first, so ten seconds later.
+        assert!(!probe.ask(at(20_999), 0));
+        assert!(probe.ask(at(21_000), 0));
+    }
+}

@@ -1,0 +1,134 @@
+//! Fewer retries while retries fail.
+
+use super::ewma::Ewma;
+use crate::record::{Record, RequestEnd};
+
+/// Admits retries in proportion to how many of the latest succeeded.
+///
+/// An error that every replica shares is not mended by asking another. While one retry in eight or more succeeds, all are
+/// admitted; below that, fewer, down to one in 64, so that the end of an outage is noticed.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RetryGuard {
+    succeeded: Ewma<32>,
+    /// What has added up toward the next admission.
+    credit: f32,
+}
+
+impl RetryGuard {
+    /// How many retries are admitted for one that succeeds.
+    const GAIN: f32 = 8.0;
+    /// The share that is admitted at the least.
+    const LEAST: f32 = 1.0 / 64.0;
+
+    pub(crate) const fn new() -> Self {
+        Self {
+            succeeded: Ewma::ONE,
+            credit: 0.0,
+        }
+    }
+
+    /// Whether a retry that is wanted may start.
+    pub(crate) fn admit(&mut self) -> bool {
+        self.credit += (Self::GAIN * self.succeeded.share()).clamp(Self::LEAST, 1.0);
+        let admitted = self.credit >= 1.0;
+        if admitted {
+            self.credit -= 1.0;
+        }
+        admitted
+    }
+
+    /// Takes a request into account. What became of retries that another attempt beat is not known.
+    pub(crate) fn record(&mut self, record: &Record) {
+        match record.end {
+            RequestEnd::Won(winner) if record.is_retry(winner) => self.succeeded.observe(true),
+            RequestEnd::Failed(_) | RequestEnd::Fatal(_) => {
+                (0..record.retries()).for_each(|_| self.succeeded.observe(false));
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+    use crate::attempt::Cause;
+    use crate::record::Sample;
+
+    fn retried(succeeds: bool) -> Record {
+        let after = Duration::from_millis(1);
+        let retry = if succeeds {
+            Sample::Finished(after)
+        } else {
+            Sample::Failed(after)
+        };
+        let end = if succeeds {
+            RequestEnd::Won(1)
+        } else {
+            RequestEnd::Failed(0)
+        };
+        Record::new(Sample::Failed(after))
+            .with_hedge(Cause::Retry, after, retry)
+            .ended(end, after)
+    }
+
+    /// How many of so many retries are admitted where `succeeds` says which of the admitted succeed.
+    fn admitted(guard: &mut RetryGuard, wanted: u32, succeeds: impl Fn(u32) -> bool) -> u32 {
+        let mut admitted = 0;
+        for _ in 0..wanted {
+            if guard.admit() {
+                guard.record(&retried(succeeds(admitted)));
+                admitted += 1;
+            }
+        }
+        admitted
+    }
+
+    #[test]
+    fn retries_that_succeed_one_time_in_four_are_all_admitted() {
+        let mut guard = RetryGuard::new();
+        assert_eq!(admitted(&mut guard, 1000, |n| n % 4 == 0), 1000);
+    }
+
+    #[test]
+    fn retries_that_always_fail_fade_to_one_in_64() {
+        let mut guard = RetryGuard::new();
+        // 8 × (31/32)^n is above 1 until n = 66.
+        let early = admitted(&mut guard, 100, |_| false);
+        assert!((66..100).contains(&early), "{early}");
+        // Until the share is 1/64 it takes a few hundred.
+        let _ = admitted(&mut guard, 10_000, |_| false);
+        let late = admitted(&mut guard, 6400, |_| false);
+        assert!((99..=101).contains(&late), "{late}");
+    }
+
+    #[test]
+    fn only_retries_count() {
+        let after = Duration::from_millis(1);
+        let hedge = |cause, end| {
+            Record::new(Sample::Failed(after))
+                .with_hedge(cause, after, Sample::Failed(after))
+                .ended(end, after)
+        };
+        let mut guard = RetryGuard::new();
+        guard.record(&Record::new(Sample::Failed(after)));
+        guard.record(&hedge(Cause::Delay, RequestEnd::Failed(0)));
+        guard.record(&hedge(Cause::Retry, RequestEnd::TimedOut));
+        // The primary was answered after all.
+        guard.record(&hedge(Cause::Retry, RequestEnd::Won(0)));
+        assert_eq!(guard, RetryGuard::new());
+        guard.record(&hedge(Cause::Retry, RequestEnd::Fatal(0)));
+        assert_ne!(guard, RetryGuard::new());
+    }
+
+    #[test]
+    fn an_outage_that_is_over_is_noticed() {
+        let mut guard = RetryGuard::new();
+        let _ = admitted(&mut guard, 10_000, |_| false);
+        let soon = admitted(&mut guard, 300, |_| true);
+        assert!(soon > 150, "{soon}");
+        assert_eq!(admitted(&mut guard, 100, |_| true), 100);
+    }
+}
