@@ -5,7 +5,8 @@
 
 pub use crate::config::Settings;
 pub use crate::hedger::{
-    BudgetHandle, HedgeQuery, HedgerFlags, HedgerState, Lock, Policy, RequestPlan, SharedState,
+    BudgetHandle, HedgeQuery, HedgerFlags, HedgerState, Lock, Payment, Policy, Refusal,
+    RequestPlan, SharedState, Traffic,
 };
 pub use crate::race::{
     Capacity, Controller, Earliest, Finish, Max, Nil, Race, Refused, ResultController, Slot, Slots,

@@ -28,10 +28,11 @@ mod tests {
     use std::boxed::Box;
     use std::panic::{catch_unwind, resume_unwind};
 
-    use crate::hedger::{HedgeQuery, Hedger, HedgerFlags, Policy, RequestPlan, SharedState};
+    use crate::hedger::{
+        HedgeQuery, Hedger, HedgerFlags, Policy, Refusal, RequestPlan, SharedState, Traffic,
+    };
     use crate::manual::ManualTimer;
     use crate::metrics::MetricsSnapshot;
-    use crate::outcome::Suppressed;
     use crate::record::Record;
     use crate::strategy::{Hints, Plan, Strategy};
     use crate::time::Instant;
@@ -64,12 +65,16 @@ mod tests {
             self.0.request_plan(hints, now)
         }
 
-        fn may_hedge(&self, query: &HedgeQuery) -> Result<(), Suppressed> {
+        fn may_hedge(&self, query: &HedgeQuery) -> Result<Traffic, Refusal> {
             self.0.may_hedge(query)
         }
 
         fn record(&self, record: &Record) {
             self.0.record(record);
+        }
+
+        fn count(&self, record: &Record) {
+            self.0.count(record);
         }
 
         fn next_id(&self) -> u64 {

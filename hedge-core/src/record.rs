@@ -110,9 +110,10 @@ pub struct Record {
     pub(crate) end: RequestEnd,
     pub(crate) primary_end: AttemptEnd,
     pub(crate) hedge_end: Option<AttemptEnd>,
-    pub(crate) hedge_cause: Option<Cause>,
     pub(crate) suppressed: Option<Suppressed>,
     pub(crate) attempts: u8,
+    /// A bit for each attempt that was started because another had failed.
+    pub(crate) retries: u8,
     pub(crate) due: bool,
 }
 
@@ -147,9 +148,9 @@ impl Record {
             },
             primary_end: primary.end(),
             hedge_end: None,
-            hedge_cause: None,
             suppressed: Some(Suppressed::NotDue),
             attempts: 1,
+            retries: 0,
             due: false,
         }
     }
@@ -191,7 +192,7 @@ impl Record {
         self.hedge = nanos(hedge.elapsed());
         self.hedge_end = Some(hedge.end());
         self.hedge_start = nanos(start);
-        self.hedge_cause = Some(cause);
+        self.retries = u8::from(cause == Cause::Retry) << 1;
         self.suppressed = None;
         self.attempts = self.attempts.max(2);
         self
@@ -259,9 +260,32 @@ impl Record {
         optional(self.hedge_start)
     }
 
-    /// Why the first hedge was started.
+    /// Why the first hedge was started; `None` if none was.
     pub const fn hedge_cause(&self) -> Option<Cause> {
-        self.hedge_cause
+        match self.attempts {
+            0 | 1 => None,
+            _ if self.is_retry(1) => Some(Cause::Retry),
+            _ => Some(Cause::Delay),
+        }
+    }
+
+    /// How many attempts were started because another had failed.
+    pub const fn retries(&self) -> u32 {
+        self.retries.count_ones()
+    }
+
+    /// Whether this attempt was.
+    pub const fn is_retry(&self, attempt: u8) -> bool {
+        attempt < 8 && self.retries >> attempt & 1 == 1
+    }
+
+    /// Whether the request passed the hedge delay; `None` if it says nothing about that.
+    pub(crate) fn passed(&self) -> Option<bool> {
+        if self.due {
+            Some(true)
+        } else {
+            (self.suppressed == Some(Suppressed::NotDue)).then_some(false)
+        }
     }
 
     /// After how long the first hedge was planned; `None` if none was planned, or if the request

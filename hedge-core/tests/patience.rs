@@ -28,7 +28,8 @@ fn turned_away(
             clock.sleep(ms(2_000)).await;
             Ok::<_, ()>(200)
         };
-        assert!(clock.drive(hedger.call().unhedged().request(slow)).is_ok());
+        let call = hedger.call().unhedged().teaches(true);
+        assert!(clock.drive(call.request(slow)).is_ok());
     }
     let call = hedger
         .call()

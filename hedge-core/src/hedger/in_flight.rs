@@ -4,7 +4,8 @@ use core::borrow::Borrow;
 use core::fmt;
 use core::marker::PhantomData;
 
-use super::BudgetHandle;
+use super::{BudgetHandle, Payment, Traffic};
+use crate::attempt::Cause;
 use crate::outcome::Suppressed;
 use crate::time::Instant;
 
@@ -14,6 +15,8 @@ use crate::time::Instant;
 pub(crate) struct InFlight<O: Borrow<B>, B: BudgetHandle> {
     budget: O,
     places: u8,
+    /// What has paid for a hedge that is to start later. Its place is not among the others.
+    reserved: Option<Payment>,
     handle: PhantomData<fn(&B)>,
 }
 
@@ -33,15 +36,46 @@ impl<O: Borrow<B>, B: BudgetHandle> InFlight<O, B> {
         Self {
             budget,
             places,
+            reserved: None,
             handle: PhantomData,
         }
     }
 
     /// Withdraws what one more hedge costs, its place included.
-    pub(crate) fn withdraw(&mut self, now: Instant) -> Result<(), Suppressed> {
-        self.budget.borrow().withdraw(now)?;
+    pub(crate) fn withdraw(
+        &mut self,
+        cause: Cause,
+        traffic: Traffic,
+        now: Instant,
+    ) -> Result<Payment, Suppressed> {
+        let payment = self.budget.borrow().withdraw_for(cause, traffic, now)?;
         self.places += 1;
-        Ok(())
+        Ok(payment)
+    }
+
+    /// Keeps the place that was withdrawn last for a hedge that is to start later.
+    pub(crate) fn reserve(&mut self, payment: Payment) {
+        self.places = self.places.saturating_sub(1);
+        self.reserved = Some(payment);
+    }
+
+    /// Whether a hedge that is to start later has been paid for.
+    pub(crate) const fn has_reserved(&self) -> bool {
+        self.reserved.is_some()
+    }
+
+    /// The hedge starts that was paid for before. Returns whether there was one.
+    pub(crate) fn use_reserved(&mut self) -> bool {
+        let was_reserved = self.reserved.take().is_some();
+        self.places += u8::from(was_reserved);
+        was_reserved
+    }
+
+    /// Gives back what was paid for a hedge that is not to start.
+    pub(crate) fn refund_reserved(&mut self) {
+        if let Some(payment) = self.reserved.take() {
+            self.budget.borrow().refund(payment);
+        }
     }
 
     /// Gives back the places of `hedges` that ended, or as many as there are.
@@ -62,6 +96,7 @@ impl<O: Borrow<B>, B: BudgetHandle> InFlight<O, B> {
 impl<O: Borrow<B>, B: BudgetHandle> Drop for InFlight<O, B> {
     #[inline]
     fn drop(&mut self) {
+        self.refund_reserved();
         // Most requests have none, and need not ask the budget.
         if self.places > 0 {
             self.budget.borrow().give_back(self.places.into());

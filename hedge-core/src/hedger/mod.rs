@@ -9,30 +9,35 @@ use crate::strategy::{Percentile, Strategy};
 use crate::telemetry::{NoSink, Sink};
 use crate::time::Timer;
 
+mod bucket;
 mod budget;
 mod builder;
+mod ewma;
 mod guard;
 mod in_flight;
 mod lock;
 mod options;
 mod plan;
 mod policy;
+mod probe;
 mod registry;
+mod retry_guard;
 mod state;
+mod traffic;
 
-pub use budget::{Budget, BudgetHandle};
+pub use budget::{Budget, BudgetHandle, Payment};
 pub use builder::Builder;
 pub(crate) use builder::{check_cost, telemetry_prefix};
-pub(crate) use guard::Guard;
 pub(crate) use in_flight::InFlight;
 pub use lock::Lock;
 pub(crate) use options::Labels;
 pub use options::Options;
 pub(crate) use plan::Losers;
 pub use plan::{HedgerFlags, RequestPlan};
-pub use policy::{HedgeQuery, Policy};
+pub use policy::{HedgeQuery, Policy, Refusal};
 pub use registry::{FixedRegistry, InsertError};
 pub use state::{HedgerState, SharedState};
+pub use traffic::Traffic;
 
 /// What the requests of one hedger share.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::hedger::Options;
+use crate::hedger::{Options, Traffic};
 use crate::outcome::{StrategyKind, Suppressed};
 use crate::strategy::{Plan, Strategy};
 use crate::time;
@@ -203,24 +203,31 @@ impl RequestPlan {
 pub struct HedgerFlags(u8);
 
 impl HedgerFlags {
+    const SLOW: u8 = 1 << 5;
     const OFF: u8 = 1 << 6;
     const LEARNS: u8 = 1 << 7;
 
-    pub(crate) fn new<S: Strategy>(strategy: &S, options: &Options, guarded: bool) -> Self {
+    pub(crate) fn new<S: Strategy>(
+        strategy: &S,
+        options: &Options,
+        guarded: bool,
+        slow: bool,
+    ) -> Self {
         let kind = strategy.kind();
         let off = !options.enabled || kind == StrategyKind::Off;
         let learns = strategy.learns() || guarded;
-        Self::of(kind, off, learns)
+        Self::of(kind, off, learns, slow)
     }
 
-    const fn of(kind: StrategyKind, off: bool, learns: bool) -> Self {
+    const fn of(kind: StrategyKind, off: bool, learns: bool, slow: bool) -> Self {
         let off = if off { Self::OFF } else { 0 };
         let learns = if learns { Self::LEARNS } else { 0 };
-        Self(kind as u8 | off | learns)
+        let slow = if slow { Self::SLOW } else { 0 };
+        Self(kind as u8 | off | learns | slow)
     }
 
     pub(crate) fn kind(self) -> StrategyKind {
-        let kind = usize::from(self.0 & !(Self::OFF | Self::LEARNS));
+        let kind = usize::from(self.0 & !(Self::OFF | Self::LEARNS | Self::SLOW));
         let kind = StrategyKind::ALL.get(kind);
         kind.copied().unwrap_or(StrategyKind::Custom)
     }
@@ -232,6 +239,14 @@ impl HedgerFlags {
     /// Whether its requests teach something, so that they have to be timed.
     pub(crate) const fn learns(self) -> bool {
         self.0 & Self::LEARNS != 0
+    }
+
+    /// What the budget is told of a request that is made.
+    pub(crate) const fn traffic(self) -> Traffic {
+        Traffic {
+            surging: false,
+            slow: self.0 & Self::SLOW != 0,
+        }
     }
 
     #[cfg(feature = "std")]
@@ -268,11 +283,12 @@ mod tests {
             }
         }
         for kind in StrategyKind::ALL {
-            let standing = HedgerFlags::of(kind, true, false);
+            let standing = HedgerFlags::of(kind, true, false, true);
             assert_eq!(
                 (standing.kind(), standing.off(), standing.learns()),
                 (kind, true, false)
             );
+            assert!(standing.traffic().slow);
             assert_eq!(HedgerFlags::from_byte(standing.to_byte()), standing);
         }
     }

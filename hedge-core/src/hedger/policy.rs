@@ -2,11 +2,14 @@
 
 use core::time::Duration;
 
+use super::guard::{Admission, Guard};
+use super::retry_guard::RetryGuard;
+use super::traffic::TrafficMonitor;
 use crate::error::ConfigError;
-use crate::hedger::{Guard, HedgerFlags, Options, RequestPlan};
+use crate::hedger::{HedgerFlags, Options, RequestPlan, Traffic};
 use crate::outcome::Suppressed;
 use crate::random::SplitMix;
-use crate::record::Record;
+use crate::record::{Record, RequestEnd};
 use crate::strategy::{Hints, Plan, Strategy};
 use crate::time::Instant;
 
@@ -16,6 +19,10 @@ pub struct Policy<S> {
     pub(crate) strategy: S,
     options: Options,
     guard: Guard,
+    retry_guard: RetryGuard,
+    traffic: TrafficMonitor,
+    /// Whether `max_delay` cut the last delay that was planned.
+    is_delay_cut: bool,
     draws: SplitMix,
 }
 
@@ -28,6 +35,34 @@ pub struct HedgeQuery {
     pub(crate) remaining: Option<Duration>,
     /// Whether an attempt failed; if not, the hedge delay passed.
     pub(crate) retry: bool,
+    /// Whether that delay has just passed for the request's first hedge.
+    pub(crate) first_due: bool,
+    /// Whether this hedge was asked for before, and so was drawn.
+    pub(crate) drawn: bool,
+    /// The request has waited 2^`step` times as long as this hedge was planned for.
+    pub(crate) step: u8,
+    pub(crate) now: Instant,
+}
+
+/// Why an attempt may not start now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Refusal {
+    /// It may not start later either.
+    Final(Suppressed),
+    /// It may be asked for again.
+    Deferred {
+        /// Why it may not start yet.
+        reason: Suppressed,
+        /// Not before the request has waited 2^`step` times as long as the hedge was planned for.
+        step: u8,
+    },
+}
+
+impl Refusal {
+    /// A refusal that may be gone at the next step.
+    pub(crate) const fn for_now(reason: Suppressed) -> Self {
+        Self::Deferred { reason, step: 0 }
+    }
 }
 
 impl<S> Policy<S> {
@@ -37,6 +72,9 @@ impl<S> Policy<S> {
             strategy,
             options,
             guard: Guard::new(),
+            retry_guard: RetryGuard::new(),
+            traffic: TrafficMonitor::new(),
+            is_delay_cut: false,
             draws: SplitMix(0),
         }
     }
@@ -53,12 +91,21 @@ impl<S> Policy<S> {
 
 impl<S: Strategy> Policy<S> {
     pub(crate) fn flags(&self) -> HedgerFlags {
-        HedgerFlags::new(&self.strategy, &self.options, self.guarded())
+        let slow = self.traffic.traffic(self.planned_pass_rate()).slow;
+        HedgerFlags::new(&self.strategy, &self.options, self.guarded(), slow)
     }
 
     fn guarded(&self) -> bool {
         let wanted = || self.strategy.guard_by_default();
         self.options.guard.unwrap_or_else(wanted)
+    }
+
+    /// Which share of the requests the strategy means to pass its delay.
+    fn planned_pass_rate(&self) -> Option<f32> {
+        // More requests pass a delay that was cut short.
+        (!self.is_delay_cut)
+            .then(|| self.strategy.planned_pass_rate())
+            .flatten()
     }
 
     pub(crate) fn set_options(&mut self, options: Options) -> Result<(), ConfigError> {
@@ -76,11 +123,13 @@ impl<S: Strategy> Policy<S> {
         } else {
             Plan::never(Suppressed::Off).reusable()
         };
+        let planned = plan.delay();
         let plan = if self.strategy.learns() {
             plan.map_delays(|delay| self.clamp(delay))
         } else {
             plan
         };
+        self.is_delay_cut = plan.delay() < planned;
         (RequestPlan::new(&plan, &self.options), plan.is_reusable())
     }
 
@@ -94,28 +143,41 @@ impl<S: Strategy> Policy<S> {
     }
 
     /// Whether a request may start a hedge, as far as the strategy and the guard go.
-    pub(crate) fn may_hedge(&mut self, query: &HedgeQuery) -> Result<(), Suppressed> {
+    pub(crate) fn may_hedge(&mut self, query: &HedgeQuery) -> Result<Traffic, Refusal> {
+        let planned = self.planned_pass_rate();
+        let traffic = self.traffic.traffic(planned);
+        if query.first_due {
+            // Now and not when the request ends: requests that hang together must not all be hedged before one ends.
+            self.traffic.record(true, planned);
+        }
         let typical = self.strategy.typical_latency().unwrap_or(Duration::ZERO);
         if query
             .remaining
             .is_some_and(|remaining| remaining <= typical)
         {
-            return Err(Suppressed::Deadline);
+            return Err(Refusal::Final(Suppressed::Deadline));
         }
         // A failure is worth another attempt, however slow or fast the others are.
         if query.retry {
-            return Ok(());
+            return if self.guarded() && !self.retry_guard.admit() {
+                Err(Refusal::for_now(Suppressed::Guard))
+            } else {
+                Ok(traffic)
+            };
         }
         // Written so that a NaN hedges nothing.
-        let certain = query.chance >= 1.0;
+        let certain = query.drawn || query.chance >= 1.0;
         let drawn = certain || self.draw() < query.chance;
         if !drawn {
-            return Err(Suppressed::NotDrawn);
+            return Err(Refusal::Final(Suppressed::NotDrawn));
         }
-        if self.guarded() && !self.guard.admit() {
-            return Err(Suppressed::Guard);
+        if self.guarded()
+            && let Admission::Defer(step) = self.guard.admit(query.step, query.now)
+        {
+            let reason = Suppressed::Guard;
+            return Err(Refusal::Deferred { reason, step });
         }
-        Ok(())
+        Ok(traffic)
     }
 
     /// In [0, 1), uniform.
@@ -125,8 +187,7 @@ impl<S: Strategy> Policy<S> {
 
     pub(crate) fn record(&mut self, record: &Record) {
         self.strategy.record(record);
-        self.guard
-            .record(record, || self.strategy.expected_win_rate());
+        self.watch(record);
     }
 
     /// Records requests in the order in which they ended.
@@ -134,20 +195,40 @@ impl<S: Strategy> Policy<S> {
     pub(crate) fn record_batch(&mut self, records: &[Record]) {
         self.strategy.record_batch(records);
         for record in records {
-            self.guard
-                .record(record, || self.strategy.expected_win_rate());
+            self.watch(record);
         }
+    }
+
+    /// What surrounds the strategy learns from a request that the strategy has learned from.
+    fn watch(&mut self, record: &Record) {
+        if record.passed() == Some(false) && matches!(record.end, RequestEnd::Won(_)) {
+            self.traffic.record(false, self.planned_pass_rate());
+        }
+        let strategy = &self.strategy;
+        self.guard.record(
+            record,
+            || strategy.typical_latency().unwrap_or_default(),
+            || strategy.expected_win_rate(),
+        );
+        self.retry_guard.record(record);
     }
 
     /// Another strategy, which starts with a clean slate.
     pub(crate) fn set_strategy(&mut self, strategy: S) {
         self.strategy = strategy;
-        self.guard.reset();
+        self.forget_requests();
+    }
+
+    /// Forgets all that the strategy does not keep.
+    fn forget_requests(&mut self) {
+        self.guard = Guard::new();
+        self.retry_guard = RetryGuard::new();
+        self.traffic = TrafficMonitor::new();
     }
 
     pub(crate) fn reset(&mut self) {
         self.strategy.reset();
-        self.guard.reset();
+        self.forget_requests();
     }
 }
 
@@ -186,7 +267,8 @@ mod tests {
                 for record in requests {
                     one_by_one.record(record);
                 }
-                assert_eq!(together.guard, one_by_one.guard, "{kind}");
+                // The guard compares with what was typical at the end of the batch.
+                assert_eq!(together.traffic, one_by_one.traffic, "{kind}");
                 let learned = |policy: &Policy<_>| Learned::of(&policy.strategy, now);
                 assert_eq!(learned(&together), learned(&one_by_one), "{kind}");
                 let plan = together.request_plan(&Hints::NONE, now);

@@ -1,8 +1,7 @@
 //! What the requests of one hedger share, behind a lock.
 
-use crate::hedger::{HedgeQuery, HedgerFlags, Lock, Policy, RequestPlan};
+use crate::hedger::{HedgeQuery, HedgerFlags, Lock, Policy, Refusal, RequestPlan, Traffic};
 use crate::metrics::{MetricsSnapshot, Recorder};
-use crate::outcome::Suppressed;
 use crate::record::Record;
 use crate::strategy::{Hints, Strategy};
 use crate::time::Instant;
@@ -28,11 +27,14 @@ pub trait SharedState {
     ///
     /// # Errors
     ///
-    /// Says why not.
-    fn may_hedge(&self, query: &HedgeQuery) -> Result<(), Suppressed>;
+    /// Says why not, and whether it may be asked again.
+    fn may_hedge(&self, query: &HedgeQuery) -> Result<Traffic, Refusal>;
 
     /// Counts a request that has ended, and learns from it.
     fn record(&self, record: &Record);
+
+    /// Counts a request that has ended, and does not learn from it.
+    fn count(&self, record: &Record);
 
     /// A number that no other request of this state has.
     fn next_id(&self) -> u64;
@@ -83,7 +85,7 @@ impl<S: Strategy, M: Recorder, L: Lock<Data = HedgerState<S, M>>> SharedState fo
         self.with(|state| state.policy.request_plan(hints, now).0)
     }
 
-    fn may_hedge(&self, query: &HedgeQuery) -> Result<(), Suppressed> {
+    fn may_hedge(&self, query: &HedgeQuery) -> Result<Traffic, Refusal> {
         self.with(|state| state.policy.may_hedge(query))
     }
 
@@ -93,6 +95,10 @@ impl<S: Strategy, M: Recorder, L: Lock<Data = HedgerState<S, M>>> SharedState fo
             state.metrics.record(record);
             state.policy.record(record);
         });
+    }
+
+    fn count(&self, record: &Record) {
+        self.with(|state| state.metrics.record(record));
     }
 
     fn next_id(&self) -> u64 {

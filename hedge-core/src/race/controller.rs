@@ -28,8 +28,8 @@ pub trait Controller {
     /// When the next attempt is due; `None` if, as things stand, there will be none.
     fn due(&mut self) -> Option<Instant>;
 
-    /// The next attempt is due: the attempt to start, or `None` to refuse it. A refusal stands until
-    /// another attempt fails.
+    /// The next attempt is due: the attempt to start, or `None` if it may not start now. If it may start later,
+    /// [`due`](Self::due) says when, from then on.
     fn admit(&mut self, now: Instant) -> Option<Attempt>;
 
     /// The request is over, and its losers are dropped (unless they are kept). Called once for every

@@ -63,8 +63,6 @@ pin_project! {
         // What to return if nobody wins.
         refused: R,
         launched: u8,
-        // An attempt was not admitted, and none has failed since.
-        exhausted: bool,
         session: Session<T, P>,
     }
 }
@@ -106,7 +104,6 @@ where
         launch,
         refused: R::default(),
         launched: 0,
-        exhausted: false,
         session: Session::new(timer, controller),
     }
 }
@@ -236,7 +233,6 @@ where
             return Some((RequestEnd::Fatal(index), Some(result), at));
         }
         self.refused.keep(&self.session.controller, index, result);
-        *self.exhausted = false;
         turn.now = self.session.timed.then_some(at);
         None
     }
@@ -313,6 +309,8 @@ where
         R: Refused<P, V, E>,
         S: Slots<F>,
     {
+        // Whether an attempt was refused at this time.
+        let mut refused = false;
         loop {
             if !self.session.timed {
                 turn.now = Some(self.session.start());
@@ -327,13 +325,14 @@ where
                 return Step::End((RequestEnd::TimedOut, self.refused.take_late(), now));
             }
 
-            let due = self.due();
+            // A controller that has just refused says when to ask again, which is not now.
+            let due = self.due().filter(|due| !refused || *due > now);
             if due.is_some_and(|due| due <= now) {
                 if let Some(attempt) = self.session.controller.admit(now) {
                     turn.next = self.start(attempt);
                     return Step::Poll;
                 }
-                *self.exhausted = true;
+                refused = true;
                 continue;
             }
             // What is due after the deadline, or never, will not be.
@@ -355,6 +354,7 @@ where
             }
             // A timer is never early, whatever the clock says.
             turn.now = Some(self.session.read_clock().max(wake));
+            refused = false;
         }
     }
 
@@ -377,7 +377,7 @@ where
         F: Future,
         S: Slots<F>,
     {
-        if *self.exhausted || usize::from(*self.launched) >= S::CAPACITY {
+        if usize::from(*self.launched) >= S::CAPACITY {
             return None;
         }
         self.session.controller.due()

@@ -67,9 +67,23 @@ where
     B: BudgetHandle,
     K: Sink,
 {
-    /// Does not hedge this request: it is made once, counted and learned from.
+    /// Does not hedge this request: it is made once, and counted. It may be of another kind than those that are hedged,
+    /// so that nothing is [learned](Self::teaches) from it and it does not [deposit](Self::deposits), unless asked to.
     pub fn unhedged(mut self) -> Self {
         self.options.hedge = false;
+        self
+    }
+
+    /// Whether strategy and guard learn from this request. By default they do if it may be hedged.
+    pub fn teaches(mut self, teaches: bool) -> Self {
+        self.options.teaches = Some(teaches);
+        self
+    }
+
+    /// Whether this request deposits into the budget. By default it does if it may be hedged. A retry layer
+    /// above the hedger, whose attempts are requests here, lets only the first of them deposit.
+    pub fn deposits(mut self, deposits: bool) -> Self {
+        self.options.deposits = Some(deposits);
         self
     }
 

@@ -136,6 +136,13 @@ pub trait Strategy {
         None
     }
 
+    /// The share of requests, 0 to 1, that the strategy means to pass its delay; `None` if it does not aim at one. More
+    /// than three times as many are taken for a backend that has become slow: see
+    /// [`Budget`](crate::Budget#the-surge-gate).
+    fn planned_pass_rate(&self) -> Option<f32> {
+        None
+    }
+
     /// Whether the guard watches hedges unless an option says otherwise. Not where the strategy itself sees
     /// to it that hedges which do not help fade out.
     fn guard_by_default(&self) -> bool {
@@ -207,6 +214,9 @@ macro_rules! forward {
         }
         fn expected_win_rate(&$self) -> Option<f32> {
             $get.expected_win_rate()
+        }
+        fn planned_pass_rate(&$self) -> Option<f32> {
+            $get.planned_pass_rate()
         }
         fn guard_by_default(&$self) -> bool {
             $get.guard_by_default()

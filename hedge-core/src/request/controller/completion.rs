@@ -19,7 +19,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize>
     #[inline(always)]
     pub(super) fn complete_single(&mut self, now: Instant) -> Outcome {
         if !self.deposited {
-            self.parts.budget.deposit();
+            self.deposit();
         }
         let flags = self.flags();
         let total = now.nanos_since(self.start_of(0));
@@ -34,13 +34,13 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize>
             end: RequestEnd::Won(0),
             primary_end: AttemptEnd::Finished,
             hedge_end: None,
-            hedge_cause: None,
             suppressed: self.suppressed(),
             attempts: 1,
+            retries: 0,
             due: self.due,
         };
         if L::Metrics::ON || flags.learns() {
-            self.parts.state.record(&record);
+            self.report(&record);
         }
         let outcome = Outcome::new(&record, flags.kind(), self.parts.labels.strategy_name);
         self.emit(now, |_| EventKind::RequestStop {
@@ -54,20 +54,30 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize>
     #[inline(never)]
     pub(super) fn complete(&mut self, end: RequestEnd, now: Instant) -> (Record, u8) {
         if !self.deposited {
-            self.parts.budget.deposit();
+            self.deposit();
         }
+        self.in_flight.refund_reserved();
         let keep = self.live == 0 || matches!(end, RequestEnd::Won(_)) && self.keeps_losers();
         let losers = if keep { 0 } else { self.live };
         self.end_attempts(losers);
         let record = self.record(end, now);
         if L::Metrics::ON || self.flags().learns() {
-            catch_nested_panic(|| self.parts.state.record(&record));
+            catch_nested_panic(|| self.report(&record));
         }
         let cancelled = match self.losers() {
             Losers::Detached => 0,
             _ => losers,
         };
         (record, cancelled)
+    }
+
+    #[inline(always)]
+    fn report(&self, record: &Record) {
+        if self.teaches {
+            self.parts.state.record(record);
+        } else {
+            self.parts.state.count(record);
+        }
     }
 
     fn record(&mut self, end: RequestEnd, now: Instant) -> Record {
@@ -84,9 +94,9 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize>
             end,
             primary_end,
             hedge_end: None,
-            hedge_cause: None,
             suppressed,
             attempts: self.started,
+            retries: self.retries,
             due: self.due,
         };
         if self.started > 1 {
@@ -102,7 +112,6 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize>
         record.hedge = nanos;
         record.hedge_end = Some(end);
         record.hedge_start = self.start_of(shown).nanos_since(self.start_of(0));
-        record.hedge_cause = self.hedge_cause;
     }
 
     /// How `attempt` ended, by `finished_at` if it did, and after how many nanoseconds.

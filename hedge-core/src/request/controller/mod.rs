@@ -1,10 +1,9 @@
 //! The decisions of one request: the [`Controller`] over what a hedger's requests share.
 
-use core::time::Duration;
-
 use crate::attempt::{Attempt, Cause, Classify, Verdict};
 use crate::hedger::{
-    BudgetHandle, HedgeQuery, HedgerFlags, HedgerParts, InFlight, Losers, RequestPlan, SharedState,
+    BudgetHandle, HedgeQuery, HedgerFlags, HedgerParts, InFlight, Losers, Payment, Refusal,
+    RequestPlan, SharedState,
 };
 use crate::metrics::Recorder;
 use crate::outcome::{Outcome, Suppressed};
@@ -27,6 +26,9 @@ pub(crate) struct CallOptions {
     pub(crate) hints: Hints,
     pub(crate) max_hedges: u8,
     pub(crate) hedge: bool,
+    /// Whether strategy and guard learn from it, and whether it deposits. `None`: if it may be hedged.
+    pub(crate) teaches: Option<bool>,
+    pub(crate) deposits: Option<bool>,
     /// Other than [`Losers::Dropped`], which the hedger's options may overrule.
     pub(crate) losers: Losers,
 }
@@ -38,6 +40,8 @@ impl CallOptions {
         hints: Hints::NONE,
         max_hedges: u8::MAX,
         hedge: true,
+        teaches: None,
+        deposits: None,
         losers: Losers::Dropped,
     };
 }
@@ -87,14 +91,23 @@ pub struct RequestController<
     /// A bit per attempt that finished, and per attempt that gave an acceptable result.
     ended: u8,
     accepted: u8,
+    /// A bit per attempt that was started because another had failed.
+    retries: u8,
     /// The winning hedge, else the first that finished; 0 if none has.
     hedge: u8,
     /// Attempts that failed and have not been answered with a hedge.
     pending_retries: u8,
+    /// How often the wait for the next hedge has doubled, since that was refused.
+    step: u8,
     refused: Option<Suppressed>,
-    hedge_cause: Option<Cause>,
     deposited: bool,
     due: bool,
+    /// The next hedge has been due, and was refused.
+    asked: bool,
+    /// No hedge is to be asked for again.
+    exhausted: bool,
+    teaches: bool,
+    deposits: bool,
 }
 
 impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
@@ -106,6 +119,7 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
         ready: G,
         options: CallOptions,
     ) -> Self {
+        let may_hedge = options.hedge && options.max_hedges > 0;
         Self {
             parts,
             classify,
@@ -124,12 +138,17 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
             live: 1,
             ended: 0,
             accepted: 0,
+            retries: 0,
             hedge: 0,
             pending_retries: 0,
+            step: 0,
             refused: None,
-            hedge_cause: None,
             deposited: false,
             due: false,
+            asked: false,
+            exhausted: false,
+            teaches: options.teaches.unwrap_or(may_hedge),
+            deposits: options.deposits.unwrap_or(may_hedge),
         }
     }
 
@@ -185,51 +204,99 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
             .unwrap_or_default()
     }
 
-    /// When the next hedge would be due by the passing of its delay, pushback aside.
+    /// When the next hedge is asked for since its delay has passed, pushback aside.
     fn scheduled(&mut self) -> Option<Instant> {
-        let started = self.started;
+        let (started, step) = (self.started, self.step);
         let offset = self.plan().offset(started)?;
-        Some(self.start_of(0).later(offset).later(self.pushback_shift))
+        let waited = doubled(offset, step);
+        Some(self.start_of(0).later(waited).later(self.pushback_shift))
     }
 
-    fn permit(&mut self, retry: bool, now: Instant) -> Result<(), Suppressed>
+    /// The last step of waiting for the next hedge that has passed by `now`, or the present one.
+    fn step_at(&mut self, now: Instant) -> u8 {
+        let (started, mut step) = (self.started, self.step);
+        let waited = now.nanos_since(self.start_of(0).later(self.pushback_shift));
+        match self.plan().offset(started) {
+            None | Some(0) => step,
+            Some(offset) => {
+                while step < 63 && doubled(offset, step + 1) <= waited {
+                    step += 1;
+                }
+                step
+            }
+        }
+    }
+
+    /// Asks whether an attempt may start, or may wait to be started, and pays for it.
+    fn permit(&mut self, retry: bool, now: Instant) -> Result<Payment, Refusal>
     where
         G: Ready,
     {
         let observe_only = self.plan().observe_only();
-        // Pushback may end later than now.
-        let query = self.query(retry, now.max(self.not_before));
-        self.parts.state.may_hedge(&query)?;
+        let query = self.query(retry, now);
+        let traffic = self.parts.state.may_hedge(&query)?;
         if !self.ready.is_ready() {
-            return Err(Suppressed::NotReady);
+            return Err(Refusal::for_now(Suppressed::NotReady));
         }
-        self.in_flight.withdraw(now)?;
+        let cause = if retry { Cause::Retry } else { Cause::Delay };
+        let withdrawn = self.in_flight.withdraw(cause, traffic, now);
+        let payment = withdrawn.map_err(Refusal::for_now)?;
         if observe_only {
             self.in_flight.give_back(1);
-            return Err(Suppressed::ObserveOnly);
+            return Err(Refusal::Final(Suppressed::ObserveOnly));
         }
-        Ok(())
+        Ok(payment)
     }
 
-    /// What the shared state is asked about a hedge that would start at `at`.
-    fn query(&mut self, retry: bool, at: Instant) -> HedgeQuery {
+    /// What the shared state is asked about an attempt that starts at `now`, or when pushback allows.
+    fn query(&mut self, retry: bool, now: Instant) -> HedgeQuery {
+        let at = now.max(self.not_before);
+        let is_recorded = L::Metrics::ON || self.flags().learns();
         HedgeQuery {
             chance: self.plan().chance(),
             remaining: self.deadline().map(|deadline| deadline.since(at)),
             retry,
+            // Counted only where the requests are that do not come so far.
+            first_due: !retry && !self.due && self.teaches && is_recorded,
+            drawn: self.asked,
+            step: if retry { 0 } else { self.step_at(now) },
+            now,
         }
     }
 
-    /// Whether the hedge that pushback delays would be refused in the end, as far as is known.
-    fn waits_in_vain(&mut self) -> bool {
-        let query = self.query(true, self.not_before);
-        // The pushback ends after the deadline, and the request with that.
-        if query.remaining == Some(Duration::ZERO) {
-            return false;
+    /// An attempt may not start at `now`. Decides when one is asked for again, and reports it, once a hedge.
+    fn refuse(&mut self, refusal: Refusal, retry: bool, now: Instant) {
+        let (started, passed) = (self.started, self.step_at(now));
+        let reason = match refusal {
+            Refusal::Final(reason) => {
+                self.exhausted = true;
+                reason
+            }
+            Refusal::Deferred { reason, step } => {
+                let offset = self.plan().offset(started);
+                // Twice no delay is none.
+                self.exhausted |= matches!(offset, None | Some(0));
+                let is_due = self.scheduled().is_some_and(|due| due <= now);
+                self.step = step.max(if is_due { passed + 1 } else { self.step });
+                reason
+            }
+        };
+        self.pending_retries = 0;
+        // One that would have been started after all is reported as that.
+        if retry || !self.asked || reason == Suppressed::ObserveOnly {
+            self.refused = Some(reason);
+            let strategy = self.flags().kind();
+            self.emit_rare(now, EventKind::HedgeSuppressed { reason, strategy });
         }
-        self.plan().observe_only()
-            || self.parts.state.may_hedge(&query).is_err()
-            || self.parts.budget.edit(|budget| budget.is_closed())
+        self.asked |= !retry;
+    }
+
+    fn deposit(&mut self) {
+        self.deposited = true;
+        if self.deposits {
+            let traffic = self.flags().traffic();
+            self.parts.budget.deposit_in(traffic);
+        }
     }
 
     fn deadline(&mut self) -> Option<Instant> {
@@ -269,8 +336,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize> Co
         if self.not_before > Instant::ZERO {
             self.not_before = now + self.not_before.since_epoch();
         }
-        self.deposited = true;
-        self.parts.budget.deposit();
+        self.deposit();
         self.emit(now, |_| EventKind::RequestStart);
     }
 
@@ -284,28 +350,46 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize> Co
         if plan.is_off() || started > plan.max_hedges() {
             return None;
         }
+        let not_before = self.not_before;
         if self.pending_retries > 0 {
-            // What would be refused after the pushback is refused now.
-            let vain = self.not_before > Instant::ZERO && self.waits_in_vain();
-            return Some(if vain { Instant::ZERO } else { self.not_before });
+            // One that would be too late is not asked for, and one that is to wait is asked for now.
+            let is_late = |deadline| not_before >= deadline;
+            let is_asked = self.in_flight.has_reserved() || self.deadline().is_some_and(is_late);
+            return Some(if is_asked { not_before } else { Instant::ZERO });
         }
-        self.scheduled().map(|due| due.max(self.not_before))
+        // Nobody waits for a hedge alone.
+        if self.exhausted || self.live == 0 {
+            return None;
+        }
+        self.scheduled().map(|due| due.max(not_before))
     }
 
     fn admit(&mut self, now: Instant) -> Option<Attempt> {
         let retry = self.pending_retries > 0;
-        if retry {
-            self.pending_retries -= 1;
+        let is_reserved = retry && self.in_flight.has_reserved();
+        let permitted = if !is_reserved {
+            self.permit(retry, now).map(Some)
+        } else if self.ready.is_ready() {
+            self.in_flight.use_reserved();
+            Ok(None)
         } else {
-            self.due = true;
+            self.in_flight.refund_reserved();
+            Err(Refusal::for_now(Suppressed::NotReady))
+        };
+        self.due |= !retry;
+        match permitted {
+            // Who would be refused after a wait is refused before it.
+            Ok(Some(payment)) if retry && self.not_before > now => {
+                self.in_flight.reserve(payment);
+                return None;
+            }
+            Ok(_) => {}
+            Err(refusal) => {
+                self.refuse(refusal, retry, now);
+                return None;
+            }
         }
-        if let Err(reason) = self.permit(retry, now) {
-            self.pending_retries = 0;
-            self.refused = Some(reason);
-            let strategy = self.flags().kind();
-            self.emit_rare(now, EventKind::HedgeSuppressed { reason, strategy });
-            return None;
-        }
+        self.pending_retries -= u8::from(retry);
         // The rest of the schedule moves by as much as pushback delayed this hedge.
         if let Some(due) = self.scheduled() {
             let delayed_by = self.not_before.nanos_since(due);
@@ -317,8 +401,15 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize> Co
         }
         self.started += 1;
         self.live |= bit(index);
-        let cause = if retry { Cause::Retry } else { Cause::Delay };
-        self.hedge_cause.get_or_insert(cause);
+        let cause = if retry {
+            self.retries |= bit(index);
+            Cause::Retry
+        } else {
+            Cause::Delay
+        };
+        self.step = 0;
+        self.asked = false;
+        self.exhausted = false;
         let attempt = Attempt::new(index, cause, now.since(self.start_of(0)));
         let delay = self.plan().delay();
         self.emit_rare(now, EventKind::HedgeFired { attempt, delay });
@@ -385,6 +476,15 @@ where
             }
         }
         verdict
+    }
+}
+
+/// `nanos`, doubled so many times; the largest number if it would be larger.
+fn doubled(nanos: u64, times: u8) -> u64 {
+    if u32::from(times) <= nanos.leading_zeros() {
+        nanos.checked_shl(times.into()).unwrap_or(u64::MAX)
+    } else {
+        u64::MAX
     }
 }
 

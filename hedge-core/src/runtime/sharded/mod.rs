@@ -11,9 +11,10 @@ use std::sync::TryLockError;
 
 use heapless::Vec;
 
-use crate::hedger::{HedgeQuery, HedgerFlags, HedgerState, Policy, RequestPlan, SharedState};
+use crate::hedger::{
+    HedgeQuery, HedgerFlags, HedgerState, Policy, Refusal, RequestPlan, SharedState, Traffic,
+};
 use crate::metrics::{MetricsSnapshot, Recorder};
-use crate::outcome::Suppressed;
 use crate::record::Record;
 use crate::runtime::sync::{AtomicU8, Mutex, MutexGuard};
 use crate::strategy::{Hints, Strategy};
@@ -55,12 +56,6 @@ struct Shard<M> {
 }
 
 impl<M: Recorder> Shard<M> {
-    /// Forgets what was pending.
-    fn clear(&mut self) {
-        self.pending.clear();
-        self.counted = 0;
-    }
-
     /// Counts what was pending.
     fn count(&mut self) {
         let fresh = self.pending.get(self.counted..).unwrap_or_default();
@@ -145,10 +140,7 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
     /// Hands on what is pending in the shard, unless another thread has the policy and that can wait.
     #[inline(never)]
     fn try_flush(&self, shard: &mut Shard<M>, now: Instant, can_wait: bool) {
-        if !self.flags().learns() {
-            shard.count();
-            shard.clear();
-        } else if can_wait {
+        if can_wait {
             match self.policy_cell.0.try_lock() {
                 Ok(cell) => self.flush(shard, cell, now),
                 Err(TryLockError::Poisoned(cell)) => self.flush(shard, cell.into_inner(), now),
@@ -168,11 +160,20 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
         let pending = Emptied(&mut shard.pending);
         policy.record_batch(pending.0);
         drop(pending);
+        self.publish_flags(policy);
         // Planned here, so that no request has to wait for it.
         if *reusable {
             let (plan, still) = policy.request_plan(&Hints::NONE, now);
             *reusable = still;
             self.published.0.set(still.then_some(plan));
+        }
+    }
+
+    fn publish_flags(&self, policy: &Policy<S>) {
+        let flags = policy.flags().to_byte();
+        // They change seldom, and every request reads them.
+        if self.standing.load(Ordering::Relaxed) != flags {
+            self.standing.store(flags, Ordering::Relaxed);
         }
     }
 
@@ -206,7 +207,7 @@ impl<S: Strategy, M: Recorder> SharedState for Sharded<S, M> {
         terms
     }
 
-    fn may_hedge(&self, query: &HedgeQuery) -> Result<(), Suppressed> {
+    fn may_hedge(&self, query: &HedgeQuery) -> Result<Traffic, Refusal> {
         lock(&self.policy_cell.0).policy.may_hedge(query)
     }
 
@@ -227,6 +228,14 @@ impl<S: Strategy, M: Recorder> SharedState for Sharded<S, M> {
         }
     }
 
+    fn count(&self, record: &Record) {
+        if let Some(mut shard) = self.shard() {
+            // In the order in which they ended.
+            shard.count();
+            shard.metrics.record(record);
+        }
+    }
+
     fn next_id(&self) -> u64 {
         next_request()
     }
@@ -238,8 +247,7 @@ impl<S: Strategy, M: Recorder> SharedState for Sharded<S, M> {
         self.published.0.set(None);
         policy_cell.reusable = false;
         let result = f(&mut policy_cell.policy);
-        self.standing
-            .store(policy_cell.policy.flags().to_byte(), Ordering::Relaxed);
+        self.publish_flags(&policy_cell.policy);
         result
     }
 

@@ -28,7 +28,7 @@ fn hedged(cause: Cause, end: RequestEnd) -> impl FnOnce(&mut Record) {
     move |report| {
         report.attempts = 2;
         report.suppressed = None;
-        report.hedge_cause = Some(cause);
+        report.retries = u8::from(cause == Cause::Retry) << 1;
         report.end = end;
     }
 }

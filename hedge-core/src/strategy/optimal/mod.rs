@@ -228,7 +228,7 @@ impl<const N: usize> Optimal<N> {
     }
 
     fn pair(&self, record: &Record) -> Option<Pair> {
-        if record.hedge_cause != Some(Cause::Delay) || record.attempts != 2 {
+        if record.hedge_cause() != Some(Cause::Delay) || record.attempts != 2 {
             return None;
         }
         let finished = match (record.primary(), record.hedge()?) {
@@ -291,7 +291,7 @@ impl<const N: usize> Strategy for Optimal<N> {
         self.learn_pair(record);
         // Where hedges are only observed, those that would have been count.
         let observed = record.due && record.suppressed == Some(Suppressed::ObserveOnly);
-        let hedged = record.hedge_cause == Some(Cause::Delay) || observed;
+        let hedged = record.hedge_cause() == Some(Cause::Delay) || observed;
         let (budget, sparing) = (self.budget(), self.is_probing());
         self.learned.rate.count(hedged, budget, sparing);
         if self.recent.window.push(record.primary(), record.ended_at) {

@@ -165,6 +165,10 @@ impl<const N: usize> Strategy for Percentile<N> {
         self.recent.typical_latency()
     }
 
+    fn planned_pass_rate(&self) -> Option<f32> {
+        Some((1.0 - self.share()) as f32)
+    }
+
     fn expected_win_rate(&self) -> Option<f32> {
         let delay = self.recent.plan(self.learned).delay()?;
         Some(self.recent.window.wins_after(delay))

@@ -88,7 +88,7 @@ fn only_what_tells_of_a_pair_is_learned_from() {
     let mut strategy = Optimal::with_window::<20>(99.0, 5.0);
     record(&mut strategy, 1..=20);
     let mut not = [hedged; 4];
-    not[0].hedge_cause = Some(Cause::Retry);
+    not[0].retries = 0b10;
     not[1].attempts = 3;
     not[2] = hedged.with_primary(Sample::Failed(ms(50)));
     not[3] = hedged.with_hedge(Cause::Delay, ms(10), Sample::Failed(ms(40)));
@@ -117,7 +117,7 @@ fn a_hedge_that_is_only_observed_counts_like_any_other() {
         }
         std::format!("{:?}", strategy.learned.rate)
     };
-    let hedged = told(|report| report.hedge_cause = Some(Cause::Delay));
+    let hedged = told(|report| report.attempts = 2);
     let observed = told(|report| report.suppressed = Some(Suppressed::ObserveOnly));
     assert_eq!(hedged, observed);
     assert_ne!(hedged, told(|_| ()));
