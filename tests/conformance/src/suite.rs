@@ -71,6 +71,9 @@ macro_rules! for_each_case {
                 pushback_leaves_what_is_running,
                 pushback_may_last_for_ever,
                 pushback_may_be_zero,
+                what_would_be_refused_is_refused_before_the_wait,
+                a_wait_is_paid_for_when_it_begins,
+                a_wait_that_is_cut_short_costs_nothing,
             }
             cadence {
                 hedge_k_starts_at_k_delays,
@@ -142,8 +145,13 @@ macro_rules! for_each_case {
             budget {
                 deposits_and_charges_add_up,
                 a_refused_hedge_is_not_started,
-                a_refusal_stands_until_an_attempt_fails,
+                a_refused_hedge_is_asked_for_again,
+                a_later_hedge_is_asked_for_again_by_its_own_steps,
+                a_hedge_that_is_refused_again_counts_once,
+                a_failure_asks_again_at_once,
+                nobody_waits_for_a_refused_hedge_alone,
                 hedges_in_flight_are_bounded,
+                what_may_not_be_hedged_deposits_nothing,
                 a_budget_can_be_shared,
             }
             per_call {

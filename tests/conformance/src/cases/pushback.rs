@@ -2,7 +2,9 @@
 
 use core::time::Duration;
 
-use hedge_core::{Cause, Error, Timer, Verdict};
+use futures_lite::future::zip;
+use hedge_core::adapter::BudgetHandle;
+use hedge_core::{Budget, Cause, Error, Suppressed, Timer, Verdict};
 
 use crate::backend::{Backend, Failure, busy, by_failure, err, never, ok};
 use crate::{Home, World};
@@ -99,4 +101,71 @@ pub async fn pushback_may_be_zero<T: Timer + Clone, H: Home>(world: &World<T, H>
     let hedged = call.request(|attempt| backend.call(attempt)).await.unwrap();
     assert_eq!(hedged.value, 1);
     backend.assert_started_at(&[0, 1]);
+}
+
+/// What would be refused after a wait is refused before it, whatever refuses it: the budget's share, its places, or what a
+/// hedge needs.
+pub async fn what_would_be_refused_is_refused_before_the_wait<T: Timer + Clone, H: Home>(
+    world: &World<T, H>,
+) {
+    let spent = || Budget::percent(10.0).burst(1);
+    let crowded = || Budget::unlimited().max_in_flight(1);
+    for (budget, ready, reason) in [
+        (spent(), true, Suppressed::BudgetRatio),
+        (crowded(), true, Suppressed::InFlight),
+        (Budget::unlimited(), false, Suppressed::NotReady),
+    ] {
+        let hedger = world.build(world.fixed(40).budget(budget));
+        hedger.budget().withdraw(world.now()).unwrap();
+        let backend = Backend::new(world, &[busy(1, 60), ok(1)]);
+        let start = world.now();
+        let call = hedger.call().classify(by_failure::<usize>);
+        let request = call.request_if(|| ready, |attempt| backend.call(attempt));
+        let error = Failure::Busy(0, world.ticks(60));
+        assert_eq!(request.await, Err(Error::Failed { error, attempts: 1 }));
+        let took = world.now().since(start);
+        world.assert_took(took, 1);
+        assert!(took < world.ticks(60), "{reason}: {took:?}");
+        assert_eq!(hedger.metrics().refused(reason), 1);
+        hedger.budget().give_back(1);
+    }
+}
+
+/// A hedge that waits has its token and its place: others cannot take them meanwhile.
+pub async fn a_wait_is_paid_for_when_it_begins<T: Timer + Clone, H: Home>(world: &World<T, H>) {
+    let budget = Budget::percent(10.0).burst(1).max_in_flight(1);
+    let hedger = world.build(world.fixed(40).budget(budget));
+    let patient = Backend::new(world, &[busy(1, 12), ok(1)]);
+    let refused = Backend::new(world, &[err(1), ok(1)]);
+    let later = async {
+        world.sleep(4).await;
+        let call = hedger.call().classify(by_failure::<usize>);
+        call.request(|attempt| refused.call(attempt)).await
+    };
+    let call = hedger.call().classify(by_failure::<usize>);
+    let (patient_result, refused_result) =
+        zip(call.request(|attempt| patient.call(attempt)), later).await;
+    assert_eq!(patient_result.unwrap().value, 1);
+    patient.assert_started_at(&[0, 13]);
+    assert!(matches!(
+        refused_result,
+        Err(Error::Failed { attempts: 1, .. })
+    ));
+    assert_eq!(hedger.metrics().refused(Suppressed::InFlight), 1);
+    assert_eq!(hedger.in_flight(), 0);
+}
+
+/// A request that ends during a wait gives back what that had reserved.
+pub async fn a_wait_that_is_cut_short_costs_nothing<T: Timer + Clone, H: Home>(
+    world: &World<T, H>,
+) {
+    let budget = Budget::percent(10.0).burst(4);
+    let hedger = world.build(world.fixed(2).max_hedges(2).budget(budget));
+    // The primary answers while the second hedge waits.
+    let backend = Backend::new(world, &[ok(8), busy(1, 60)]);
+    let call = hedger.call().classify(by_failure::<usize>);
+    let hedged = call.request(|attempt| backend.call(attempt)).await.unwrap();
+    assert_eq!((hedged.value, hedged.outcome.attempts), (0, 2));
+    assert_eq!(hedger.budget().edit(|budget| budget.tokens()), 3.0);
+    assert_eq!(hedger.in_flight(), 0);
 }

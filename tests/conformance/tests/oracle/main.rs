@@ -15,7 +15,7 @@ use hedge_core::manual::ManualTimer;
 use hedge_core::{
     Attempt, Budget, Cause, Error, Fixed, Hedged, Hedger, Instant, Options, Suppressed, Verdict,
 };
-use model::Model;
+use model::{Model, Notes};
 use seen::Seen;
 
 const SCENARIOS: u64 = 20_000;
@@ -31,9 +31,9 @@ fn requests_do_what_the_model_says() {
         let mut model = Model::new(&scenario);
         let told = scenario.play();
         for (n, (request, told)) in scenario.requests.iter().zip(&told).enumerate() {
-            let expected = model.request(request);
+            let (expected, notes) = model.request(request);
             assert_eq!(told, &expected, "request {n} of {scenario:#?}");
-            seen.count(&expected);
+            seen.count(&expected, notes);
         }
     }
     seen.assert_all();
@@ -69,6 +69,8 @@ struct Quarters {
 #[derive(Clone, Copy, Debug)]
 struct Script {
     attempts: [Step; ATTEMPTS],
+    /// Until then another request has a hedge in flight.
+    crowded_until: u64,
     dropped_at: u64,
 }
 
@@ -143,6 +145,11 @@ impl Scenario {
                 },
                 ok: often(draws, 3),
             }),
+            crowded_until: if draws.below(2) == 0 {
+                draws.below(60)
+            } else {
+                0
+            },
             dropped_at: if draws.below(6) == 0 {
                 draws.below(40)
             } else {
@@ -198,6 +205,9 @@ impl Scenario {
         let mut told = Vec::new();
         for script in &self.requests {
             let start = clock.now();
+            let free = start + ms(script.crowded_until);
+            let mut is_crowded = true;
+            hedger.budget().edit(|budget| budget.hold(1));
             let log = RefCell::new(Vec::new());
             let drops = RefCell::new(Vec::new());
             let launch = |attempt: Attempt| {
@@ -227,6 +237,10 @@ impl Scenario {
                 let mut request = pin!(hedger.call().classify(verdict).request(launch));
                 let give_up = start + ms(script.dropped_at);
                 let result = loop {
+                    if is_crowded && clock.now() >= free {
+                        hedger.budget().give_back(1);
+                        is_crowded = false;
+                    }
                     let poll = request
                         .as_mut()
                         .poll(&mut Context::from_waker(Waker::noop()));
@@ -236,12 +250,16 @@ impl Scenario {
                         Poll::Pending => {}
                     }
                     let next = clock.next_deadline().unwrap_or(Instant::MAX).min(give_up);
+                    let next = if is_crowded { next.min(free) } else { next };
                     let wake = match self.spurious {
                         Some(apart) => next.min(clock.now() + ms(1 + draws.below(apart))),
                         None => next,
                     };
                     clock.advance(wake.since(clock.now()));
                 };
+                if is_crowded {
+                    hedger.budget().give_back(1);
+                }
                 if result.is_some() {
                     // Losers are gone though the request is alive.
                     assert!(drops.borrow().iter().all(|drops| *drops == 1), "{self:#?}");

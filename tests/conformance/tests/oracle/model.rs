@@ -5,8 +5,24 @@ use super::*;
 /// The contract, as a simulation from one moment at which something happens to the next.
 pub(super) struct Model<'s> {
     scenario: &'s Scenario,
-    tokens: u64,
+    /// What delay hedges and what retries have of the bucket, in eighths of a token.
+    halves: [u64; 2],
+    /// For how many more requests each of them keeps the other to its half, since it was refused.
+    wanting: [u64; 2],
+    notes: Notes,
 }
+
+/// What came up in a request, that cannot be seen from without.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Notes {
+    pub(super) started_when_asked_again: bool,
+    pub(super) refused_before_a_wait: bool,
+    pub(super) refunded: bool,
+    pub(super) kept_to_its_half: bool,
+}
+
+const DELAY: usize = 0;
+const RETRY: usize = 1;
 
 /// A request of the model.
 struct Running {
@@ -15,11 +31,19 @@ struct Running {
     unanswered: u32,
     /// No hedge before this.
     patience: u64,
+    /// Whether the hedge that has to be patient is paid for.
+    reserved: bool,
     /// How late the schedule runs.
     late: u64,
-    /// Why the last hedge that was due was not started, and whether nothing has failed since.
-    refusal: Option<(Suppressed, bool)>,
+    /// How often the wait for the next hedge has doubled.
+    doublings: u32,
+    /// Whether that was refused when its delay had passed, and whether it is asked for again.
+    refused: bool,
+    exhausted: bool,
+    /// Why the last hedge was not started.
+    refusal: Option<Suppressed>,
     asked_for_patience: bool,
+    crowded_until: u64,
 }
 
 struct Started {
@@ -34,14 +58,17 @@ impl<'s> Model<'s> {
     pub(super) fn new(scenario: &'s Scenario) -> Self {
         let mut model = Self {
             scenario,
-            tokens: 0,
+            halves: [0; 2],
+            wanting: [0; 2],
+            notes: Notes::default(),
         };
-        model.tokens = model.capacity();
+        // No scenario has a burst of more than a new budget holds.
+        model.halves = [model.half(); 2];
         model
     }
 
-    /// In quarters. A budget of 0 % holds nothing.
-    fn capacity(&self) -> u64 {
+    /// What a half holds, in eighths. A budget of 0 % holds nothing.
+    fn half(&self) -> u64 {
         match self.scenario.budget.quarters {
             Some(Quarters {
                 deposit: 1..,
@@ -51,17 +78,43 @@ impl<'s> Model<'s> {
         }
     }
 
-    pub(super) fn request(&mut self, script: &Script) -> Told {
-        if let Some(Quarters { deposit, .. }) = self.scenario.budget.quarters {
-            self.tokens = (self.tokens + deposit).min(self.capacity());
+    /// Each half gets half of what a request deposits, and what the other has no room for.
+    fn deposit(&mut self) {
+        let Some(Quarters { deposit, .. }) = self.scenario.budget.quarters else {
+            return;
+        };
+        let full = self.half();
+        let mut over = 0;
+        for half in &mut self.halves {
+            *half += deposit;
+            over += half.saturating_sub(full);
+            *half = (*half).min(full);
         }
+        for half in &mut self.halves {
+            let more = over.min(full - *half);
+            *half += more;
+            over -= more;
+        }
+        for wanting in &mut self.wanting {
+            *wanting = wanting.saturating_sub(1);
+        }
+    }
+
+    pub(super) fn request(&mut self, script: &Script) -> (Told, Notes) {
+        self.notes = Notes::default();
+        self.deposit();
         let mut request = Running {
             attempts: Vec::new(),
             unanswered: 0,
             patience: 0,
+            reserved: false,
             late: 0,
+            doublings: 0,
+            refused: false,
+            exhausted: false,
             refusal: None,
             asked_for_patience: false,
+            crowded_until: script.crowded_until,
         };
         request.start(0, Cause::Primary, script);
         let mut now = 0;
@@ -74,13 +127,20 @@ impl<'s> Model<'s> {
             }
             now = self.next(&request, script);
         };
-        let tokens = self.scenario.budget.quarters.map(|_| self.tokens);
-        Told {
+        if request.reserved && self.scenario.budget.quarters.is_some() {
+            self.notes.refunded = true;
+            self.halves[RETRY] += 8;
+            self.settle_halves();
+        }
+        let eighths: u64 = self.halves.iter().sum();
+        let tokens = self.scenario.budget.quarters.map(|_| eighths / 2);
+        let told = Told {
             ended,
             at: now,
             starts: request.starts(),
             tokens,
-        }
+        };
+        (told, self.notes)
     }
 
     /// The next moment at which anything can happen.
@@ -111,14 +171,21 @@ impl<'s> Model<'s> {
         }
         while self.due(request).is_some_and(|due| due <= now) {
             let retry = request.unanswered > 0;
-            if let Err(reason) = self.pay(request) {
-                request.unanswered = 0;
-                request.refusal = Some((reason, true));
+            let waits = retry && !request.reserved && request.patience > now;
+            let paid = request.reserved && retry || self.pay(request, retry, now);
+            if !paid {
+                self.notes.refused_before_a_wait |= waits;
+                self.refuse(request, retry, now);
+                continue;
+            }
+            request.reserved = waits;
+            if waits {
                 continue;
             }
             if let Some(scheduled) = self.scheduled(request) {
                 request.late += request.patience.saturating_sub(scheduled);
             }
+            self.notes.started_when_asked_again |= !retry && request.refused;
             request.unanswered -= u32::from(retry);
             request.start(now, if retry { Cause::Retry } else { Cause::Delay }, script);
             if let Some(ended) = request.result(request.attempts.len() - 1, now) {
@@ -137,22 +204,18 @@ impl<'s> Model<'s> {
             .is_some_and(|timeout| moment >= timeout)
     }
 
-    /// When the next hedge is due: after a failure at once, else by the schedule; never before what
-    /// patience was asked for.
+    /// When the next hedge is due: after a failure at once, if it does not have to be patient and is paid for that; else by
+    /// the schedule, while anything runs; never before what patience was asked for.
     fn due(&self, request: &Running) -> Option<u64> {
-        if matches!(request.refusal, Some((_, true)))
-            || request.attempts.len() > usize::from(self.scenario.max_hedges)
-        {
+        if request.attempts.len() > usize::from(self.scenario.max_hedges) {
             return None;
         }
         if request.unanswered > 0 {
-            // A budget of 0 % never pays, so that patience would be in vain.
-            let never = matches!(
-                self.scenario.budget.quarters,
-                Some(Quarters { deposit: 0, .. })
-            );
-            let vain = never && !self.too_late(request.patience);
-            return Some(if vain { 0 } else { request.patience });
+            let waits = request.reserved || self.too_late(request.patience);
+            return Some(if waits { request.patience } else { 0 });
+        }
+        if request.exhausted || request.attempts.iter().all(|attempt| attempt.over) {
+            return None;
         }
         self.scheduled(request)
             .map(|scheduled| scheduled.max(request.patience))
@@ -160,34 +223,91 @@ impl<'s> Model<'s> {
 
     fn scheduled(&self, request: &Running) -> Option<u64> {
         let k = request.attempts.len() as u64;
-        self.scenario.delay.map(|delay| k * delay + request.late)
+        let waited = |delay| (k * delay) << request.doublings;
+        self.scenario
+            .delay
+            .map(|delay| waited(delay) + request.late)
     }
 
-    fn pay(&mut self, request: &Running) -> Result<(), Suppressed> {
-        let in_flight = request
-            .attempts
-            .iter()
-            .skip(1)
-            .filter(|attempt| !attempt.over)
-            .count();
-        if self
-            .scenario
-            .budget
-            .max_in_flight
-            .is_some_and(|max| in_flight >= max as usize)
-        {
-            return Err(Suppressed::InFlight);
+    /// A hedge is not started. It is asked for again at twice the time, and twice that.
+    fn refuse(&mut self, request: &mut Running, retry: bool, now: u64) {
+        request.unanswered = 0;
+        if retry || !request.refused {
+            request.refusal = Some(self.reason(request, now));
         }
-        if self.scenario.budget.quarters.is_some() {
-            self.tokens = self.tokens.checked_sub(4).ok_or(Suppressed::BudgetRatio)?;
+        request.refused |= !retry;
+        match self.scenario.delay {
+            // Never again, since twice nothing is nothing.
+            None | Some(0) => request.exhausted = true,
+            Some(_) => {
+                while self.scheduled(request).is_some_and(|due| due <= now) {
+                    request.doublings += 1;
+                }
+            }
         }
-        Ok(())
+    }
+
+    fn is_crowded(&self, request: &Running, now: u64) -> bool {
+        let hedges = request.attempts.iter().skip(1);
+        let running = hedges.filter(|attempt| !attempt.over).count();
+        let others = usize::from(now < request.crowded_until);
+        let places = running + others + usize::from(request.reserved);
+        let most = self.scenario.budget.max_in_flight;
+        most.is_some_and(|most| places >= most as usize)
+    }
+
+    fn reason(&self, request: &Running, now: u64) -> Suppressed {
+        if self.is_crowded(request, now) {
+            Suppressed::InFlight
+        } else {
+            Suppressed::BudgetRatio
+        }
+    }
+
+    fn pay(&mut self, request: &Running, retry: bool, now: u64) -> bool {
+        if self.is_crowded(request, now) {
+            return false;
+        }
+        let Some(Quarters { deposit, burst }) = self.scenario.budget.quarters else {
+            return true;
+        };
+        let (own, other) = if retry {
+            (RETRY, DELAY)
+        } else {
+            (DELAY, RETRY)
+        };
+        let together: u64 = self.halves.iter().sum();
+        let has_own = self.halves[own] >= self.half().min(8);
+        let may_borrow = self.wanting[other] == 0;
+        if together < 8 || !has_own && !may_borrow {
+            self.notes.kept_to_its_half |= together >= 8;
+            // As long as it takes to fill the bucket.
+            self.wanting[own] = (4 * u64::from(burst)).checked_div(deposit).unwrap_or(0)
+                + u64::from(deposit > 0 && !(4 * u64::from(burst)).is_multiple_of(deposit));
+            return false;
+        }
+        let paid = self.halves[own].min(8);
+        self.halves[own] -= paid;
+        self.halves[other] -= 8 - paid;
+        true
+    }
+
+    /// What one half has no room for is the other's.
+    fn settle_halves(&mut self) {
+        let full = self.half();
+        for (half, other) in [(DELAY, RETRY), (RETRY, DELAY)] {
+            let over = self.halves[half].saturating_sub(full);
+            self.halves[half] -= over;
+            self.halves[other] += over;
+        }
+        self.halves = self.halves.map(|half| half.min(full));
     }
 }
 
 impl Running {
     fn start(&mut self, now: u64, cause: Cause, script: &Script) {
         let step = script.attempts[self.attempts.len()];
+        (self.doublings, self.refused, self.exhausted) = (0, false, false);
         let ends = step.latency.map(|latency| now + latency);
         self.attempts.push(Started {
             at: now,
@@ -216,9 +336,6 @@ impl Running {
             _ => {}
         }
         self.unanswered += 1;
-        if let Some((_, stands)) = &mut self.refusal {
-            *stands = false;
-        }
         None
     }
 
@@ -245,7 +362,7 @@ impl Running {
             backup: winner.or(first).map(latency),
             suppressed: match (self.attempts.len(), self.refusal) {
                 (2.., _) => None,
-                (_, Some((reason, _))) => Some(reason),
+                (_, Some(reason)) => Some(reason),
                 _ if self.asked_for_patience => Some(Suppressed::Pushback),
                 _ => Some(Suppressed::NotDue),
             },

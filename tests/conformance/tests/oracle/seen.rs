@@ -16,11 +16,22 @@ pub(super) struct Seen {
     timed_out_after_failures: u32,
     dropped: u32,
     four_attempts: u32,
+    started_when_asked_again: u32,
+    refused_before_a_wait: u32,
+    refunded: u32,
+    kept_to_its_half: u32,
 }
 
 impl Seen {
-    pub(super) fn count(&mut self, told: &Told) {
+    pub(super) fn count(&mut self, told: &Told, notes: Notes) {
         let add = |counter: &mut u32, yes: bool| *counter += u32::from(yes);
+        add(
+            &mut self.started_when_asked_again,
+            notes.started_when_asked_again,
+        );
+        add(&mut self.refused_before_a_wait, notes.refused_before_a_wait);
+        add(&mut self.refunded, notes.refunded);
+        add(&mut self.kept_to_its_half, notes.kept_to_its_half);
         add(
             &mut self.retried,
             told.starts.iter().any(|(_, cause)| *cause == Cause::Retry),
@@ -71,10 +82,17 @@ impl Seen {
             timed_out_after_failures,
             dropped,
             self.four_attempts,
+            self.refused_before_a_wait,
+        ];
+        let rare = [
+            self.started_when_asked_again,
+            self.refunded,
+            self.kept_to_its_half,
         ];
         assert!(
             most.iter().chain(&rest).all(|count| *count > 500),
             "{self:#?}"
         );
+        assert!(rare.iter().all(|count| *count > 50), "{self:#?}");
     }
 }
