@@ -220,6 +220,8 @@ impl World {
         let mut journal = self.journal();
         let current = journal.current;
         let silenced = core::mem::replace(&mut journal.of(current).silenced, true);
+        // Nor is it of refusals.
+        journal.purse.contest();
         journal.untold += u64::from(!silenced);
     }
 
@@ -262,7 +264,9 @@ impl World {
         let mut journal = self.journal();
         // Anew, if the caller's code panicked the first time.
         if journal.of(account).admitted == 0 {
-            journal.purse.deposit();
+            if journal.of(account).wants.deposits {
+                journal.purse.deposit();
+            }
             journal.of(account).admitted = 1;
         }
     }
@@ -272,7 +276,9 @@ impl World {
         let mut journal = self.journal();
         let (running, most) = (journal.hedges_alive, journal.purse.max_in_flight());
         journal.hedges_alive += 1;
-        self.check(Invariant::NoMoreInFlightThanAllowed, running < most, || {
+        // What was reserved before the budget was changed is started all the same.
+        let right = running < most || journal.purse.reserving() > 0 && !journal.exact;
+        self.check(Invariant::NoMoreInFlightThanAllowed, right, || {
             format!("{running} are running, of {most}")
         });
         let paid = journal.purse.charge(&self.clock);
@@ -300,10 +306,14 @@ impl World {
             Suppressed::BudgetRatio => !journal.purse.has_token() && !journal.purse.has_reserve(),
             Suppressed::BudgetRate => !journal.purse.has_token() && journal.purse.has_reserve(),
             Suppressed::InFlight => {
-                journal.is_loose() || journal.hedges_alive >= journal.purse.max_in_flight()
+                let most = journal.hedges_alive + journal.purse.reserving();
+                journal.is_loose() || most >= journal.purse.max_in_flight()
             }
             _ => true,
         };
+        if matches!(reason, Suppressed::BudgetRatio | Suppressed::BudgetRate) {
+            journal.purse.contest();
+        }
         self.check(
             Invariant::NothingIsRefusedInVain,
             right || !journal.exact,

@@ -28,23 +28,42 @@ where
         let (in_flight, tokens) = budget.edit(|budget| (budget.in_flight(), budget.tokens()));
         let journal = world.journal();
         let alive = journal.hedges_alive;
-        let right = if journal.is_loose() {
-            in_flight >= alive
-        } else {
-            in_flight == alive
-        };
+        let reserved = journal.purse.reserving();
+        let right = in_flight >= alive && (journal.is_loose() || in_flight <= alive + reserved);
         world.check(Invariant::InFlightIsWhatRuns, right, || {
             format!("{in_flight} in flight, {alive} run")
         });
         if journal.exact {
             let right = match journal.purse.tokens() {
-                Some(expected) => (tokens * 1e6).round() as u64 == expected,
+                Some((least, most)) => {
+                    let tokens = (tokens * 1e6).round() as i64;
+                    (least..=most).contains(&tokens)
+                }
                 None => tokens == f64::INFINITY,
             };
             world.check(Invariant::TokensAddUp, right, || {
                 format!("{tokens}, {:?}", journal.purse)
             });
         }
+    }
+
+    /// Requests that wait for nothing but a hedge which the server put off have paid for it.
+    pub(crate) fn check_reservations(&self) {
+        let world = self.world;
+        let budget = self.hedger.budget();
+        let in_flight = budget.edit(|budget| budget.in_flight());
+        let journal = world.journal();
+        let accounts = journal.opened().iter().zip(&world.tasks);
+        let waits = |(of, task): &(&Account, &crate::task::Task)| {
+            let runs = of.phase == Phase::Running && !of.panicked && of.admitted > 0;
+            runs && of.alive() == 0 && !task.is_woken()
+        };
+        let waiting = accounts.filter(waits).count();
+        let reserved = in_flight - journal.hedges_alive;
+        let right = journal.is_loose() || waiting <= reserved as usize;
+        world.check(Invariant::NoWaitInVain, right, || {
+            format!("{waiting} wait, {reserved} have paid")
+        });
     }
 
     /// A request is pending.
@@ -123,6 +142,7 @@ where
                 }
                 Err(_) => End::Failed,
             };
+            let may_reserve = core::mem::take(&mut of.may_reserve);
             of.phase = Phase::Answered(end);
             let alive = of.alive();
             let may_keep = end == End::Won && of.wants.ever_keeps;
@@ -138,6 +158,9 @@ where
                 !keeps || of.trials().iter().all(kept),
                 || "a loser that was to be kept was dropped",
             );
+            if may_reserve {
+                journal.purse.may_have_refunded();
+            }
         }
         drop(answer);
     }
@@ -261,7 +284,7 @@ where
             let heard = journal.heard;
             world.check(
                 Invariant::TheStrategyHearsOfAll,
-                heard == (totals.requests, totals.attempts),
+                heard == totals.taught,
                 || format!("{heard:?}, {totals:?}"),
             );
         }
@@ -295,6 +318,8 @@ struct Totals {
     attempts: u64,
     hedged: u64,
     hedge_wins: u64,
+    /// Requests of which the strategy is to hear, and their attempts.
+    taught: (u64, u64),
 }
 
 impl Totals {
@@ -307,6 +332,10 @@ impl Totals {
             totals.requests += 1;
             totals.ends[end as usize] += 1;
             totals.attempts += u64::from(account.admitted);
+            if account.wants.teaches {
+                totals.taught.0 += 1;
+                totals.taught.1 += u64::from(account.admitted);
+            }
             totals.hedged += u64::from(account.hedges() > 0);
             let hedge_won = end == End::Won && account.accepted > Some(0);
             totals.hedge_wins += u64::from(hedge_won);

@@ -44,6 +44,8 @@ pub(crate) struct Wish {
     pub(crate) timeout: Option<Duration>,
     pub(crate) deadline: Option<Instant>,
     pub(crate) keeps: bool,
+    pub(crate) teaches: Option<bool>,
+    pub(crate) deposits: Option<bool>,
 }
 
 impl Wish {
@@ -59,6 +61,8 @@ impl Wish {
                 clock::instant(now.saturating_add(TICK * world.below(40)))
             }),
             keeps: seldom(4),
+            teaches: seldom(8).then(|| world.any() & 1 == 0),
+            deposits: seldom(8).then(|| world.any() & 1 == 0),
         }
     }
 
@@ -66,6 +70,7 @@ impl Wish {
     pub(crate) fn wants(&self, options: &Options, room: u8) -> Wants {
         let limited = options.timeout.is_some_and(is_limit);
         let end = self.deadline.unwrap_or(Instant::MAX);
+        let may_hedge = !self.unhedged && self.max_hedges != Some(0);
         let by_call = self.timeout.is_some() || end < Instant::MAX;
         Wants {
             call_hedges: if self.unhedged {
@@ -79,6 +84,8 @@ impl Wish {
             limited,
             ever_limited: limited || by_call,
             call_keeps: self.keeps,
+            teaches: self.teaches.unwrap_or(may_hedge),
+            deposits: self.deposits.unwrap_or(may_hedge),
             ever_keeps: self.keeps || !options.enable_cancellation,
         }
     }

@@ -40,6 +40,10 @@ impl Rules {
         let limits = Limits::draw(world, options.max_hedges);
         let mut journal = world.journal();
         journal.purse = Purse::new(limits, world.clock.now());
+        if !journal.listens {
+            // Nothing is known of refusals.
+            journal.purse.contest();
+        }
         // Hedges that are only observed are paid for, but only the sink hears of them.
         journal.exact = journal.listens || !options.observe_only;
         journal.observes = options.observe_only;
@@ -116,6 +120,7 @@ where
         for _ in 0..steps {
             self.step(&mut held[..requests], &open);
             self.check_budget();
+            self.check_reservations();
             if world.is_broken() {
                 break;
             }
@@ -227,6 +232,12 @@ where
         if wish.keeps {
             call = call.keep_losers();
         }
+        if let Some(teaches) = wish.teaches {
+            call = call.teaches(teaches);
+        }
+        if let Some(deposits) = wish.deposits {
+            call = call.deposits(deposits);
+        }
         call.classify(judge)
     }
 
@@ -325,6 +336,9 @@ where
         let world = self.world;
         self.on_account(account, || drop(request));
         let mut journal = world.journal();
+        if core::mem::take(&mut journal.of(account).may_reserve) {
+            journal.purse.may_have_refunded();
+        }
         let account = journal.of(account);
         account.settled = None;
         account.panicked = false;
@@ -396,6 +410,9 @@ where
             hedger.set_options(options)
         } else if world.strikes(Fault::ChangesBudget, 2) {
             let limits = Limits::draw(world, self.options.get().max_hedges);
+            // What was reserved may have been paid by what is no more.
+            let reserves = world.journal().purse.reserving() > 0;
+            world.journal().exact &= !reserves;
             world.journal().purse.reconfigure(limits, &world.clock);
             hedger.set_budget(limits.budget())
         } else if world.strikes(Fault::ChangesStrategy, 2) {

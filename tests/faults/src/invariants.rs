@@ -60,6 +60,9 @@ invariants! {
     /// A request is pending only while an attempt runs or its alarm is set, for the waker that it was last
     /// polled with.
     NoWaitForNothing = "no-wait-for-nothing",
+    /// A request that waits only for a hedge which its server put off has paid for that: no wait ends in a refusal that
+    /// could have been known.
+    NoWaitInVain = "no-wait-in-vain",
     /// As long as a request with a time limit is pending, its alarm is set, no later than the limit.
     TheTimeLimitIsWatched = "the-time-limit-is-watched",
     /// When clocks and timers are honest again and only those are polled that were woken, every request ends,
@@ -75,10 +78,10 @@ invariants! {
     NoMoreInFlightThanAllowed = "no-more-in-flight-than-allowed",
     /// The budget refuses only what it cannot pay for.
     NothingIsRefusedInVain = "nothing-is-refused-in-vain",
-    /// Tokens are those at the start and of every request made, less those of every hedge started, as far as
-    /// the bucket holds them.
+    /// Tokens are those at the start and of every request that deposits, less those of every hedge started and of those
+    /// that wait to be, as far as the bucket holds them.
     TokensAddUp = "tokens-add-up",
-    /// Hedges in flight are those that run, and none when all is over.
+    /// Hedges in flight are those that run or have paid for a wait, and none when all is over.
     InFlightIsWhatRuns = "in-flight-is-what-runs",
     /// Every request that was polled is counted once, as what it became: won, failed, timed out or dropped.
     RequestsAddUp = "requests-add-up",
@@ -94,7 +97,7 @@ invariants! {
     EventsAddUp = "events-add-up",
     /// The outcome and the error say how many attempts were made, who won and what it cost.
     TheOutcomeIsTrue = "the-outcome-is-true",
-    /// The strategy hears of every request that ended, once.
+    /// The strategy hears of every request that ended and teaches it something, once.
     TheStrategyHearsOfAll = "the-strategy-hears-of-all",
     /// Nothing panics but the caller's code.
     NoPanicOfItsOwn = "no-panic-of-its-own",

@@ -48,6 +48,8 @@ pub(crate) struct Account {
     pub(crate) admitted: u8,
     /// A hedge that was admitted is just being launched.
     pub(crate) launching: bool,
+    /// A server has put a hedge off, which may have been paid for.
+    pub(crate) may_reserve: bool,
     pub(crate) accepted: Option<u8>,
     pub(crate) fatal: Option<u8>,
     /// How the request ended, where a panic of the caller's code kept it from saying so.
@@ -72,6 +74,8 @@ pub(crate) struct Wants {
     pub(crate) ever_limited: bool,
     pub(crate) call_keeps: bool,
     pub(crate) ever_keeps: bool,
+    pub(crate) teaches: bool,
+    pub(crate) deposits: bool,
 }
 
 impl Wants {
@@ -155,6 +159,8 @@ impl Account {
                 ever_limited: false,
                 call_keeps: false,
                 ever_keeps: false,
+                teaches: true,
+                deposits: true,
             },
             trials: [const {
                 Trial {
@@ -171,6 +177,7 @@ impl Account {
             }; 8],
             admitted: 0,
             launching: false,
+            may_reserve: false,
             accepted: None,
             fatal: None,
             settled: None,

@@ -212,7 +212,13 @@ pub(crate) fn judge<'w>(result: &Result<Value<'w>, Value<'w>>) -> Verdict {
         }
         Verdict::Fatal => account.fatal = account.fatal.or(Some(value.index)),
         // A retry, at once or later.
-        _ => account.trial(value.index).refused = true,
+        verdict => {
+            account.trial(value.index).refused = true;
+            let put_off = matches!(verdict, Verdict::RetryAfter(_));
+            if put_off && !core::mem::replace(&mut account.may_reserve, put_off) {
+                journal.purse.may_reserve();
+            }
+        }
     }
     value.verdict
 }
