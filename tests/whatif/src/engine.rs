@@ -74,8 +74,8 @@ pub(crate) struct Running<'h, S: Strategy, const MAX: usize> {
     deadline: Instant,
     started: usize,
     live: usize,
-    /// Whether a hedge was refused: that stands until an attempt fails.
-    refused: bool,
+    /// When a hedge was last refused. At that time it is not asked for again.
+    refused_at: Option<Instant>,
     /// The earliest attempt that failed.
     failed: Option<u8>,
 }
@@ -94,7 +94,7 @@ impl<'h, S: Strategy, const MAX: usize> Running<'h, S, MAX> {
             deadline,
             started: 1,
             live: 1,
-            refused: false,
+            refused_at: None,
             failed: None,
         }
     }
@@ -106,10 +106,12 @@ impl<'h, S: Strategy, const MAX: usize> Running<'h, S, MAX> {
 
     /// When the next hedge is due; `None` if, as things stand, there will be none before the deadline.
     pub(crate) fn due(&mut self) -> Option<Instant> {
-        if self.refused || self.started >= MAX {
+        if self.started >= MAX {
             return None;
         }
-        self.controller.due().filter(|due| *due < self.deadline)
+        let (deadline, refused_at) = (self.deadline, self.refused_at);
+        let due = self.controller.due().filter(|due| *due < deadline);
+        due.filter(|due| refused_at.is_none_or(|refused| *due > refused))
     }
 
     /// A hedge is due. Returns the index of the attempt to start, or `None` if it is refused.
@@ -120,7 +122,7 @@ impl<'h, S: Strategy, const MAX: usize> Running<'h, S, MAX> {
                 self.started += 1;
                 self.live += 1;
             }
-            None => self.refused = true,
+            None => self.refused_at = Some(now),
         }
         attempt.map(|attempt| attempt.index())
     }
@@ -142,7 +144,7 @@ impl<'h, S: Strategy, const MAX: usize> Running<'h, S, MAX> {
             Verdict::Accept => Some(RequestEnd::Won(index)),
             Verdict::Fatal => Some(RequestEnd::Fatal(index)),
             _ => {
-                self.refused = false;
+                self.refused_at = None;
                 let first = self.failed.map_or(index, |failed| failed.min(index));
                 self.failed = Some(first);
                 None
