@@ -90,8 +90,8 @@ pub use outcome::{Error, Hedged, Outcome, StrategyKind, Suppressed};
 pub use record::Record;
 pub use request::Call;
 pub use strategy::{
-    Adaptive, AnyStrategy, ExponentialBackoff, Fixed, Hints, Off, Optimal, Percentile, Strategy,
-    WorkloadAware,
+    Adaptive, AnyStrategy, ExponentialBackoff, Fixed, Hints, Off, OnFailure, Optimal, Percentile,
+    Strategy, WorkloadAware,
 };
 pub use telemetry::{Event, Sink};
 pub use time::{Instant, Timer};

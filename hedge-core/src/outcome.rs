@@ -181,6 +181,8 @@ impl core::error::Error for Suppressed {}
 pub enum StrategyKind {
     /// Never hedges.
     Off,
+    /// When an attempt has failed, and never for slowness.
+    OnFailure,
     /// After a fixed delay.
     Fixed,
     /// At a percentile of recent latencies.
@@ -199,8 +201,9 @@ pub enum StrategyKind {
 
 impl StrategyKind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Off,
+        Self::OnFailure,
         Self::Fixed,
         Self::Percentile,
         Self::Adaptive,
@@ -214,6 +217,7 @@ impl StrategyKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Off => "off",
+            Self::OnFailure => "on_failure",
             Self::Fixed => "fixed",
             Self::Percentile => "percentile",
             Self::Adaptive => "adaptive",

@@ -95,6 +95,6 @@ pub use hedge_core::_guide;
 pub use hedge_core::{
     Adaptive, AnyStrategy, Attempt, Budget, ByResult, Call, Cause, Classify, ConfigError, Error,
     Event, ExponentialBackoff, Fixed, Hedged, Hints, Instant, Metrics, MetricsSnapshot, Name, Off,
-    Optimal, Options, Outcome, Percentile, Record, Sink, Strategy, StrategyKind, Suppressed, Timer,
-    Verdict, WorkloadAware, adapter, metrics, strategy, telemetry,
+    OnFailure, Optimal, Options, Outcome, Percentile, Record, Sink, Strategy, StrategyKind,
+    Suppressed, Timer, Verdict, WorkloadAware, adapter, metrics, strategy, telemetry,
 };

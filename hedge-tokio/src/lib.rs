@@ -58,7 +58,7 @@ pub use hedge_core::runtime::{BoxedSink, BoxedStrategy, RegistryError, RequestEr
 pub use hedge_core::{
     Adaptive, AnyStrategy, Attempt, BoxError, Budget, ByResult, Cause, Classify, ConfigError,
     Error, Event, ExponentialBackoff, Fixed, HedgeConfig, Hedged, Hints, Instant, MetricsSnapshot,
-    Name, Off, Optimal, Options, Outcome, Overrides, Percentile, Record, Sink, Strategy,
+    Name, Off, OnFailure, Optimal, Options, Outcome, Overrides, Percentile, Record, Sink, Strategy,
     StrategyKind, Suppressed, Timer, Verdict, WorkloadAware, adapter, cascade, metrics, strategy,
     telemetry,
 };

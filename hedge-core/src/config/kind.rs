@@ -17,14 +17,14 @@ impl Choice {
     /// The option `strategy`.
     pub(super) const STRATEGY: Self = Self {
         option: "strategy",
-        expected: "off, fixed, percentile, adaptive, workload_aware, exponential_backoff or optimal",
+        expected: "off, on_failure, fixed, percentile, adaptive, workload_aware, exponential_backoff or optimal",
         nests: true,
     };
 
     /// The option `workload_inner`. The strategy that scales another cannot scale itself.
     pub(super) const INNER: Self = Self {
         option: "workload_inner",
-        expected: "off, fixed, percentile, adaptive, exponential_backoff or optimal",
+        expected: "off, on_failure, fixed, percentile, adaptive, exponential_backoff or optimal",
         nests: false,
     };
 

@@ -75,7 +75,7 @@ use crate::strategy::{ModelComplexity, Priority, TimeOfDay, Warmup};
 ///
 /// | option | default | valid |
 /// |---|---|---|
-/// | `strategy` | `percentile` | `off`, `fixed`, `percentile`, `adaptive`, `workload_aware`, `exponential_backoff`, `optimal` |
+/// | `strategy` | `percentile` | `off`, `on_failure`, `fixed`, `percentile`, `adaptive`, `workload_aware`, `exponential_backoff`, `optimal` |
 /// | `strategy_name` | none | 1 to 32 bytes |
 /// | `delay_ms` | 100 | a time; a config file that names `fixed` has to give it |
 /// | `percentile` | 95 | 50 to 99.9 |

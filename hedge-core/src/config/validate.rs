@@ -12,8 +12,8 @@ use crate::hedger::{Budget, Options, check_cost, telemetry_prefix};
 use crate::name::Name;
 use crate::outcome::StrategyKind;
 use crate::strategy::{
-    Adaptive, AnyInner, AnyStrategy, ExponentialBackoff, Fixed, Hints, Off, Optimal, Percentile,
-    Strategy, WorkloadAware,
+    Adaptive, AnyInner, AnyStrategy, ExponentialBackoff, Fixed, Hints, Off, OnFailure, Optimal,
+    Percentile, Strategy, WorkloadAware,
 };
 use crate::time::millis;
 
@@ -108,11 +108,17 @@ fn pick<T, const N: usize>(
     kind: StrategyKind,
 ) -> Result<T, ConfigError>
 where
-    T: From<Off> + From<Fixed> + From<Percentile<N>> + From<Adaptive> + From<Optimal<N>>,
+    T: From<Off>
+        + From<OnFailure>
+        + From<Fixed>
+        + From<Percentile<N>>
+        + From<Adaptive>
+        + From<Optimal<N>>,
     T: From<ExponentialBackoff>,
 {
     match kind {
         StrategyKind::Off => Ok(Off.into()),
+        StrategyKind::OnFailure => Ok(OnFailure.into()),
         StrategyKind::Fixed => {
             let expected = "0 or more ms, which the strategy `fixed` needs";
             let fixed = fixed.map(Into::into);

@@ -238,14 +238,15 @@ mod tests {
     use crate::outcome::StrategyKind;
     use crate::record::{RequestEnd, Sample};
     use crate::strategy::{
-        Adaptive, AnyStrategy, ExponentialBackoff, Fixed, Learned, Off, Optimal, Percentile,
-        WorkloadAware,
+        Adaptive, AnyStrategy, ExponentialBackoff, Fixed, Learned, Off, OnFailure, Optimal,
+        Percentile, WorkloadAware,
     };
 
     #[test]
     fn a_batch_teaches_what_its_records_would_one_by_one() {
-        let strategies: [AnyStrategy<64>; 7] = [
+        let strategies: [AnyStrategy<64>; 8] = [
             Off.into(),
+            OnFailure.into(),
             Fixed::new(Duration::from_millis(5)).into(),
             Percentile::with_window(90.0).into(),
             Adaptive::with_window().into(),

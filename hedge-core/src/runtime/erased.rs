@@ -38,6 +38,7 @@ impl BoxedStrategy {
     pub(crate) fn picked<const N: usize>(strategy: AnyStrategy<N>) -> Self {
         match strategy {
             AnyStrategy::Off(strategy) => Self::new(strategy),
+            AnyStrategy::OnFailure(strategy) => Self::new(strategy),
             AnyStrategy::Fixed(strategy) => Self::new(strategy),
             AnyStrategy::Percentile(strategy) => Self::new(strategy),
             AnyStrategy::Adaptive(strategy) => Self::new(strategy),

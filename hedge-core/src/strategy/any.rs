@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use super::{
-    Adaptive, ExponentialBackoff, Fixed, Hints, Off, Optimal, Percentile, Plan, ReadColumns,
-    RestoreError, Strategy, WorkloadAware, WriteColumns, forward,
+    Adaptive, ExponentialBackoff, Fixed, Hints, Off, OnFailure, Optimal, Percentile, Plan,
+    ReadColumns, RestoreError, Strategy, WorkloadAware, WriteColumns, forward,
 };
 use crate::error::ConfigError;
 use crate::outcome::StrategyKind;
@@ -124,6 +124,8 @@ built_in! {
     Off(Off),
     /// After a set delay.
     Fixed(Fixed),
+    /// When an attempt has failed.
+    OnFailure(OnFailure),
     /// At a percentile of recent latencies.
     Percentile(Percentile<N>),
     /// By Thompson Sampling over candidate delays.
@@ -150,9 +152,10 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    fn all() -> [AnyStrategy<20>; 7] {
+    fn all() -> [AnyStrategy<20>; 8] {
         [
             Off.into(),
+            OnFailure.into(),
             Fixed::new(ms(30)).into(),
             Percentile::with_window(95.0).initial_delay(ms(40)).into(),
             Adaptive::new().initial_delay(ms(45)).into(),
@@ -172,6 +175,7 @@ mod tests {
             kinds,
             [
                 Off,
+                OnFailure,
                 Fixed,
                 Percentile,
                 Adaptive,
@@ -181,11 +185,12 @@ mod tests {
             ]
         );
         let learns = all().map(|strategy| strategy.learns());
-        assert_eq!(learns, [false, false, true, true, true, false, true]);
+        assert_eq!(learns, [false, false, false, true, true, true, false, true]);
         let delays = all().map(|mut s| s.plan(&Hints::NONE, Instant::ZERO).delay());
         assert_eq!(
             delays,
             [
+                None,
                 None,
                 Some(30),
                 Some(40),
@@ -201,6 +206,7 @@ mod tests {
         assert_eq!(
             delays,
             [
+                None,
                 None,
                 Some(30),
                 Some(40),
@@ -225,15 +231,15 @@ mod tests {
             .map(|strategy| strategy.typical_latency());
         assert_eq!(
             typical,
-            [None, None, Some(ms(8)), Some(ms(8)), None, None, None]
+            [None, None, None, Some(ms(8)), Some(ms(8)), None, None, None]
         );
         let delays = learned
             .each_mut()
             .map(|s| s.plan(&Hints::NONE, Instant::ZERO).delay());
-        assert_eq!(delays[2], Some(ms(8)));
-        assert!(delays[3] != Some(ms(45)));
-        assert!(delays[4] < Some(ms(50)));
-        assert!(delays[6] < Some(ms(100)));
+        assert_eq!(delays[3], Some(ms(8)));
+        assert!(delays[4] != Some(ms(45)));
+        assert!(delays[5] < Some(ms(50)));
+        assert!(delays[7] < Some(ms(100)));
         learned.iter_mut().for_each(|strategy| strategy.reset());
         let delays = learned
             .each_mut()

@@ -1,4 +1,4 @@
-//! The two strategies that learn nothing.
+//! The strategies that learn nothing.
 
 use core::time::Duration;
 
@@ -21,6 +21,37 @@ impl Strategy for Off {
 
     fn kind(&self) -> StrategyKind {
         StrategyKind::Off
+    }
+}
+
+/// Starts the next attempt only when one has failed, at once or when the server allows it, and never because one is slow.
+///
+/// ```
+/// use hedge_core::manual::ManualTimer;
+/// use hedge_core::{Hedger, OnFailure};
+///
+/// let clock = ManualTimer::<8>::new();
+/// let hedger = Hedger::builder(&clock).strategy(OnFailure).build_local()?;
+/// let hedged = clock.drive(hedger.request(|attempt| async move {
+///     if attempt.is_hedge() { Ok(5) } else { Err("down") }
+/// })).unwrap();
+/// assert_eq!((hedged.value, hedged.outcome.attempts), (5, 2));
+/// # Ok::<(), hedge_core::ConfigError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct OnFailure;
+
+impl Strategy for OnFailure {
+    fn plan(&mut self, _: &Hints, _: Instant) -> Plan {
+        Plan::never(Suppressed::NotDue).reusable()
+    }
+
+    fn learns(&self) -> bool {
+        false
+    }
+
+    fn kind(&self) -> StrategyKind {
+        StrategyKind::OnFailure
     }
 }
 

@@ -79,7 +79,7 @@ pub use adaptive::{Adaptive, AdaptiveStats, ArmStats};
 pub use any::{AnyInner, AnyStrategy};
 pub use backoff::{BackoffStats, ExponentialBackoff};
 pub use columns::{ReadColumns, RestoreError, WriteColumns};
-pub use fixed::{Fixed, Off};
+pub use fixed::{Fixed, Off, OnFailure};
 pub use hints::{Hints, ModelComplexity, Priority, TimeOfDay};
 #[cfg(feature = "alloc")]
 pub use learned::Learned;

@@ -50,6 +50,7 @@ macro_rules! for_each_case {
             failing {
                 an_error_starts_the_next_hedge_at_once,
                 an_error_at_once_is_retried_at_once,
+                on_failure_starts_nothing_for_slowness,
                 a_retry_counts_as_a_hedge,
                 later_hedges_keep_to_the_schedule,
                 every_error_starts_one_hedge,

@@ -124,7 +124,7 @@ pub(crate) struct Run {
     #[arg(long, conflicts_with = "files")]
     workload: Option<Model>,
     /// A strategy to try, with options as in a config file; repeatable. Default: all, with delays that suit the
-    /// latencies. NAME is off, fixed, percentile, adaptive, workload_aware, exponential_backoff or optimal.
+    /// latencies. NAME is off, on_failure, fixed, percentile, adaptive, workload_aware, exponential_backoff or optimal.
     #[arg(long, value_name = "NAME[:option=value,...]")]
     pub(crate) strategy: Vec<String>,
     /// The most that hedges may add, in percent of the requests. `optimal` aims at it, as do all strategies if none

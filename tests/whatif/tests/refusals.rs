@@ -112,7 +112,7 @@ fn strategies_name_option_value_and_range() {
     for (strategy, said) in [
         (
             "perzentile",
-            "`strategy` is \"perzentile\", but must be off, fixed, percentile, adaptive, workload_aware, \
+            "`strategy` is \"perzentile\", but must be off, on_failure, fixed, percentile, adaptive, workload_aware, \
              exponential_backoff or optimal",
         ),
         (

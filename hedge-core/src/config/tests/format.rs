@@ -168,19 +168,19 @@ fn what_cannot_be_read_is_named() {
         ),
         (
             r#"{ "strategy": "fast" }"#,
-            "`strategy` is \"fast\", but must be off, fixed, percentile",
+            "`strategy` is \"fast\", but must be off, on_failure, fixed, percentile",
         ),
         (
             r#"{ "strategy": "custom" }"#,
-            "`strategy` is \"custom\", but must be off, fixed",
+            "`strategy` is \"custom\", but must be off, on_failure, fixed",
         ),
         (
             r#"{ "strategy": "Fixed" }"#,
-            "`strategy` is \"Fixed\", but must be off, fixed",
+            "`strategy` is \"Fixed\", but must be off, on_failure, fixed",
         ),
         (
             r#"{ "strategy": 5 }"#,
-            "`strategy` is 5, but must be off, fixed, percentile",
+            "`strategy` is 5, but must be off, on_failure, fixed, percentile",
         ),
         (
             r#"{ "workload_inner": "slow" }"#,

@@ -107,8 +107,8 @@ macro_rules! wrong {
 }
 
 const STRATEGIES: &str =
-    "off, fixed, percentile, adaptive, workload_aware, exponential_backoff or optimal";
-const INNER: &str = "off, fixed, percentile, adaptive, exponential_backoff or optimal";
+    "off, on_failure, fixed, percentile, adaptive, workload_aware, exponential_backoff or optimal";
+const INNER: &str = "off, on_failure, fixed, percentile, adaptive, exponential_backoff or optimal";
 const DOTTED: &str = "names of letters, digits and `_`, joined by dots";
 
 const WRONG: &[Wrong] = wrong! {
@@ -185,8 +185,9 @@ fn tested() -> Vec<&'static str> {
 }
 
 /// Every strategy that is built in.
-const KINDS: [StrategyKind; 5] = [
+const KINDS: [StrategyKind; 6] = [
     StrategyKind::Off,
+    StrategyKind::OnFailure,
     StrategyKind::Fixed,
     StrategyKind::Percentile,
     StrategyKind::WorkloadAware,

@@ -1,7 +1,7 @@
 //! Failures: what they start, and what is returned.
 
 use hedge_core::adapter::BudgetHandle;
-use hedge_core::{Budget, Cause, Error, Timer, Verdict};
+use hedge_core::{Budget, Cause, Error, OnFailure, Suppressed, Timer, Verdict};
 
 use crate::backend::{Backend, Failure, by_failure, err, fatal, never, ok};
 use crate::{Home, World};
@@ -32,6 +32,28 @@ pub async fn an_error_at_once_is_retried_at_once<T: Timer + Clone, H: Home>(worl
         .unwrap();
     assert_eq!((hedged.value, hedged.outcome.attempts), (3, 4));
     world.assert_took(hedged.outcome.total_latency, 0);
+}
+
+/// A strategy that hedges on failure starts the next attempt then, and none for slowness.
+pub async fn on_failure_starts_nothing_for_slowness<T: Timer + Clone, H: Home>(
+    world: &World<T, H>,
+) {
+    let hedger = world.build(world.with_strategy(OnFailure).max_hedges(2));
+    let backend = Backend::new(world, &[ok(30)]);
+    let slow = hedger
+        .request(|attempt| backend.call(attempt))
+        .await
+        .unwrap();
+    assert_eq!(backend.started(), 1);
+    assert_eq!(slow.outcome.suppressed, Some(Suppressed::NotDue));
+    let backend = Backend::new(world, &[err(4), err(2), ok(9)]);
+    let failed = hedger
+        .request(|attempt| backend.call(attempt))
+        .await
+        .unwrap();
+    assert_eq!(failed.value, 2);
+    backend.assert_started_at(&[0, 4, 6]);
+    assert_eq!(hedger.metrics().hedges_due, 0);
 }
 
 /// A hedge that an error started counts as a hedge, and is paid for.
