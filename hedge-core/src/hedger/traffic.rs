@@ -6,7 +6,6 @@ use super::ewma::Ewma;
 ///
 /// Several hedgers may share a budget, so that the budget cannot know this itself.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
 pub struct Traffic {
     /// Most of the latest requests passed the hedge delay: a slowdown, not a tail. Only a small part of the
     /// budget's burst counts until it is over.

@@ -1,7 +1,7 @@
 //! The budget that threads share: nothing that was deposited is lost, and no more is spent.
 
-use hedge_core::adapter::{BudgetHandle, SharedBudget};
-use hedge_core::{Budget, Instant, Suppressed};
+use hedge_core::adapter::{BudgetHandle, SharedBudget, Traffic};
+use hedge_core::{Budget, Cause, Instant, Suppressed};
 use loom::thread;
 
 const NOW: Instant = Instant::ZERO;
@@ -31,6 +31,51 @@ fn every_deposit_counts_once() {
         budget.deposit();
         let tokens = budget.edit(|budget| budget.tokens());
         assert_eq!(tokens + f64::from(u8::from(early)), 2.0);
+    });
+}
+
+/// Two hedgers share the budget, and the traffic of one is slow: its requests deposit three quarters.
+#[test]
+fn deposits_of_both_kinds_count_once() {
+    loom::model(|| {
+        let budget = SharedBudget::new(Budget::percent(50.0));
+        let slow = Traffic {
+            slow: true,
+            ..Traffic::CALM
+        };
+        let other = budget.clone();
+        let depositor = thread::spawn(move || {
+            other.deposit_in(slow);
+            other.deposit();
+        });
+        budget.deposit_in(slow);
+        let early = budget.withdraw_for(Cause::Delay, Traffic::CALM, NOW);
+        depositor.join().unwrap();
+        assert!(early.is_ok());
+        // Ten at the start.
+        assert_eq!(budget.edit(|budget| budget.tokens()), 9.0 + 0.5 + 2.0 * 0.375);
+    });
+}
+
+/// What was paid for a wait is given back once, whatever other threads do.
+#[test]
+fn a_refund_gives_back_what_was_taken() {
+    loom::model(|| {
+        let budget = SharedBudget::new(Budget::percent(50.0).burst(2).max_in_flight(1));
+        let other = budget.clone();
+        let waits = thread::spawn(move || {
+            let paid = other.withdraw_for(Cause::Retry, Traffic::CALM, NOW);
+            if let Ok(payment) = paid {
+                other.refund(payment);
+            }
+            paid.is_ok()
+        });
+        let hedge = budget.withdraw_for(Cause::Delay, Traffic::CALM, NOW);
+        let waited = waits.join().unwrap();
+        assert!(hedge.is_ok() || waited);
+        let (tokens, in_flight) = budget.edit(|budget| (budget.tokens(), budget.in_flight()));
+        let spent = u32::from(hedge.is_ok());
+        assert_eq!((tokens, in_flight), (2.0 - f64::from(spent), spent));
     });
 }
 
