@@ -235,6 +235,7 @@ impl<S: Strategy> Policy<S> {
 #[cfg(all(test, feature = "std"))]
 mod tests {
     use super::*;
+    use crate::attempt::Cause;
     use crate::outcome::StrategyKind;
     use crate::record::{RequestEnd, Sample};
     use crate::strategy::{
@@ -276,6 +277,102 @@ mod tests {
                 assert_eq!(plan, one_by_one.request_plan(&Hints::NONE, now), "{kind}");
             }
         }
+    }
+
+    fn query() -> HedgeQuery {
+        HedgeQuery {
+            chance: 1.0,
+            remaining: None,
+            retry: false,
+            first_due: true,
+            drawn: false,
+            step: 0,
+            now: Instant::ZERO,
+        }
+    }
+
+    fn guarded() -> Policy<Fixed> {
+        let options = Options {
+            guard: Some(true),
+            ..Options::DEFAULT
+        };
+        Policy::new(Fixed::new(Duration::from_millis(5)), options)
+    }
+
+    #[test]
+    fn a_hedge_is_drawn_once() {
+        let mut policy = guarded();
+        let unlikely = HedgeQuery {
+            chance: 0.0,
+            ..query()
+        };
+        let refused = Err(Refusal::Final(Suppressed::NotDrawn));
+        assert_eq!(policy.may_hedge(&unlikely), refused);
+        // It was before it was refused for another reason.
+        let drawn = HedgeQuery {
+            drawn: true,
+            ..unlikely
+        };
+        assert_eq!(policy.may_hedge(&drawn), Ok(Traffic::CALM));
+    }
+
+    #[test]
+    fn requests_that_hang_together_are_a_surge_before_one_ends() {
+        let mut policy = guarded();
+        let surges = |policy: &mut Policy<Fixed>| policy.may_hedge(&query()).unwrap().surging;
+        assert_eq!((0..100).filter(|_| !surges(&mut policy)).count(), 21);
+        // Those that are asked for again are the same requests.
+        let again = HedgeQuery {
+            first_due: false,
+            ..query()
+        };
+        let fast = Record::new(Sample::Finished(Duration::from_millis(1)));
+        (0..20).for_each(|_| policy.record(&fast));
+        (0..100).for_each(|_| drop(policy.may_hedge(&again)));
+        assert!(!surges(&mut policy));
+    }
+
+    #[test]
+    fn retries_that_fail_are_thinned_out_and_hedges_are_not() {
+        let mut policy = guarded();
+        let after = Duration::from_millis(1);
+        let failed = Record::new(Sample::Failed(after))
+            .with_hedge(Cause::Retry, after, Sample::Failed(after))
+            .ended(RequestEnd::Failed(0), after);
+        (0..1000).for_each(|_| policy.record(&failed));
+        let retry = HedgeQuery {
+            retry: true,
+            ..query()
+        };
+        let granted = (0..640).filter(|_| policy.may_hedge(&retry).is_ok());
+        assert_eq!(granted.count(), 10);
+        assert_eq!(
+            policy.may_hedge(&retry),
+            Err(Refusal::for_now(Suppressed::Guard))
+        );
+        assert!(policy.may_hedge(&query()).is_ok());
+        // Where there is no guard, nor are they.
+        policy.options.guard = Some(false);
+        assert!((0..100).all(|_| policy.may_hedge(&retry).is_ok()));
+    }
+
+    #[test]
+    fn a_delay_that_was_cut_is_not_what_the_strategy_planned() {
+        let slow = |max_delay| {
+            let options = Options {
+                max_delay,
+                ..Options::DEFAULT
+            };
+            let strategy =
+                Percentile::with_window::<64>(95.0).initial_delay(Duration::from_millis(30));
+            let mut policy = Policy::new(strategy, options);
+            let _ = policy.request_plan(&Hints::NONE, Instant::ZERO);
+            (0..500).for_each(|_| drop(policy.may_hedge(&query())));
+            policy.flags().traffic().slow
+        };
+        assert!(slow(None));
+        assert!(slow(Some(Duration::from_millis(30))));
+        assert!(!slow(Some(Duration::from_millis(29))));
     }
 
     #[test]
