@@ -7,7 +7,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> { smol::block_on(async {
 //! let hedger = Hedger::builder()
 //!     .strategy(Percentile::new(95.0)) // hedge the slowest 5 %,
-//!     .budget(Budget::percent(10.0)) // and no more than 10 %, bursts of ten aside
+//!     .budget(Budget::percent(10.0)) // and no more than 10 %, bursts aside
 //!     .build()?;
 //!
 //! let replicas = ["a", "b"];

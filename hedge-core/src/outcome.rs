@@ -111,7 +111,7 @@ pub enum Suppressed {
     Deadline,
     /// The server asked for patience, and the request ended before that was over.
     Pushback,
-    /// The guard had suspended hedging, since hedges did not help.
+    /// The guard put hedges off, since they did not help, and the request ended before one was started.
     Guard,
     /// The strategy hedges only a share of the requests that pass the delay, and this was not drawn.
     NotDrawn,

@@ -4,7 +4,7 @@
 //! ```
 //! use hedge_embassy::{Budget, Hedger, Percentile, hedger};
 //!
-//! /// Hedges the slowest 5 % of the polls, and no more than 10 %, bursts of ten aside.
+//! /// Hedges the slowest 5 % of the polls, and no more than 10 %, bursts aside.
 //! static HEDGER: Hedger<Percentile<64>> =
 //!     hedger(Percentile::with_window(95.0), Budget::percent(10.0));
 //!

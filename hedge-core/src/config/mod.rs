@@ -218,7 +218,7 @@ pub struct HedgeConfig {
     pub enabled: bool,
     /// Learn and count, but start no hedge.
     pub observe_only: bool,
-    /// Whether hedging is suspended while hedges do not help; if not given, where the strategy learns.
+    /// Whether hedges are put off while they do not help; if not given, where the strategy learns.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub guard: Option<bool>,
     /// What one attempt costs, in a unit of yours.

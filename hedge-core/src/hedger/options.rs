@@ -37,10 +37,10 @@ pub struct Options {
     pub min_delay: Duration,
     /// The most that a learned delay may be. Default: none.
     pub max_delay: Option<Duration>,
-    /// Whether hedging is suspended while hedges do not help: when none of the last 24 won, all but one in a
-    /// hundred are held back until one of those wins. It sees this hedger's requests, not the load that
-    /// hedges cause elsewhere. Default: true where the strategy learns, but for
-    /// `exponential_backoff`, whose delay hedges that lose lengthen.
+    /// Whether hedges are put off while they do not help: when none of the last 24 won, all but one in a
+    /// hundred wait for twice the hedge delay, and longer while none wins. Fewer retries start while few succeed. The
+    /// guard sees this hedger's requests, not the load that hedges cause elsewhere. Default: true where the strategy
+    /// learns, but for `exponential_backoff`, whose delay hedges that lose lengthen.
     pub guard: Option<bool>,
     /// What is assumed about a request whose caller does not say. Default: nothing.
     pub hints: Hints,

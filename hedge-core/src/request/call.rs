@@ -149,10 +149,12 @@ where
     }
 
     /// Makes the request, and starts a hedge only if `ready` returns true when it is due: what it needs, such as an
-    /// idle connection, may not be available. A hedge that is not started for that reason costs nothing: it is
+    /// idle connection, may not be available. A hedge that is not started for that reason costs nothing. It is asked for
+    /// again at 2, 4, 8 … times its delay; if it is never started, it is
     /// [`Suppressed::NotReady`](crate::Suppressed::NotReady).
     ///
-    /// `ready` is asked once the strategy agrees, and before the budget is charged, which may yet refuse.
+    /// `ready` is asked once the strategy agrees, and before the budget is charged, which may yet refuse. Of a retry that
+    /// the server puts off it is asked when the wait begins, and again when it ends.
     ///
     /// ```
     /// use core::cell::Cell;

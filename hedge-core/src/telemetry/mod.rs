@@ -74,7 +74,8 @@ pub enum EventKind {
         /// After how long the first hedge was planned; absent if none was, and a failure started this one.
         delay: Option<Duration>,
     },
-    /// `hedge.suppressed`: a hedge was due, and was not started.
+    /// `hedge.suppressed`: a hedge was due, and was not started then. Reported once, though it may be asked for again and
+    /// be started later.
     HedgeSuppressed {
         /// Why.
         reason: Suppressed,
