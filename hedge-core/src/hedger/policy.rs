@@ -328,7 +328,9 @@ mod tests {
         };
         let fast = Record::new(Sample::Finished(Duration::from_millis(1)));
         (0..20).for_each(|_| policy.record(&fast));
-        (0..100).for_each(|_| drop(policy.may_hedge(&again)));
+        (0..100).for_each(|_| {
+            let _ = policy.may_hedge(&again);
+        });
         assert!(!surges(&mut policy));
     }
 
@@ -367,7 +369,9 @@ mod tests {
                 Percentile::with_window::<64>(95.0).initial_delay(Duration::from_millis(30));
             let mut policy = Policy::new(strategy, options);
             let _ = policy.request_plan(&Hints::NONE, Instant::ZERO);
-            (0..500).for_each(|_| drop(policy.may_hedge(&query())));
+            (0..500).for_each(|_| {
+                let _ = policy.may_hedge(&query());
+            });
             policy.flags().traffic().slow
         };
         assert!(slow(None));
