@@ -5,8 +5,9 @@
 
 pub use crate::config::Settings;
 pub use crate::hedger::{
-    BudgetHandle, HedgeQuery, HedgerFlags, HedgerState, Lock, Policy, RequestPlan, SharedState,
+    BudgetHandle, HedgeQuery, HedgerFlags, HedgerState, Policy, RequestPlan, SharedState,
 };
+pub use crate::lock::Lock;
 pub use crate::race::{
     Capacity, Controller, Earliest, Finish, Max, Nil, Race, Refused, ResultController, Slot, Slots,
     race, race_in,

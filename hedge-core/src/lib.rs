@@ -60,6 +60,7 @@ mod error;
 #[cfg(all(feature = "alloc", feature = "serde"))]
 pub mod experiment;
 mod hedger;
+mod lock;
 pub mod manual;
 pub mod metrics;
 mod name;

@@ -1,7 +1,7 @@
 //! How much extra load the callee is asked to bear.
 
 use crate::error::ConfigError;
-use crate::hedger::Lock;
+use crate::lock::Lock;
 use crate::outcome::Suppressed;
 use crate::time::Instant;
 

@@ -1,6 +1,7 @@
 //! What the requests of one hedger share, behind a lock.
 
-use crate::hedger::{HedgeQuery, HedgerFlags, Lock, Policy, RequestPlan};
+use crate::hedger::{HedgeQuery, HedgerFlags, Policy, RequestPlan};
+use crate::lock::Lock;
 use crate::metrics::{MetricsSnapshot, Recorder};
 use crate::outcome::Suppressed;
 use crate::record::Record;
