@@ -32,7 +32,7 @@
 //! | make attempts tasks of their own | [your executor's `spawn`](#tasks) |
 //! | have a hedger for each of many backends | [`Registry`] |
 //! | ask several providers in turn | [`cascade`] |
-//! | run an experiment from a file | `stage` (feature `serde`) |
+//! | run an experiment from a file | `experiment` (feature `serde`) |
 //! | see what it did | [`Outcome`], [`Hedger::metrics`](hedge_core::runtime::Hedger::metrics) |
 //!
 //! # Runtimes
