@@ -32,7 +32,7 @@
 //! | make attempts tasks of their own | [your executor's `spawn`](#tasks) |
 //! | have a hedger for each of many backends | [`Registry`] |
 //! | ask several providers in turn | [`cascade`] |
-//! | run an experiment from a file | `stage` (feature `serde`) |
+//! | run an experiment from a file | `experiment` (feature `serde`) |
 //! | see what it did | [`Outcome`], [`Hedger::metrics`](hedge_core::runtime::Hedger::metrics) |
 //!
 //! # Runtimes
@@ -82,7 +82,7 @@
 //!
 //! Dropping a `JoinHandle` of async-std lets its task run on, as a write wants that should reach every
 //! replica. So does [`call().keep_losers()`](hedge_core::Call::keep_losers), without tasks, for as long as
-//! its [future](hedge_core::Request::drain) is kept. A hedge counts as in flight until its request has ended.
+//! its [future](hedge_core::adapter::Request::drain) is kept. A hedge counts as in flight until its request has ended.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "serde")]

@@ -5,9 +5,10 @@
 
 pub use crate::config::Settings;
 pub use crate::hedger::{
-    BudgetHandle, HedgeQuery, HedgerFlags, HedgerState, Lock, Payment, Policy, Refusal,
-    RequestPlan, SharedState, Traffic,
+    BudgetHandle, HedgeQuery, HedgerFlags, HedgerState, Payment, Policy, Refusal, RequestPlan,
+    SharedState, Traffic,
 };
+pub use crate::lock::Lock;
 pub use crate::race::{
     Capacity, Controller, Earliest, Finish, Max, Nil, Race, Refused, ResultController, Slot, Slots,
     race, race_in,

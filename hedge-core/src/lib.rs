@@ -38,9 +38,9 @@
 //! | [`cascade`] | several providers, one after the other |
 //! | [`telemetry`] | events |
 //! | [`FixedRegistry`], [`runtime::Registry`] | one hedger for each of many backends |
-//! | `stage` (features `alloc`, `serde`) | experiments in a file, and pipelines that run them |
+//! | `experiment` (features `alloc`, `serde`) | experiments in a file, and pipelines that run them |
 //! | [`reliability`] | what is promised, what is not, and which test holds it |
-//! | [`race`](mod@race), [`state`] | how it works, and what a runtime adapter builds on |
+//! | [`adapter`] | what a runtime adapter, a simulation or a custom recorder builds on |
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -60,6 +60,7 @@ mod error;
 #[cfg(all(feature = "alloc", feature = "serde"))]
 pub mod experiment;
 mod hedger;
+mod lock;
 pub mod manual;
 pub mod metrics;
 mod name;

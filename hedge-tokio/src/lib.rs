@@ -34,7 +34,7 @@
 //! | put it into a tower stack | `tower::HedgeLayer` (feature `tower`) |
 //! | have a hedger for each of many backends | [`Registry`] |
 //! | ask several providers in turn | [`cascade`] |
-//! | run an experiment from a file | `stage` (feature `serde`) |
+//! | run an experiment from a file | `experiment` (feature `serde`) |
 //! | see what it did | [`Outcome`], [`Hedger::metrics`] |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

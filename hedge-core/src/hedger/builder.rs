@@ -3,14 +3,13 @@
 use core::cell::RefCell;
 use core::time::Duration;
 
-use crate::config::Settings;
 use crate::error::ConfigError;
 use crate::hedger::{
     Budget, BudgetHandle, Hedger, HedgerState, Labels, LocalHedger, Options, Policy, SharedState,
 };
 use crate::metrics::{Metrics, NoMetrics, Recorder};
 use crate::name::Name;
-use crate::strategy::{AnyStrategy, Percentile, Strategy};
+use crate::strategy::{Percentile, Strategy};
 use crate::telemetry::{NoSink, Sink};
 use crate::time::Timer;
 
@@ -144,24 +143,10 @@ impl<T, S, M, K, const MAX: usize> Builder<T, S, M, K, MAX> {
         self
     }
 
-    /// All that a config says: strategy, budget, options, names and cost.
-    pub fn settings<const N: usize>(
-        mut self,
-        settings: Settings<N>,
-    ) -> Builder<T, AnyStrategy<N>, M, K, MAX> {
-        self.options = settings.options;
-        self.budget = settings.budget;
-        let Settings {
-            strategy_name,
-            telemetry_prefix,
-            ..
-        } = settings;
-        self.labels = Labels {
-            strategy_name,
-            telemetry_prefix,
-        };
-        self.cost_per_attempt = settings.cost_per_attempt;
-        self.strategy(settings.strategy)
+    /// Sets both names, which have been checked.
+    pub(crate) fn labels(mut self, labels: Labels) -> Self {
+        self.labels = labels;
+        self
     }
 
     /// What outcomes and events call this hedger; at most 32 bytes.

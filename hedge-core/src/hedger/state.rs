@@ -1,6 +1,7 @@
 //! What the requests of one hedger share, behind a lock.
 
-use crate::hedger::{HedgeQuery, HedgerFlags, Lock, Policy, Refusal, RequestPlan, Traffic};
+use crate::hedger::{HedgeQuery, HedgerFlags, Policy, Refusal, RequestPlan, Traffic};
+use crate::lock::Lock;
 use crate::metrics::{MetricsSnapshot, Recorder};
 use crate::record::Record;
 use crate::strategy::{Hints, Strategy};
@@ -9,8 +10,8 @@ use crate::time::Instant;
 /// Keeps what requests share: policy and metrics.
 ///
 /// Any [`Lock`] around a [`HedgerState`] is one. Servers use `Sharded`, which lets requests that end without
-/// hedging pass each other. A request calls [`terms`](Self::terms) at most once and
-/// [`settle`](Self::settle) or [`settle_alone`](Self::settle_alone) once; no call waits for another request.
+/// hedging pass each other. A request calls [`request_plan`](Self::request_plan) at most once and
+/// [`record`](Self::record) at most once. No call waits for another request.
 pub trait SharedState {
     /// What decides.
     type Strategy: Strategy;
@@ -20,7 +21,7 @@ pub trait SharedState {
     /// What is known of the hedger without asking its strategy.
     fn flags(&self) -> HedgerFlags;
 
-    /// The terms of a request that has to wait.
+    /// Returns the plan of a request that has to wait.
     fn request_plan(&self, hints: &Hints, now: Instant) -> RequestPlan;
 
     /// Whether a request may hedge, as far as strategy and guard go.

@@ -6,7 +6,7 @@ use core::fmt;
 use heapless::Deque;
 
 use super::{Event, Sink};
-use crate::hedger::Lock;
+use crate::lock::Lock;
 
 /// Keeps the last `N` events, without an allocator: for tests, and for a microcontroller that sends them
 /// on when it has time.

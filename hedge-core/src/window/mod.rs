@@ -16,7 +16,6 @@ use ages::Ages;
 
 mod ages;
 mod draw;
-mod table;
 #[cfg(test)]
 mod tests;
 
@@ -243,6 +242,13 @@ impl<const N: usize> Window<N> {
         }
     }
 
+    /// Returns the samples that are not too old at `now`, in order of arrival.
+    pub(crate) fn not_expired(&self, now: Instant) -> impl Iterator<Item = Entry> {
+        let expired = self.ages.clone().advance(now).min(self.len);
+        let places = (expired..self.len).map(|nth| self.after(self.oldest, nth));
+        places.filter_map(|place| self.ring.get(usize::from(place)).copied())
+    }
+
     /// Every sample, ascending.
     pub(crate) fn sorted(&self) -> &[Entry] {
         self.sorted.get(..self.len.into()).unwrap_or_default()
@@ -372,7 +378,7 @@ pub(crate) struct Entry(u32);
 impl Entry {
     const ZERO: Self = Self(0);
     /// 35 minutes and 47 seconds; longer ones count as this long.
-    const MAX_MICROS: u64 = (u32::MAX >> 1) as u64;
+    pub(crate) const MAX_MICROS: u64 = (u32::MAX >> 1) as u64;
 
     /// Absent for a failure, which says little about how long success takes.
     pub(crate) fn of(sample: Sample) -> Option<Self> {

@@ -1,4 +1,4 @@
-//! How shared state is guarded.
+//! Exclusive access to what requests share.
 
 use core::cell::RefCell;
 
