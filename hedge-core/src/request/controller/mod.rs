@@ -1,4 +1,4 @@
-//! The decisions of one request: the [`Controller`] over what a hedger's requests share.
+//! The decisions of one request: the [`Controller`] that connects it to the hedger's shared state.
 
 use core::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::time::Instant;
 mod completion;
 mod events;
 
-/// What a caller says about one request.
+/// The options of one request, as set by the caller.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CallOptions {
     pub(crate) deadline: Instant,
@@ -27,7 +27,8 @@ pub(crate) struct CallOptions {
     pub(crate) hints: Hints,
     pub(crate) max_hedges: u8,
     pub(crate) hedge: bool,
-    /// Other than [`Losers::Dropped`], which the hedger's options may overrule.
+    /// The caller's choice about losers. [`Losers::Dropped`] means that the hedger's option
+    /// applies.
     pub(crate) losers: Losers,
 }
 
@@ -42,17 +43,18 @@ impl CallOptions {
     };
 }
 
-/// What applies to one request: its caller's options until it has to wait, then the plan that the hedger
-/// made of them.
+/// The source of the request's options: the caller's options until a plan is needed, then the plan
+/// that the hedger made from them.
 #[derive(Clone, Copy, Debug)]
 enum Basis {
     CallOptions(CallOptions),
     RequestPlan(RequestPlan),
 }
 
-/// The decisions of one request, for [`race`](crate::adapter::race) or for a simulation.
+/// The decisions of one request, for [`race`](crate::adapter::race) or a simulation.
 ///
-/// There is one for every request in flight, so it is kept small: times are nanoseconds, flags are bits.
+/// Each request in flight has one, so it is kept small: instants are nanoseconds, and flags are
+/// bits.
 #[derive(Debug)]
 pub struct RequestController<
     'h,
@@ -71,25 +73,25 @@ pub struct RequestController<
     emitter: Emitter,
     id: u64,
 
-    /// When each attempt started; the first is the request's own start.
+    /// When each attempt started. The first is the start of the request.
     starts: [Instant; MAX],
     primary_end: Instant,
     hedge_end: Instant,
-    /// No hedge before this. Counts from the epoch until the start is known.
+    /// No hedge starts before this. Relative to the epoch until the start is known.
     not_before: Instant,
-    /// By how many nanoseconds pushback has moved the schedule.
+    /// The number of nanoseconds by which pushback has moved the schedule.
     pushback_shift: u64,
 
     flags: Option<HedgerFlags>,
     started: u8,
-    /// A bit per attempt that runs.
+    /// One bit per running attempt.
     live: u8,
-    /// A bit per attempt that finished, and per attempt that gave an acceptable result.
+    /// One bit per attempt that finished, and one per attempt that returned an acceptable result.
     ended: u8,
     accepted: u8,
-    /// The winning hedge, else the first that finished; 0 if none has.
+    /// The index of the winning hedge, or else of the first hedge that finished; 0 if none has.
     hedge: u8,
-    /// Attempts that failed and have not been answered with a hedge.
+    /// The number of failed attempts for which no hedge was started yet.
     pending_retries: u8,
     refused: Option<Suppressed>,
     hedge_cause: Option<Cause>,
@@ -137,7 +139,8 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
         *self.flags.get_or_insert_with(|| self.parts.state.flags())
     }
 
-    /// By reference, as all that is large and has just been written: a copy would wait for the writes to be done.
+    /// Returns a reference, since copying a large value that was just written would wait for the
+    /// writes to complete.
     #[cfg_attr(feature = "std", inline)]
     fn plan(&mut self) -> &RequestPlan {
         if let Basis::CallOptions(_) = self.basis {
@@ -185,7 +188,7 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
             .unwrap_or_default()
     }
 
-    /// When the next hedge would be due by the passing of its delay, pushback aside.
+    /// Returns when the next hedge would be due by its delay, ignoring pushback.
     fn scheduled(&mut self) -> Option<Instant> {
         let started = self.started;
         let offset = self.plan().offset(started)?;
@@ -197,7 +200,7 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
         G: Ready,
     {
         let observe_only = self.plan().observe_only();
-        // Pushback may end later than now.
+        // The pushback may end later than now.
         let query = self.query(retry, now.max(self.not_before));
         self.parts.state.may_hedge(&query)?;
         if !self.ready.is_ready() {
@@ -211,7 +214,7 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
         Ok(())
     }
 
-    /// What the shared state is asked about a hedge that would start at `at`.
+    /// Returns the question to the shared state about a hedge that would start at `at`.
     fn query(&mut self, retry: bool, at: Instant) -> HedgeQuery {
         HedgeQuery {
             chance: self.plan().chance(),
@@ -220,10 +223,11 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
         }
     }
 
-    /// Whether the hedge that pushback delays would be refused in the end, as far as is known.
+    /// Returns whether the hedge that pushback delays would be refused at the end of the delay, as
+    /// far as is known now.
     fn waits_in_vain(&mut self) -> bool {
         let query = self.query(true, self.not_before);
-        // The pushback ends after the deadline, and the request with that.
+        // The deadline comes before the end of the pushback, and ends the request first.
         if query.remaining == Some(Duration::ZERO) {
             return false;
         }
@@ -237,12 +241,13 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
         self.plan().deadline(start)
     }
 
-    /// Attempts ended: those whose bits are set.
+    /// Marks the attempts whose bits are set as ended, and returns the budget permits of the hedges
+    /// among them.
     #[inline]
     fn end_attempts(&mut self, attempts: u8) {
         let hedges = self.live & attempts & !1;
         self.live &= !attempts;
-        // Most requests have none, and need not count them.
+        // Most requests have no hedge, so skip counting.
         if hedges != 0 {
             self.in_flight.give_back(hedges.count_ones());
         }
@@ -285,7 +290,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize> Co
             return None;
         }
         if self.pending_retries > 0 {
-            // What would be refused after the pushback is refused now.
+            // Refuse immediately what would be refused after the pushback.
             let vain = self.not_before > Instant::ZERO && self.waits_in_vain();
             return Some(if vain { Instant::ZERO } else { self.not_before });
         }
@@ -306,7 +311,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize> Co
             self.emit_rare(now, EventKind::HedgeSuppressed { reason, strategy });
             return None;
         }
-        // The rest of the schedule moves by as much as pushback delayed this hedge.
+        // Move the rest of the schedule by the time that pushback delayed this hedge.
         if let Some(due) = self.scheduled() {
             let delayed_by = self.not_before.nanos_since(due);
             self.pushback_shift = self.pushback_shift.saturating_add(delayed_by);
@@ -323,13 +328,13 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize> Co
         let delay = self.plan().delay();
         self.emit_rare(now, EventKind::HedgeFired { attempt, delay });
         if self.losers().hold_places() {
-            // The attempt, which is launched next, gives its place back itself.
+            // The attempt is launched next, and returns the permit itself.
             self.in_flight.hand_over();
         }
         Some(attempt)
     }
 
-    // Inlined, so that the outcome is made where the request's caller gets it.
+    // Inlined, so that the outcome is built in the caller's place.
     #[inline(always)]
     fn completed(&mut self, end: RequestEnd, now: Instant) -> Outcome {
         if end == RequestEnd::Won(0) && self.started == 1 {
@@ -388,7 +393,7 @@ where
     }
 }
 
-/// The attempt's bit; none for an index that no attempt has.
+/// Returns the bit of an attempt, or 0 for an index that is too large.
 fn bit(attempt: u8) -> u8 {
     1_u8.checked_shl(attempt.into()).unwrap_or(0)
 }
