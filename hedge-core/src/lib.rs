@@ -39,8 +39,7 @@
 //! | [`cascade`] | several providers, one after the other |
 //! | [`telemetry`] | events |
 //! | [`FixedRegistry`], [`runtime::Registry`] | one hedger for each of many backends |
-//! | `experiment` (features `alloc` and `serde`) | experiments in a file, and pipelines that run
-//! them |
+//! | `experiment` (features `alloc` and `serde`) | experiments in a file, and pipelines that run them |
 //! | [`reliability`] | what is promised, what is not, and which test checks it |
 //! | [`adapter`] | what runtime adapters and simulations build on |
 #![no_std]
