@@ -1,4 +1,4 @@
-//! Hedges in flight, counted from their withdrawal to their end.
+//! Permits for hedges in flight.
 
 use core::borrow::Borrow;
 use core::fmt;
@@ -8,7 +8,7 @@ use super::BudgetHandle;
 use crate::outcome::Suppressed;
 use crate::time::Instant;
 
-/// The places in flight of some hedges. They are given back when this is dropped, whatever dropped it.
+/// The permits of hedges in flight. They are returned to the budget when this is dropped.
 ///
 /// `O` is the budget or a reference to it.
 pub(crate) struct InFlight<O: Borrow<B>, B: BudgetHandle> {
@@ -18,12 +18,12 @@ pub(crate) struct InFlight<O: Borrow<B>, B: BudgetHandle> {
 }
 
 impl<O: Borrow<B>, B: BudgetHandle> InFlight<O, B> {
-    /// No place yet, in `budget`.
+    /// Creates a holder of permits for `budget`, without any.
     pub(crate) const fn none(budget: O) -> Self {
         Self::of(budget, 0)
     }
 
-    /// One place that was withdrawn from `budget` before.
+    /// Creates a holder of one permit, which was withdrawn from `budget` before.
     #[cfg(feature = "std")]
     pub(crate) const fn one(budget: O) -> Self {
         Self::of(budget, 1)
@@ -37,14 +37,14 @@ impl<O: Borrow<B>, B: BudgetHandle> InFlight<O, B> {
         }
     }
 
-    /// Withdraws what one more hedge costs, its place included.
+    /// Withdraws the tokens of one more hedge, and its permit.
     pub(crate) fn withdraw(&mut self, now: Instant) -> Result<(), Suppressed> {
         self.budget.borrow().withdraw(now)?;
         self.places += 1;
         Ok(())
     }
 
-    /// Gives back the places of `hedges` that ended, or as many as there are.
+    /// Returns the permits of `hedges` that have ended, or as many as there are.
     pub(crate) fn give_back(&mut self, hedges: u32) {
         let hedges = hedges.min(self.places.into());
         if hedges > 0 {
@@ -53,7 +53,7 @@ impl<O: Borrow<B>, B: BudgetHandle> InFlight<O, B> {
         }
     }
 
-    /// Leaves one place to somebody else, who gives it back.
+    /// Hands one permit over to the attempt, which returns it.
     pub(crate) fn hand_over(&mut self) {
         self.places = self.places.saturating_sub(1);
     }
@@ -62,7 +62,7 @@ impl<O: Borrow<B>, B: BudgetHandle> InFlight<O, B> {
 impl<O: Borrow<B>, B: BudgetHandle> Drop for InFlight<O, B> {
     #[inline]
     fn drop(&mut self) {
-        // Most requests have none, and need not ask the budget.
+        // Most requests have no permits, and need no access to the budget.
         if self.places > 0 {
             self.budget.borrow().give_back(self.places.into());
         }

@@ -1,4 +1,4 @@
-//! What a hedger decides by: its strategy, options and guard.
+//! The decisions of a hedger: its strategy, options and guard.
 
 use core::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::record::Record;
 use crate::strategy::{Hints, Plan, Strategy};
 use crate::time::Instant;
 
-/// A strategy and what surrounds it, as behind a hedger's lock.
+/// A strategy, with its options and guard, which a hedger keeps behind a lock.
 #[derive(Clone, Debug)]
 pub struct Policy<S> {
     pub(crate) strategy: S,
@@ -19,19 +19,19 @@ pub struct Policy<S> {
     draws: SplitMix,
 }
 
-/// What a request that wants to hedge tells.
+/// The question whether a hedge may be started.
 #[derive(Clone, Copy, Debug)]
 pub struct HedgeQuery {
-    /// The share of such requests that may.
+    /// The share of such requests that may hedge.
     pub(crate) chance: f32,
-    /// How much time it has left.
+    /// The time until the deadline; `None` if there is none.
     pub(crate) remaining: Option<Duration>,
-    /// Whether an attempt failed; if not, the hedge delay passed.
+    /// Whether the hedge follows a failed attempt rather than the hedge delay.
     pub(crate) retry: bool,
 }
 
 impl<S> Policy<S> {
-    /// A policy that has learned nothing.
+    /// Creates a policy that has not learned anything.
     pub const fn new(strategy: S, options: Options) -> Self {
         Self {
             strategy,
@@ -67,8 +67,8 @@ impl<S: Strategy> Policy<S> {
         Ok(())
     }
 
-    /// The terms of the next request, and whether every request without hints has the same until the
-    /// next record.
+    /// Returns the plan of the next request, and whether it also applies to all other requests
+    /// without hints until the next record.
     pub(crate) fn request_plan(&mut self, hints: &Hints, now: Instant) -> (RequestPlan, bool) {
         let plan = if self.options.enabled {
             let hints = hints.or(self.options.hints);
@@ -85,7 +85,7 @@ impl<S: Strategy> Policy<S> {
     }
 
     fn clamp(&self, delay: Duration) -> Duration {
-        // That of a hedge which is not to be.
+        // No hedge is planned; `max_delay` must not turn that into a hedge.
         if delay == Duration::MAX {
             return delay;
         }
@@ -93,7 +93,7 @@ impl<S: Strategy> Policy<S> {
         self.options.max_delay.map_or(delay, |max| delay.min(max))
     }
 
-    /// Whether a request may start a hedge, as far as the strategy and the guard go.
+    /// Returns whether the strategy and the guard allow a hedge.
     pub(crate) fn may_hedge(&mut self, query: &HedgeQuery) -> Result<(), Suppressed> {
         let typical = self.strategy.typical_latency().unwrap_or(Duration::ZERO);
         if query
@@ -102,11 +102,11 @@ impl<S: Strategy> Policy<S> {
         {
             return Err(Suppressed::Deadline);
         }
-        // A failure is worth another attempt, however slow or fast the others are.
+        // A failed attempt is worth another one, whatever the latencies are.
         if query.retry {
             return Ok(());
         }
-        // Written so that a NaN hedges nothing.
+        // Compare in this form so that a NaN hedges nothing.
         let certain = query.chance >= 1.0;
         let drawn = certain || self.draw() < query.chance;
         if !drawn {
@@ -118,7 +118,7 @@ impl<S: Strategy> Policy<S> {
         Ok(())
     }
 
-    /// In [0, 1), uniform.
+    /// Draws a uniform number in [0, 1).
     fn draw(&mut self) -> f32 {
         (self.draws.next() >> 40) as f32 / (1 << 24) as f32
     }
@@ -139,7 +139,7 @@ impl<S: Strategy> Policy<S> {
         }
     }
 
-    /// Another strategy, which starts with a clean slate.
+    /// Replaces the strategy and resets the guard.
     pub(crate) fn set_strategy(&mut self, strategy: S) {
         self.strategy = strategy;
         self.guard.reset();

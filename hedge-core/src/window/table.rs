@@ -1,4 +1,4 @@
-//! A window as a column of numbers.
+//! Export and import of windows as columns of numbers.
 
 use super::{Entry, Window};
 use crate::record::Sample;
@@ -6,8 +6,8 @@ use crate::strategy::{ReadColumns, RestoreError, WriteColumns};
 use crate::time::Instant;
 
 impl<const N: usize> Window<N> {
-    /// Writes the samples that are not too old: microseconds, the oldest first, and negative for what
-    /// was censored.
+    /// Writes the samples that have not expired, in microseconds, oldest first. Censored samples
+    /// are negative.
     pub(crate) fn export(&self, name: &'static str, columns: &mut dyn WriteColumns, now: Instant) {
         let expired = self.ages.clone().advance(now).min(self.len);
         let places = (expired..self.len).map(|nth| self.after(self.oldest, nth));
@@ -15,8 +15,8 @@ impl<const N: usize> Window<N> {
         columns.column(name, &mut entries.map(|entry| entry.signed()));
     }
 
-    /// Takes these samples in place of those there are, as if they had just arrived; of more than fit
-    /// the last.
+    /// Replaces the samples by those of a column, as if they had just arrived. If there are too
+    /// many, uses the last ones.
     pub(crate) fn restore(
         &mut self,
         name: &'static str,
@@ -97,7 +97,7 @@ mod tests {
         assert_eq!(samples(&restored), samples(&window));
         assert_eq!(restored.censored(), window.censored());
 
-        // In order of arrival too: the oldest leave first.
+        // The order of arrival is kept too: the oldest samples are replaced first.
         let mut smaller = Window::<10>::new(3, None);
         assert_eq!(moved(&restored, &mut smaller, at(0)), Ok(()));
         let last = [
@@ -125,7 +125,7 @@ mod tests {
         let mut restored = Window::<10>::new(10, Some(ms(800)));
         assert_eq!(moved(&window, &mut restored, at(1000)), Ok(()));
         assert_eq!(samples(&restored), [Sample::Finished(ms(2))]);
-        // Its age counts from here on.
+        // The age is measured from the restore.
         assert!(!restored.expire(at(1600)));
         assert!(restored.expire(at(1900)));
     }
