@@ -10,7 +10,7 @@ use crate::outcome::Error;
 pub type BoxError = Box<dyn StdError + Send + Sync>;
 
 impl<E: Into<BoxError>> Error<E> {
-    /// Converts the error into a boxed error, whatever type the attempts fail with.
+    /// Converts the error into a boxed error, for any type that attempts fail with.
     ///
     /// Use it with `?` when attempts fail with a `Box<dyn Error + Send + Sync>`, an `anyhow::Error`
     /// or a string, none of which implements `Error` itself. The [`source`](StdError::source) of

@@ -199,7 +199,7 @@ impl RequestPlan {
     }
 }
 
-/// What must be known of a hedger even for a request that is ready immediately.
+/// The flags of a hedger that are needed even for a request that is ready immediately.
 ///
 /// The kind of the strategy and two flags are stored in one byte, so that servers can publish it in
 /// an atomic and each request can hold a copy.

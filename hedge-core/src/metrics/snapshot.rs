@@ -97,7 +97,7 @@ pub struct MetricsSnapshot {
     pub total_cost: f64,
     /// The average cost of a request.
     pub avg_cost: f64,
-    /// By how many percent hedges raised the cost above that of the primaries.
+    /// The percentage by which hedges raised the cost above that of the primaries.
     pub cost_overhead: f64,
 
     /// The time since the hedger was built or its metrics were reset. For a hedger that was
