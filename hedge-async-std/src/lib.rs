@@ -84,8 +84,8 @@
 //!
 //! Dropping a `JoinHandle` of async-std lets its task run to completion, which is useful for a
 //! write that should reach every replica. [`call().keep_losers()`](hedge_core::Call::keep_losers)
-//! does the same without tasks, for as long as its [future](hedge_core::adapter::Request::drain) is kept. A
-//! hedge counts as in flight until its request has ended.
+//! does the same without tasks, for as long as its [future](hedge_core::adapter::Request::drain) is
+//! kept. A hedge counts as in flight until its request has ended.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "serde")]

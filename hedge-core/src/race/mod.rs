@@ -189,8 +189,8 @@ where
 /// The state of one poll of a race.
 #[derive(Default)]
 struct Turn {
-    /// The time, if it was read. It is read once per poll, and again after each attempt that
-    /// finishes.
+    /// The time, if it was read. Each poll reads it at most once, plus once after each attempt that
+    /// finishes and once after the alarm.
     now: Option<Instant>,
     /// The first place that was not polled yet.
     next: usize,

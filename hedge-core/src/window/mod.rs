@@ -223,8 +223,10 @@ impl<const N: usize> Window<N> {
         sorted.get(at).map(|entry| entry.duration())
     }
 
-    /// Returns the estimated share of hedges started after `delay` that win, if both hedges and
-    /// primaries take as long as these samples. Censored samples count as finished.
+    /// Returns the estimated share of hedges started after `delay` that win.
+    ///
+    /// Assumes that hedges and primaries independently take as long as these samples. Censored
+    /// samples count as finished.
     pub(crate) fn wins_after(&self, delay: Duration) -> f32 {
         let (sorted, delay) = (self.sorted(), Entry::finished(delay).micros());
         let first = sorted.partition_point(|entry| entry.micros() <= delay);
