@@ -1,8 +1,9 @@
-//! Request hedging without a runtime: when an attempt is slow, start another and use whichever
+//! Request hedging without a runtime: when an attempt is slow, start another one and use whichever
 //! succeeds first.
 //!
-//! `no_std`, no allocator, no `unsafe`. Servers use `hedge-tokio` or `hedge-async-std`, firmware uses
-//! `hedge-embassy`; each names the types here for its runtime.
+//! This crate is `no_std`, needs no allocator and has no `unsafe` code. Servers use `hedge-tokio`
+//! or `hedge-async-std`, and firmware uses `hedge-embassy`: those crates provide the types of this
+//! one with a timer for their runtime.
 //!
 //! ```
 //! use core::time::Duration;

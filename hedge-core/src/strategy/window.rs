@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(samples(&restored), samples(&window));
         assert_eq!(restored.censored(), window.censored());
 
-        // In order of arrival too: the oldest leave first.
+        // The order of arrival is kept too: the oldest samples are replaced first.
         let mut smaller = Window::<10>::new(3, None);
         assert_eq!(moved(&restored, &mut smaller, at(0)), Ok(()));
         let last = [
@@ -123,7 +123,7 @@ mod tests {
         let mut restored = Window::<10>::new(10, Some(ms(800)));
         assert_eq!(moved(&window, &mut restored, at(1000)), Ok(()));
         assert_eq!(samples(&restored), [Sample::Finished(ms(2))]);
-        // Its age counts from here on.
+        // The age is measured from the restore.
         assert!(!restored.expire(at(1600)));
         assert!(restored.expire(at(1900)));
     }
