@@ -142,7 +142,7 @@ mod tests {
         };
         let shared = SharedBudget::new(Budget::percent(10.0));
         let mut alone = Budget::percent(10.0);
-        for n in 0..2000_u32 {
+        for n in 0..400_u32 {
             let traffic = if n % 3 == 0 { slow } else { Traffic::CALM };
             shared.deposit_in(traffic);
             alone.deposit_in(1, traffic);
