@@ -1,0 +1,532 @@
+//! A histogram of latencies whose counts fade.
+
+use core::fmt;
+
+/// Buckets in an octave, the range from one power of two to the next.
+const PER_OCTAVE: usize = 16;
+/// `log2(PER_OCTAVE)`.
+const OCTAVE_BITS: u32 = PER_OCTAVE.trailing_zeros();
+/// A unit is 256 ns: below 16 units, 4 µs, buckets are one unit wide.
+const UNIT_BITS: u32 = 8;
+/// The first row covers 16 units, and each of the others an octave: up to 9.7 hours.
+const ROWS: usize = 34;
+const BUCKETS: usize = ROWS * PER_OCTAVE;
+
+/// How many buckets share one count of dropped attempts. An attempt that a hedge overtook is recorded at
+/// 1.25 × its delay or more, and a group of 4 of the 16 buckets of an octave is at most a quarter wide:
+/// so it never shares a group with its delay.
+const GROUP: usize = 4;
+const GROUPS: usize = BUCKETS / GROUP;
+const GROUPS_PER_ROW: usize = PER_OCTAVE / GROUP;
+
+/// What one sample weighs, so that it can be halved twice before it is rounded.
+const SAMPLE: u16 = 4;
+
+/// A share between 0 and 1 in units of 2⁻³². Microcontrollers have no `f64`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Share(u32);
+
+impl Share {
+    pub(crate) const HALF: Self = Self(1 << 31);
+
+    /// The share of attempts that take longer than this percentile, which is clamped to 50 and 99.9; a
+    /// NaN counts as 99.9.
+    pub(crate) const fn above(percent: f64) -> Self {
+        let percent = if percent < 50.0 {
+            50.0
+        } else if percent <= 99.9 {
+            percent
+        } else {
+            99.9
+        };
+        Self(((100.0 - percent) * (4_294_967_296.0 / 100.0)) as u32)
+    }
+
+    /// The nearest share that can be expressed.
+    pub(crate) const fn of(share: f32) -> Self {
+        Self((share as f64 * 4_294_967_296.0) as u32)
+    }
+
+    /// One `divisor`th of it.
+    pub(crate) const fn divided(self, divisor: u32) -> Self {
+        Self(self.0 / divisor)
+    }
+
+    pub(crate) const fn bits(self) -> u32 {
+        self.0
+    }
+}
+
+/// Counts latencies in log-linear buckets, 16 an octave, and halves all counts at intervals, so that each
+/// sample fades exponentially.
+///
+/// Attempts that were dropped are counted apart, in wider buckets. All times are in nanoseconds.
+#[derive(Clone)]
+pub(crate) struct ForgettingHistogram {
+    finished: [u16; BUCKETS],
+    /// What a dropped attempt adds to each bucket of a group: a quarter of its weight.
+    dropped: [u16; GROUPS],
+    /// The sum of all weights.
+    total: u32,
+    /// The state of the generator that decides which odd weights are rounded up when they are halved.
+    rounding: u32,
+}
+
+/// Which samples to look at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Which {
+    All,
+    Finished,
+}
+
+/// Where a quantile lies.
+struct Place {
+    bucket: usize,
+    /// The weight of the bucket.
+    weight: u64,
+    /// How much of that lies above the quantile, in units of 2⁻¹⁶.
+    above: u64,
+}
+
+impl ForgettingHistogram {
+    pub(crate) const fn new() -> Self {
+        Self {
+            finished: [0; BUCKETS],
+            dropped: [0; GROUPS],
+            total: 0,
+            rounding: 1,
+        }
+    }
+
+    /// About how many samples there are, with those that have faded counting for less.
+    pub(crate) const fn samples(&self) -> u32 {
+        self.total.div_ceil(SAMPLE as u32)
+    }
+
+    /// How many of [`samples`](Self::samples) are attempts that were dropped.
+    pub(crate) fn dropped(&self) -> u32 {
+        let weight: u32 = self.dropped.iter().map(|&weight| u32::from(weight)).sum();
+        weight * GROUP as u32 / u32::from(SAMPLE)
+    }
+
+    /// Counts an attempt that finished after `nanos`.
+    pub(crate) fn add_finished(&mut self, nanos: u64) {
+        if let Some(weight) = self.finished.get_mut(bucket_of(nanos))
+            && let Some(sum) = weight.checked_add(SAMPLE)
+        {
+            *weight = sum;
+            self.total += u32::from(SAMPLE);
+        }
+    }
+
+    /// Counts an attempt that was dropped after `nanos`.
+    pub(crate) fn add_dropped(&mut self, nanos: u64) {
+        const EACH: u16 = SAMPLE / GROUP as u16;
+
+        if let Some(weight) = self.dropped.get_mut(bucket_of(nanos) / GROUP)
+            && let Some(sum) = weight.checked_add(EACH)
+        {
+            *weight = sum;
+            self.total += u32::from(SAMPLE);
+        }
+    }
+
+    /// Halves the weight of every sample.
+    pub(crate) fn halve(&mut self) {
+        for weight in self.finished.iter_mut().chain(&mut self.dropped) {
+            // Odd weights are rounded up or down at random: if all of them were rounded down, the sparse
+            // buckets of the tail would fade faster than the others. The generator has a period of 2³² − 1
+            // (Marsaglia, "Xorshift RNGs", 2003).
+            self.rounding ^= self.rounding << 13;
+            self.rounding ^= self.rounding >> 17;
+            self.rounding ^= self.rounding << 5;
+            let up = (self.rounding >> 31) as u16;
+            *weight = *weight / 2 + (*weight & up);
+        }
+        self.sum();
+    }
+
+    /// Forgets every sample that is about as long as `nanos` or longer.
+    pub(crate) fn forget_from(&mut self, nanos: u64) {
+        let group = bucket_of(nanos) / GROUP;
+        let finished = self.finished.get_mut(group * GROUP..);
+        finished.unwrap_or_default().fill(0);
+        let dropped = self.dropped.get_mut(group..);
+        dropped.unwrap_or_default().fill(0);
+        self.sum();
+    }
+
+    fn sum(&mut self) {
+        self.total = self.rows().map(|row| row.weight(Which::All)).sum();
+    }
+
+    /// Forgets every sample.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::new();
+    }
+
+    /// Takes these samples, as if all of them had finished, in place of those there are.
+    pub(crate) fn restart_from(&mut self, samples: &CoarseHistogram) {
+        const EACH: u16 = SAMPLE / GROUP as u16;
+
+        self.clear();
+        let (groups, _) = self.finished.as_chunks_mut::<GROUP>();
+        for (group, count) in groups.iter_mut().zip(samples.0) {
+            *group = [count.saturating_mul(EACH); GROUP];
+        }
+        self.sum();
+    }
+
+    /// The latency that a share `above` of all samples exceed, those that were dropped counting as if they
+    /// had finished then: 0 if there is no sample, and `u64::MAX` if it is out of range.
+    pub(crate) fn quantile(&self, above: Share) -> u64 {
+        let Some(place) = self.find(above, self.total, Which::All) else {
+            return 0;
+        };
+        between(&place, self.depth(&place))
+    }
+
+    /// The latency that a share `above` of the attempts that finished exceed: `u64::MAX` if none finished.
+    pub(crate) fn finished_quantile(&self, above: Share) -> u64 {
+        let finished = self.rows().map(|row| row.weight(Which::Finished)).sum();
+        let Some(place) = self.find(above, finished, Which::Finished) else {
+            return u64::MAX;
+        };
+        between(&place, place.above / place.weight)
+    }
+
+    /// The share of the hedges started after `delay` that would win if they took as long as these samples,
+    /// whatever their primary takes. What was dropped counts as if it had finished then.
+    pub(crate) fn wins_after(&self, delay: u64) -> f32 {
+        let (mut below, mut summed) = (0, 0);
+        let (mut wins, mut hedges) = (0_u64, 0_u64);
+        for bucket in bucket_of(delay)..BUCKETS {
+            let weight = self.weight(bucket);
+            let middle = edge(bucket).midpoint(edge(bucket + 1));
+            if weight == 0 || middle <= delay {
+                continue;
+            }
+            // Buckets that a hedge has time for.
+            let in_time = bucket_of(middle - delay);
+            below += (summed..in_time).map(|at| self.weight(at)).sum::<u64>();
+            summed = in_time;
+            hedges += weight;
+            wins += weight * below;
+        }
+        if hedges == 0 {
+            return 0.0;
+        }
+        wins as f32 / (hedges as f32 * self.total as f32)
+    }
+
+    /// Walks down from the longest samples until a share `above` of `total` has been passed.
+    fn find(&self, above: Share, total: u32, which: Which) -> Option<Place> {
+        let mut above = (u64::from(total) * u64::from(above.0)) >> 16;
+        for (nth, row) in self.rows().enumerate().rev() {
+            let weight = u64::from(row.weight(which)) << 16;
+            if weight == 0 || weight < above {
+                above -= weight;
+                continue;
+            }
+            for column in (0..PER_OCTAVE).rev() {
+                let weight = row.bucket(column, which);
+                if weight > 0 && weight << 16 >= above {
+                    return Some(Place {
+                        bucket: nth * PER_OCTAVE + column,
+                        weight,
+                        above,
+                    });
+                }
+                above -= weight << 16;
+            }
+        }
+        None
+    }
+
+    /// How far below the upper end of its bucket the quantile is, as a share of the bucket's width in units
+    /// of 2⁻¹⁶, if the density changes across the bucket as it does between its neighbours.
+    fn depth(&self, place: &Place) -> u64 {
+        const ONE: i64 = 1 << 16;
+
+        let at = place.bucket;
+        // The weights of the neighbours if they were as wide as this bucket.
+        let scaled = |other: usize| {
+            let (width, other_width) = (edge(at + 1) - edge(at), edge(other + 1) - edge(other));
+            (self.weight(other) << 8) * (width >> UNIT_BITS) / (other_width >> UNIT_BITS)
+        };
+        let (higher, lower) = (scaled(at + 1) as i64, scaled(at.saturating_sub(1)) as i64);
+        let weight = place.weight as i64;
+        let slope = (((higher - lower) << 7) / weight).clamp(-ONE, ONE);
+        let linear = place.above as i64 / weight;
+        let mut depth = linear;
+        for _ in 0..4 {
+            let density = ONE + ((slope * (ONE - depth)) >> 17);
+            depth = ((linear << 16) / density.max(1)).clamp(0, ONE);
+        }
+        depth as u64
+    }
+
+    fn weight(&self, bucket: usize) -> u64 {
+        let finished = self.finished.get(bucket).copied().unwrap_or_default();
+        let dropped = self.dropped.get(bucket / GROUP).copied();
+        u64::from(finished) + u64::from(dropped.unwrap_or_default())
+    }
+
+    fn rows(&self) -> impl DoubleEndedIterator<Item = Row<'_>> + ExactSizeIterator {
+        let (finished, _) = self.finished.as_chunks();
+        let (dropped, _) = self.dropped.as_chunks();
+        let rows = finished.iter().zip(dropped);
+        rows.map(|(finished, dropped)| Row { finished, dropped })
+    }
+}
+
+/// Counts a few latencies in buckets a quarter of an octave wide.
+#[derive(Clone)]
+pub(crate) struct CoarseHistogram([u16; GROUPS]);
+
+impl CoarseHistogram {
+    pub(crate) const fn new() -> Self {
+        Self([0; GROUPS])
+    }
+
+    pub(crate) fn add(&mut self, nanos: u64) {
+        if let Some(count) = self.0.get_mut(bucket_of(nanos) / GROUP) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0 = [0; GROUPS];
+    }
+}
+
+impl fmt::Debug for CoarseHistogram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let samples: u32 = self.0.iter().map(|&count| u32::from(count)).sum();
+        f.debug_tuple("CoarseHistogram").field(&samples).finish()
+    }
+}
+
+impl fmt::Debug for ForgettingHistogram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForgettingHistogram")
+            .field("samples", &self.samples())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The buckets of an octave.
+struct Row<'a> {
+    finished: &'a [u16; PER_OCTAVE],
+    dropped: &'a [u16; GROUPS_PER_ROW],
+}
+
+impl Row<'_> {
+    fn weight(&self, which: Which) -> u32 {
+        let finished: u32 = self.finished.iter().map(|&weight| u32::from(weight)).sum();
+        if which == Which::Finished {
+            return finished;
+        }
+        let dropped: u32 = self.dropped.iter().map(|&weight| u32::from(weight)).sum();
+        finished + dropped * GROUP as u32
+    }
+
+    fn bucket(&self, column: usize, which: Which) -> u64 {
+        let finished = self.finished.get(column).copied().unwrap_or_default();
+        let dropped = match which {
+            Which::All => self.dropped.get(column / GROUP).copied(),
+            Which::Finished => None,
+        };
+        u64::from(finished) + u64::from(dropped.unwrap_or_default())
+    }
+}
+
+/// The latency so far below the upper end of its bucket, as a share of the bucket's width in units of 2⁻¹⁶;
+/// `u64::MAX` in the last bucket.
+fn between(place: &Place, depth: u64) -> u64 {
+    if place.bucket == BUCKETS - 1 {
+        return u64::MAX;
+    }
+    let (low, high) = (edge(place.bucket), edge(place.bucket + 1));
+    high - ((((high - low) >> UNIT_BITS) * depth) << UNIT_BITS >> 16)
+}
+
+/// Which bucket a latency falls into. The last one also takes all that is longer.
+fn bucket_of(nanos: u64) -> usize {
+    let units = nanos >> UNIT_BITS;
+    if units < PER_OCTAVE as u64 {
+        return units as usize;
+    }
+    let octave = units.ilog2() - OCTAVE_BITS;
+    let column = (units >> octave) as usize - PER_OCTAVE;
+    let row = octave as usize + 1;
+    (row * PER_OCTAVE + column).min(BUCKETS - 1)
+}
+
+/// Where a bucket begins.
+fn edge(bucket: usize) -> u64 {
+    let (row, column) = (bucket / PER_OCTAVE, (bucket % PER_OCTAVE) as u64);
+    if row == 0 {
+        return column << UNIT_BITS;
+    }
+    (PER_OCTAVE as u64 + column) << (row as u32 - 1 + UNIT_BITS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    #[test]
+    fn every_latency_lies_within_its_bucket() {
+        let mut nanos = 0_u64;
+        while nanos < edge(BUCKETS) {
+            let bucket = bucket_of(nanos);
+            assert!(edge(bucket) <= nanos && nanos < edge(bucket + 1), "{nanos}");
+            nanos += nanos / 100 + 1;
+        }
+        assert_eq!(bucket_of(u64::MAX), BUCKETS - 1);
+        // 9.7 hours.
+        assert!(edge(BUCKETS) / 1_000_000_000 > 35_000);
+        for bucket in 0..BUCKETS {
+            assert_eq!(bucket_of(edge(bucket)), bucket);
+        }
+        for bucket in PER_OCTAVE..BUCKETS {
+            let width = edge(bucket + 1) - edge(bucket);
+            assert!(width * 16 <= edge(bucket), "{bucket}");
+        }
+    }
+
+    #[test]
+    fn a_quantile_is_the_latency_that_so_many_exceed() {
+        for scale in [1, 1_000, MS, 1000 * MS] {
+            let mut histogram = ForgettingHistogram::new();
+            (0..1000).for_each(|n| histogram.add_finished(scale * 10_000 + n * scale * 10));
+            for percent in [50.0, 90.0, 95.0, 99.0] {
+                let found = histogram.quantile(Share::above(percent)) as f64;
+                let expected = scale as f64 * (10_000.0 + 100.0 * percent);
+                let off = found / expected - 1.0;
+                // The highest bucket is not full.
+                assert!(off.abs() < 0.02, "{scale} {percent}: {found} {expected}");
+            }
+        }
+    }
+
+    /// Within a bucket of an exponential tail more samples are short than long.
+    #[test]
+    fn interpolation_follows_the_slope() {
+        let mut histogram = ForgettingHistogram::new();
+        let latency = |n: u32| -100e6 * libm::log((f64::from(n) + 0.5) / 15_000.0);
+        (0..15_000).for_each(|n| histogram.add_finished(latency(n) as u64));
+        for percent in [90.0, 93.0, 95.0, 97.0, 99.0] {
+            let found = histogram.quantile(Share::above(percent)) as f64;
+            let share = 100.0 * libm::exp(-found / 100e6);
+            let off = share / (100.0 - percent) - 1.0;
+            assert!(off.abs() < 0.01, "{percent}: {off}");
+        }
+    }
+
+    #[test]
+    fn dropped_attempts_count_but_not_as_finished() {
+        let mut histogram = ForgettingHistogram::new();
+        (0..90).for_each(|_| histogram.add_finished(10 * MS));
+        (0..10).for_each(|_| histogram.add_dropped(400 * MS));
+        assert_eq!((histogram.samples(), histogram.dropped()), (100, 10));
+        let all = histogram.quantile(Share::above(95.0));
+        assert!((350 * MS..450 * MS).contains(&all), "{all}");
+        let finished = histogram.finished_quantile(Share::above(99.0));
+        assert!((10 * MS..11 * MS).contains(&finished), "{finished}");
+        let dropped_only = {
+            let mut histogram = ForgettingHistogram::new();
+            histogram.add_dropped(5);
+            histogram.finished_quantile(Share::HALF)
+        };
+        assert_eq!(dropped_only, u64::MAX);
+    }
+
+    #[test]
+    fn an_empty_histogram_and_what_is_out_of_range() {
+        let mut histogram = ForgettingHistogram::new();
+        assert_eq!(histogram.quantile(Share::HALF), 0);
+        assert_eq!(histogram.wins_after(0), 0.0);
+        histogram.add_finished(u64::MAX);
+        assert_eq!(histogram.quantile(Share::HALF), u64::MAX);
+    }
+
+    /// Sparse buckets fade as fast as full ones.
+    #[test]
+    fn halving_keeps_the_shape() {
+        let mut histogram = ForgettingHistogram::new();
+        (0..6000).for_each(|_| histogram.add_finished(10 * MS));
+        // One in each of 300 buckets.
+        for bucket in bucket_of(20 * MS)..bucket_of(20 * MS) + 300 {
+            histogram.add_finished(edge(bucket));
+        }
+        for round in 0..6 {
+            let tail = 300.0 / 6300.0;
+            let above: u64 = (bucket_of(20 * MS)..BUCKETS)
+                .map(|bucket| histogram.weight(bucket))
+                .sum();
+            let found = above as f64 / f64::from(histogram.total);
+            assert!((found / tail - 1.0).abs() < 0.2, "{round}: {found}");
+            histogram.halve();
+        }
+        (0..20).for_each(|_| histogram.halve());
+        assert_eq!(histogram.samples(), 0);
+    }
+
+    #[test]
+    fn a_tail_can_be_forgotten() {
+        let mut histogram = ForgettingHistogram::new();
+        (0..80).for_each(|_| histogram.add_finished(10 * MS));
+        (0..20).for_each(|_| histogram.add_finished(100 * MS));
+        (0..20).for_each(|_| histogram.add_dropped(100 * MS));
+        histogram.forget_from(50 * MS);
+        assert_eq!((histogram.samples(), histogram.dropped()), (80, 0));
+    }
+
+    #[test]
+    fn counts_saturate() {
+        let mut histogram = ForgettingHistogram::new();
+        (0..100_000).for_each(|_| histogram.add_finished(10 * MS));
+        (0..100_000).for_each(|_| histogram.add_dropped(10 * MS));
+        assert!(histogram.samples() > 16_000);
+        let sum: u32 = histogram.rows().map(|row| row.weight(Which::All)).sum();
+        assert_eq!(sum, histogram.total);
+        assert!((8 * MS..11 * MS).contains(&histogram.quantile(Share::HALF)));
+    }
+
+    #[test]
+    fn hedges_win_as_often_as_two_draws_say() {
+        let mut histogram = ForgettingHistogram::new();
+        (0..970).for_each(|_| histogram.add_finished(10 * MS));
+        (0..30).for_each(|_| histogram.add_finished(400 * MS));
+        assert_eq!(histogram.wins_after(20 * MS), 0.97);
+        // Too late for any.
+        assert_eq!(histogram.wins_after(395 * MS), 0.0);
+        // The exponential distribution has no memory: half win.
+        let mut histogram = ForgettingHistogram::new();
+        let latency = |n: u32| -100e6 * libm::log((f64::from(n) + 0.5) / 4000.0);
+        (0..4000).for_each(|n| histogram.add_finished(latency(n) as u64));
+        let wins = histogram.wins_after(250 * MS);
+        assert!((0.47..0.53).contains(&wins), "{wins}");
+    }
+
+    #[test]
+    fn it_is_small_and_can_be_a_static() {
+        static EMPTY: ForgettingHistogram = ForgettingHistogram::new();
+        assert_eq!(EMPTY.samples(), 0);
+        assert!(size_of::<ForgettingHistogram>() <= 1400);
+    }
+
+    #[test]
+    fn shares_are_clamped() {
+        let bits = |percent| Share::above(percent).bits();
+        assert_eq!(bits(50.0), 1 << 31);
+        assert_eq!(bits(0.0), 1 << 31);
+        assert_eq!(bits(f64::NAN), bits(99.9));
+        assert_eq!(bits(100.0), bits(99.9));
+        assert!(bits(99.9).abs_diff(4_294_967) <= 1);
+    }
+}

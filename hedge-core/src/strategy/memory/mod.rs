@@ -1,0 +1,378 @@
+//! What primaries took, slowly forgotten, and the delay that a share of them exceeds.
+//!
+//! Slow requests cluster. A window of the last thousand follows each cluster and raises the delay just when
+//! hedges matter; a histogram that forgets over thousands of requests does not. It needs no correction for
+//! primaries that were dropped because their hedge won: each is recorded when it had lasted longer than the
+//! delay, so that "recorded above the delay" is the same as "took longer than the delay", and the
+//! delay settles where the share of those is the one that was asked for.
+//!
+//! Three rules handle what a slow memory alone would get wrong:
+//!
+//! * When everything becomes faster, nothing passes the delay, and the median falls. Once both have lasted for
+//!   [`FASTER_AFTER`] requests, all that was recorded before is forgotten. The median that is compared with
+//!   rises within tens of requests, so that this ends short incidents and stalls, too. Where it happens
+//!   again and again, slow times are part of the traffic: it takes four times as long each time.
+//! * An attempt that was dropped shortly after the delay counts as 1.25 × the delay. Extreme percentiles
+//!   would drift down towards the time that a hedge takes otherwise.
+//! * Where more attempts hang than the share allows, the share cannot be met, and the delay would creep up
+//!   without bound. It stays within 1.5 × an upper percentile of the attempts that did finish.
+
+use core::time::Duration;
+
+use histogram::{CoarseHistogram, ForgettingHistogram, Share};
+
+pub(crate) mod histogram;
+#[cfg(test)]
+mod tests;
+
+/// For how many requests in a row, more or less, all has to be faster before the delay follows.
+const FASTER_AFTER: u16 = 300;
+/// For how many the median has to be twice what it was before the slow median follows at once.
+const SLOWER_AFTER: u16 = 64;
+/// After how many halvings it counts one time less that all was forgotten.
+const RESTART_AGE: u8 = 12;
+/// How many times count.
+const MOST_RESTARTS: u8 = 3;
+/// How many requests are recorded between two estimates, at most.
+const REFRESH: u16 = 16;
+/// A share that is small.
+const EXTREME: Share = Share::above(98.0);
+/// No delay: the largest number of nanoseconds.
+const NONE: u64 = u64::MAX;
+
+/// Latencies of primaries, and the delay that a share of them exceeds. Times are in nanoseconds.
+#[derive(Clone, Debug)]
+pub(crate) struct LatencyMemory {
+    histogram: ForgettingHistogram,
+    share: Share,
+    /// How many samples halve the weight of those before.
+    half_life: u16,
+    /// How many samples there are since that happened last.
+    since_halving: u16,
+    /// How many samples have to arrive before the first estimate is used.
+    min_samples: u16,
+    /// Whether a primary that was dropped after the delay counts as at least 1.25 × the delay.
+    stretch_dropped: bool,
+    /// How many samples arrived since the last time that all were forgotten, up to the largest number.
+    samples: u16,
+    /// How many samples are to come before the next estimate.
+    until_refresh: u16,
+    delay: u64,
+    median: u64,
+    /// A median that follows within tens of requests, and one that takes thousands.
+    fast_median: RunningMedian,
+    slow_median: RunningMedian,
+    /// Evidence that everything has become slower.
+    slower: u16,
+    /// Evidence that everything has become faster, what was recorded meanwhile, and the median when that began.
+    faster: u16,
+    recent: CoarseHistogram,
+    recent_median: RunningMedian,
+    /// How often all was forgotten lately, because everything had become faster.
+    restarts: u8,
+    /// How many times all weights are halved before one of these is forgotten.
+    restart_age: u8,
+}
+
+/// How the primary of a request ended, as far as it teaches how long one takes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Primary {
+    /// It finished after so many nanoseconds.
+    Finished(u64),
+    /// It was dropped after so many nanoseconds, by its hedge or by its caller.
+    Dropped(u64),
+}
+
+impl LatencyMemory {
+    /// The numbers of samples that may halve the weight of those before.
+    pub(crate) const LEAST_WINDOW: u32 = 200;
+    pub(crate) const MOST_WINDOW: u32 = 8000;
+    pub(crate) const DEFAULT_WINDOW: u32 = 4000;
+    pub(crate) const DEFAULT_MIN_SAMPLES: u32 = 64;
+
+    /// The delay is what a share `above` of the latencies exceed.
+    pub(crate) const fn new(above: Share) -> Self {
+        Self {
+            histogram: ForgettingHistogram::new(),
+            share: above,
+            half_life: Self::DEFAULT_WINDOW as u16,
+            since_halving: 0,
+            min_samples: Self::DEFAULT_MIN_SAMPLES as u16,
+            stretch_dropped: true,
+            samples: 0,
+            until_refresh: 0,
+            delay: NONE,
+            median: NONE,
+            fast_median: RunningMedian::NONE,
+            slow_median: RunningMedian::NONE,
+            slower: 0,
+            restarts: 0,
+            restart_age: 0,
+            faster: 0,
+            recent: CoarseHistogram::new(),
+            recent_median: RunningMedian::NONE,
+        }
+    }
+
+    /// Records what a dropped primary had lasted as it is.
+    pub(crate) const fn without_stretch(mut self) -> Self {
+        self.stretch_dropped = false;
+        self
+    }
+
+    /// About how many of the last latencies count, clamped to what is valid.
+    pub(crate) const fn with_window(mut self, samples: u32) -> Self {
+        self.half_life = if samples < Self::LEAST_WINDOW {
+            Self::LEAST_WINDOW as u16
+        } else if samples > Self::MOST_WINDOW {
+            Self::MOST_WINDOW as u16
+        } else {
+            samples as u16
+        };
+        self
+    }
+
+    /// How many samples have to arrive before the first estimate is used, clamped to what is possible.
+    pub(crate) const fn with_min_samples(mut self, samples: u32) -> Self {
+        self.min_samples = if samples == 0 {
+            1
+        } else if samples > self.half_life as u32 {
+            self.half_life
+        } else {
+            samples as u16
+        };
+        self
+    }
+
+    pub(crate) const fn window(&self) -> usize {
+        self.half_life as usize
+    }
+
+    /// About how many samples count.
+    pub(crate) const fn weight(&self) -> usize {
+        self.histogram.samples() as usize
+    }
+
+    /// How many of them are attempts that were dropped.
+    pub(crate) fn dropped(&self) -> usize {
+        self.histogram.dropped() as usize
+    }
+
+    /// How many samples have arrived, 65 535 standing for more.
+    pub(crate) const fn samples(&self) -> usize {
+        self.samples as usize
+    }
+
+    pub(crate) const fn is_warm(&self) -> bool {
+        self.samples >= self.min_samples
+    }
+
+    /// The delay that the share of latencies exceed; `None` before the first sample.
+    pub(crate) fn delay(&self) -> Option<Duration> {
+        (self.samples > 0).then(|| Duration::from_nanos(self.delay))
+    }
+
+    /// What half of the latencies do not exceed; `None` before the first sample.
+    pub(crate) fn median(&self) -> Option<Duration> {
+        (self.samples > 0).then(|| Duration::from_nanos(self.median))
+    }
+
+    /// The share of the hedges started after `delay` that would win if they took as long as any attempt.
+    pub(crate) fn wins_after(&self, delay: Duration) -> f32 {
+        self.histogram.wins_after(crate::time::nanos(delay))
+    }
+
+    /// Forgets every sample.
+    pub(crate) fn clear(&mut self) {
+        *self = Self {
+            histogram: ForgettingHistogram::new(),
+            half_life: self.half_life,
+            min_samples: self.min_samples,
+            stretch_dropped: self.stretch_dropped,
+            ..Self::new(self.share)
+        };
+    }
+
+    /// Records a primary, given the delay that its request was planned with.
+    ///
+    /// One that its caller dropped before a hedge was due says that it would have taken longer than that,
+    /// which is what most do: it is left out. Returns whether it was recorded.
+    pub(crate) fn record(&mut self, primary: Primary, planned: Option<u64>) -> bool {
+        let planned = planned.unwrap_or(NONE);
+        let (Primary::Finished(nanos) | Primary::Dropped(nanos)) = primary;
+        let passed = nanos > planned;
+        let counted = match primary {
+            Primary::Finished(_) => nanos,
+            Primary::Dropped(0) => return false,
+            Primary::Dropped(_) if !passed && nanos < self.usable_delay() => return false,
+            Primary::Dropped(_) if passed && self.stretch_dropped => {
+                nanos.max(self.stretched(planned))
+            }
+            Primary::Dropped(_) => nanos,
+        };
+        match primary {
+            Primary::Finished(_) => self.histogram.add_finished(counted),
+            Primary::Dropped(_) => self.histogram.add_dropped(counted),
+        }
+        self.samples = self.samples.saturating_add(1);
+        self.since_halving += 1;
+        if self.since_halving >= self.half_life {
+            self.halve();
+        }
+        self.follow(nanos);
+        if self.is_warm() {
+            self.watch_for_speedup(counted, passed);
+        }
+        self.until_refresh = self.until_refresh.saturating_sub(1);
+        if self.until_refresh == 0 {
+            self.refresh();
+        }
+        true
+    }
+
+    fn halve(&mut self) {
+        self.since_halving = 0;
+        self.histogram.halve();
+        self.restart_age = self.restart_age.saturating_sub(1);
+        if self.restart_age == 0 {
+            self.restarts = self.restarts.saturating_sub(1);
+            self.restart_age = RESTART_AGE;
+        }
+    }
+
+    /// The delay once it is warm.
+    const fn usable_delay(&self) -> u64 {
+        if self.is_warm() { self.delay } else { 0 }
+    }
+
+    /// What a primary that was dropped after `planned` counts as, if it had not lasted longer.
+    fn stretched(&self, planned: u64) -> u64 {
+        // Few samples tell where an extreme percentile is, and at first there may be none. The delay would
+        // take long to find it in steps of a quarter.
+        let more = if self.share.bits() <= EXTREME.bits() && !self.is_settled() {
+            planned.saturating_mul(3)
+        } else {
+            planned / 4
+        };
+        planned.saturating_add(more)
+    }
+
+    /// Whether so many requests have been recorded that 40 should have passed their delay.
+    const fn is_settled(&self) -> bool {
+        (self.samples as u64 * self.share.bits() as u64) >> 32 >= 40
+    }
+
+    /// Updates the running medians.
+    fn follow(&mut self, nanos: u64) {
+        if !self.is_warm() {
+            self.fast_median.step(nanos, 3);
+            self.slow_median = self.fast_median;
+            return;
+        }
+        self.fast_median.step(nanos, 5);
+        self.slow_median.step(nanos, 11);
+        // The slow median takes thousands of requests to follow, and most incidents are shorter.
+        if self.slow_median.is_half_of(self.fast_median) {
+            self.slower = (self.slower + 1).min(SLOWER_AFTER);
+        } else {
+            self.slower = self.slower.saturating_sub(1);
+        }
+        if self.slower == SLOWER_AFTER {
+            self.slow_median = self.slow_median.max(self.fast_median);
+        }
+    }
+
+    /// Counts the evidence that everything has become faster: the median has halved, and less than 4/5 of
+    /// the share passes.
+    fn watch_for_speedup(&mut self, counted: u64, passed: bool) {
+        if passed {
+            self.faster = self.faster.saturating_sub(self.weight_of_pass());
+        } else if self.fast_median.is_half_of(self.slow_median) {
+            self.faster += 1;
+        } else {
+            self.faster = self.faster.saturating_sub(4);
+        }
+        // While the median still falls, what was recorded a moment ago is no part of what comes.
+        if self.faster == 0 || self.fast_median.is_half_of(self.recent_median) {
+            self.faster = self.faster.min(1);
+            self.recent_median = self.fast_median;
+            self.recent.clear();
+        }
+        if self.faster > 0 {
+            self.recent.add(counted);
+        }
+        if self.faster >= FASTER_AFTER << (2 * self.restarts) {
+            self.restart();
+        }
+    }
+
+    /// So much that evidence and passes balance where 4/5 of the share passes.
+    const fn weight_of_pass(&self) -> u16 {
+        let weight = (5 << 30) / (self.share.bits() as u64 + 1);
+        if weight < u16::MAX as u64 {
+            weight as u16
+        } else {
+            u16::MAX
+        }
+    }
+
+    /// Forgets all but what was recorded since the median fell.
+    fn restart(&mut self) {
+        self.slow_median = self.fast_median;
+        self.histogram.restart_from(&self.recent);
+        self.recent.clear();
+        self.since_halving = 0;
+        self.restarts = (self.restarts + 1).min(MOST_RESTARTS);
+        self.restart_age = RESTART_AGE;
+        self.faster = 0;
+        self.until_refresh = 0;
+    }
+
+    /// Estimates the delay and the median anew.
+    fn refresh(&mut self) {
+        let weight = self.histogram.samples() as u16;
+        self.until_refresh = (weight / 16).clamp(1, REFRESH);
+        let mut delay = self.histogram.quantile(self.share);
+        if self.is_settled() {
+            let finished = self.histogram.finished_quantile(self.share.divided(5));
+            delay = delay.min(finished.saturating_add(finished / 2));
+        }
+        self.delay = delay.max(1);
+        self.median = self.histogram.quantile(Share::HALF);
+    }
+}
+
+/// A median that moves by a fixed share of itself towards each sample.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct RunningMedian {
+    /// In nanoseconds, with 8 fractional bits; zero before the first sample.
+    scaled: u64,
+}
+
+impl RunningMedian {
+    const NONE: Self = Self { scaled: 0 };
+    const FRACTION_BITS: u32 = 8;
+    /// More than six months.
+    const MOST: u64 = 1 << 54;
+
+    /// Moves by one part in 2^`slowness` towards the sample.
+    fn step(&mut self, nanos: u64, slowness: u32) {
+        let sample = nanos.clamp(1, Self::MOST) << Self::FRACTION_BITS;
+        let step = self.scaled >> slowness;
+        if self.scaled == 0 {
+            self.scaled = sample;
+        } else if sample > self.scaled {
+            self.scaled += step;
+        } else {
+            self.scaled -= step;
+        }
+    }
+
+    const fn nanos(self) -> u64 {
+        self.scaled >> Self::FRACTION_BITS
+    }
+
+    const fn is_half_of(self, other: Self) -> bool {
+        self.scaled < other.scaled / 2
+    }
+}
