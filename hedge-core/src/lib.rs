@@ -12,7 +12,7 @@
 //!
 //! let clock = ManualTimer::<8>::new();
 //! let hedger = Hedger::builder(&clock)
-//!     .strategy(Percentile::new(95.0))
+//!     .strategy(Percentile::new(95.0).initial_delay(Duration::from_millis(100)))
 //!     .budget(Budget::percent(10.0))
 //!     .build_local()?;
 //! let hedged = clock.drive(hedger.request(|attempt| {
@@ -93,7 +93,7 @@ pub use record::Record;
 pub use request::Call;
 pub use strategy::{
     Adaptive, AnyStrategy, ExponentialBackoff, Fixed, Hints, Off, OnFailure, Optimal, Percentile,
-    Strategy, WorkloadAware,
+    Strategy, WindowedPercentile, WorkloadAware,
 };
 pub use telemetry::{Event, Sink};
 pub use time::{Instant, Timer};

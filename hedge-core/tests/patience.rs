@@ -5,14 +5,15 @@ use core::time::Duration;
 use hedge_core::manual::ManualTimer;
 use hedge_core::telemetry::NoSink;
 use hedge_core::{
-    Budget, Hedged, Hedger, Metrics, Options, Outcome, Percentile, Suppressed, Verdict,
+    Budget, Hedged, Hedger, Metrics, Options, Outcome, Suppressed, Verdict, WindowedPercentile,
 };
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-type Builder<'c> = hedge_core::Builder<&'c ManualTimer<8>, Percentile<64>, Metrics, NoSink, 2>;
+type Builder<'c> =
+    hedge_core::Builder<&'c ManualTimer<8>, WindowedPercentile<64>, Metrics, NoSink, 2>;
 
 /// A primary that is turned away after 5 ms, with so much patience, by a backend that usually takes two seconds; then
 /// a hedge that is served at once. What the hedge was called, the outcome, and when.
@@ -21,9 +22,9 @@ fn turned_away(
     edit: impl FnOnce(Builder<'_>) -> Builder<'_>,
 ) -> (u16, Outcome) {
     let clock = ManualTimer::<8>::new();
-    let builder = Hedger::builder(&clock).strategy(Percentile::with_window::<64>(95.0));
+    let builder = Hedger::builder(&clock).strategy(WindowedPercentile::with_window::<64>(95.0));
     let hedger = edit(builder).build_local().unwrap();
-    for _ in 0..20 {
+    for _ in 0..64 {
         let slow = |_| async {
             clock.sleep(ms(2_000)).await;
             Ok::<_, ()>(200)

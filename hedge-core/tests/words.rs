@@ -127,11 +127,17 @@ fn what_cannot_be_restored_says_which_number_is_wrong() {
         let error = strategy.restore(&columns, Instant::ZERO).unwrap_err();
         error.to_string()
     };
-    assert_eq!(restored(&[]), "`latencies_us` is missing");
-    let wrong = restored(&[("latencies_us", &[5.0, f64::NAN])]);
+    assert_eq!(restored(&[]), "`finished_from_ns` is missing");
+    let wrong = restored(&[("finished_from_ns", &[5.0, f64::NAN])]);
     assert!(
-        wrong.starts_with("`latencies_us[1]` is NaN, but must be -2147483647 to "),
+        wrong.starts_with("`finished_from_ns[1]` is NaN, but must be 0 to "),
         "{wrong}"
+    );
+    // What versions before this one wrote.
+    let outdated = restored(&[("latencies_us", &[5.0])]);
+    assert_eq!(
+        outdated,
+        "`latencies_us` was written by an older version or by an exact window, and cannot be read"
     );
     let mut backoff = ExponentialBackoff::new();
     let mut names = Vec::new();

@@ -79,10 +79,10 @@ use crate::strategy::{ModelComplexity, Priority, TimeOfDay, Warmup};
 /// | `strategy_name` | none | 1 to 32 bytes |
 /// | `delay_ms` | 100 | a time; a config file that names `fixed` has to give it |
 /// | `percentile` | 95 | 50 to 99.9 |
-/// | `window_size` | 1000 | 10 to the room of the window |
-/// | `initial_delay` | 100 | a time |
+/// | `window_size` | 4000 | 200 to 8000 |
+/// | `initial_delay` | none | a time |
 /// | `min_delay`, `max_delay` | 0, none | times, `min_delay` < `max_delay` |
-/// | `min_samples` | 10 | 1 to `window_size` |
+/// | `min_samples` | the smaller of 64 and `window_size` | 1 to `window_size` |
 /// | `warmup` | `delay` | `delay`, `off`, `prior` |
 /// | `max_age_ms` | none | a time > 0 |
 /// | `delay_candidates` | 50, 100, 200, 500, 1000 | 2 to 16 distinct times > 0 |
@@ -133,17 +133,20 @@ pub struct HedgeConfig {
 
     /// `percentile`: which percentile of the last latencies the hedge delay is.
     pub percentile: f64,
-    /// How many of the last latencies a learned strategy remembers.
+    /// About how many of the last latencies count in a learned strategy: so many halve the weight of those before.
     pub window_size: u32,
-    /// The hedge delay of a learned strategy before it has `min_samples`, in ms.
-    pub initial_delay: f64,
+    /// The hedge delay of a learned strategy before it has `min_samples`, in ms; no request is hedged before
+    /// that if there is none.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub initial_delay: Option<f64>,
     /// The least that a learned delay may be, in ms.
     pub min_delay: f64,
     /// The most that a learned delay may be, in ms.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub max_delay: Option<f64>,
     /// How many samples a learned strategy needs.
-    pub min_samples: u32,
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub min_samples: Option<u32>,
     /// What a learned strategy does before it has them.
     pub warmup: Warmup,
     /// How old a sample may become, in ms.
@@ -250,24 +253,6 @@ impl HedgeConfig {
     ///
     /// Names an option that cannot be right, its value and what would be.
     pub fn validate(&self) -> Result<Settings, ConfigError> {
-        self.validate_for()
-    }
-
-    /// The same with room for `N` samples, 10 to 65 535, at 8 bytes each.
-    ///
-    /// ```
-    /// use hedge_core::HedgeConfig;
-    ///
-    /// let small = HedgeConfig { window_size: 64, ..HedgeConfig::default() };
-    /// assert!(small.validate_for::<64>().is_ok());
-    /// let error = HedgeConfig::default().validate_for::<64>().unwrap_err();
-    /// assert_eq!(error.option(), "window_size");
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Names an option that cannot be right, its value and what would be.
-    pub fn validate_for<const N: usize>(&self) -> Result<Settings<N>, ConfigError> {
         validate::settings(self)
     }
 }
@@ -279,11 +264,11 @@ impl Default for HedgeConfig {
             strategy_name: None,
             delay_ms: Some(100.0),
             percentile: 95.0,
-            window_size: 1000,
-            initial_delay: 100.0,
+            window_size: 4000,
+            initial_delay: None,
             min_delay: 0.0,
             max_delay: None,
-            min_samples: 10,
+            min_samples: None,
             warmup: Warmup::Delay,
             max_age_ms: None,
             delay_candidates: [50.0, 100.0, 200.0, 500.0, 1000.0].into(),

@@ -16,10 +16,10 @@ use crate::strategy::{ModelComplexity, Priority, TimeOfDay, Warmup};
 const RANGES: &[(&str, &str, f64)] = &[
     ("percentile", "minimum", 50.0),
     ("percentile", "maximum", 99.9),
-    ("window_size", "minimum", 10.0),
-    ("window_size", "maximum", 1000.0),
+    ("window_size", "minimum", 200.0),
+    ("window_size", "maximum", 8000.0),
     ("min_samples", "minimum", 1.0),
-    ("min_samples", "maximum", 1000.0),
+    ("min_samples", "maximum", 8000.0),
     ("max_age_ms", "exclusiveMinimum", 0.0),
     ("learning_rate", "minimum", 0.0),
     ("learning_rate", "maximum", 1.0),

@@ -7,8 +7,6 @@ use crate::strategy::AnyStrategy;
 /// What a [`HedgeConfig`](crate::HedgeConfig) says, checked and in the types of a
 /// [`Builder`](crate::Builder), which takes it all with [`settings`](crate::Builder::settings).
 ///
-/// `N` is how many samples the window has room for.
-///
 /// ```
 /// use core::time::Duration;
 /// use hedge_core::{HedgeConfig, Strategy, StrategyKind};
@@ -20,9 +18,9 @@ use crate::strategy::AnyStrategy;
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Settings<const N: usize = 1000> {
+pub struct Settings {
     /// When to hedge.
-    pub strategy: AnyStrategy<N>,
+    pub strategy: AnyStrategy,
     /// What may change while a hedger works.
     pub options: Options,
     /// What hedges may cost.
@@ -38,10 +36,7 @@ pub struct Settings<const N: usize = 1000> {
 // Here and not beside `Builder`, so that `hedger` knows nothing of configs.
 impl<T, S, M, K, const MAX: usize> Builder<T, S, M, K, MAX> {
     /// Takes all that a config says: strategy, budget, options, names and cost.
-    pub fn settings<const N: usize>(
-        self,
-        settings: Settings<N>,
-    ) -> Builder<T, AnyStrategy<N>, M, K, MAX> {
+    pub fn settings(self, settings: Settings) -> Builder<T, AnyStrategy, M, K, MAX> {
         let labels = Labels {
             strategy_name: settings.strategy_name,
             telemetry_prefix: settings.telemetry_prefix,

@@ -18,7 +18,7 @@ use crate::strategy::{
 use crate::time::millis;
 
 /// Checks every option, and makes of them what a hedger is built from.
-pub(super) fn settings<const N: usize>(config: &HedgeConfig) -> Result<Settings<N>, ConfigError> {
+pub(super) fn settings(config: &HedgeConfig) -> Result<Settings, ConfigError> {
     let options = options(config)?;
     check_cost(config.cost_per_attempt)?;
     Ok(Settings {
@@ -75,12 +75,12 @@ fn strategy_name(config: &HedgeConfig) -> Result<Name, ConfigError> {
     Ok(name.unwrap_or_default())
 }
 
-fn strategy<const N: usize>(config: &HedgeConfig) -> Result<AnyStrategy<N>, ConfigError> {
+fn strategy(config: &HedgeConfig) -> Result<AnyStrategy, ConfigError> {
     // Every option is checked, whichever strategy is to use it.
     let fixed = optional_time("delay_ms", config.delay_ms)?.map(Fixed::new);
-    percentile::<N>(config)?;
+    percentile(config)?;
     adaptive(config)?;
-    optimal::<N>(config)?;
+    optimal(config)?;
     backoff(config)?;
     let base_delay = time("base_delay", config.base_delay)?;
     let kind = Choice::STRATEGY.check(config.strategy)?;
@@ -90,10 +90,10 @@ fn strategy<const N: usize>(config: &HedgeConfig) -> Result<AnyStrategy<N>, Conf
     match (kind, inner.transpose()?) {
         (StrategyKind::WorkloadAware, None) => Ok(WorkloadAware::base_delay(base_delay).into()),
         (StrategyKind::WorkloadAware, Some(inner)) => {
-            let inner: AnyInner<N> = pick::<_, N>(config, fixed, Choice::INNER, inner)?;
+            let inner: AnyInner = pick(config, fixed, Choice::INNER, inner)?;
             Ok(WorkloadAware::over(inner).into())
         }
-        (kind, _) => pick::<_, N>(config, fixed, Choice::STRATEGY, kind),
+        (kind, _) => pick(config, fixed, Choice::STRATEGY, kind),
     }
 }
 
@@ -101,7 +101,7 @@ fn strategy<const N: usize>(config: &HedgeConfig) -> Result<AnyStrategy<N>, Conf
 // Neither this nor what makes a strategy with a window is inlined: a function that moves several such large values
 // about takes an optimiser minutes.
 #[inline(never)]
-fn pick<T, const N: usize>(
+fn pick<T>(
     config: &HedgeConfig,
     fixed: Option<Fixed>,
     choice: Choice,
@@ -111,9 +111,9 @@ where
     T: From<Off>
         + From<OnFailure>
         + From<Fixed>
-        + From<Percentile<N>>
+        + From<Percentile>
         + From<Adaptive>
-        + From<Optimal<N>>,
+        + From<Optimal>,
     T: From<ExponentialBackoff>,
 {
     match kind {
@@ -124,7 +124,7 @@ where
             let fixed = fixed.map(Into::into);
             fixed.ok_or_else(|| ConfigError::missing("delay_ms", expected))
         }
-        StrategyKind::Percentile => percentile::<N>(config).map(Into::into),
+        StrategyKind::Percentile => percentile(config).map(Into::into),
         StrategyKind::ExponentialBackoff => backoff(config).map(Into::into),
         StrategyKind::Adaptive => {
             let strategy = adaptive(config)?;
@@ -132,18 +132,22 @@ where
             strategy.validate()?;
             Ok(strategy.into())
         }
-        StrategyKind::Optimal => optimal::<N>(config).map(Into::into),
+        StrategyKind::Optimal => optimal(config).map(Into::into),
         StrategyKind::WorkloadAware | StrategyKind::Custom => Err(choice.error(kind.as_str())),
     }
 }
 
 #[inline(never)]
-fn percentile<const N: usize>(config: &HedgeConfig) -> Result<Percentile<N>, ConfigError> {
-    let mut strategy = Percentile::with_window::<N>(config.percentile)
+fn percentile(config: &HedgeConfig) -> Result<Percentile, ConfigError> {
+    let mut strategy = Percentile::new(config.percentile)
         .window_size(count(config.window_size))
-        .min_samples(count(config.min_samples))
-        .initial_delay(time("initial_delay", config.initial_delay)?)
         .warmup(config.warmup);
+    if let Some(samples) = config.min_samples {
+        strategy = strategy.min_samples(count(samples));
+    }
+    if let Some(delay) = optional_time("initial_delay", config.initial_delay)? {
+        strategy = strategy.initial_delay(delay);
+    }
     if let Some(age) = optional_time("max_age_ms", config.max_age_ms)? {
         strategy = strategy.max_age(age);
     }
@@ -191,9 +195,13 @@ fn adaptive(config: &HedgeConfig) -> Result<Adaptive, ConfigError> {
         .candidates(&delays)
         .learning_rate(config.learning_rate)
         .cost_weight(config.cost_weight)
-        .min_samples(count(config.min_samples))
-        .initial_delay(time("initial_delay", config.initial_delay)?)
         .warmup(config.warmup);
+    if let Some(samples) = config.min_samples {
+        strategy = strategy.min_samples(count(samples));
+    }
+    if let Some(delay) = optional_time("initial_delay", config.initial_delay)? {
+        strategy = strategy.initial_delay(delay);
+    }
     if let Some(age) = optional_time("max_age_ms", config.max_age_ms)? {
         strategy = strategy.max_age(age);
     }
@@ -213,13 +221,17 @@ pub(super) fn check_candidates_len(len: usize) -> Result<(), ConfigError> {
 }
 
 #[inline(never)]
-fn optimal<const N: usize>(config: &HedgeConfig) -> Result<Optimal<N>, ConfigError> {
+fn optimal(config: &HedgeConfig) -> Result<Optimal, ConfigError> {
     let (target, budget) = (config.optimal_target, config.optimal_budget_percent);
-    let mut strategy = Optimal::<1000>::with_window::<N>(target, budget)
+    let mut strategy = Optimal::new(target, budget)
         .window_size(count(config.window_size))
-        .min_samples(count(config.min_samples))
-        .initial_delay(time("initial_delay", config.initial_delay)?)
         .warmup(config.warmup);
+    if let Some(samples) = config.min_samples {
+        strategy = strategy.min_samples(count(samples));
+    }
+    if let Some(delay) = optional_time("initial_delay", config.initial_delay)? {
+        strategy = strategy.initial_delay(delay);
+    }
     if let Some(age) = optional_time("max_age_ms", config.max_age_ms)? {
         strategy = strategy.max_age(age);
     }

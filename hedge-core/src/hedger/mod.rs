@@ -68,7 +68,7 @@ pub struct Hedger<T, L, B, K = NoSink, const MAX: usize = 2> {
 ///
 /// let clock = ManualTimer::<8>::new();
 /// let hedger = Hedger::builder(&clock)
-///     .strategy(Percentile::new(95.0))
+///     .strategy(Percentile::new(95.0).initial_delay(Duration::from_millis(100)))
 ///     .budget(Budget::percent(10.0))
 ///     .build_local()?;
 /// let hedged = clock.drive(hedger.request(|attempt| {

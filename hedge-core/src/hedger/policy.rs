@@ -245,15 +245,15 @@ mod tests {
 
     #[test]
     fn a_batch_teaches_what_its_records_would_one_by_one() {
-        let strategies: [AnyStrategy<64>; 8] = [
+        let strategies: [AnyStrategy; 8] = [
             Off.into(),
             OnFailure.into(),
             Fixed::new(Duration::from_millis(5)).into(),
-            Percentile::with_window(90.0).into(),
+            Percentile::new(90.0).into(),
             Adaptive::with_window().into(),
-            Optimal::with_window(99.0, 5.0).into(),
+            Optimal::new(99.0, 5.0).into(),
             ExponentialBackoff::new().into(),
-            WorkloadAware::over(Percentile::with_window::<64>(90.0)).into(),
+            WorkloadAware::over(Percentile::new(90.0)).into(),
         ];
         assert_eq!(strategies.len() + 1, StrategyKind::ALL.len());
         for strategy in strategies {
@@ -386,7 +386,7 @@ mod tests {
             max_delay: Some(Duration::from_millis(500)),
             ..Options::DEFAULT
         };
-        let once = Optimal::with_window::<64>(99.0, 5.0).initial_delay(Duration::from_secs(2));
+        let once = Optimal::new(99.0, 5.0).initial_delay(Duration::from_secs(2));
         let (plan, _) = Policy::new(once, options).request_plan(&Hints::NONE, Instant::ZERO);
         assert_eq!(plan.offset(1), Some(500_000_000));
         assert_eq!(plan.offset(2), Some(u64::MAX));

@@ -35,7 +35,7 @@ impl BoxedStrategy {
     }
 
     /// Boxes the variant of `strategy` that is in use.
-    pub(crate) fn picked<const N: usize>(strategy: AnyStrategy<N>) -> Self {
+    pub(crate) fn picked(strategy: AnyStrategy) -> Self {
         match strategy {
             AnyStrategy::Off(strategy) => Self::new(strategy),
             AnyStrategy::OnFailure(strategy) => Self::new(strategy),

@@ -125,12 +125,13 @@ impl ReadColumns for &[(&str, &[f64])] {
 /// Why a strategy cannot go on with what was learned before.
 ///
 /// ```
-/// use hedge_core::strategy::{Percentile, Strategy};
+/// use hedge_core::strategy::{Strategy, WindowedPercentile};
 /// use hedge_core::Instant;
 ///
 /// let columns: [(&str, &[f64]); 1] = [("latencies_us", &[12_000.0, f64::NAN])];
-/// let error = Percentile::new(95.0).restore(&columns.as_slice(), Instant::ZERO).unwrap_err();
-/// let text = "`latencies_us[1]` is NaN, but must be -2147483647 to 2147483647";
+/// let mut strategy = WindowedPercentile::new(95.0);
+/// let error = strategy.restore(&columns.as_slice(), Instant::ZERO).unwrap_err();
+/// let text = "`latencies_us[1]` is NaN, but must be -4399120248832 to 4399120248832";
 /// assert_eq!(error.to_string(), text);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -144,6 +145,9 @@ enum Problem {
         expected: StrategyKind,
     },
     Missing {
+        name: &'static str,
+    },
+    Outdated {
         name: &'static str,
     },
     Length {
@@ -161,6 +165,11 @@ enum Problem {
 }
 
 impl RestoreError {
+    /// A column that older versions wrote in place of what is read now.
+    pub(super) const fn outdated(name: &'static str) -> Self {
+        Self(Problem::Outdated { name })
+    }
+
     #[cfg(feature = "alloc")]
     pub(super) const fn other_strategy(found: StrategyKind, expected: StrategyKind) -> Self {
         Self(Problem::Strategy { found, expected })
@@ -175,6 +184,10 @@ impl fmt::Display for RestoreError {
                 write!(f, "learned by `{found}`, but the strategy is `{expected}`")
             }
             Problem::Missing { name } => write!(f, "`{name}` is missing"),
+            Problem::Outdated { name } => write!(
+                f,
+                "`{name}` was written by an older version or by an exact window, and cannot be read"
+            ),
             Problem::Length {
                 name,
                 found,

@@ -9,6 +9,7 @@
 //! | [`Off`] | never | to switch hedging off by config |
 //! | [`Fixed`] | after a set delay | in tests, or where the latency is known and steady |
 //! | [`Percentile`] | at a percentile of recent latencies | by default |
+//! | [`WindowedPercentile`] | at a percentile of exactly the last latencies | on microcontrollers, and in tests |
 //! | [`Adaptive`] | after the best of a few delays, found by trying | where a hedge has a price and traffic changes |
 //! | [`Optimal`] | after the delay, and with the chance, that lower one percentile most | where a tail matters and its price is set |
 //! | [`WorkloadAware`] | after a delay scaled by hints about the request | where requests differ by size |
@@ -68,6 +69,7 @@ mod fixed;
 mod hints;
 #[cfg(feature = "alloc")]
 mod learned;
+mod memory;
 mod optimal;
 mod percentile;
 mod plan;
@@ -85,7 +87,7 @@ pub use hints::{Hints, ModelComplexity, Priority, TimeOfDay};
 #[cfg(feature = "alloc")]
 pub use learned::Learned;
 pub use optimal::{Optimal, OptimalStats};
-pub use percentile::{Percentile, PercentileStats};
+pub use percentile::{Percentile, PercentileStats, WindowedPercentile};
 pub use plan::Plan;
 pub use warmup::Warmup;
 pub use workload::WorkloadAware;

@@ -18,7 +18,7 @@ choice! {
     /// ```
     #[derive(Default)]
     pub enum Warmup("warmup", "delay, off or prior") {
-        /// It hedges at `initial_delay`.
+        /// It hedges at `initial_delay`, or not at all if there is none.
         #[default]
         Delay = "delay",
         /// It does not hedge.
@@ -28,7 +28,8 @@ choice! {
         /// (m · `initial_delay` + n · learned delay) / (m + n)
         ///
         /// where m is `min_samples`, as if the first delay had been learned from m samples. With
-        /// 10 m samples, or once the window is full, the learned delay stands alone.
+        /// 10 m samples, or once the window is full, the learned delay stands alone. Without an
+        /// `initial_delay` this is the same as `delay`.
         Prior = "prior",
     }
 }
@@ -36,54 +37,73 @@ choice! {
 /// How a learned strategy starts: three options that all of them have.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Start {
-    pub(super) initial_delay: Duration,
-    pub(super) min_samples: u32,
+    pub(super) initial_delay: Option<Duration>,
+    /// 64, or the window if that is smaller, unless set.
+    pub(super) min_samples: Option<u32>,
     pub(super) warmup: Warmup,
 }
 
 impl Start {
     pub(super) const DEFAULT: Self = Self {
-        initial_delay: Duration::from_millis(100),
-        min_samples: 10,
+        initial_delay: None,
+        min_samples: None,
         warmup: Warmup::Delay,
     };
+
+    /// How many samples are enough unless an option says otherwise, if the window is no smaller.
+    pub(super) const DEFAULT_MIN_SAMPLES: usize = 64;
 
     /// Whether `samples` are enough, of at most `window`.
     pub(super) fn is_over(&self, samples: usize, window: usize) -> bool {
         samples >= self.needed(window)
     }
 
+    /// Whether a delay that is not yet learned from enough samples is used.
+    pub(super) fn blends(&self) -> bool {
+        self.warmup == Warmup::Prior && self.initial_delay.is_some()
+    }
+
     /// The plan, given the delay that `samples` of at most `window` suggest.
     pub(super) fn plan(&self, learned: Option<Duration>, samples: usize, window: usize) -> Plan {
         let over = self.is_over(samples, window);
-        match (self.warmup, learned) {
-            (Warmup::Prior, Some(learned)) => Plan::after(self.shrunk(learned, samples, window)),
-            (_, Some(learned)) if over => Plan::after(learned),
-            (Warmup::Off, _) => Plan::never(Suppressed::WarmingUp),
-            (Warmup::Delay | Warmup::Prior, _) => Plan::after(self.initial_delay),
+        match (self.warmup, self.initial_delay, learned) {
+            (Warmup::Prior, Some(initial), Some(learned)) => {
+                Plan::after(self.blend(initial, learned, samples, window))
+            }
+            (_, _, Some(learned)) if over => Plan::after(learned),
+            (Warmup::Off, _, _) | (_, None, _) => Plan::never(Suppressed::WarmingUp),
+            (Warmup::Delay | Warmup::Prior, Some(initial), _) => Plan::after(initial),
         }
     }
 
     /// Checks `min_samples` against the window it has to fit in.
     pub(super) fn validate(&self, window: usize) -> Result<(), ConfigError> {
-        ConfigError::check_range("min_samples", self.min_samples.into(), 1.0, window as f64)
+        let samples = self.min_samples.map_or(1.0, f64::from);
+        ConfigError::check_range("min_samples", samples, 1.0, window as f64)
     }
 
-    fn shrunk(&self, learned: Duration, samples: usize, window: usize) -> Duration {
+    fn blend(
+        &self,
+        initial: Duration,
+        learned: Duration,
+        samples: usize,
+        window: usize,
+    ) -> Duration {
         let needed = self.needed(window);
         if samples >= window || samples >= needed.saturating_mul(10) {
             return learned;
         }
         let (needed, samples) = (needed as u32, samples as u32);
-        let sum = self.initial_delay.saturating_mul(needed);
+        let sum = initial.saturating_mul(needed);
         let sum = sum.saturating_add(learned.saturating_mul(samples));
         sum.checked_div(needed.saturating_add(samples))
             .unwrap_or(learned)
     }
 
-    /// `min_samples`, within what is possible.
-    fn needed(&self, window: usize) -> usize {
-        let needed = usize::try_from(self.min_samples).unwrap_or(usize::MAX);
+    /// How many samples are enough, of at most `window`.
+    pub(super) fn needed(&self, window: usize) -> usize {
+        let set = self.min_samples.map(usize::try_from);
+        let needed = set.map_or(Self::DEFAULT_MIN_SAMPLES, |set| set.unwrap_or(usize::MAX));
         needed.min(window).max(1)
     }
 }

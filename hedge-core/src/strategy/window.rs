@@ -34,7 +34,7 @@ impl<const N: usize> Window<N> {
 }
 
 fn signed(entry: Entry) -> f64 {
-    let micros = f64::from(entry.micros());
+    let micros = entry.micros() as f64;
     if entry.is_censored() { -micros } else { micros }
 }
 

@@ -103,7 +103,9 @@ impl<S: Strategy> Strategy for WorkloadAware<S> {
 mod tests {
     use super::*;
     use crate::outcome::Suppressed;
-    use crate::strategy::{ModelComplexity, Off, Percentile, Priority, TimeOfDay};
+    use crate::strategy::{
+        ModelComplexity, Off, Percentile, Priority, TimeOfDay, WindowedPercentile,
+    };
 
     const fn ms(millis: u64) -> Duration {
         Duration::from_millis(millis)
@@ -187,7 +189,7 @@ mod tests {
         assert_eq!(plan.suppressed(), Some(Suppressed::Off));
         assert!(!WorkloadAware::new().learns());
 
-        let mut strategy = WorkloadAware::over(Percentile::with_window::<20>(50.0));
+        let mut strategy = WorkloadAware::over(WindowedPercentile::with_window::<10>(50.0));
         assert!(strategy.learns());
         let report = Record::new(crate::record::Sample::Finished(ms(40)));
         (0..10).for_each(|_| strategy.record(&report));

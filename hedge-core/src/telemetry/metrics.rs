@@ -439,7 +439,7 @@ mod tests {
         let counted = counted(|| {
             let clock = ManualTimer::<8>::new();
             let hedger = Hedger::builder(&clock)
-                .strategy(crate::strategy::AnyStrategy::<20>::from(Fixed::new(ms(20))))
+                .strategy(crate::strategy::AnyStrategy::from(Fixed::new(ms(20))))
                 .sink(MetricsSink::new())
                 .build_local()
                 .unwrap();

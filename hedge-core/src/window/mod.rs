@@ -378,15 +378,20 @@ fn leading_events(entries: &[Entry]) -> usize {
     start + rest.iter().take_while(|entry| !entry.is_censored()).count()
 }
 
-/// A latency in microseconds, with a lowest bit that marks it as censored. Of equal latencies,
-/// finished ones sort before censored ones, as the estimate requires.
+/// A latency, with a lowest bit that marks it as censored. Of equal latencies, finished ones sort before censored
+/// ones, as the estimate requires.
+///
+/// It counts microseconds up to 18 minutes, and from there on steps of 4096 microseconds.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Entry(u32);
 
 impl Entry {
-    const ZERO: Self = Self(0);
-    /// 35 minutes and 47 seconds; longer ones count as this long.
-    pub(crate) const MAX_MICROS: u64 = (u32::MAX >> 1) as u64;
+    pub(crate) const ZERO: Self = Self(0);
+    /// What is counted in microseconds.
+    const FINE: u64 = 1 << 30;
+    const STEP_BITS: u32 = 12;
+    /// 50 days; longer ones count as this long.
+    pub(crate) const MAX_MICROS: u64 = Self::FINE + ((Self::FINE - 1) << Self::STEP_BITS);
 
     /// Returns the entry of a sample; `None` for a failure, which says little about how long
     /// success takes.
@@ -407,6 +412,15 @@ impl Entry {
         }
     }
 
+    /// What finished after `nanos`, or took at least so long.
+    pub(crate) fn lasting(nanos: u64, is_bound: bool) -> Self {
+        if is_bound {
+            Self::censored_nanos(nanos)
+        } else {
+            Self::finished_nanos(nanos)
+        }
+    }
+
     fn finished(latency: Duration) -> Self {
         Self::finished_nanos(nanos(latency))
     }
@@ -416,11 +430,25 @@ impl Entry {
     }
 
     fn finished_nanos(latency: u64) -> Self {
-        Self((latency.div_ceil(1000).min(Self::MAX_MICROS) as u32) << 1)
+        let micros = latency.div_ceil(1000);
+        if micros < Self::FINE {
+            return Self((micros as u32) << 1);
+        }
+        let steps = (micros - Self::FINE).div_ceil(1 << Self::STEP_BITS);
+        Self(Self::coarse(steps) << 1)
     }
 
     fn censored_nanos(elapsed: u64) -> Self {
-        Self(((elapsed / 1000).min(Self::MAX_MICROS) as u32) << 1 | 1)
+        let micros = elapsed / 1000;
+        if micros < Self::FINE {
+            return Self((micros as u32) << 1 | 1);
+        }
+        Self(Self::coarse((micros - Self::FINE) >> Self::STEP_BITS) << 1 | 1)
+    }
+
+    const fn coarse(steps: u64) -> u32 {
+        let most = Self::FINE - 1;
+        (Self::FINE + if steps < most { steps } else { most }) as u32
     }
 
     /// Returns the next larger entry. The entry must not be the largest.
@@ -437,11 +465,16 @@ impl Entry {
         self.0 & 1 == 1
     }
 
-    pub(crate) const fn micros(self) -> u32 {
-        self.0 >> 1
+    pub(crate) const fn micros(self) -> u64 {
+        let count = (self.0 >> 1) as u64;
+        if count < Self::FINE {
+            count
+        } else {
+            Self::FINE + ((count - Self::FINE) << Self::STEP_BITS)
+        }
     }
 
     const fn duration(self) -> Duration {
-        Duration::from_micros(self.micros() as u64)
+        Duration::from_micros(self.micros())
     }
 }

@@ -12,7 +12,7 @@ use proptest::sample::select;
 
 pub(crate) const WINDOW: usize = 32;
 
-pub(crate) type Any = AnyStrategy<WINDOW>;
+pub(crate) type Any = AnyStrategy;
 
 /// Any number; those at the ends of ranges more often.
 pub(crate) fn number() -> impl Strategy<Value = f64> {
@@ -102,7 +102,7 @@ pub(crate) fn plain() -> impl Strategy<Value = Any> {
             warmup()
         )
             .prop_map(|(percent, window, least, delay, age, warmup)| {
-                let strategy = Percentile::with_window::<WINDOW>(percent)
+                let strategy = Percentile::new(percent)
                     .window_size(window)
                     .min_samples(least)
                     .initial_delay(delay)
@@ -140,7 +140,7 @@ pub(crate) fn plain() -> impl Strategy<Value = Any> {
             warmup()
         )
             .prop_map(|(target, budget, window, least, delay, age, warmup)| {
-                let strategy = Optimal::with_window::<WINDOW>(target, budget)
+                let strategy = Optimal::new(target, budget)
                     .window_size(window)
                     .min_samples(least)
                     .initial_delay(delay)
@@ -170,7 +170,7 @@ pub(crate) fn strategy() -> impl Strategy<Value = Any> {
     prop_oneof![
         3 => plain(),
         1 => (number(), count()).prop_map(|(percent, least)| {
-            WorkloadAware::over(Percentile::with_window::<WINDOW>(percent).min_samples(least)).into()
+            WorkloadAware::over(Percentile::new(percent).min_samples(least)).into()
         }),
     ]
 }

@@ -48,7 +48,7 @@ proptest! {
             Ok(hedger) => use_it(&clock, &hedger, &attempts, call)?,
         }
         // One part that is hostile at a time, since all of them are seldom right together.
-        let default = || Hedger::builder(&clock).strategy(Any::from(Percentile::with_window(95.0))).attempts::<8>();
+        let default = || Hedger::builder(&clock).strategy(Any::from(Percentile::new(95.0))).attempts::<8>();
         for hedger in [
             default().strategy(strategy).build_local(),
             default().budget(budget).build_local(),
@@ -102,13 +102,13 @@ proptest! {
         attempts in attempts(),
         call in call(),
     ) {
-        let mut config = HedgeConfig { window_size: 20, ..HedgeConfig::default() };
+        let mut config = HedgeConfig::default();
         config.strategy = kinds.0;
         config.workload_inner = kinds.1;
         config.strategy_name = texts.0.parse().ok();
         config.telemetry_prefix = texts.1.parse().unwrap_or(config.telemetry_prefix);
-        let fields: [&mut f64; 16] = [
-            &mut config.percentile, &mut config.initial_delay, &mut config.min_delay, &mut config.learning_rate,
+        let fields: [&mut f64; 15] = [
+            &mut config.percentile, &mut config.min_delay, &mut config.learning_rate,
             &mut config.cost_weight, &mut config.optimal_target, &mut config.optimal_budget_percent,
             &mut config.base_delay, &mut config.exponential_base_delay, &mut config.exponential_min_delay,
             &mut config.exponential_max_delay, &mut config.exponential_increase_factor,
@@ -118,13 +118,14 @@ proptest! {
         for (field, number) in fields.into_iter().zip(&numbers) {
             *field = number.unwrap_or(*field);
         }
+        config.initial_delay = numbers[15];
         config.timeout_ms = numbers[16].unwrap_or(config.timeout_ms);
         config.cost_per_attempt = numbers[17].unwrap_or(config.cost_per_attempt);
         config.delay_ms = numbers[18].or(config.delay_ms);
         config.max_delay = numbers[19];
         config.max_age_ms = numbers[20];
         config.window_size = counts[0].unwrap_or(config.window_size);
-        config.min_samples = counts[1].unwrap_or(config.min_samples);
+        config.min_samples = counts[1].or(config.min_samples);
         config.budget_burst = counts[2].unwrap_or(config.budget_burst);
         config.max_in_flight = counts[3];
         if let Some(candidates) = candidates {
@@ -137,7 +138,7 @@ proptest! {
         config.prompt_length = hints.prompt_length;
         config.priority = hints.priority;
 
-        match config.validate_for::<WINDOW>() {
+        match config.validate() {
             Err(error) => is_told(&error)?,
             Ok(settings) => {
                 let clock = Clock::new();

@@ -56,7 +56,7 @@ prop_compose! {
         guard in any::<Option<bool>>(),
         names in prop::option::weighted(0.2, (".{0,40}", ".{0,40}")),
     ) -> HedgeConfig {
-        let base = HedgeConfig { window_size: 20, ..HedgeConfig::default() };
+        let base = HedgeConfig::default();
         let mut config = HedgeConfig { strategy, workload_inner: inner, warmup, guard, ..base };
         for (i, number) in floats {
             (FLOATS[i].set)(&mut config, number);
@@ -83,7 +83,7 @@ prop_compose! {
 proptest! {
     #[test]
     fn a_config_is_right_or_an_option_is_named(config in any_config()) {
-        match config.validate_for::<20>() {
+        match config.validate() {
             Ok(settings) => {
                 let clock = ManualTimer::<8>::new();
                 let hedger = Hedger::builder(&clock).attempts::<8>().settings(settings);
@@ -106,7 +106,7 @@ fn some_configs_are_right_and_some_are_not() {
     let mut runner = TestRunner::deterministic();
     let right = (0..400).filter(|_| {
         let config = any_config().new_tree(&mut runner).unwrap().current();
-        config.validate_for::<20>().is_ok()
+        config.validate().is_ok()
     });
     let right = right.count();
     assert!((20..380).contains(&right), "{right} of 400");

@@ -46,7 +46,7 @@ macro_rules! numbers {
 const FLOATS: &[Number] = numbers! {
     delay_ms[Some]: [0.0, -0.0, TINY, 0.25, LONGEST], not [-TINY, 1.01e12, f64::MAX], TIME;
     percentile: [50.0, 99.9], not [49.99, 99.91, -95.0], "50 to 99.9";
-    initial_delay: [0.0, LONGEST], not [-0.5, 1e13], TIME;
+    initial_delay[Some]: [0.0, LONGEST], not [-0.5, 1e13], TIME;
     min_delay: [0.0, LONGEST], not [-1.0, 1e13], TIME;
     max_delay[Some]: [1e-6, LONGEST], not [-1.0, 1e13], TIME;
     max_age_ms[Some]: [1e-6, LONGEST], not [-1.0, 1e13], TIME;
@@ -70,9 +70,8 @@ const FLOATS: &[Number] = numbers! {
 const MANY: f64 = u32::MAX as f64;
 
 const INTEGERS: &[Number] = numbers! {
-    window_size[count]: [10.0, 1000.0], not [0.0, 9.0], "at least 10";
-    window_size[count]: [500.0], not [1001.0, MANY], "at most 1000";
-    min_samples[count]: [1.0, 1000.0], not [0.0, 1001.0, MANY], "1 to 1000";
+    window_size[count]: [200.0, 8000.0], not [0.0, 199.0, 8001.0, MANY], "200 to 8000";
+    min_samples[some_count]: [1.0, 4000.0], not [0.0, 4001.0, MANY], "1 to 4000";
     prompt_length[some_count]: [0.0, MANY], not [], "";
     max_hedges[small_count]: [1.0, 7.0], not [0.0, 8.0, 255.0], "1 to 7";
     budget_burst[count]: [0.0, MANY], not [], "";
@@ -149,7 +148,10 @@ const WRONG: &[Wrong] = wrong! {
     max_age_ms is "0", "greater than 0"; |c| c.max_age_ms = Some(TINY);
     timeout_ms is "0", "greater than 0"; |c| c.timeout_ms = 0.0;
     timeout_ms is "0", "greater than 0"; |c| c.timeout_ms = TINY;
-    min_samples is "21", "1 to 20"; |c| (c.window_size, c.min_samples) = (20, 21);
+    min_samples is "301", "1 to 300"; |c| (c.window_size, c.min_samples) = (300, Some(301));
+    window_size is "998", "large enough that one sample lies above the `percentile`"; |c| {
+        (c.percentile, c.window_size) = (99.9, 998);
+    };
     exponential_base_delay is "9", "10 to 5000"; |c| c.exponential_base_delay = 9.0;
     exponential_base_delay is "5001", "10 to 5000"; |c| c.exponential_base_delay = 5001.0;
     exponential_base_delay is "100", "101 to 5000"; |c| c.exponential_min_delay = 101.0;
@@ -308,7 +310,7 @@ fn more_of_what_can_be_right() {
         |c| c.delay_candidates = [1e-6, LONGEST].into(),
         |c| c.delay_candidates = (1..=16).map(f64::from).collect(),
         |c| (c.min_delay, c.max_delay) = (20.0, Some(20.000_001)),
-        |c| (c.window_size, c.min_samples) = (20, 20),
+        |c| (c.window_size, c.min_samples) = (200, Some(200)),
         |c| (c.max_hedges, c.budget_percent) = (7, 700.0),
         |c| c.workload_inner = Some(StrategyKind::Optimal),
         |c| c.strategy = StrategyKind::Fixed,
@@ -331,7 +333,7 @@ fn the_strategy_is_the_one_named_with_its_options() {
         c.exponential_base_delay = 70.0;
     });
     assert_eq!(delay(backoff), Some(ms(70)));
-    let learned = strategy(|c| c.initial_delay = 30.0);
+    let learned = strategy(|c| c.initial_delay = Some(30.0));
     assert_eq!(
         (learned.kind(), delay(learned)),
         (StrategyKind::Percentile, Some(ms(30)))
@@ -342,18 +344,17 @@ fn the_strategy_is_the_one_named_with_its_options() {
 fn percentile_has_all_of_its_options() {
     let configured = config(|c| {
         c.percentile = 70.0;
-        c.window_size = 50;
-        c.initial_delay = 30.0;
-        c.min_samples = 20;
+        c.window_size = 500;
+        c.initial_delay = Some(30.0);
+        c.min_samples = Some(20);
         c.warmup = Warmup::Off;
         c.max_age_ms = Some(5000.0);
     });
-    let AnyStrategy::Percentile(configured) = configured.validate_for::<64>().unwrap().strategy
-    else {
+    let AnyStrategy::Percentile(configured) = configured.validate().unwrap().strategy else {
         panic!("not percentile");
     };
-    let built = crate::strategy::Percentile::with_window::<64>(70.0)
-        .window_size(50)
+    let built = crate::strategy::Percentile::new(70.0)
+        .window_size(500)
         .initial_delay(ms(30))
         .min_samples(20)
         .warmup(Warmup::Off)
@@ -393,7 +394,7 @@ fn hints_scale_the_base_delay_or_an_inner_strategy() {
             c.workload_inner = inner;
             c.base_delay = 60.0;
             c.delay_ms = Some(70.0);
-            c.initial_delay = 80.0;
+            c.initial_delay = Some(80.0);
             c.exponential_base_delay = 90.0;
         });
         assert_eq!(strategy.kind(), StrategyKind::WorkloadAware);

@@ -55,6 +55,12 @@ fn delay(hedger: &Hedger<Still>) -> Option<u128> {
     stats?.delay.map(|delay| delay.as_millis())
 }
 
+/// To within what a histogram tells apart, and a few samples late.
+fn assert_near(delay: Option<u128>, expected: u128) {
+    let off = delay.map(|delay| delay.abs_diff(expected));
+    assert!(off <= Some(expected / 20) && off.is_some(), "{delay:?}");
+}
+
 fn assert_same(a: &Hedger<Still>, b: &Hedger<Still>) {
     // A hedge that one hedger starts is in flight for the other.
     let before = a.in_flight();
@@ -103,7 +109,7 @@ fn another_config_changes_options_and_budget_and_keeps_what_was_learned() {
     let mut config = config("search");
     let hedger = registry.hedger(&config).unwrap();
     teach(&hedger, 1);
-    assert_eq!(delay(&hedger), Some(96));
+    assert_near(delay(&hedger), 96);
     hedger.budget().try_withdraw().unwrap();
 
     config.percentile = 50.0;
@@ -111,7 +117,7 @@ fn another_config_changes_options_and_budget_and_keeps_what_was_learned() {
     config.budget_burst = 2;
     let same = registry.hedger(&config).unwrap();
     assert_same(&hedger, &same);
-    assert_eq!(delay(&hedger), Some(51));
+    assert_near(delay(&hedger), 51);
     assert_eq!((hedger.options().max_hedges, hedger.in_flight()), (3, 1));
     assert_eq!(hedger.budget().edit(|budget| budget.tokens()), 2.0 - 1.0);
 }
@@ -126,7 +132,7 @@ fn another_strategy_starts_afresh() {
     let stats = hedger.with_strategy(|backoff: &mut ExponentialBackoff| backoff.stats());
     assert_eq!(stats.map(|stats| stats.delay.as_millis()), Some(100));
     config.strategy = StrategyKind::Percentile;
-    assert_eq!(delay(&registry.hedger(&config).unwrap()), Some(100));
+    assert_eq!(delay(&registry.hedger(&config).unwrap()), None);
     let samples = hedger.with_strategy(|strategy: &mut Percentile| strategy.stats().samples);
     assert_eq!(samples, Some(0));
 }
@@ -188,7 +194,7 @@ fn a_full_registry_evicts_nothing() {
         error.to_string(),
         "no room for hedger `c`: the registry holds 2, and evicts none"
     );
-    assert_eq!(delay(&registry.hedger(&config("a")).unwrap()), Some(96));
+    assert_near(delay(&registry.hedger(&config("a")).unwrap()), 96);
     registry.remove("b");
     assert!(registry.hedger(&config("c")).is_ok());
 }
@@ -215,11 +221,11 @@ fn what_was_learned_outlives_a_restart_and_waits_for_its_hedger() {
             .collect::<Vec<_>>(),
         ["three"]
     );
-    assert_eq!(delay(&early), Some(96));
+    assert_near(delay(&early), 96);
     // Restored but not used yet, and still exported.
     let two = Name::truncated("two");
     assert_eq!(restarted.export().get(&two), learned.get(&two));
-    assert_eq!(delay(&restarted.hedger(&config("two")).unwrap()), Some(192));
+    assert_near(delay(&restarted.hedger(&config("two")).unwrap()), 192);
 }
 
 #[test]

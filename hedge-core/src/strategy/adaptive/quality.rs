@@ -145,6 +145,9 @@ fn scores(workload: Workload, seeds: u64) -> [f32; 2] {
         let mut rng = Xoshiro128PlusPlus::seed_from_u64(seed << 32);
         let mut draws = Draws::new(&mut rng);
         let mut strategy = Adaptive::new().candidates(&delays).seed(seed);
+        strategy = strategy
+            .initial_delay(Duration::from_millis(100))
+            .min_samples(10);
         for request in 0..2 * BEFORE {
             let delay = strategy.plan(&Hints::NONE, Instant::ZERO).delay().unwrap();
             // During warm-up it is none of them.

@@ -33,7 +33,7 @@ mod tests;
 ///
 /// let mut restarted = Percentile::new(95.0);
 /// learned.restore(&mut restarted, Instant::ZERO)?;
-/// assert_eq!(restarted.stats(), strategy.stats());
+/// assert_eq!(restarted.stats().samples, strategy.stats().samples);
 /// # Ok::<(), hedge_core::strategy::RestoreError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]

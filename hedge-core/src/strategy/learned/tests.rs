@@ -6,7 +6,7 @@ use crate::random::SplitMix;
 use crate::record::{Record, RequestEnd, Sample};
 use crate::strategy::{
     Adaptive, AnyStrategy, ExponentialBackoff, Fixed, Hints, Off, Optimal, Percentile,
-    WorkloadAware,
+    WindowedPercentile, WorkloadAware,
 };
 
 const NOW: Instant = Instant::from_epoch(Duration::from_secs(7));
@@ -15,20 +15,20 @@ fn ms(millis: f64) -> Duration {
     Duration::from_secs_f64(millis / 1e3)
 }
 
-fn all() -> [AnyStrategy<200>; 7] {
+fn all() -> [AnyStrategy; 7] {
     [
         Off.into(),
         Fixed::new(ms(30.0)).into(),
-        Percentile::with_window(95.0).into(),
+        Percentile::new(95.0).into(),
         Adaptive::new().into(),
-        Optimal::with_window(95.0, 5.0).into(),
+        Optimal::new(95.0, 5.0).into(),
         ExponentialBackoff::new().into(),
-        WorkloadAware::over(Percentile::with_window(90.0)).into(),
+        WorkloadAware::over(Percentile::new(90.0)).into(),
     ]
 }
 
 /// Exponential latencies; what passes the delay is hedged as far as the plan's chance goes.
-fn use_it(strategy: &mut AnyStrategy<200>, requests: u32, rng: &mut SplitMix) {
+fn use_it(strategy: &mut AnyStrategy, requests: u32, rng: &mut SplitMix) {
     for _ in 0..requests {
         let mut latency = || ms(-20.0 * libm::log(rng.uniform()));
         let (primary, hedge) = (latency(), latency());
@@ -50,7 +50,7 @@ fn use_it(strategy: &mut AnyStrategy<200>, requests: u32, rng: &mut SplitMix) {
     }
 }
 
-fn trained() -> [AnyStrategy<200>; 7] {
+fn trained() -> [AnyStrategy; 7] {
     let mut rng = SplitMix(1);
     all().map(|mut strategy| {
         use_it(&mut strategy, 3000, &mut rng);
@@ -67,7 +67,9 @@ fn a_restart_keeps_what_was_learned() {
         assert_eq!(learned.strategy(), kind);
         assert_eq!(learned.restore(&mut after, Instant::ZERO), Ok(()), "{kind}");
         assert_eq!(Learned::of(&after, Instant::ZERO), learned, "{kind}");
-        assert_eq!(after.typical_latency(), before.typical_latency(), "{kind}");
+        // What was learned a few samples ago is learned anew.
+        let [was, is] = [&before, &after].map(|s| s.typical_latency().unwrap_or_default());
+        assert!(was.abs_diff(is) <= was / 20, "{kind}: {was:?} {is:?}");
 
         if kind != StrategyKind::Adaptive {
             let [was, is] = [&mut before, &mut after].map(|s| s.plan(&Hints::NONE, NOW).delay());
@@ -82,7 +84,7 @@ fn a_restart_keeps_what_was_learned() {
 fn adaptive_believes_what_it_believed() {
     let mut rng = SplitMix(2);
     let mut before = Adaptive::new();
-    let mut any: AnyStrategy<200> = before.clone().into();
+    let mut any: AnyStrategy = before.clone().into();
     use_it(&mut any, 2000, &mut rng);
     let learned = Learned::of(&any, NOW);
     learned.restore(&mut before, NOW).unwrap();
@@ -101,11 +103,11 @@ fn adaptive_believes_what_it_believed() {
 
 #[test]
 fn a_smaller_window_takes_the_last_samples() {
-    let mut before = Percentile::with_window::<100>(50.0);
+    let mut before = WindowedPercentile::with_window::<100>(50.0);
     for millis in 0..100 {
         before.record(&Record::new(Sample::Finished(ms(millis.into()))).at(NOW));
     }
-    let mut after = Percentile::with_window::<20>(50.0);
+    let mut after = WindowedPercentile::with_window::<20>(50.0);
     Learned::of(&before, NOW).restore(&mut after, NOW).unwrap();
     assert_eq!(after.stats().samples, 20);
     assert_eq!(after.stats().delay, Some(ms(90.0)));

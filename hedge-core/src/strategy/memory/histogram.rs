@@ -2,6 +2,9 @@
 
 use core::fmt;
 
+use crate::strategy::{ReadColumns, RestoreError, WriteColumns};
+use crate::window::Entry;
+
 /// Buckets in an octave, the range from one power of two to the next.
 const PER_OCTAVE: usize = 16;
 /// `log2(PER_OCTAVE)`.
@@ -50,6 +53,10 @@ impl Share {
     /// One `divisor`th of it.
     pub(crate) const fn divided(self, divisor: u32) -> Self {
         Self(self.0 / divisor)
+    }
+
+    pub(crate) const fn get(self) -> f32 {
+        self.0 as f32 / 4_294_967_296.0
     }
 
     pub(crate) const fn bits(self) -> u32 {
@@ -146,14 +153,36 @@ impl ForgettingHistogram {
         self.sum();
     }
 
-    /// Forgets every sample that is about as long as `nanos` or longer.
-    pub(crate) fn forget_from(&mut self, nanos: u64) {
-        let group = bucket_of(nanos) / GROUP;
-        let finished = self.finished.get_mut(group * GROUP..);
-        finished.unwrap_or_default().fill(0);
-        let dropped = self.dropped.get_mut(group..);
-        dropped.unwrap_or_default().fill(0);
-        self.sum();
+    /// Writes where each bucket that is not empty begins, and its weight.
+    pub(crate) fn export(&self, columns: &mut dyn WriteColumns) {
+        let finished = || weights(&self.finished, 1);
+        let dropped = || weights(&self.dropped, GROUP);
+        columns.column("finished_from_ns", &mut finished().map(|(from, _)| from));
+        columns.column(
+            "finished_weights",
+            &mut finished().map(|(_, weight)| weight),
+        );
+        columns.column("dropped_from_ns", &mut dropped().map(|(from, _)| from));
+        columns.column("dropped_weights", &mut dropped().map(|(_, weight)| weight));
+    }
+
+    /// What was written.
+    pub(crate) fn restore(columns: &dyn ReadColumns) -> Result<Self, RestoreError> {
+        let mut restored = Self::new();
+        fill(
+            &mut restored.finished,
+            1,
+            columns,
+            ["finished_from_ns", "finished_weights"],
+        )?;
+        fill(
+            &mut restored.dropped,
+            GROUP,
+            columns,
+            ["dropped_from_ns", "dropped_weights"],
+        )?;
+        restored.sum();
+        Ok(restored)
     }
 
     fn sum(&mut self) {
@@ -217,6 +246,86 @@ impl ForgettingHistogram {
             return 0.0;
         }
         wins as f32 / (hedges as f32 * self.total as f32)
+    }
+
+    /// The longest latency of an attempt that finished, to within a bucket; zero if none did.
+    pub(crate) fn longest_finished(&self) -> u64 {
+        let last = self.finished.iter().rposition(|&weight| weight > 0);
+        last.map_or(0, |bucket| edge(bucket + 1))
+    }
+
+    /// The share of attempts that take longer than `nanos`, or that take at least as long if `dropped`. Those that were
+    /// dropped count as if they had finished then, or as a bound if `bounds`: then the estimate is that of
+    /// the product limit.
+    pub(crate) fn survival(&self, nanos: u64, dropped: bool, bounds: bool) -> f32 {
+        let (last, mut at_risk, mut share) = (bucket_of(nanos), self.total, 1.0);
+        for (nth, row) in self.rows().enumerate() {
+            let first = nth * PER_OCTAVE;
+            if first > last || at_risk == 0 {
+                break;
+            }
+            if row.weight(Which::All) == 0 {
+                continue;
+            }
+            for column in 0..PER_OCTAVE.min(last + 1 - first) {
+                let finished = row.bucket(column, Which::Finished) as u32;
+                let gone = row.bucket(column, Which::All) as u32;
+                let ended = if bounds { finished } else { gone };
+                let mut left = 1.0 - ended as f32 / at_risk.max(1) as f32;
+                if first + column == last {
+                    // It lies amid those of its bucket, and a bound below them.
+                    left = if dropped { 1.0 } else { 0.5 * (1.0 + left) };
+                }
+                share *= left;
+                at_risk = at_risk.saturating_sub(gone);
+            }
+        }
+        // The attempt to come is one more draw.
+        let samples = self.samples() as f32;
+        (share * samples + 1.0) / (samples + 1.0)
+    }
+
+    /// Fills `entries` with as many samples as fit, ascending and spread like those there are. What was dropped is a bound
+    /// if `bounds`. Returns how many they are.
+    pub(crate) fn expand(&self, entries: &mut [Entry], bounds: bool) -> usize {
+        let most = entries.len().min(self.samples() as usize);
+        let each = most as f32 / self.total.max(1) as f32;
+        // How many samples are owed: half a sample ahead, so that each stands for what lies around it.
+        let (mut finished, mut dropped, mut len) = (0.5_f32, 0.5_f32, 0);
+        for (nth, row) in self.rows().enumerate() {
+            if row.weight(Which::All) == 0 {
+                continue;
+            }
+            for column in 0..PER_OCTAVE {
+                let bucket = nth * PER_OCTAVE + column;
+                let of_finished = row.bucket(column, Which::Finished);
+                let of_dropped = row.bucket(column, Which::All) - of_finished;
+                let start = len;
+                for (owed, weight, is_bound) in [
+                    (&mut finished, of_finished, false),
+                    (&mut dropped, of_dropped, bounds),
+                ] {
+                    *owed += weight as f32 * each;
+                    let count = *owed as usize;
+                    *owed -= count as f32;
+                    let (low, width) = (edge(bucket), edge(bucket + 1) - edge(bucket));
+                    for at in 0..count as u64 {
+                        let within = (width >> UNIT_BITS) * (2 * at + 1) / (2 * count as u64);
+                        if let Some(slot) = entries.get_mut(len) {
+                            *slot = Entry::lasting(low + (within << UNIT_BITS), is_bound);
+                            len += 1;
+                        }
+                    }
+                }
+                if of_dropped > 0 {
+                    entries
+                        .get_mut(start..len)
+                        .unwrap_or_default()
+                        .sort_unstable();
+                }
+            }
+        }
+        len
     }
 
     /// Walks down from the longest samples until a share `above` of `total` has been passed.
@@ -351,6 +460,32 @@ fn between(place: &Place, depth: u64) -> u64 {
     high - ((((high - low) >> UNIT_BITS) * depth) << UNIT_BITS >> 16)
 }
 
+/// Where each of these that is not zero begins, in nanoseconds, and what it is. They are `width` buckets wide.
+fn weights(weights: &[u16], width: usize) -> impl Iterator<Item = (f64, f64)> {
+    let weights = weights
+        .iter()
+        .enumerate()
+        .filter(|(_, weight)| **weight > 0);
+    weights.map(move |(at, weight)| (edge(at * width) as f64, f64::from(*weight)))
+}
+
+/// The inverse of [`weights`].
+fn fill(
+    slots: &mut [u16],
+    width: usize,
+    columns: &dyn ReadColumns,
+    [from, weights]: [&'static str; 2],
+) -> Result<(), RestoreError> {
+    let from = columns.numbers(from, 0.0, edge(BUCKETS) as f64)?;
+    let weights = columns.exactly(from.len(), weights, 0.0, u16::MAX.into())?;
+    for (from, weight) in from.iter().zip(weights) {
+        if let Some(slot) = slots.get_mut(bucket_of(*from as u64) / width) {
+            *slot = slot.saturating_add(*weight as u16);
+        }
+    }
+    Ok(())
+}
+
 /// Which bucket a latency falls into. The last one also takes all that is longer.
 fn bucket_of(nanos: u64) -> usize {
     let units = nanos >> UNIT_BITS;
@@ -474,16 +609,6 @@ mod tests {
         }
         (0..20).for_each(|_| histogram.halve());
         assert_eq!(histogram.samples(), 0);
-    }
-
-    #[test]
-    fn a_tail_can_be_forgotten() {
-        let mut histogram = ForgettingHistogram::new();
-        (0..80).for_each(|_| histogram.add_finished(10 * MS));
-        (0..20).for_each(|_| histogram.add_finished(100 * MS));
-        (0..20).for_each(|_| histogram.add_dropped(100 * MS));
-        histogram.forget_from(50 * MS);
-        assert_eq!((histogram.samples(), histogram.dropped()), (80, 0));
     }
 
     #[test]

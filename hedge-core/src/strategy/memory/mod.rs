@@ -19,9 +19,21 @@
 
 use core::time::Duration;
 
-use histogram::{CoarseHistogram, ForgettingHistogram, Share};
+use super::Plan;
+use super::recent::saturated;
+use super::warmup::Start;
+use crate::error::ConfigError;
+use crate::record::{AttemptEnd, NONE, Record};
+use crate::time::{Instant, millis, nanos};
 
-pub(crate) mod histogram;
+use expiry::Expiry;
+use histogram::{CoarseHistogram, ForgettingHistogram};
+
+pub(crate) use histogram::Share;
+
+mod expiry;
+mod histogram;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -37,23 +49,24 @@ const MOST_RESTARTS: u8 = 3;
 const REFRESH: u16 = 16;
 /// A share that is small.
 const EXTREME: Share = Share::above(98.0);
-/// No delay: the largest number of nanoseconds.
-const NONE: u64 = u64::MAX;
 
 /// Latencies of primaries, and the delay that a share of them exceeds. Times are in nanoseconds.
 #[derive(Clone, Debug)]
 pub(crate) struct LatencyMemory {
     histogram: ForgettingHistogram,
+    expiry: Expiry,
     share: Share,
     /// How many samples halve the weight of those before.
     half_life: u16,
     /// How many samples there are since that happened last.
     since_halving: u16,
-    /// How many samples have to arrive before the first estimate is used.
-    min_samples: u16,
+    /// What to do until there are enough samples.
+    pub(super) start: Start,
+    /// As asked for; `half_life` is within what is possible.
+    window: u32,
     /// Whether a primary that was dropped after the delay counts as at least 1.25 × the delay.
     stretch_dropped: bool,
-    /// How many samples arrived since the last time that all were forgotten, up to the largest number.
+    /// How many samples arrived since all were forgotten, up to the largest number.
     samples: u16,
     /// How many samples are to come before the next estimate.
     until_refresh: u16,
@@ -88,16 +101,17 @@ impl LatencyMemory {
     pub(crate) const LEAST_WINDOW: u32 = 200;
     pub(crate) const MOST_WINDOW: u32 = 8000;
     pub(crate) const DEFAULT_WINDOW: u32 = 4000;
-    pub(crate) const DEFAULT_MIN_SAMPLES: u32 = 64;
 
     /// The delay is what a share `above` of the latencies exceed.
     pub(crate) const fn new(above: Share) -> Self {
         Self {
             histogram: ForgettingHistogram::new(),
+            expiry: Expiry::NEVER,
             share: above,
             half_life: Self::DEFAULT_WINDOW as u16,
             since_halving: 0,
-            min_samples: Self::DEFAULT_MIN_SAMPLES as u16,
+            start: Start::DEFAULT,
+            window: Self::DEFAULT_WINDOW,
             stretch_dropped: true,
             samples: 0,
             until_refresh: 0,
@@ -120,28 +134,34 @@ impl LatencyMemory {
         self
     }
 
-    /// About how many of the last latencies count, clamped to what is valid.
-    pub(crate) const fn with_window(mut self, samples: u32) -> Self {
-        self.half_life = if samples < Self::LEAST_WINDOW {
+    /// About how many of the last latencies count: 200 to 8000.
+    pub(crate) const fn with_window(mut self, samples: usize) -> Self {
+        self.window = saturated(samples);
+        self.half_life = if self.window < Self::LEAST_WINDOW {
             Self::LEAST_WINDOW as u16
-        } else if samples > Self::MOST_WINDOW {
+        } else if self.window > Self::MOST_WINDOW {
             Self::MOST_WINDOW as u16
         } else {
-            samples as u16
+            self.window as u16
         };
         self
     }
 
-    /// How many samples have to arrive before the first estimate is used, clamped to what is possible.
-    pub(crate) const fn with_min_samples(mut self, samples: u32) -> Self {
-        self.min_samples = if samples == 0 {
-            1
-        } else if samples > self.half_life as u32 {
-            self.half_life
-        } else {
-            samples as u16
-        };
+    /// Samples as old as this do not count.
+    pub(crate) const fn with_max_age(mut self, max_age: Duration) -> Self {
+        self.expiry = Expiry::after(Some(max_age));
         self
+    }
+
+    /// The share of latencies that the delay leaves above it.
+    pub(crate) const fn share(&self) -> Share {
+        self.share
+    }
+
+    /// After how long samples do not count any more, if that was set.
+    #[cfg(test)]
+    pub(super) const fn max_age(&self) -> Option<Duration> {
+        self.expiry.max_age()
     }
 
     pub(crate) const fn window(&self) -> usize {
@@ -163,8 +183,38 @@ impl LatencyMemory {
         self.samples as usize
     }
 
-    pub(crate) const fn is_warm(&self) -> bool {
-        self.samples >= self.min_samples
+    /// Whether there are enough samples.
+    pub(crate) fn is_warm(&self) -> bool {
+        self.start.is_over(self.samples.into(), self.window())
+    }
+
+    /// The plan, given the delay that the samples suggest.
+    pub(super) fn plan(&self, learned: Option<Duration>) -> Plan {
+        self.start.plan(learned, self.samples(), self.window())
+    }
+
+    /// `plan`, which holds for every request until the next record, unless samples may expire before that.
+    pub(super) fn lasting(&self, plan: Plan) -> Plan {
+        if self.expiry.max_age().is_some() {
+            plan
+        } else {
+            plan.reusable()
+        }
+    }
+
+    /// The median, once there are enough samples.
+    pub(super) fn typical_latency(&self) -> Option<Duration> {
+        if self.is_warm() { self.median() } else { None }
+    }
+
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        let (least, most) = (Self::LEAST_WINDOW.into(), Self::MOST_WINDOW.into());
+        ConfigError::check_range("window_size", self.window.into(), least, most)?;
+        self.start.validate(self.window())?;
+        match self.expiry.max_age() {
+            Some(age) => ConfigError::check_above("max_age_ms", millis(age), 0.0),
+            None => Ok(()),
+        }
     }
 
     /// The delay that the share of latencies exceed; `None` before the first sample.
@@ -179,40 +229,82 @@ impl LatencyMemory {
 
     /// The share of the hedges started after `delay` that would win if they took as long as any attempt.
     pub(crate) fn wins_after(&self, delay: Duration) -> f32 {
-        self.histogram.wins_after(crate::time::nanos(delay))
+        self.histogram.wins_after(nanos(delay))
+    }
+
+    /// What is remembered.
+    pub(super) const fn histogram(&self) -> &ForgettingHistogram {
+        &self.histogram
     }
 
     /// Forgets every sample.
     pub(crate) fn clear(&mut self) {
         *self = Self {
             histogram: ForgettingHistogram::new(),
+            expiry: Expiry::after(self.expiry.max_age()),
             half_life: self.half_life,
-            min_samples: self.min_samples,
+            window: self.window,
+            start: self.start,
             stretch_dropped: self.stretch_dropped,
             ..Self::new(self.share)
         };
     }
 
-    /// Records a primary, given the delay that its request was planned with.
-    ///
-    /// One that its caller dropped before a hedge was due says that it would have taken longer than that,
-    /// which is what most do: it is left out. Returns whether it was recorded.
-    pub(crate) fn record(&mut self, primary: Primary, planned: Option<u64>) -> bool {
-        let planned = planned.unwrap_or(NONE);
+    /// Forgets the samples that are too old. Returns whether there were any.
+    pub(crate) fn expire(&mut self, now: Instant) -> bool {
+        let halves = self.expiry.advance(now);
+        if halves == 0 || self.samples == 0 {
+            return false;
+        }
+        if halves == 2 || self.expiry.samples == 0 {
+            let expiry = self.expiry.emptied();
+            self.clear();
+            self.expiry = expiry;
+            return true;
+        }
+        self.histogram = core::mem::replace(&mut self.expiry.young, ForgettingHistogram::new());
+        self.samples = core::mem::take(&mut self.expiry.samples);
+        self.refresh();
+        true
+    }
+
+    /// Records the primary of a request. Returns whether it taught anything.
+    pub(crate) fn record(&mut self, record: &Record) -> bool {
+        let primary = match record.primary_end {
+            AttemptEnd::Finished => Primary::Finished(record.primary),
+            AttemptEnd::Dropped => Primary::Dropped(record.primary),
+            AttemptEnd::Failed => return false,
+        };
+        self.expire(record.ended_at);
+        // One that its caller dropped before a hedge was due says that it would have taken longer than that,
+        // which is what most do.
+        if matches!(primary, Primary::Dropped(_))
+            && !record.hedge_won()
+            && record.primary <= record.hedge_delay
+            && record.primary < self.usable_delay()
+        {
+            return false;
+        }
+        self.add(primary, record.hedge_delay)
+    }
+
+    /// Records a primary, given the delay that its request was planned with, or [`NONE`]. Returns whether it was
+    /// recorded: one that was dropped at once says nothing.
+    fn add(&mut self, primary: Primary, planned: u64) -> bool {
         let (Primary::Finished(nanos) | Primary::Dropped(nanos)) = primary;
         let passed = nanos > planned;
         let counted = match primary {
             Primary::Finished(_) => nanos,
             Primary::Dropped(0) => return false,
-            Primary::Dropped(_) if !passed && nanos < self.usable_delay() => return false,
             Primary::Dropped(_) if passed && self.stretch_dropped => {
                 nanos.max(self.stretched(planned))
             }
             Primary::Dropped(_) => nanos,
         };
-        match primary {
-            Primary::Finished(_) => self.histogram.add_finished(counted),
-            Primary::Dropped(_) => self.histogram.add_dropped(counted),
+        add_to(&mut self.histogram, primary, counted);
+        if self.expiry.max_age().is_some() {
+            add_to(&mut self.expiry.young, primary, counted);
+            self.expiry.samples = self.expiry.samples.saturating_add(1);
         }
         self.samples = self.samples.saturating_add(1);
         self.since_halving += 1;
@@ -233,6 +325,9 @@ impl LatencyMemory {
     fn halve(&mut self) {
         self.since_halving = 0;
         self.histogram.halve();
+        if self.expiry.max_age().is_some() {
+            self.expiry.young.halve();
+        }
         self.restart_age = self.restart_age.saturating_sub(1);
         if self.restart_age == 0 {
             self.restarts = self.restarts.saturating_sub(1);
@@ -241,7 +336,7 @@ impl LatencyMemory {
     }
 
     /// The delay once it is warm.
-    const fn usable_delay(&self) -> u64 {
+    fn usable_delay(&self) -> u64 {
         if self.is_warm() { self.delay } else { 0 }
     }
 
@@ -320,6 +415,9 @@ impl LatencyMemory {
     fn restart(&mut self) {
         self.slow_median = self.fast_median;
         self.histogram.restart_from(&self.recent);
+        if self.expiry.max_age().is_some() {
+            self.expiry.young = self.histogram.clone();
+        }
         self.recent.clear();
         self.since_halving = 0;
         self.restarts = (self.restarts + 1).min(MOST_RESTARTS);
@@ -331,7 +429,7 @@ impl LatencyMemory {
     /// Estimates the delay and the median anew.
     fn refresh(&mut self) {
         let weight = self.histogram.samples() as u16;
-        self.until_refresh = (weight / 16).clamp(1, REFRESH);
+        self.until_refresh = (weight / 32).clamp(1, REFRESH);
         let mut delay = self.histogram.quantile(self.share);
         if self.is_settled() {
             let finished = self.histogram.finished_quantile(self.share.divided(5));
@@ -339,6 +437,13 @@ impl LatencyMemory {
         }
         self.delay = delay.max(1);
         self.median = self.histogram.quantile(Share::HALF);
+    }
+}
+
+fn add_to(histogram: &mut ForgettingHistogram, primary: Primary, nanos: u64) {
+    match primary {
+        Primary::Finished(_) => histogram.add_finished(nanos),
+        Primary::Dropped(_) => histogram.add_dropped(nanos),
     }
 }
 
@@ -355,6 +460,12 @@ impl RunningMedian {
     /// More than six months.
     const MOST: u64 = 1 << 54;
 
+    const fn of(nanos: u64) -> Self {
+        Self {
+            scaled: nanos << Self::FRACTION_BITS,
+        }
+    }
+
     /// Moves by one part in 2^`slowness` towards the sample.
     fn step(&mut self, nanos: u64, slowness: u32) {
         let sample = nanos.clamp(1, Self::MOST) << Self::FRACTION_BITS;
@@ -368,8 +479,9 @@ impl RunningMedian {
         }
     }
 
-    const fn nanos(self) -> u64 {
-        self.scaled >> Self::FRACTION_BITS
+    /// In nanoseconds. A step may lead a little beyond the most that a sample counts as.
+    fn nanos(self) -> u64 {
+        (self.scaled >> Self::FRACTION_BITS).min(Self::MOST)
     }
 
     const fn is_half_of(self, other: Self) -> bool {

@@ -6,8 +6,10 @@ use std::vec::Vec;
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro128PlusPlus;
 
-use super::histogram::Share;
-use super::{LatencyMemory, Primary};
+use super::Share;
+use super::{LatencyMemory, NONE, Primary};
+use crate::record::{Record, RequestEnd, Sample};
+use crate::time::Instant;
 
 /// Milliseconds, drawn from a seed.
 struct Draw(Xoshiro128PlusPlus);
@@ -117,7 +119,7 @@ impl Trial {
         } else {
             Primary::Dropped(nanos(total))
         };
-        self.memory.record(primary, delay.map(nanos));
+        self.memory.add(primary, delay.map_or(NONE, nanos));
         self.passed.push(passed);
         self.latencies.push(total);
         self.delays.push(delay.unwrap_or(f64::INFINITY));
@@ -138,12 +140,6 @@ impl Trial {
 
 fn rate(passed: &[bool]) -> f64 {
     passed.iter().filter(|passed| **passed).count() as f64 / passed.len() as f64
-}
-
-fn percentile(latencies: &[f64], percent: f64) -> f64 {
-    let mut sorted = latencies.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[(percent / 100.0 * sorted.len() as f64) as usize]
 }
 
 /// How many requests after `start` the delay comes down to `delay` for the first time.
@@ -323,24 +319,58 @@ fn services_of_hours_are_hedged_when_they_are_late() {
     assert_eq!(trial.memory.delay(), Some(Duration::from_nanos(u64::MAX)));
 }
 
+fn with_min_samples(samples: u32) -> LatencyMemory {
+    let mut memory = LatencyMemory::new(Share::above(95.0));
+    memory.start.min_samples = Some(samples);
+    memory
+}
+
 #[test]
 fn what_its_caller_drops_before_the_delay_is_left_out() {
-    let mut memory = LatencyMemory::new(Share::above(95.0)).with_min_samples(10);
-    assert!(!memory.record(Primary::Dropped(0), None));
-    (0..20).for_each(|_| assert!(memory.record(Primary::Finished(10_000_000), None)));
-    let delay = memory.delay().unwrap().as_nanos() as u64;
-    assert!(!memory.record(Primary::Dropped(5_000_000), Some(delay)));
-    assert!(memory.record(Primary::Dropped(delay + 1), Some(delay)));
-    assert_eq!((memory.samples(), memory.dropped()), (21, 1));
+    let mut memory = with_min_samples(10);
+    let millis = Duration::from_millis;
+    let dropped = |after| Record::new(Sample::Dropped(after));
+    assert!(!memory.record(&dropped(Duration::ZERO)));
+    (0..20).for_each(|_| _ = memory.record(&Record::new(Sample::Finished(millis(10)))));
+    assert!(!memory.record(&dropped(millis(5)).planned(millis(12))));
+    assert!(!memory.record(&Record::new(Sample::Failed(millis(50)))));
+    assert_eq!((memory.samples(), memory.dropped()), (20, 0));
+    // Later than the delay, or by its hedge.
+    assert!(memory.record(&dropped(millis(13)).planned(millis(12))));
+    let won = dropped(millis(5)).ended(RequestEnd::Won(1), millis(5));
+    assert!(memory.record(&won));
+    assert_eq!((memory.samples(), memory.dropped()), (22, 2));
+}
+
+#[test]
+fn samples_that_are_too_old_do_not_count() {
+    let max_age = Duration::from_secs(8);
+    let mut memory = with_min_samples(10).with_max_age(max_age);
+    let at = |seconds| Instant::from_epoch(Duration::from_secs(seconds));
+    let finished = |millis| Record::new(Sample::Finished(Duration::from_millis(millis)));
+    (0..500).for_each(|_| _ = memory.record(&finished(1000).at(at(0))));
+    (0..500).for_each(|_| _ = memory.record(&finished(600).at(at(5))));
+    assert!(memory.delay() > Some(Duration::from_millis(900)));
+    // The next half begins.
+    assert!(memory.expire(at(8)));
+    assert!(memory.delay() < Some(Duration::from_millis(650)));
+    assert_eq!(memory.samples(), 500);
+    assert!(!memory.expire(at(11)));
+    assert!(memory.expire(at(12)));
+    assert_eq!((memory.samples(), memory.is_warm()), (0, false));
+    // After an idle hour.
+    (0..20).for_each(|_| _ = memory.record(&finished(10).at(at(13))));
+    assert!(memory.is_warm() && memory.expire(at(3613)));
+    assert_eq!((memory.samples(), memory.delay()), (0, None));
 }
 
 #[test]
 fn it_is_warm_after_so_many_samples_until_it_is_cleared() {
-    let mut memory = LatencyMemory::new(Share::above(95.0)).with_min_samples(10);
+    let mut memory = with_min_samples(10);
     assert_eq!((memory.delay(), memory.median()), (None, None));
     for n in 0..10 {
         assert!(!memory.is_warm(), "{n}");
-        memory.record(Primary::Finished(10_000_000), None);
+        memory.add(Primary::Finished(10_000_000), NONE);
     }
     assert!(memory.is_warm());
     let median = memory.median().unwrap().as_nanos();
@@ -349,20 +379,20 @@ fn it_is_warm_after_so_many_samples_until_it_is_cleared() {
     assert!(!memory.is_warm());
     assert_eq!((memory.samples(), memory.weight()), (0, 0));
     // What was asked for stays.
-    (0..10).for_each(|_| _ = memory.record(Primary::Finished(5), None));
+    (0..10).for_each(|_| _ = memory.add(Primary::Finished(5), NONE));
     assert!(memory.is_warm());
 }
 
 #[test]
 fn old_latencies_fade_with_the_window() {
     for (window, longest) in [(200, 1500), (1000, 5000), (8000, 40_000)] {
-        let mut memory = LatencyMemory::new(Share::above(95.0)).with_window(window);
-        (0..3 * window).for_each(|_| _ = memory.record(Primary::Finished(20_000_000), None));
+        let mut memory = LatencyMemory::new(Share::above(95.0)).with_window(window as usize);
+        (0..3 * window).for_each(|_| _ = memory.add(Primary::Finished(20_000_000), NONE));
         assert!(memory.weight() <= 2 * memory.window());
         // Half as long: too little for a restart.
         let mut requests = 0;
         while memory.delay().unwrap() > Duration::from_millis(16) {
-            memory.record(Primary::Finished(12_000_000), None);
+            memory.add(Primary::Finished(12_000_000), NONE);
             requests += 1;
         }
         assert!(
@@ -376,5 +406,5 @@ fn old_latencies_fade_with_the_window() {
 fn it_is_small_and_can_be_a_static() {
     static MEMORY: LatencyMemory = LatencyMemory::new(Share::above(99.0)).with_window(1000);
     assert_eq!(MEMORY.window(), 1000);
-    assert!(size_of::<LatencyMemory>() <= 1800);
+    assert!(size_of::<LatencyMemory>() <= 3300);
 }

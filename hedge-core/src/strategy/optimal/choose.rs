@@ -4,7 +4,7 @@ use core::iter;
 
 use super::curve::Cursor;
 use super::dependence::Dependence;
-use super::search::{Search, latest};
+use super::search::{Found, Search, latest};
 use crate::strategy::{ReadColumns, RestoreError, WriteColumns};
 use crate::window::Entry;
 
@@ -19,6 +19,8 @@ pub(super) struct Goal {
     pub(super) correction: f32,
     /// How the latencies of a request's attempts depend on each other.
     pub(super) dependence: Dependence,
+    /// Whether slow requests come in clusters.
+    pub(super) clustered: bool,
     /// Whether hedging did not help up to now.
     pub(super) probing: bool,
 }
@@ -26,13 +28,13 @@ pub(super) struct Goal {
 /// A policy, and what is expected of it. Times are in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct SingleR {
-    pub(super) delay: u32,
+    pub(super) delay: u64,
     /// The share of the requests past the delay to hedge.
     pub(super) chance: f32,
     /// The target percentile.
-    pub(super) predicted: u32,
+    pub(super) predicted: u64,
     /// The same without hedging, if enough of the tail was seen.
-    pub(super) unhedged: Option<u32>,
+    pub(super) unhedged: Option<u64>,
     /// Whether only a few are hedged, to see when that would help.
     pub(super) probing: bool,
 }
@@ -69,7 +71,24 @@ const PROBED: f32 = 0.05;
 ///
 /// While there are too few above the target to tell one delay from another, it hedges as late as the
 /// budget allows, which helps every tail.
-pub(super) fn choose(sorted: &[Entry], goal: Goal, steady: &mut Steady) -> Option<SingleR> {
+///
+/// The delay is at most half as long again as `longest`, what the longest attempt that finished took: where more
+/// hang than may be slower than the target, it would grow without bound.
+pub(super) fn choose(
+    sorted: &[Entry],
+    longest: u64,
+    goal: Goal,
+    steady: &mut Steady,
+) -> Option<SingleR> {
+    let policy = uncapped(sorted, goal, steady)?;
+    let highest = longest.saturating_add(longest / 2).max(1);
+    Some(SingleR {
+        delay: policy.delay.min(highest),
+        ..policy
+    })
+}
+
+fn uncapped(sorted: &[Entry], goal: Goal, steady: &mut Steady) -> Option<SingleR> {
     let tail = 1.0 - goal.target;
     let few = (sorted.len() as f32) * tail < ENOUGH;
     let top = Cursor::top(sorted);
@@ -98,10 +117,14 @@ pub(super) fn choose(sorted: &[Entry], goal: Goal, steady: &mut Steady) -> Optio
     } else {
         let worth = (WORTH * goal.budget).clamp(LEAST_WORTH, MOST_WORTH) * hurdle;
         found.unhedged.is_none_or(|unhedged| {
-            f64::from(found.predicted) <= f64::from(unhedged) * (1.0 - f64::from(worth))
+            found.predicted as f64 <= unhedged as f64 * (1.0 - f64::from(worth))
         })
     };
-    if helps && !few && found.chance < 1.0 {
+    if helps
+        && !few
+        && found.chance < 1.0
+        && !(goal.clustered && is_late_as_good(top, goal, &found))
+    {
         // How many slow requests are rescued is proportional to the chance, so that its ups and downs
         // cancel out.
         let delay = steady.mean(found.delay);
@@ -135,6 +158,20 @@ pub(super) fn choose(sorted: &[Entry], goal: Goal, steady: &mut Steady) -> Optio
     })
 }
 
+/// Whether a hedge as late as the budget allows leads to less than twice the target percentile that was found. Where slow
+/// requests cluster, an early delay is passed by a whole cluster at once, and what the samples promise of it
+/// does not come true.
+fn is_late_as_good(top: Cursor<'_>, goal: Goal, found: &Found) -> bool {
+    let late = Search {
+        exceed: 1.0 - goal.target,
+        budget: goal.budget,
+        most_due: goal.budget,
+        dependence: goal.dependence,
+    };
+    let late = late.run(top);
+    late.is_some_and(|late| late.predicted < found.predicted.saturating_mul(2))
+}
+
 impl Steady {
     const MOST: u8 = 10;
 
@@ -152,20 +189,20 @@ impl Steady {
 
     pub(super) fn restore(columns: &dyn ReadColumns) -> Result<Self, RestoreError> {
         Ok(Self {
-            mean: columns.number("mean_delay_us", 0.0, u32::MAX.into())?,
+            mean: columns.number("mean_delay_us", 0.0, u64::MAX as f64)?,
             delays: columns.number("delays", 0.0, Self::MOST.into())? as u8,
         })
     }
 
     /// The mean, this delay included. One that is off by a factor of two is no error: it begins anew.
-    fn mean(&mut self, delay: u32) -> u32 {
-        let delay = f64::from(delay);
+    fn mean(&mut self, delay: u64) -> u64 {
+        let delay = delay as f64;
         if delay > 2.0 * self.mean || self.mean > 2.0 * delay {
             *self = Self::new();
         }
         self.delays = (self.delays + 1).min(Self::MOST);
         self.mean += (delay - self.mean) / f64::from(self.delays);
-        self.mean as u32
+        self.mean as u64
     }
 }
 
@@ -182,8 +219,11 @@ mod tests {
         budget: 0.03,
         correction: 1.0,
         dependence: Dependence::NONE,
+        clustered: false,
         probing: false,
     };
+
+    const LONG: u64 = u64::MAX;
 
     /// Exponential with a mean of 100 ms, by its quantiles.
     fn exponential(samples: u32) -> Vec<Entry> {
@@ -193,7 +233,7 @@ mod tests {
     }
 
     fn chosen(goal: Goal, samples: u32) -> SingleR {
-        choose(&exponential(samples), goal, &mut Steady::new()).unwrap()
+        choose(&exponential(samples), LONG, goal, &mut Steady::new()).unwrap()
     }
 
     #[test]
@@ -201,7 +241,7 @@ mod tests {
         // By minimising the closed form: 405 ms with d = 336 ms, q = 0.86; 439 with d = 369, q = 0.40.
         for (budget, target, delay, chance) in [(0.03, 405, 336, 0.86), (0.01, 438, 369, 0.40)] {
             let policy = chosen(Goal { budget, ..GOAL }, 4000);
-            let near = |micros: u32, millis: u32| micros.abs_diff(1000 * millis);
+            let near = |micros: u64, millis: u64| micros.abs_diff(1000 * millis);
             assert!(near(policy.predicted, target) < 4_000, "{policy:?}");
             assert!(near(policy.delay, delay) < 15_000, "{policy:?}");
             assert!((policy.chance - chance).abs() < 0.1, "{policy:?}");
@@ -238,12 +278,12 @@ mod tests {
         let [first, second] = [1000, 3000].map(|samples| chosen(goal, samples));
         assert!(first.delay.abs_diff(second.delay) > 100);
         let mut steady = Steady::new();
-        let [again, mean] =
-            [1000, 3000].map(|samples| choose(&exponential(samples), goal, &mut steady).unwrap());
+        let [again, mean] = [1000, 3000]
+            .map(|samples| choose(&exponential(samples), LONG, goal, &mut steady).unwrap());
         assert_eq!(again, first);
         assert_eq!(mean.delay, first.delay.midpoint(second.delay));
         // It is hedged as often as others would be.
-        let due = |delay: u32| libm::exp(f64::from(delay) / -1e5) as f32;
+        let due = |delay: u64| libm::exp(delay as f64 / -1e5) as f32;
         let rates = [second, mean].map(|policy| policy.chance * due(policy.delay));
         assert!((rates[0] / rates[1] - 1.0).abs() < 0.03, "{rates:?}");
     }
@@ -290,7 +330,7 @@ mod tests {
     #[test]
     fn where_all_take_the_same_time_hedging_does_not_help() {
         let entry = Entry::of(Sample::Finished(Duration::from_millis(50))).unwrap();
-        let policy = choose(&[entry; 1000], GOAL, &mut Steady::new()).unwrap();
+        let policy = choose(&[entry; 1000], LONG, GOAL, &mut Steady::new()).unwrap();
         assert!(policy.probing);
         assert_eq!((policy.delay, policy.predicted), (50_000, 50_000));
     }
@@ -298,7 +338,7 @@ mod tests {
     #[test]
     fn a_mean_of_equal_delays_is_that_delay_and_a_jump_begins_anew() {
         let mut steady = Steady::new();
-        for delay in [0, 1, u32::MAX >> 1, 20_000_001] {
+        for delay in [0, 1, u64::from(u32::MAX >> 1), 20_000_001] {
             (0..20).for_each(|_| assert_eq!(steady.mean(delay), delay));
         }
         assert_eq!(steady.mean(20_000_011), 20_000_002);

@@ -47,32 +47,25 @@ impl<'a> Cursor<'a> {
     }
 
     /// The entry just above, or that after `skip` more, in microseconds.
-    pub(super) fn higher(&self, skip: usize) -> Option<u32> {
+    pub(super) fn higher(&self, skip: usize) -> Option<u64> {
         let entry = self.sorted.get(self.below.saturating_add(skip));
         entry.map(|entry| entry.micros())
     }
 
     /// The entry just below, in microseconds.
-    pub(super) fn lower(&self) -> Option<u32> {
+    pub(super) fn lower(&self) -> Option<u64> {
         self.entry_below().map(Entry::micros)
     }
 
-    /// Goes up past the entries that are shorter than `micros`.
-    pub(super) fn up_to(&mut self, micros: u32) {
-        while self.higher(0).is_some_and(|higher| higher < micros) {
-            self.up();
-        }
-    }
-
     /// Goes up past the entries that are `micros` long or shorter.
-    pub(super) fn up_past(&mut self, micros: u32) {
+    pub(super) fn up_past(&mut self, micros: u64) {
         while self.higher(0).is_some_and(|higher| higher <= micros) {
             self.up();
         }
     }
 
     /// Goes down past the entries that are `micros` long or longer.
-    pub(super) fn down_past(&mut self, micros: u32) {
+    pub(super) fn down_past(&mut self, micros: u64) {
         while self.lower().is_some_and(|lower| lower >= micros) {
             self.down();
         }
@@ -149,7 +142,7 @@ mod tests {
 
     /// As in textbooks: at each time where something finished, the curve is multiplied by the share of
     /// those still running that went on.
-    fn product_limit(entries: &[Entry], t: u32) -> f64 {
+    fn product_limit(entries: &[Entry], t: u64) -> f64 {
         let mut survival = 1.0;
         for (rank, entry) in entries.iter().enumerate() {
             if entry.micros() <= t && !entry.is_censored() {
@@ -185,7 +178,7 @@ mod tests {
     fn it_stops_at_the_right_places() {
         let entries = entries(&[(10, true), (20, true), (20, false), (30, false)]);
         let mut cursor = Cursor::new(&entries);
-        cursor.up_to(20);
+        cursor.up_past(19);
         assert_eq!((cursor.lower(), cursor.higher(0)), (Some(10), Some(20)));
         assert_eq!((cursor.higher(2), cursor.higher(3)), (Some(30), None));
         assert_eq!((cursor.survival(), cursor.next_survival()), (0.75, 0.8));

@@ -3,21 +3,23 @@
 use core::iter;
 use core::time::Duration;
 
-use super::recent::{Recent, start_options};
-use super::{Hints, Plan, ReadColumns, RestoreError, Strategy, Warmup, WriteColumns};
+use super::memory::{LatencyMemory, Share};
+use super::recent::start_options;
+use super::{Hints, Plan, ReadColumns, RestoreError, Strategy, WriteColumns};
 use crate::attempt::Cause;
 use crate::error::ConfigError;
 use crate::outcome::{StrategyKind, Suppressed};
-use crate::record::{Record, Sample};
-use crate::time::Instant;
+use crate::record::{NONE, Record, Sample};
+use crate::time::{Instant, nanos};
 use crate::window::Entry;
 
 use choose::{Goal, SingleR, Steady, choose};
-use curve::Cursor;
+use clustering::Clustering;
 use dependence::{Finished, Hypotheses, Pair};
 use rate::Rate;
 
 mod choose;
+mod clustering;
 mod curve;
 mod dependence;
 mod rate;
@@ -67,28 +69,29 @@ mod tests;
 ///     strategy.record(&Record::new(primary));
 /// }
 /// let plan = strategy.plan(&Hints::NONE, Instant::ZERO);
-/// assert!(plan.delay() < Some(Duration::from_millis(14)));
+/// assert!(plan.delay() < Some(Duration::from_millis(15)));
 /// assert!(plan.chance() > 0.5);
 ///
 /// let stats = strategy.stats();
-/// assert_eq!(stats.unhedged, Some(Duration::from_millis(400)));
+/// assert!(stats.unhedged > Some(Duration::from_millis(380)));
 /// assert!(stats.predicted < Some(Duration::from_millis(27)));
 /// ```
 #[derive(Clone, Debug)]
-pub struct Optimal<const N: usize = 1000> {
+pub struct Optimal {
     target_percent: f64,
     budget_percent: f64,
-    recent: Recent<N>,
+    memory: LatencyMemory,
     learned: Learned,
 }
 
-/// What was learned, the window aside.
+/// What was learned, the latencies aside.
 #[derive(Clone, Debug)]
 struct Learned {
     hypotheses: Hypotheses,
     rate: Rate,
     steady: Steady,
-    /// What the window suggested, `changes` ago.
+    clustering: Clustering,
+    /// What the latencies suggested, `changes` ago.
     policy: Option<SingleR>,
     changes: u16,
     /// Requests that pay for the next pairs to be learned from.
@@ -100,87 +103,78 @@ impl Learned {
         hypotheses: Hypotheses::new(),
         rate: Rate::new(),
         steady: Steady::new(),
+        clustering: Clustering::new(),
         policy: None,
         changes: 0,
         credit: 0,
     };
 }
 
-impl Optimal {
-    /// Lowers this percentile, 50 to 99.9, with hedges for this percentage of requests, more than 0,
-    /// by the last 1000 latencies.
-    pub const fn new(target_percent: f64, budget_percent: f64) -> Self {
-        Self::with_window(target_percent, budget_percent)
-    }
+/// How many samples the latencies are searched as: about 4 KB on the stack.
+const SAMPLES: usize = 1000;
 
-    /// The same, with room for the last `N` latencies, 10 to 65 535, at 8 bytes each. About 10 should lie
-    /// above the target, 1000 for the 99th percentile, and 40 are better.
-    pub const fn with_window<const N: usize>(
-        target_percent: f64,
-        budget_percent: f64,
-    ) -> Optimal<N> {
-        Optimal {
+/// What pays for learning from one pair, which takes about as long as for so many requests.
+const PRICE: u16 = 15;
+
+impl Optimal {
+    /// Lowers this percentile, 50 to 99.9, with hedges for this percentage of requests, more than 0.
+    pub const fn new(target_percent: f64, budget_percent: f64) -> Self {
+        Self {
             target_percent,
             budget_percent,
-            recent: Recent::new(),
+            memory: LatencyMemory::new(Share::of(used(budget_percent))).without_stretch(),
             learned: Learned::NOTHING,
         }
     }
-}
 
-impl<const N: usize> Optimal<N> {
-    /// How many of the last latencies count: 10 to `N`, which is the default. Forgets what was learned.
+    /// About how many of the last latencies count: 200 to 8000; 4000 unless set. So many halve the weight
+    /// of those before.
     #[must_use]
-    pub const fn window_size(self, samples: usize) -> Self {
-        Self {
-            recent: self.recent.sized(samples),
-            learned: Learned::NOTHING,
-            ..self
-        }
+    pub const fn window_size(mut self, samples: usize) -> Self {
+        self.memory = self.memory.with_window(samples);
+        self
     }
 
-    start_options!(recent.start);
+    start_options!(memory.start);
 
-    /// Forgets samples as old as this, more than zero, to within an eighth: they leave in eight
-    /// groups, none of them younger than 7/8 of it. With too few left, the strategy warms up again. Forgets what
-    /// was learned.
+    /// Samples this old, more than zero, do not count, nor do some of those that are half as old or older: they leave in
+    /// two groups. With too few left, the strategy warms up again. Setting it forgets all samples.
     #[must_use]
-    pub const fn max_age(self, age: Duration) -> Self {
-        Self {
-            recent: self.recent.aging(age),
-            learned: Learned::NOTHING,
-            ..self
-        }
+    pub const fn max_age(mut self, age: Duration) -> Self {
+        self.memory = self.memory.with_max_age(age);
+        self
     }
 
     /// What has been learned, for people to look at.
     pub fn stats(&self) -> OptimalStats {
         let (plan, policy) = (self.current(), self.learned.policy);
-        let micros = |micros: u32| Duration::from_micros(micros.into());
-        let window = &self.recent.window;
         OptimalStats {
-            window: window.size(),
-            samples: window.len(),
-            censored: window.censored(),
+            window: self.memory.window(),
+            samples: self.memory.weight(),
+            censored: self.memory.dropped(),
             pairs: self.learned.hypotheses.pairs(),
-            warming_up: !self.recent.is_warm(),
+            warming_up: !self.memory.is_warm(),
             probing: self.is_probing(),
+            clustered: self.learned.clustering.is_clustered(),
             delay: plan.delay(),
             chance: plan.chance(),
-            predicted: policy.map(|policy| micros(policy.predicted)),
-            unhedged: policy.and_then(|policy| policy.unhedged).map(micros),
-            median: self.recent.median(),
+            predicted: policy.map(|policy| Duration::from_micros(policy.predicted)),
+            unhedged: policy
+                .and_then(|policy| policy.unhedged)
+                .map(Duration::from_micros),
+            median: self.memory.median(),
         }
     }
 
     fn current(&self) -> Plan {
-        let usable = self.recent.is_warm() || self.recent.start.warmup == Warmup::Prior;
+        let usable = self.memory.is_warm() || self.memory.start.blends();
         let policy = self.learned.policy.filter(|_| usable);
-        let delay = policy.map(|policy| Duration::from_micros(policy.delay.into()));
+        let delay = policy.map(|policy| Duration::from_micros(policy.delay));
         let chance = policy.map_or(1.0, |policy| policy.chance);
-        self.recent
+        let brake = self.learned.rate.brake(self.budget(), self.clustered());
+        self.memory
             .plan(delay)
-            .with_chance(chance * self.learned.rate.brake(self.budget()))
+            .with_chance(chance * brake)
             // A second hedge never.
             .then_every(Duration::MAX)
     }
@@ -189,40 +183,55 @@ impl<const N: usize> Optimal<N> {
         self.learned.policy.is_some_and(|policy| policy.probing)
     }
 
+    fn clustered(&self) -> bool {
+        self.learned.clustering.is_clustered()
+    }
+
     fn choose(&mut self) {
         let goal = self.goal(&self.learned, self.is_probing());
-        let learned = &mut self.learned;
-        learned.policy = choose(self.recent.window.sorted(), goal, &mut learned.steady);
-        learned.changes = 0;
+        let mut steady = self.learned.steady;
+        self.learned.policy = self.chosen(goal, &mut steady);
+        self.learned.steady = steady;
+        self.learned.changes = 0;
+    }
+
+    fn chosen(&self, goal: Goal, steady: &mut Steady) -> Option<SingleR> {
+        let mut entries = [Entry::ZERO; SAMPLES];
+        let histogram = self.memory.histogram();
+        let len = histogram.expand(&mut entries, !goal.clustered);
+        let sorted = entries.get(..len).unwrap_or_default();
+        let longest = histogram.longest_finished() / 1000;
+        choose(sorted, longest, goal, steady)
     }
 
     fn goal(&self, learned: &Learned, probing: bool) -> Goal {
+        let clustered = learned.clustering.is_clustered();
         Goal {
             target: self.target(),
             budget: self.budget(),
             dependence: learned.hypotheses.mean(),
-            correction: learned.rate.correction(self.budget()),
+            correction: learned.rate.correction(self.budget(), clustered),
+            clustered,
             probing,
         }
     }
 
-    /// Whether a tenth of the window has changed, so that the cost of a choice is spread over as many
-    /// requests.
+    /// Whether so much is new that it is worth another choice, so that its cost is spread over many requests.
     fn is_stale(&self) -> bool {
+        let most = if self.clustered() { 64 } else { 500 };
         let changes = usize::from(self.learned.changes);
-        changes > 0 && (10 * changes >= self.recent.window.len() || changes >= 500)
+        changes > 0 && (10 * changes >= self.memory.weight() || changes >= most)
     }
 
     /// Learns from a request that was hedged, but not from too many: to look up a latency takes about
-    /// 1 ns for each sample in the window.
+    /// as long as to record one for tens of requests.
     fn learn_pair(&mut self, record: &Record) {
-        let price = self.recent.window.len() as u16 / 64;
         let saved = self.learned.credit.saturating_add(1);
-        self.learned.credit = saved.min(16 * price.max(1));
-        if self.learned.credit >= price
+        self.learned.credit = saved.min(16 * PRICE);
+        if self.learned.credit >= PRICE
             && let Some(pair) = self.pair(record)
         {
-            self.learned.credit -= price;
+            self.learned.credit -= PRICE;
             self.learned.hypotheses.learn(pair);
         }
     }
@@ -231,7 +240,8 @@ impl<const N: usize> Optimal<N> {
         if record.hedge_cause() != Some(Cause::Delay) || record.attempts != 2 {
             return None;
         }
-        let finished = match (record.primary(), record.hedge()?) {
+        let hedge = record.hedge()?;
+        let finished = match (record.primary(), hedge) {
             (Sample::Finished(_), Sample::Dropped(_)) => Finished::Primary,
             (Sample::Dropped(_), Sample::Finished(_)) => Finished::Hedge,
             (Sample::Dropped(_), Sample::Dropped(_)) => Finished::Neither,
@@ -239,7 +249,7 @@ impl<const N: usize> Optimal<N> {
         };
         Some(Pair {
             primary: self.share_above(record.primary())?,
-            hedge: self.share_above(record.hedge()?)?,
+            hedge: self.share_above(hedge)?,
             finished,
         })
     }
@@ -247,15 +257,13 @@ impl<const N: usize> Optimal<N> {
     /// The share of attempts that take longer, or at least as long as one that was dropped. Where many
     /// take the same time, what finished lies in their midst.
     fn share_above(&self, sample: Sample) -> Option<f32> {
-        let entry = Entry::of(sample)?;
-        let mut cursor = Cursor::new(self.recent.window.sorted());
-        cursor.up_to(entry.micros());
-        let at_least = cursor.next_survival();
-        if entry.is_censored() {
-            return Some(at_least);
-        }
-        cursor.up_past(entry.micros());
-        Some(0.5 * (at_least + cursor.next_survival()))
+        let (elapsed, dropped) = match sample {
+            Sample::Finished(latency) => (latency, false),
+            Sample::Dropped(elapsed) => (elapsed, true),
+            Sample::Failed(_) => return None,
+        };
+        let histogram = self.memory.histogram();
+        Some(histogram.survival(nanos(elapsed), dropped, !self.clustered()))
     }
 
     /// The percentile to lower, within what is possible, as a share.
@@ -263,28 +271,32 @@ impl<const N: usize> Optimal<N> {
         within(self.target_percent / 100.0, 0.5, 0.999)
     }
 
-    /// The share of requests to hedge: a little less than is allowed, so that what is estimated a
-    /// little wrong stays within.
     fn budget(&self) -> f32 {
-        const USE: f64 = 0.98;
-        const LEAST: f64 = 1e-6;
-        within(self.budget_percent / 100.0 * USE, LEAST, 1.0)
+        used(self.budget_percent)
     }
 }
 
-impl<const N: usize> Default for Optimal<N> {
+/// The share of requests to hedge: a little less than is allowed, so that what is estimated a little wrong stays
+/// within.
+const fn used(budget_percent: f64) -> f32 {
+    const USE: f64 = 0.98;
+    const LEAST: f64 = 1e-6;
+    within(budget_percent / 100.0 * USE, LEAST, 1.0)
+}
+
+impl Default for Optimal {
     /// The 99th percentile, for 5 % of the requests.
     fn default() -> Self {
-        Optimal::with_window(99.0, 5.0)
+        Self::new(99.0, 5.0)
     }
 }
 
-impl<const N: usize> Strategy for Optimal<N> {
+impl Strategy for Optimal {
     fn plan(&mut self, _: &Hints, now: Instant) -> Plan {
-        if self.recent.window.expire(now) {
+        if self.memory.expire(now) {
             self.choose();
         }
-        self.recent.lasting(self.current())
+        self.memory.lasting(self.current())
     }
 
     fn record(&mut self, record: &Record) {
@@ -293,8 +305,13 @@ impl<const N: usize> Strategy for Optimal<N> {
         let observed = record.due && record.suppressed == Some(Suppressed::ObserveOnly);
         let hedged = record.hedge_cause() == Some(Cause::Delay) || observed;
         let (budget, sparing) = (self.budget(), self.is_probing());
-        self.learned.rate.count(hedged, budget, sparing);
-        if self.recent.window.push(record.primary(), record.ended_at) {
+        let clustered = self.clustered();
+        self.learned.rate.count(hedged, budget, sparing, clustered);
+        if record.hedge_delay != NONE {
+            let passed = record.primary > record.hedge_delay;
+            self.learned.clustering.record(passed);
+        }
+        if self.memory.record(record) {
             self.learned.changes = self.learned.changes.saturating_add(1);
         }
         if self.is_stale() {
@@ -303,16 +320,16 @@ impl<const N: usize> Strategy for Optimal<N> {
     }
 
     fn typical_latency(&self) -> Option<Duration> {
-        self.recent.typical_latency()
+        self.memory.typical_latency()
     }
 
     fn expected_win_rate(&self) -> Option<f32> {
         let delay = self.current().delay()?;
-        Some(self.recent.window.wins_after(delay))
+        Some(self.memory.wins_after(delay))
     }
 
     fn reset(&mut self) {
-        self.recent.window.clear();
+        self.memory.clear();
         self.learned = Learned::NOTHING;
     }
 
@@ -323,30 +340,35 @@ impl<const N: usize> Strategy for Optimal<N> {
     fn validate(&self) -> Result<(), ConfigError> {
         ConfigError::check_range("optimal_target", self.target_percent, 50.0, 99.9)?;
         ConfigError::check_above("optimal_budget_percent", self.budget_percent, 0.0)?;
-        self.recent.validate()
+        self.memory.validate()
     }
 
     fn export(&self, columns: &mut dyn WriteColumns, now: Instant) {
-        self.recent.window.export("latencies_us", columns, now);
+        self.memory.export(columns, now);
         let probing = f64::from(u8::from(self.is_probing()));
         columns.column("probing", &mut iter::once(probing));
         self.learned.hypotheses.export(columns);
         self.learned.rate.export(columns);
         self.learned.steady.export(columns);
+        self.learned.clustering.export(columns);
     }
 
     fn restore(&mut self, columns: &dyn ReadColumns, now: Instant) -> Result<(), RestoreError> {
+        // The latencies first: what is wrong with them says most.
+        let mut memory = self.memory.clone();
+        memory.restore(columns, now)?;
         let probing = columns.number("probing", 0.0, 1.0)? > 0.5;
         let mut learned = Learned {
             hypotheses: Hypotheses::restore(columns)?,
             rate: Rate::restore(columns)?,
             steady: Steady::restore(columns)?,
+            clustering: Clustering::restore(columns)?,
             ..Learned::NOTHING
         };
-        self.recent.window.restore("latencies_us", columns, now)?;
+        self.memory = memory;
         let goal = self.goal(&learned, probing);
         let mut steady = learned.steady;
-        learned.policy = choose(self.recent.window.sorted(), goal, &mut steady);
+        learned.policy = self.chosen(goal, &mut steady);
         self.learned = learned;
         Ok(())
     }
@@ -356,9 +378,9 @@ impl<const N: usize> Strategy for Optimal<N> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct OptimalStats {
-    /// How many samples fit in the window.
+    /// How many samples halve the weight of those before.
     pub window: usize,
-    /// How many samples there are.
+    /// About how many samples count: up to twice the window.
     pub samples: usize,
     /// How many of them are attempts that were dropped.
     pub censored: usize,
@@ -368,6 +390,8 @@ pub struct OptimalStats {
     pub warming_up: bool,
     /// Whether only probes are hedged, because hedges do not help.
     pub probing: bool,
+    /// Whether slow requests come in clusters, so that an early hedge would not pay.
+    pub clustered: bool,
     /// When the next request is hedged; absent if it is not, for want of samples.
     pub delay: Option<Duration>,
     /// The share of the requests past the delay that are hedged, 0 to 1.
@@ -381,10 +405,6 @@ pub struct OptimalStats {
 }
 
 /// The nearest that can be; a NaN is nearest to `low`.
-fn within(share: f64, low: f64, high: f64) -> f32 {
-    (if share.is_nan() {
-        low
-    } else {
-        share.clamp(low, high)
-    }) as f32
+const fn within(share: f64, low: f64, high: f64) -> f32 {
+    (if share >= low { share.min(high) } else { low }) as f32
 }

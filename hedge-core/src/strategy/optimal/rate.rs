@@ -25,14 +25,14 @@ impl Rate {
 
     pub(super) fn restore(columns: &dyn ReadColumns) -> Result<Self, RestoreError> {
         // As much as any budget can reach; a request that ends clamps it to what this one can.
-        let most = f64::from(2.0 * room(1.0));
+        let most = f64::from(2.0 * room(1.0, true));
         let surplus = columns.number("surplus", -most, most)? as f32;
         Ok(Self { surplus })
     }
 
     /// A request has ended. What was saved up while `sparing` on purpose is not spent later.
-    pub(super) fn count(&mut self, hedged: bool, budget: f32, sparing: bool) {
-        let room = room(budget);
+    pub(super) fn count(&mut self, hedged: bool, budget: f32, sparing: bool, clustered: bool) {
+        let room = room(budget, clustered);
         let least = if sparing {
             self.surplus.min(0.0)
         } else {
@@ -43,24 +43,28 @@ impl Rate {
     }
 
     /// What to multiply the budget by for the next hundreds of requests: 0.1 to 1.5.
-    pub(super) fn correction(self, budget: f32) -> f32 {
-        self.share_left(budget).max(0.1)
+    pub(super) fn correction(self, budget: f32, clustered: bool) -> f32 {
+        self.share_left(budget, clustered).max(0.1)
     }
 
     /// What to multiply the chance by for the next request: 1, and down to 0 when the budget is being
     /// overspent fast because all of a sudden every request is slow.
-    pub(super) fn brake(self, budget: f32) -> f32 {
-        (3.0 * self.share_left(budget)).clamp(0.0, 1.0)
+    pub(super) fn brake(self, budget: f32, clustered: bool) -> f32 {
+        (3.0 * self.share_left(budget, clustered)).clamp(0.0, 1.0)
     }
 
-    fn share_left(self, budget: f32) -> f32 {
-        1.0 - self.surplus / room(budget)
+    fn share_left(self, budget: f32, clustered: bool) -> f32 {
+        1.0 - self.surplus / room(budget, clustered)
     }
 }
 
-/// The surplus at which hedging stops.
-fn room(budget: f32) -> f32 {
-    (1000.0 * budget).max(25.0)
+/// The surplus at which hedging stops. A cluster of slow requests needs more than its share, and quiet times make up
+/// for it.
+fn room(budget: f32, clustered: bool) -> f32 {
+    const CLUSTERS: f32 = 16.0;
+
+    let room = (1000.0 * budget).max(25.0);
+    if clustered { CLUSTERS * room } else { room }
 }
 
 #[cfg(test)]
@@ -71,11 +75,11 @@ mod tests {
     fn hedges(rate: &mut Rate, requests: u32, due: f32, budget: f32) -> u32 {
         let (mut owed, mut hedges) = (0.0, 0);
         for _ in 0..requests {
-            owed += (due * rate.correction(budget)).min(1.0) * rate.brake(budget);
+            owed += (due * rate.correction(budget, false)).min(1.0) * rate.brake(budget, false);
             let hedged = owed >= 1.0;
             owed -= f32::from(u8::from(hedged));
             hedges += u32::from(hedged);
-            rate.count(hedged, budget, false);
+            rate.count(hedged, budget, false, false);
         }
         hedges
     }
@@ -104,12 +108,12 @@ mod tests {
     #[test]
     fn what_is_saved_up_is_limited_and_what_is_spared_on_purpose_is_not_saved() {
         let mut rate = Rate::new();
-        (0..100_000).for_each(|_| rate.count(false, 0.1, false));
-        assert_eq!(rate.correction(0.1), 1.5);
-        (0..100).for_each(|_| rate.count(true, 0.1, false));
+        (0..100_000).for_each(|_| rate.count(false, 0.1, false, false));
+        assert_eq!(rate.correction(0.1, false), 1.5);
+        (0..100).for_each(|_| rate.count(true, 0.1, false, false));
         let surplus = rate.surplus;
         assert!(surplus > 0.0);
-        (0..100_000).for_each(|_| rate.count(false, 0.1, true));
-        assert_eq!((rate.surplus, rate.correction(0.1)), (0.0, 1.0));
+        (0..100_000).for_each(|_| rate.count(false, 0.1, true, false));
+        assert_eq!((rate.surplus, rate.correction(0.1, false)), (0.0, 1.0));
     }
 }

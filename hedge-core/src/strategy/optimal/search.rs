@@ -19,12 +19,12 @@ pub(super) struct Search {
 /// What was found. Times are in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Found {
-    pub(super) delay: u32,
+    pub(super) delay: u64,
     pub(super) chance: f32,
     /// The target percentile.
-    pub(super) predicted: u32,
+    pub(super) predicted: u64,
     /// The same without hedging; absent if too much of the tail is censored to tell.
-    pub(super) unhedged: Option<u32>,
+    pub(super) unhedged: Option<u64>,
 }
 
 /// About how many delays are tried at most.
@@ -82,7 +82,7 @@ impl Search {
 
     /// The target percentile without hedging: the smallest sample that few enough exceed, and the same
     /// again if it is certain that they do.
-    fn unhedged(&self, top: Cursor<'_>) -> Option<(u32, Option<u32>)> {
+    fn unhedged(&self, top: Cursor<'_>) -> Option<(u64, Option<u64>)> {
         let mut target = top.lower()?;
         let mut at = top;
         at.down_past(target);
@@ -107,14 +107,14 @@ impl Search {
 }
 
 /// The shortest delay after which no more than the budget is left, and the chance that keeps to it.
-pub(super) fn latest(top: Cursor<'_>, budget: f32) -> (u32, f32) {
+pub(super) fn latest(top: Cursor<'_>, budget: f32) -> (u64, f32) {
     let (delay, cursor) = first_delay(top, budget);
     (delay, (budget / cursor.next_survival()).min(1.0))
 }
 
 /// The shortest delay that no more than `share` of requests exceed, or else the longest there is; and the
 /// place above everything no longer than that.
-fn first_delay(top: Cursor<'_>, share: f32) -> (u32, Cursor<'_>) {
+fn first_delay(top: Cursor<'_>, share: f32) -> (u64, Cursor<'_>) {
     let most = top.survival_before_next(share);
     let mut cursor = top;
     while let Some(delay) = cursor.lower() {
@@ -151,29 +151,29 @@ mod tests {
 
     fn survival(entries: &[Entry], t: i64) -> f32 {
         let mut cursor = Cursor::new(entries);
-        if let Ok(t) = u32::try_from(t) {
+        if let Ok(t) = u64::try_from(t) {
             cursor.up_past(t);
         }
         cursor.survival()
     }
 
     /// Tries everything.
-    fn lowest_target(search: Search, entries: &[Entry]) -> u32 {
+    fn lowest_target(search: Search, entries: &[Entry]) -> u64 {
         let times = || entries.iter().map(|entry| entry.micros());
-        let mut lowest = u32::MAX;
+        let mut lowest = u64::MAX;
         for delay in times().chain([0]) {
             let mut from = Cursor::new(entries);
             from.up_past(delay);
             let due = from.next_survival();
-            let chance = if due <= search.most_due && delay < u32::MAX {
+            let chance = if due <= search.most_due && delay < u64::MAX {
                 (search.budget / due).min(1.0)
             } else {
                 0.0
             };
             for target in times().chain(times().map(|time| time + delay)) {
-                let in_time = 1.0 - survival(entries, i64::from(target) - i64::from(delay));
+                let in_time = 1.0 - survival(entries, target as i64 - delay as i64);
                 let hedged = chance * search.dependence.in_time(in_time);
-                let slower = survival(entries, target.into()) * (1.0 - hedged);
+                let slower = survival(entries, target as i64) * (1.0 - hedged);
                 if search.allows(slower) {
                     lowest = lowest.min(target);
                 }

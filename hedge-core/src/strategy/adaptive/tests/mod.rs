@@ -283,7 +283,7 @@ fn requests_that_were_given_up_teach_a_bound() {
 #[test]
 fn the_same_seed_and_reports_give_the_same_choices() {
     let choices = |seed| {
-        let mut strategy = Adaptive::new().seed(seed);
+        let mut strategy = Adaptive::new().seed(seed).min_samples(10);
         let choices = |strategy: &mut Adaptive| -> Vec<Option<Duration>> {
             (0..50)
                 .map(|n| {
@@ -323,7 +323,10 @@ fn a_reset_forgets_what_was_learned_but_not_the_options() {
 
 #[test]
 fn after_idle_time_it_warms_up_again() {
-    let mut strategy = Adaptive::new().initial_delay(ms(6)).max_age(ms(800));
+    let mut strategy = Adaptive::new()
+        .initial_delay(ms(6))
+        .min_samples(10)
+        .max_age(ms(800));
     record(&mut strategy, (0..50).map(|_| 10));
     assert!(plan(&mut strategy) >= Some(ms(50)));
     let later = strategy.plan(&Hints::NONE, Instant::from_epoch(ms(5000)));

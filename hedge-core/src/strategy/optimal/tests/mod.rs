@@ -4,6 +4,7 @@ use super::*;
 use crate::outcome::Suppressed;
 use crate::random::SplitMix;
 use crate::record::RequestEnd;
+use crate::strategy::Warmup;
 
 mod requests;
 
@@ -29,21 +30,19 @@ fn report(primary: Duration, hedge: Option<(Duration, Duration)>) -> Record {
     record
 }
 
-fn record<const N: usize>(strategy: &mut Optimal<N>, millis: impl IntoIterator<Item = u64>) {
+fn record(strategy: &mut Optimal, millis: impl IntoIterator<Item = u64>) {
     for millis in millis {
         strategy.record(&report(ms(millis), None));
     }
 }
 
-fn plan<const N: usize>(strategy: &mut Optimal<N>) -> Plan {
+fn plan(strategy: &mut Optimal) -> Plan {
     strategy.plan(&Hints::NONE, Instant::ZERO)
 }
 
 #[test]
 fn until_there_are_enough_samples_the_warm_up_decides() {
-    let strategy = Optimal::with_window::<50>(99.0, 50.0)
-        .initial_delay(ms(7))
-        .min_samples(3);
+    let strategy = Optimal::new(99.0, 50.0).initial_delay(ms(7)).min_samples(3);
     for (warmup, expected) in [
         (
             Warmup::Delay,
@@ -59,11 +58,14 @@ fn until_there_are_enough_samples_the_warm_up_decides() {
         let mut strategy = strategy.clone().warmup(warmup);
         for expected in expected {
             let plan = plan(&mut strategy);
-            assert_eq!(
-                plan.delay(),
-                expected.map(Duration::from_micros),
-                "{warmup}"
-            );
+            // All take 20 ms, which lies in a bucket up to 21 ms.
+            let near = |delay: Duration, expected: Duration| {
+                expected <= delay && delay <= expected + expected / 20
+            };
+            let expected = expected.map(Duration::from_micros);
+            let is_near = plan.delay().zip(expected).is_none_or(|(d, e)| near(d, e));
+            assert!(is_near, "{warmup}: {plan:?}, {expected:?} expected");
+            assert_eq!(plan.delay().is_some(), expected.is_some());
             let off = expected.is_none().then_some(Suppressed::WarmingUp);
             assert_eq!(plan.suppressed(), off);
             record(&mut strategy, [20]);
@@ -73,7 +75,7 @@ fn until_there_are_enough_samples_the_warm_up_decides() {
 
 #[test]
 fn a_request_is_hedged_once() {
-    let mut strategy = Optimal::new(99.0, 5.0);
+    let mut strategy = Optimal::new(99.0, 5.0).initial_delay(ms(100));
     for _ in 0..2 {
         let plan = plan(&mut strategy);
         assert!(plan.delay() < Some(ms(1000)));
@@ -85,7 +87,7 @@ fn a_request_is_hedged_once() {
 #[test]
 fn only_what_tells_of_a_pair_is_learned_from() {
     let hedged = report(ms(50), Some((ms(10), ms(90))));
-    let mut strategy = Optimal::with_window::<20>(99.0, 5.0);
+    let mut strategy = Optimal::new(99.0, 5.0);
     record(&mut strategy, 1..=20);
     let mut not = [hedged; 4];
     not[0].retries = 0b10;
@@ -99,14 +101,15 @@ fn only_what_tells_of_a_pair_is_learned_from() {
     strategy.record(&hedged);
     assert_eq!(strategy.stats().pairs, 1);
     let dropped = hedged.with_primary(Sample::Dropped(ms(50)));
-    strategy.record(&dropped);
+    // Not from every one: each has to be paid for by the requests before it.
+    (0..PRICE).for_each(|_| strategy.record(&dropped));
     assert_eq!(strategy.stats().pairs, 2);
 }
 
 #[test]
 fn a_hedge_that_is_only_observed_counts_like_any_other() {
     let told = |edit: fn(&mut Record)| {
-        let mut strategy = Optimal::with_window::<50>(99.0, 5.0);
+        let mut strategy = Optimal::new(99.0, 5.0);
         for n in 0..100 {
             let mut report = report(ms(n), None);
             if n % 10 == 0 {
@@ -125,14 +128,16 @@ fn a_hedge_that_is_only_observed_counts_like_any_other() {
 
 #[test]
 fn equal_latencies_lie_amid_each_other_but_what_was_dropped_below() {
-    let mut strategy = Optimal::with_window::<20>(99.0, 5.0);
+    let mut strategy = Optimal::new(99.0, 5.0);
     record(&mut strategy, [10, 20, 20, 20, 30]);
     // One more draw is expected above.
+    let share = |sample| strategy.share_above(sample).unwrap();
+    let near = |found: f32, expected: f32| assert!((found - expected).abs() < 1e-6, "{found}");
+    near(share(Sample::Finished(ms(20))), 3.5 / 6.0);
+    near(share(Sample::Dropped(ms(20))), 5.0 / 6.0);
+    near(share(Sample::Dropped(ms(22))), 2.0 / 6.0);
+    near(share(Sample::Finished(ms(99))), 1.0 / 6.0);
     let share = |sample| strategy.share_above(sample);
-    assert_eq!(share(Sample::Finished(ms(20))), Some(3.5 / 6.0));
-    assert_eq!(share(Sample::Dropped(ms(20))), Some(5.0 / 6.0));
-    assert_eq!(share(Sample::Dropped(ms(21))), Some(2.0 / 6.0));
-    assert_eq!(share(Sample::Finished(ms(99))), Some(1.0 / 6.0));
     assert_eq!(share(Sample::Failed(ms(20))), None);
 }
 
@@ -143,29 +148,32 @@ fn a_plan_is_reusable_unless_samples_grow_too_old() {
     let mut strategy = strategy.max_age(ms(800)).min_samples(5);
     assert!(!plan(&mut strategy).is_reusable());
     record(&mut strategy, 10..20);
-    assert_eq!(plan(&mut strategy).delay(), Some(ms(19)));
+    let delay = plan(&mut strategy).delay().unwrap();
+    assert!(ms(18) < delay && delay < ms(21), "{delay:?}");
     let later = Instant::from_epoch(ms(800));
-    assert_eq!(strategy.plan(&Hints::NONE, later).delay(), Some(ms(100)));
+    let plan = strategy.plan(&Hints::NONE, later);
+    assert_eq!(plan.suppressed(), Some(Suppressed::WarmingUp));
     assert_eq!(strategy.stats().predicted, None);
 }
 
 #[test]
-fn the_policy_is_chosen_again_when_a_tenth_of_the_window_is_new() {
-    let mut strategy = Optimal::with_window::<100>(99.0, 50.0);
+fn the_policy_is_chosen_again_when_a_tenth_of_the_samples_is_new() {
+    let mut strategy = Optimal::new(99.0, 50.0);
     record(&mut strategy, [10; 100]);
     let mut until = |millis| {
         (1..20).find(|_| {
             record(&mut strategy, [millis]);
-            strategy.stats().unhedged == Some(ms(millis))
+            let unhedged = strategy.stats().unhedged.unwrap();
+            unhedged.abs_diff(ms(millis)) < ms(2)
         })
     };
     assert!(until(20) <= Some(10));
-    assert_eq!(until(30), Some(10));
+    assert!((Some(10)..=Some(13)).contains(&until(30)));
 }
 
 #[test]
 fn it_promises_the_wins_that_its_samples_would_give_its_delay() {
-    let mut strategy = Optimal::with_window::<100>(99.0, 10.0);
+    let mut strategy = Optimal::new(99.0, 10.0);
     // Of 100 requests 3 are slow; a hedge that takes as long as one of the others beats them.
     record(
         &mut strategy,
@@ -178,76 +186,75 @@ fn it_promises_the_wins_that_its_samples_would_give_its_delay() {
 
 #[test]
 fn a_reset_forgets_what_was_learned_and_keeps_options() {
-    let fresh = Optimal::with_window::<20>(90.0, 5.0)
-        .window_size(15)
-        .min_samples(2);
+    let fresh = Optimal::new(90.0, 5.0).window_size(200).min_samples(2);
     let fresh = fresh.initial_delay(ms(3)).max_age(ms(800));
     let mut strategy = fresh.clone();
     for _ in 0..30 {
         strategy.record(&report(ms(50), Some((ms(10), ms(90)))));
     }
-    assert_eq!(strategy.typical_latency(), Some(ms(50)));
+    let typical = strategy.typical_latency().unwrap();
+    assert!(typical.abs_diff(ms(50)) < ms(3), "{typical:?}");
     assert!(strategy.stats().pairs > 0);
     strategy.reset();
     assert_eq!(strategy.stats(), fresh.stats());
     assert_eq!(strategy.typical_latency(), None);
     assert_eq!(plan(&mut strategy).chance(), 1.0);
     record(&mut strategy, [60; 20]);
-    assert_eq!(strategy.stats().samples, 15);
-    assert_eq!(strategy.recent.window.max_age(), Some(ms(800)));
+    assert_eq!(strategy.stats().samples, 20);
+    assert_eq!(strategy.memory.max_age(), Some(ms(800)));
 }
 
 #[test]
 fn what_cannot_be_right_is_named() {
-    type O = Optimal<20>;
-    let good = || Optimal::with_window::<20>(99.0, 5.0);
+    type O = Optimal;
+    let good = || Optimal::new(99.0, 5.0);
     let bad: [(&str, O); 12] = [
         (
             "`optimal_target` is 49.9, but must be 50 to 99.9",
-            Optimal::with_window(49.9, 5.0),
+            Optimal::new(49.9, 5.0),
         ),
         (
             "`optimal_target` is 99.91, but must be 50 to 99.9",
-            Optimal::with_window(99.91, 5.0),
+            Optimal::new(99.91, 5.0),
         ),
         (
             "`optimal_target` is NaN, but must be 50 to 99.9",
-            Optimal::with_window(f64::NAN, 5.0),
+            Optimal::new(f64::NAN, 5.0),
         ),
         (
             "`optimal_budget_percent` is 0, but must be greater than 0",
-            Optimal::with_window(99.0, 0.0),
+            Optimal::new(99.0, 0.0),
         ),
         (
             "`optimal_budget_percent` is NaN, but must be greater than 0",
-            Optimal::with_window(99.0, f64::NAN),
+            Optimal::new(99.0, f64::NAN),
         ),
         (
             "`optimal_budget_percent` is inf, but must be greater than 0",
-            Optimal::with_window(99.0, f64::INFINITY),
+            Optimal::new(99.0, f64::INFINITY),
         ),
         (
-            "`window_size` is 9, but must be at least 10",
-            good().window_size(9),
+            "`window_size` is 199, but must be 200 to 8000",
+            good().window_size(199),
         ),
         (
-            "`window_size` is 21, but must be at most 20, which is what the type holds",
-            good().window_size(21),
+            "`window_size` is 8001, but must be 200 to 8000",
+            good().window_size(8001),
         ),
         (
-            "`min_samples` is 0, but must be 1 to 20",
+            "`min_samples` is 0, but must be 1 to 4000",
             good().min_samples(0),
         ),
         (
-            "`min_samples` is 13, but must be 1 to 12",
-            good().min_samples(13).window_size(12),
+            "`min_samples` is 301, but must be 1 to 300",
+            good().min_samples(301).window_size(300),
         ),
         (
             "`max_age_ms` is 0, but must be greater than 0",
             good().max_age(Duration::ZERO),
         ),
         (
-            "`window_size` is 9, but must be at least 10",
+            "`window_size` is 9, but must be 200 to 8000",
             good().window_size(9).max_age(Duration::from_secs(1)),
         ),
     ];
@@ -258,11 +265,11 @@ fn what_cannot_be_right_is_named() {
     for good in [
         good(),
         Optimal::default(),
-        Optimal::with_window(50.0, 1e-9),
-        Optimal::with_window(99.9, 700.0),
+        Optimal::new(50.0, 1e-9),
+        Optimal::new(99.9, 700.0),
         good()
-            .window_size(10)
-            .min_samples(10)
+            .window_size(200)
+            .min_samples(200)
             .max_age(Duration::MAX),
     ] {
         assert_eq!(good.validate(), Ok(()));
@@ -293,7 +300,7 @@ fn extreme_options_and_samples_are_survived() {
             .into_iter()
             .zip([None, Some(ms(0)), Some(ms(20))])
         {
-            let mut strategy = Optimal::with_window::<10>(target, budget)
+            let mut strategy = Optimal::new(target, budget)
                 .min_samples(usize::MAX)
                 .initial_delay(Duration::MAX)
                 .warmup(warmup);
@@ -317,28 +324,19 @@ fn extreme_options_and_samples_are_survived() {
 }
 
 #[test]
-fn a_small_window_is_small() {
-    assert!(
-        size_of::<Optimal<64>>() <= 800,
-        "{}",
-        size_of::<Optimal<64>>()
-    );
-    assert!(
-        size_of::<Optimal>() <= 8 * 1000 + 288,
-        "{}",
-        size_of::<Optimal>()
-    );
+fn it_is_small() {
+    assert!(size_of::<Optimal>() <= 3400, "{}", size_of::<Optimal>());
 }
 
 #[test]
 fn it_can_be_a_static() {
-    static STRATEGY: Optimal<100> = Optimal::with_window::<100>(95.0, 5.0)
-        .window_size(50)
+    static STRATEGY: Optimal = Optimal::new(95.0, 5.0)
+        .window_size(500)
         .initial_delay(ms(20))
         .min_samples(5)
         .warmup(Warmup::Off)
         .max_age(ms(60_000));
     assert_eq!(STRATEGY.validate(), Ok(()));
-    assert_eq!(STRATEGY.stats().window, 50);
+    assert_eq!(STRATEGY.stats().window, 500);
     let _: Vec<Optimal> = Vec::from([const { Optimal::new(99.0, 5.0) }]);
 }

@@ -1,0 +1,56 @@
+//! A memory as columns of numbers.
+
+use core::iter;
+
+use super::histogram::ForgettingHistogram;
+use super::{LatencyMemory, MOST_RESTARTS, RunningMedian};
+use crate::strategy::{ReadColumns, RestoreError, WriteColumns};
+use crate::time::Instant;
+
+impl LatencyMemory {
+    /// Writes what is remembered: the shortest latency of each bucket that is not empty, and its weight.
+    pub(crate) fn export(&self, columns: &mut dyn WriteColumns, now: Instant) {
+        let mut memory = self.clone();
+        memory.expire(now);
+        memory.histogram.export(columns);
+        let mut number = |name, value: f64| columns.column(name, &mut iter::once(value));
+        number("samples", memory.samples.into());
+        number("since_halving", memory.since_halving.into());
+        number("median_fast_ns", memory.fast_median.nanos() as f64);
+        number("median_slow_ns", memory.slow_median.nanos() as f64);
+        number("restarts", memory.restarts.into());
+    }
+
+    /// Takes what was written in place of what is remembered, as if all of it had just arrived.
+    pub(crate) fn restore(
+        &mut self,
+        columns: &dyn ReadColumns,
+        now: Instant,
+    ) -> Result<(), RestoreError> {
+        if columns.column("latencies_us").is_some() {
+            return Err(RestoreError::outdated("latencies_us"));
+        }
+        let most = RunningMedian::MOST as f64;
+        let median = |name| columns.number(name, 0.0, most);
+        let histogram = ForgettingHistogram::restore(columns)?;
+        let samples = columns.number("samples", 0.0, u16::MAX.into())? as u16;
+        let since_halving = columns.number("since_halving", 0.0, u16::MAX.into())? as u16;
+        let fast_median = RunningMedian::of(median("median_fast_ns")? as u64);
+        let slow_median = RunningMedian::of(median("median_slow_ns")? as u64);
+        let restarts = columns.number("restarts", 0.0, MOST_RESTARTS.into())? as u8;
+
+        self.clear();
+        self.expiry.advance(now);
+        self.expiry.young = histogram.clone();
+        self.expiry.samples = samples;
+        self.histogram = histogram;
+        self.samples = samples;
+        self.since_halving = since_halving.min(self.half_life - 1);
+        (self.fast_median, self.slow_median) = (fast_median, slow_median);
+        self.restarts = restarts;
+        if samples > 0 {
+            self.refresh();
+        }
+        Ok(())
+    }
+}

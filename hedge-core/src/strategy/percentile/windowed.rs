@@ -1,0 +1,204 @@
+//! The percentile of the exact last latencies.
+
+use core::slice;
+use core::time::Duration;
+
+use crate::error::ConfigError;
+use crate::outcome::StrategyKind;
+use crate::record::Record;
+use crate::strategy::recent::{Recent, start_options};
+use crate::strategy::{Hints, Plan, ReadColumns, RestoreError, Strategy, WriteColumns};
+use crate::time::Instant;
+
+use super::{PercentileStats, check_window};
+
+#[cfg(test)]
+mod tests;
+
+/// Hedges at a percentile of exactly the last `N` latencies of primaries: for firmware, where 64 of them take
+/// less memory than [`Percentile`](super::Percentile), and for tests, which can tell the delay beforehand.
+///
+/// Only primaries count, and those that a hedge overtook count as *at least* as long as they ran (the
+/// percentile is a product-limit estimate). Attempts that failed do not count.
+///
+/// A window follows every change, a burst of slow requests too, and where more requests hang than the
+/// percentile leaves above it, the delay grows until they are given up. About 10 samples should lie above
+/// the percentile, so 200 at 95 and 1000 at 99. The delay follows in steps of a 64th of the window.
+///
+/// An option that cannot be right is refused by `build()`; if that is bypassed, the nearest that can
+/// be is used.
+///
+/// ```
+/// use core::time::Duration;
+/// use hedge_core::strategy::{Strategy, WindowedPercentile};
+/// use hedge_core::strategy::Sample;
+/// use hedge_core::{Hints, Instant, Record};
+///
+/// let mut strategy = WindowedPercentile::with_window::<200>(95.0).initial_delay(Duration::from_millis(30));
+/// let delay = |strategy: &mut WindowedPercentile<200>| strategy.plan(&Hints::NONE, Instant::ZERO).delay();
+/// assert_eq!(delay(&mut strategy), Some(Duration::from_millis(30)));
+///
+/// for millis in 1..=100 {
+///     let primary = Sample::Finished(Duration::from_millis(millis));
+///     strategy.record(&Record::new(primary));
+/// }
+/// assert_eq!(delay(&mut strategy), Some(Duration::from_millis(96)));
+/// ```
+#[derive(Clone, Debug)]
+pub struct WindowedPercentile<const N: usize = 1000> {
+    percent: f64,
+    recent: Recent<N>,
+    /// The percentile of the window, `changes` ago.
+    learned: Option<Duration>,
+    changes: u16,
+}
+
+impl WindowedPercentile {
+    /// Hedges at this percentile, 50 to 99.9, of the last 1000 latencies.
+    pub const fn new(percent: f64) -> Self {
+        Self::with_window(percent)
+    }
+
+    /// The same, with room for the last `N` latencies, 10 to 65 535, at 8 bytes each.
+    pub const fn with_window<const N: usize>(percent: f64) -> WindowedPercentile<N> {
+        WindowedPercentile {
+            percent,
+            recent: Recent::new(),
+            learned: None,
+            changes: 0,
+        }
+    }
+}
+
+impl<const N: usize> WindowedPercentile<N> {
+    /// How many of the last latencies count: 10 to `N`, which is the default. Setting it forgets all
+    /// samples.
+    #[must_use]
+    pub const fn window_size(self, samples: usize) -> Self {
+        Self {
+            recent: self.recent.sized(samples),
+            learned: None,
+            changes: 0,
+            ..self
+        }
+    }
+
+    start_options!(recent.start);
+
+    /// Samples this old, more than zero, are forgotten, to within an eighth: they leave in groups, each
+    /// between 7/8 of it and all of it old. With too few left, the strategy warms up again. Setting
+    /// it forgets all samples.
+    #[must_use]
+    pub const fn max_age(self, age: Duration) -> Self {
+        Self {
+            recent: self.recent.aging(age),
+            learned: None,
+            changes: 0,
+            ..self
+        }
+    }
+
+    /// What has been learned, for people to look at.
+    pub fn stats(&self) -> PercentileStats {
+        let window = &self.recent.window;
+        PercentileStats {
+            window: window.size(),
+            samples: window.len(),
+            censored: window.censored(),
+            warming_up: !self.recent.is_warm(),
+            delay: self.recent.plan(self.estimate()).delay(),
+            median: self.recent.median(),
+        }
+    }
+
+    /// The percentile of the window, give or take the last few samples.
+    fn estimate(&self) -> Option<Duration> {
+        if self.is_stale() {
+            self.recent.window.percentile(self.share())
+        } else {
+            self.learned
+        }
+    }
+
+    /// Whether a 64th of the window has changed, so that the cost of an estimate is spread over as
+    /// many requests. It moves by much less than its own error meanwhile.
+    fn is_stale(&self) -> bool {
+        self.changes > 0 && 64 * usize::from(self.changes) >= self.recent.window.len()
+    }
+
+    /// The percentile, within what is possible, as a share. For a NaN the window gives its largest
+    /// sample.
+    fn share(&self) -> f64 {
+        // A division takes more code where there is no `f64`.
+        self.percent.clamp(50.0, 99.9) * 0.01
+    }
+}
+
+impl<const N: usize> Default for WindowedPercentile<N> {
+    /// At the 95th percentile.
+    fn default() -> Self {
+        WindowedPercentile::with_window(95.0)
+    }
+}
+
+impl<const N: usize> Strategy for WindowedPercentile<N> {
+    fn plan(&mut self, _: &Hints, now: Instant) -> Plan {
+        if self.recent.window.expire(now) {
+            self.changes = u16::MAX;
+        }
+        if self.is_stale() {
+            self.learned = self.estimate();
+            self.changes = 0;
+        }
+        self.recent.lasting(self.recent.plan(self.learned))
+    }
+
+    fn record(&mut self, record: &Record) {
+        self.record_batch(slice::from_ref(record));
+    }
+
+    fn record_batch(&mut self, records: &[Record]) {
+        let pushed = self.recent.window.push_batch(records);
+        let pushed = u16::try_from(pushed).unwrap_or(u16::MAX);
+        self.changes = self.changes.saturating_add(pushed);
+    }
+
+    fn typical_latency(&self) -> Option<Duration> {
+        self.recent.typical_latency()
+    }
+
+    fn planned_pass_rate(&self) -> Option<f32> {
+        Some((1.0 - self.share()) as f32)
+    }
+
+    fn expected_win_rate(&self) -> Option<f32> {
+        let delay = self.recent.plan(self.learned).delay()?;
+        Some(self.recent.window.wins_after(delay))
+    }
+
+    fn reset(&mut self) {
+        self.recent.window.clear();
+        self.learned = None;
+        self.changes = 0;
+    }
+
+    fn kind(&self) -> StrategyKind {
+        StrategyKind::Percentile
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        ConfigError::check_range("percentile", self.percent, 50.0, 99.9)?;
+        self.recent.validate()?;
+        check_window(self.recent.window.size(), self.percent)
+    }
+
+    fn export(&self, columns: &mut dyn WriteColumns, now: Instant) {
+        self.recent.window.export("latencies_us", columns, now);
+    }
+
+    fn restore(&mut self, columns: &dyn ReadColumns, now: Instant) -> Result<(), RestoreError> {
+        self.recent.window.restore("latencies_us", columns, now)?;
+        self.changes = u16::MAX;
+        Ok(())
+    }
+}
