@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use crate::attempt::Cause;
 use crate::outcome::Suppressed;
+use crate::strategy::{Hints, HintsClass};
 use crate::time::{Instant, nanos};
 
 /// The duration of an attempt, as far as it is known.
@@ -114,7 +115,8 @@ pub struct Record {
     pub(crate) attempts: u8,
     /// A bit for each attempt that was started because another had failed.
     pub(crate) retries: u8,
-    pub(crate) due: bool,
+    /// Whether a hedge came due, and above that bit what the caller said about the request.
+    pub(crate) flags: u8,
 }
 
 const _: () = assert!(size_of::<Record>() <= 64);
@@ -130,6 +132,8 @@ const fn optional(nanos: u64) -> Option<Duration> {
 }
 
 impl Record {
+    const DUE: u8 = 1;
+
     /// Returns the record of a request that ended with its only attempt at [`Instant::ZERO`] and
     /// had no hedge planned.
     pub fn new(primary: Sample) -> Self {
@@ -152,7 +156,7 @@ impl Record {
             suppressed: Some(Suppressed::NotDue),
             attempts: 1,
             retries: 0,
-            due: false,
+            flags: 0,
         }
     }
 
@@ -209,7 +213,14 @@ impl Record {
     /// Sets whether the hedge delay passed before the request ended.
     #[must_use]
     pub const fn with_due(mut self, due: bool) -> Self {
-        self.due = due;
+        self.flags = self.flags & !Self::DUE | due as u8;
+        self
+    }
+
+    /// Sets what the caller said about the request.
+    #[must_use]
+    pub const fn with_hints(mut self, hints: &Hints) -> Self {
+        self.flags = self.flags & Self::DUE | hints.class().0 << 1;
         self
     }
 
@@ -282,7 +293,7 @@ impl Record {
 
     /// Whether the request passed the hedge delay; `None` if it says nothing about that.
     pub(crate) fn passed(&self) -> Option<bool> {
-        if self.due {
+        if self.due() {
             Some(true)
         } else {
             (self.suppressed == Some(Suppressed::NotDue)).then_some(false)
@@ -298,7 +309,37 @@ impl Record {
     /// Returns whether the hedge delay passed before the request ended, even if the hedge was
     /// refused.
     pub const fn due(&self) -> bool {
-        self.due
+        self.flags & Self::DUE != 0
+    }
+
+    /// What [`WorkloadAware`](crate::strategy::WorkloadAware) multiplied the delay of this request by, given what its
+    /// caller said: [`Hints::factor`].
+    pub fn workload_factor(&self) -> f64 {
+        HintsClass(self.flags >> 1).factor()
+    }
+
+    /// Sets the hints that apply where the caller said nothing, if no hedge was planned: a plan is made with them.
+    pub(crate) fn default_hints(&mut self, defaults: &Hints) {
+        if self.hedge_delay == NONE {
+            let class = HintsClass(self.flags >> 1).or(defaults.class());
+            self.flags = self.flags & Self::DUE | class.0 << 1;
+        }
+    }
+
+    /// The record of a request that is `factor` times as small.
+    pub(crate) fn scaled_down(&self, factor: f64) -> Self {
+        let scaled = |nanos: u64| match nanos {
+            NONE => NONE,
+            nanos => ((nanos as f64 / factor) as u64).min(NONE - 1),
+        };
+        Self {
+            total: scaled(self.total),
+            primary: scaled(self.primary),
+            hedge: scaled(self.hedge),
+            hedge_start: scaled(self.hedge_start),
+            hedge_delay: scaled(self.hedge_delay),
+            ..*self
+        }
     }
 
     /// Returns why no hedge was started; `None` if one was.
@@ -331,7 +372,7 @@ impl Record {
     pub(crate) fn is_ordinary(&self) -> bool {
         matches!(self.end, RequestEnd::Won(0))
             & (self.suppressed == Some(Suppressed::NotDue))
-            & !self.due
+            & !self.due()
     }
 }
 

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use crate::hedger::{Options, Traffic};
 use crate::outcome::{StrategyKind, Suppressed};
-use crate::strategy::{Plan, Strategy};
+use crate::strategy::{Hints, HintsClass, Plan, Strategy};
 use crate::time;
 use crate::time::Instant;
 
@@ -20,7 +20,7 @@ pub struct RequestPlan {
     chance: f32,
     reason: u8,
     max_hedges: u8,
-    observe_only: bool,
+    flags: u8,
     losers: Losers,
 }
 
@@ -58,11 +58,12 @@ impl RequestPlan {
         chance: 1.0,
         reason: Suppressed::Off as u8,
         max_hedges: 0,
-        observe_only: false,
+        flags: 0,
         losers: Losers::Dropped,
     };
+    const OBSERVE_ONLY: u8 = 1;
 
-    pub(crate) fn new(plan: &Plan, options: &Options) -> Self {
+    pub(crate) fn new(plan: &Plan, options: &Options, hints: &Hints) -> Self {
         Self {
             delay: plan.delay().map_or(NEVER, time::nanos),
             step: plan.step().map_or(0, time::nanos),
@@ -70,7 +71,7 @@ impl RequestPlan {
             chance: plan.chance(),
             reason: plan.suppressed().unwrap_or(Suppressed::NotDue) as u8,
             max_hedges: options.max_hedges,
-            observe_only: options.observe_only,
+            flags: u8::from(options.observe_only) | hints.class().0 << 1,
             losers: if options.enable_cancellation {
                 Losers::Dropped
             } else {
@@ -157,7 +158,12 @@ impl RequestPlan {
     }
 
     pub(crate) fn observe_only(&self) -> bool {
-        self.observe_only
+        self.flags & Self::OBSERVE_ONLY != 0
+    }
+
+    /// What the caller said about the request, with the hedger's defaults.
+    pub(crate) fn hints(&self) -> HintsClass {
+        HintsClass(self.flags >> 1)
     }
 
     pub(crate) fn losers(&self) -> Losers {
@@ -168,8 +174,17 @@ impl RequestPlan {
     #[cfg(feature = "std")]
     pub(crate) fn to_words(self) -> [u64; 4] {
         let [c0, c1, c2, c3] = self.chance.to_le_bytes();
-        let flags = u8::from(self.observe_only) | u8::from(self.losers == Losers::Kept) << 1;
-        let rest = [c0, c1, c2, c3, self.reason, self.max_hedges, flags, 0];
+        let kept = u8::from(self.losers == Losers::Kept);
+        let rest = [
+            c0,
+            c1,
+            c2,
+            c3,
+            self.reason,
+            self.max_hedges,
+            self.flags,
+            kept,
+        ];
         [
             self.delay,
             self.step,
@@ -180,7 +195,7 @@ impl RequestPlan {
 
     #[cfg(feature = "std")]
     pub(crate) fn from_words([delay, step, timeout, rest]: [u64; 4]) -> Self {
-        let [c0, c1, c2, c3, reason, max_hedges, flags, _] = rest.to_le_bytes();
+        let [c0, c1, c2, c3, reason, max_hedges, flags, kept] = rest.to_le_bytes();
         Self {
             delay,
             step,
@@ -188,9 +203,9 @@ impl RequestPlan {
             chance: f32::from_le_bytes([c0, c1, c2, c3]),
             reason,
             max_hedges,
-            observe_only: flags & 1 != 0,
+            flags,
             // The other variants are never published: they are options of a single request.
-            losers: if flags & 2 == 0 {
+            losers: if kept == 0 {
                 Losers::Dropped
             } else {
                 Losers::Kept
@@ -281,7 +296,7 @@ mod tests {
         for keep in [false, true] {
             options.enable_cancellation = keep;
             for plan in [plan, Plan::never(Suppressed::WarmingUp)] {
-                let request = RequestPlan::new(&plan, &options);
+                let request = RequestPlan::new(&plan, &options, &Hints::NONE);
                 assert_eq!(RequestPlan::from_words(request.to_words()), request);
                 assert_eq!(request.offset(3), plan.offset(3).map(time::nanos));
             }

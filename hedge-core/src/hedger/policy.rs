@@ -117,8 +117,8 @@ impl<S: Strategy> Policy<S> {
     /// Returns the plan of the next request, and whether it also applies to all other requests
     /// without hints until the next record.
     pub(crate) fn request_plan(&mut self, hints: &Hints, now: Instant) -> (RequestPlan, bool) {
+        let hints = hints.or(self.options.hints);
         let plan = if self.options.enabled {
-            let hints = hints.or(self.options.hints);
             self.strategy.plan(&hints, now)
         } else {
             Plan::never(Suppressed::Off).reusable()
@@ -130,7 +130,8 @@ impl<S: Strategy> Policy<S> {
             plan
         };
         self.is_delay_cut = plan.delay() < planned;
-        (RequestPlan::new(&plan, &self.options), plan.is_reusable())
+        let request_plan = RequestPlan::new(&plan, &self.options, &hints);
+        (request_plan, plan.is_reusable())
     }
 
     fn clamp(&self, delay: Duration) -> Duration {
@@ -186,14 +187,28 @@ impl<S: Strategy> Policy<S> {
     }
 
     pub(crate) fn record(&mut self, record: &Record) {
-        self.strategy.record(record);
+        self.teach(record);
         self.watch(record);
+    }
+
+    fn teach(&mut self, record: &Record) {
+        if self.options.hints.is_empty() {
+            self.strategy.record(record);
+            return;
+        }
+        let mut record = *record;
+        record.default_hints(&self.options.hints);
+        self.strategy.record(&record);
     }
 
     /// Records requests in the order in which they ended.
     #[cfg(feature = "std")]
     pub(crate) fn record_batch(&mut self, records: &[Record]) {
-        self.strategy.record_batch(records);
+        if self.options.hints.is_empty() {
+            self.strategy.record_batch(records);
+        } else {
+            records.iter().for_each(|record| self.teach(record));
+        }
         for record in records {
             self.watch(record);
         }
@@ -365,8 +380,7 @@ mod tests {
                 max_delay,
                 ..Options::DEFAULT
             };
-            let strategy =
-                Percentile::with_window::<64>(95.0).initial_delay(Duration::from_millis(30));
+            let strategy = Percentile::new(95.0).initial_delay(Duration::from_millis(30));
             let mut policy = Policy::new(strategy, options);
             let _ = policy.request_plan(&Hints::NONE, Instant::ZERO);
             (0..500).for_each(|_| {
@@ -403,7 +417,7 @@ mod tests {
             _ => Record::new(Sample::Dropped(total)).ended(RequestEnd::TimedOut, total),
         };
         record.hedge_delay = rng.next() >> 40;
-        record.due = rng.next().is_multiple_of(2);
+        record = record.with_due(rng.next().is_multiple_of(2));
         record.suppressed = Some(reasons[rng.next() as usize % reasons.len()]);
         record.at(*now)
     }

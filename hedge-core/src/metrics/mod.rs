@@ -178,7 +178,7 @@ impl Metrics {
             bump(&mut self.hedge_wins, record.hedge_won().into());
             bump(&mut self.hedges, record.attempts.saturating_sub(1).into());
         }
-        bump(&mut self.hedges_due, record.due.into());
+        bump(&mut self.hedges_due, record.due().into());
         if let Some(reason) = record.suppressed {
             self.count_refusals(reason, 1);
         }

@@ -36,18 +36,12 @@ fn every_field() {
     for ms in 1..=96 {
         metrics.record(&won(ms).at(at(11)));
     }
-    metrics.record(
-        &Record {
-            due: true,
-            ..hedged(200, 2, RequestEnd::Won(1))
-        }
-        .at(at(11)),
-    );
+    metrics.record(&hedged(200, 2, RequestEnd::Won(1)).with_due(true).at(at(11)));
     metrics.record(&hedged(300, 3, RequestEnd::Failed(0)).at(at(11)));
     metrics.record(&hedged(400, 2, RequestEnd::TimedOut).at(at(11)));
     metrics.record(
         &Record {
-            due: true,
+            flags: 1,
             suppressed: Some(Suppressed::BudgetRatio),
             ..Record::new(Sample::Dropped(Duration::from_millis(500)))
         }
@@ -284,7 +278,7 @@ fn single() -> impl Strategy<Value = Record> {
         |(end, total, due, suppressed, cost, now)| Record {
             end,
             total,
-            due,
+            flags: due.into(),
             suppressed: Some(suppressed),
             cost,
             ..won(1).at(now)
@@ -312,7 +306,7 @@ fn report() -> impl Strategy<Value = Record> {
             let suppressed = report.suppressed.map(|_| Suppressed::ALL[reason]);
             // Divisible by all numbers of attempts.
             Record {
-                due,
+                flags: due.into(),
                 suppressed,
                 cost: 12.0 * f64::from(attempts),
                 ..report

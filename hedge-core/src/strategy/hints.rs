@@ -93,16 +93,77 @@ impl Hints {
     /// What [`WorkloadAware`](super::WorkloadAware) multiplies the delay by: the product of the
     /// factors, 0.21 to 9.75.
     pub fn factor(&self) -> f64 {
+        self.class().factor()
+    }
+
+    pub(crate) const fn class(&self) -> HintsClass {
         let length = match self.prompt_length {
-            Some(4001..) => 2.5,
-            Some(2001..) => 2.0,
-            Some(1001..) => 1.5,
-            Some(_) | None => 1.0,
+            Some(4001..) => 3,
+            Some(2001..) => 2,
+            Some(1001..) => 1,
+            Some(_) | None => 0,
         };
-        length
-            * self.model_complexity.map_or(1.0, ModelComplexity::factor)
-            * self.time_of_day.map_or(1.0, TimeOfDay::factor)
-            * self.priority.map_or(1.0, Priority::factor)
+        let complexity = match self.model_complexity {
+            None | Some(ModelComplexity::Medium) => 0,
+            Some(ModelComplexity::Simple) => 1,
+            Some(ModelComplexity::Complex) => 2,
+        };
+        let time = match self.time_of_day {
+            None | Some(TimeOfDay::Normal) => 0,
+            Some(TimeOfDay::Peak) => 1,
+            Some(TimeOfDay::OffPeak) => 2,
+        };
+        let priority = match self.priority {
+            None | Some(Priority::Normal) => 0,
+            Some(Priority::High) => 1,
+            Some(Priority::Low) => 2,
+        };
+        HintsClass::new([length, complexity, time, priority])
+    }
+}
+
+/// Which factors hints come to, in 7 bits, so that the record of a request has room for it. What is ordinary is the same
+/// as what is not said.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct HintsClass(pub(crate) u8);
+
+impl HintsClass {
+    const LENGTHS: [f64; 4] = [1.0, 1.5, 2.0, 2.5];
+    const COMPLEXITIES: [f64; 3] = [
+        1.0,
+        ModelComplexity::Simple.factor(),
+        ModelComplexity::Complex.factor(),
+    ];
+    const TIMES: [f64; 3] = [1.0, TimeOfDay::Peak.factor(), TimeOfDay::OffPeak.factor()];
+    const PRIORITIES: [f64; 3] = [1.0, Priority::High.factor(), Priority::Low.factor()];
+
+    const fn new([length, complexity, time, priority]: [u8; 4]) -> Self {
+        Self(length + 4 * (complexity + 3 * (time + 3 * priority)))
+    }
+
+    const fn parts(self) -> [u8; 4] {
+        let rest = self.0 / 4;
+        [self.0 % 4, rest % 3, rest / 3 % 3, rest / 9 % 3]
+    }
+
+    /// This, with what is ordinary taken from `defaults`.
+    pub(crate) fn or(self, defaults: Self) -> Self {
+        let mut parts = self.parts();
+        for (part, default) in parts.iter_mut().zip(defaults.parts()) {
+            if *part == 0 {
+                *part = default;
+            }
+        }
+        Self::new(parts)
+    }
+
+    pub(crate) fn factor(self) -> f64 {
+        let [length, complexity, time, priority] = self.parts().map(usize::from);
+        let of = |factors: &[f64], at: usize| factors.get(at).copied().unwrap_or(1.0);
+        of(&Self::LENGTHS, length)
+            * of(&Self::COMPLEXITIES, complexity)
+            * of(&Self::TIMES, time)
+            * of(&Self::PRIORITIES, priority)
     }
 }
 
@@ -196,6 +257,49 @@ impl Priority {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_class_has_the_factor_of_its_hints_and_its_defaults() {
+        let lengths = [None, Some(7), Some(1001), Some(2001), Some(4001)];
+        let mut classes = std::collections::BTreeSet::new();
+        for prompt_length in lengths {
+            for complexity in ModelComplexity::ALL {
+                for time in TimeOfDay::ALL {
+                    for priority in Priority::ALL {
+                        let hints = Hints {
+                            prompt_length,
+                            ..Hints::NONE
+                                .model_complexity(complexity)
+                                .time_of_day(time)
+                                .priority(priority)
+                        };
+                        let factor = complexity.factor() * time.factor() * priority.factor();
+                        let length = match prompt_length {
+                            Some(4001) => 2.5,
+                            Some(2001) => 2.0,
+                            Some(1001) => 1.5,
+                            _ => 1.0,
+                        };
+                        assert!(
+                            (hints.factor() - length * factor).abs() < 1e-12,
+                            "{hints:?}"
+                        );
+                        assert!(hints.class().0 < 128);
+                        assert_eq!(HintsClass(0).or(hints.class()), hints.class());
+                        classes.insert(hints.class().0);
+                    }
+                }
+            }
+        }
+        assert_eq!(classes.len(), 108);
+        let slow = Hints::NONE.priority(Priority::Low).class();
+        let long = Hints::NONE.prompt_length(5000).priority(Priority::High);
+        assert_eq!(long.class().or(slow), long.class());
+        assert_eq!(
+            Hints::NONE.prompt_length(5000).class().or(slow).factor(),
+            2.5 * 1.5
+        );
+    }
 
     #[test]
     fn names_are_read_and_written() {

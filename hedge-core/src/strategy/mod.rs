@@ -83,6 +83,7 @@ pub use any::{AnyInner, AnyStrategy};
 pub use backoff::{BackoffStats, ExponentialBackoff};
 pub use columns::{ReadColumns, RestoreError, WriteColumns};
 pub use fixed::{Fixed, Off, OnFailure};
+pub(crate) use hints::HintsClass;
 pub use hints::{Hints, ModelComplexity, Priority, TimeOfDay};
 #[cfg(feature = "alloc")]
 pub use learned::Learned;
@@ -200,15 +201,15 @@ macro_rules! forward {
         fn kind(&$self) -> StrategyKind {
             $get.kind()
         }
-        forward!($self => $get, $get_mut; except plan, kind);
-    };
-    ($self:ident => $get:expr, $get_mut:expr; except plan, kind) => {
         fn record(&mut $self, record: &Record) {
             $get_mut.record(record);
         }
         fn record_batch(&mut $self, records: &[Record]) {
             $get_mut.record_batch(records);
         }
+        forward!($self => $get, $get_mut; except plan, kind, record);
+    };
+    ($self:ident => $get:expr, $get_mut:expr; except plan, kind, record) => {
         fn learns(&$self) -> bool {
             $get.learns()
         }

@@ -12,8 +12,9 @@ use crate::time::Instant;
 /// Multiplies another strategy's delay by what the [`Hints`] about a request suggest, so that a
 /// request which takes long by nature is not hedged for that.
 ///
-/// Neither the delay nor the step between later hedges is ever under 10 ms. What the inner strategy
-/// learns, it learns from all requests together.
+/// Neither the delay nor the step between later hedges is ever under 10 ms. The inner strategy learns from all
+/// requests together, as if each were ordinary: from its latency divided by its factor, so that size does not
+/// count twice.
 ///
 /// ```
 /// use core::time::Duration;
@@ -92,11 +93,28 @@ impl<S: Strategy> Strategy for WorkloadAware<S> {
         self.inner.plan(hints, now).map_delays(scaled)
     }
 
+    fn record(&mut self, record: &Record) {
+        let factor = record.workload_factor();
+        if factor == 1.0 {
+            self.inner.record(record);
+        } else {
+            self.inner.record(&record.scaled_down(factor));
+        }
+    }
+
+    fn record_batch(&mut self, records: &[Record]) {
+        if records.iter().all(|record| record.workload_factor() == 1.0) {
+            self.inner.record_batch(records);
+        } else {
+            records.iter().for_each(|record| self.record(record));
+        }
+    }
+
     fn kind(&self) -> StrategyKind {
         StrategyKind::WorkloadAware
     }
 
-    forward!(self => self.inner, self.inner; except plan, kind);
+    forward!(self => self.inner, self.inner; except plan, kind, record);
 }
 
 #[cfg(test)]
@@ -181,6 +199,23 @@ mod tests {
         assert_eq!(plan.offset(3), Some(ms(350)));
         let plan = WorkloadAware::new().plan(&hints, Instant::ZERO);
         assert_eq!(plan.offset(3), Some(ms(750)));
+    }
+
+    #[test]
+    fn the_inner_strategy_learns_what_an_ordinary_request_would_take() {
+        let mut strategy = WorkloadAware::over(WindowedPercentile::with_window::<20>(50.0));
+        let large = Hints::NONE.model_complexity(ModelComplexity::Complex);
+        let small = Hints::NONE.model_complexity(ModelComplexity::Simple);
+        let records = [(100, large), (25, small), (50, Hints::NONE)].map(|(millis, hints)| {
+            let record = Record::new(crate::record::Sample::Finished(ms(millis)));
+            record.planned(ms(millis * 2)).with_hints(&hints)
+        });
+        (0..10).for_each(|_| strategy.record_batch(&records));
+        records.iter().for_each(|record| strategy.record(record));
+        assert_eq!(strategy.inner().stats().median, Some(ms(50)));
+        assert_eq!(strategy.inner().stats().delay, Some(ms(50)));
+        let plan = strategy.plan(&large, Instant::ZERO);
+        assert_eq!(plan.delay(), Some(ms(100)));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use hedge_core::{HedgeConfig, StrategyKind};
 use serde_json::{Map, Value, json};
 
-use crate::lab::{WINDOW, percentile};
+use crate::lab::percentile;
 use crate::workload::Source;
 
 /// What a strategy is to do where its own options do not say.
@@ -64,7 +64,7 @@ impl Candidate {
             config.budget_percent = bucket(&config, aims.budget);
         }
         config
-            .validate_for::<WINDOW>()
+            .validate()
             .map_err(|error| failed(error.to_string()))?;
         Ok(Self {
             name: text.into(),

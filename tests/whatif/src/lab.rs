@@ -13,12 +13,10 @@ use crate::order::Draw;
 use crate::queue::{self, Backend, Queues};
 use crate::workload::{Model, Source};
 
-/// Room for every window that a strategy may ask for.
-pub(crate) const WINDOW: usize = 4096;
 const MAX: usize = 8;
 
 /// A hedger made of a config.
-pub(crate) type Configured = engine::Lab<AnyStrategy<WINDOW>, MAX>;
+pub(crate) type Configured = engine::Lab<AnyStrategy, MAX>;
 
 /// What every candidate is run with.
 #[derive(Clone, Copy, Debug)]
@@ -185,7 +183,7 @@ pub(crate) fn hedger_of(candidate: &Candidate, seed: u64) -> Result<Configured, 
         config.timeout_ms = HedgeConfig::MAX_MILLIS;
     }
     let failed = |error| format!("strategy `{}`: {error}", candidate.name);
-    let settings = config.validate_for::<WINDOW>().map_err(failed)?;
+    let settings = config.validate().map_err(failed)?;
     Hedger::builder(Still)
         .settings(settings)
         .without_metrics()

@@ -138,7 +138,7 @@ fn strategies_name_option_value_and_range() {
         ("percentile:strategy=off", "`strategy` is given twice"),
         (
             "percentile:window_size=100000",
-            "`window_size` is 100000, but must be at most 4096",
+            "`window_size` is 100000, but must be 200 to 8000",
         ),
         (
             "percentile:budget_percent=-1",

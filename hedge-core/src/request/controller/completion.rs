@@ -8,6 +8,7 @@ use crate::panics::catch_nested_panic;
 use crate::race::Controller;
 use crate::record::{AttemptEnd, NONE, Record, RequestEnd};
 use crate::request::Ready;
+use crate::strategy::HintsClass;
 use crate::telemetry::{EventKind, Sink};
 use crate::time::Instant;
 
@@ -38,7 +39,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize>
             suppressed: self.suppressed(),
             attempts: 1,
             retries: 0,
-            due: self.due,
+            flags: u8::from(self.due) | self.hints().0 << 1,
         };
         if L::Metrics::ON || flags.learns() {
             self.report(&record);
@@ -99,12 +100,20 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize>
             suppressed,
             attempts: self.started,
             retries: self.retries,
-            due: self.due,
+            flags: u8::from(self.due) | self.hints().0 << 1,
         };
         if self.started > 1 {
             self.record_hedge(&mut record, now);
         }
         record
+    }
+
+    /// What the caller said about the request, with the hedger's defaults if a plan was asked for.
+    fn hints(&self) -> HintsClass {
+        match &self.basis {
+            Basis::RequestPlan(plan) => plan.hints(),
+            Basis::CallOptions(options) => options.hints.class(),
+        }
     }
 
     #[cold]

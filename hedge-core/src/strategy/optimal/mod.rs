@@ -302,7 +302,7 @@ impl Strategy for Optimal {
     fn record(&mut self, record: &Record) {
         self.learn_pair(record);
         // Where hedges are only observed, those that would have been count.
-        let observed = record.due && record.suppressed == Some(Suppressed::ObserveOnly);
+        let observed = record.due() && record.suppressed == Some(Suppressed::ObserveOnly);
         let hedged = record.hedge_cause() == Some(Cause::Delay) || observed;
         let (budget, sparing) = (self.budget(), self.is_probing());
         let clustered = self.clustered();

@@ -7,7 +7,7 @@ use hedge_core::{Budget, Instant};
 use super::{Claim, Claims, each_seed, mean};
 use crate::candidate::{Aims, Candidate};
 use crate::engine::{self, Ask};
-use crate::lab::{self, WINDOW, ms, percentile};
+use crate::lab::{self, ms, percentile};
 use crate::workload::{Model, Source};
 
 const ARMS: [f64; 5] = [1.0, 2.0, 4.0, 8.0, 16.0];
@@ -76,7 +76,7 @@ impl World {
         let candidate = Candidate::parse(&text, &Aims::DEFAULT)?;
         let settings = candidate
             .config
-            .validate_for::<WINDOW>()
+            .validate()
             .map_err(|error| error.to_string())?;
         let hedger = lab::hedger(
             settings.strategy,
