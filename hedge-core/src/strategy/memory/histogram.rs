@@ -50,9 +50,8 @@ impl Share {
         Self((share as f64 * 4_294_967_296.0) as u32)
     }
 
-    /// One `divisor`th of it.
-    pub(crate) const fn divided(self, divisor: u32) -> Self {
-        Self(self.0 / divisor)
+    pub(crate) const fn tenths(self, tenths: u8) -> Self {
+        Self((self.0 as u64 * tenths as u64 / 10) as u32)
     }
 
     pub(crate) const fn get(self) -> f32 {

@@ -15,7 +15,8 @@
 //! * An attempt that was dropped shortly after the delay counts as 1.25 × the delay. Extreme percentiles
 //!   would drift down towards the time that a hedge takes otherwise.
 //! * Where more attempts hang than the share allows, the share cannot be met, and the delay would creep up
-//!   without bound. It stays within 1.5 × an upper percentile of the attempts that did finish.
+//!   without bound. It stays within 1.75 × an upper percentile of the attempts that did finish: one that those do not
+//!   raise which are slow and finish because the budget refused their hedge.
 
 use core::time::Duration;
 
@@ -344,12 +345,17 @@ impl LatencyMemory {
     fn stretched(&self, planned: u64) -> u64 {
         // Few samples tell where an extreme percentile is, and at first there may be none. The delay would
         // take long to find it in steps of a quarter.
-        let more = if self.share.bits() <= EXTREME.bits() && !self.is_settled() {
+        let more = if self.is_extreme() && !self.is_settled() {
             planned.saturating_mul(3)
         } else {
             planned / 4
         };
         planned.saturating_add(more)
+    }
+
+    /// Whether few samples lie above the delay.
+    const fn is_extreme(&self) -> bool {
+        self.share.bits() <= EXTREME.bits()
     }
 
     /// Whether so many requests have been recorded that 40 should have passed their delay.
@@ -365,7 +371,10 @@ impl LatencyMemory {
             return;
         }
         self.fast_median.step(nanos, 5);
-        self.slow_median.step(nanos, 11);
+        // While there is evidence that all is faster, what it is compared with stays.
+        if self.faster == 0 {
+            self.slow_median.step(nanos, 11);
+        }
         // The slow median takes thousands of requests to follow, and most incidents are shorter.
         if self.slow_median.is_half_of(self.fast_median) {
             self.slower = (self.slower + 1).min(SLOWER_AFTER);
@@ -377,8 +386,8 @@ impl LatencyMemory {
         }
     }
 
-    /// Counts the evidence that everything has become faster: the median has halved, and less than 4/5 of
-    /// the share passes.
+    /// Counts the evidence that everything has become faster: the median has halved, and less than nine tenths
+    /// of the share pass.
     fn watch_for_speedup(&mut self, counted: u64, passed: bool) {
         if passed {
             self.faster = self.faster.saturating_sub(self.weight_of_pass());
@@ -401,9 +410,9 @@ impl LatencyMemory {
         }
     }
 
-    /// So much that evidence and passes balance where 4/5 of the share passes.
+    /// So much that evidence and passes balance where nine tenths of the share passes.
     const fn weight_of_pass(&self) -> u16 {
-        let weight = (5 << 30) / (self.share.bits() as u64 + 1);
+        let weight = (9 << 29) / (self.share.bits() as u64 + 1);
         if weight < u16::MAX as u64 {
             weight as u16
         } else {
@@ -432,8 +441,13 @@ impl LatencyMemory {
         self.until_refresh = (weight / 32).clamp(1, REFRESH);
         let mut delay = self.histogram.quantile(self.share);
         if self.is_settled() {
-            let finished = self.histogram.finished_quantile(self.share.divided(5));
-            delay = delay.min(finished.saturating_add(finished / 2));
+            let above = if self.is_extreme() {
+                self.share.tenths(2)
+            } else {
+                self.share.tenths(7)
+            };
+            let finished = self.histogram.finished_quantile(above);
+            delay = delay.min(finished.saturating_add(finished / 4 * 3));
         }
         self.delay = delay.max(1);
         self.median = self.histogram.quantile(Share::HALF);

@@ -256,7 +256,7 @@ fn the_delay_follows_when_all_becomes_faster_for_good() {
 /// Forgetting the slow half of every swing would let all of the next one pass.
 #[test]
 fn a_swing_is_no_series_of_incidents() {
-    for period in [500.0, 2000.0, 20_000.0] {
+    for (period, most) in [(500.0, 0.06), (2000.0, 0.075), (20_000.0, 0.1)] {
         let mut draw = Draw::new(1);
         let mut trial = Trial::new(95.0);
         let mut draws = 0.0;
@@ -266,7 +266,7 @@ fn a_swing_is_no_series_of_incidents() {
             libm::pow(10.0, 0.5 * libm::sin(phase)) * draw.lognormal(10.0, 0.7)
         });
         let found = trial.rate_from(4000);
-        assert!(found < 0.075, "{period}: {found}");
+        assert!(found < most, "{period}: {found}");
     }
 }
 
@@ -274,9 +274,10 @@ fn a_swing_is_no_series_of_incidents() {
 fn the_delay_stays_while_a_replica_hangs() {
     for (replicas, extra, rescued_at_least) in [
         (16.0, f64::INFINITY, 0.99),
-        (10.0, f64::INFINITY, 0.95),
+        // The budget pays for 10 of the 13 in 100 that pass, and for 10 of 35.
+        (10.0, f64::INFINITY, 0.75),
         (3.0, f64::INFINITY, 0.2),
-        (10.0, 2000.0, 0.95),
+        (10.0, 2000.0, 0.75),
     ] {
         let mut draw = Draw::new(3);
         let mut trial = Trial::new(95.0).with_budget();
@@ -297,10 +298,10 @@ fn the_delay_stays_while_a_replica_hangs() {
         let rescued = hung.iter().filter(|latency| **latency < 2000.0).count();
         let rescued = rescued as f64 / hung.len() as f64;
         assert!(rescued > rescued_at_least, "{replicas} {extra}: {rescued}");
-        if replicas > 10.0 {
-            let highest = trial.delays[start..].iter().copied().fold(0.0, f64::max);
-            assert!(highest < 2.0 * normal, "{highest}");
-        }
+        let highest = trial.delays[start..].iter().copied().fold(0.0, f64::max);
+        // What is slow and finishes counts, where it does not hang.
+        let most = if extra.is_finite() { 6.0 } else { 2.5 };
+        assert!(highest < most * normal, "{replicas} {extra}: {highest}");
     }
 }
 
