@@ -1,8 +1,8 @@
 //! A hedger in a `static`: on a host here, and in the same words on a microcontroller.
-use hedge_embassy::{Attempt, Budget, Hedger, Percentile, hedger};
+use hedge_embassy::{Attempt, Budget, Hedger, WindowedPercentile, hedger};
 
-static HEDGER: Hedger<Percentile<64>> =
-    hedger(Percentile::with_window(95.0), Budget::percent(10.0));
+static HEDGER: Hedger<WindowedPercentile<64>> =
+    hedger(WindowedPercentile::with_window(95.0), Budget::percent(10.0));
 async fn poll(link: Attempt) -> Result<usize, ()> {
     let stuck = !link.is_hedge();
     embassy_time::Timer::after_millis(if stuck { 900 } else { 5 }).await;

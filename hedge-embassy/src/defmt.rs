@@ -13,10 +13,10 @@ use hedge_core::{Attempt, Cause, Error, Event, Name, Outcome, Sink};
 ///
 /// ```
 /// use hedge_embassy::metrics::NoMetrics;
-/// use hedge_embassy::{Budget, DefmtSink, Hedger, Options, Percentile, hedger_with};
+/// use hedge_embassy::{Budget, DefmtSink, Hedger, Options, WindowedPercentile, hedger_with};
 ///
-/// static HEDGER: Hedger<Percentile<64>, NoMetrics, DefmtSink> = hedger_with(
-///     Percentile::with_window(95.0),
+/// static HEDGER: Hedger<WindowedPercentile<64>, NoMetrics, DefmtSink> = hedger_with(
+///     WindowedPercentile::with_window(95.0),
 ///     Budget::percent(10.0),
 ///     Options::DEFAULT,
 ///     NoMetrics,

@@ -25,10 +25,10 @@ pub type Hedger<S, M = NoMetrics, K = NoSink, const MAX: usize = 2, R = Critical
 /// for them.
 ///
 /// ```
-/// use hedge_embassy::{Budget, Hedger, Percentile, hedger};
+/// use hedge_embassy::{Budget, Hedger, WindowedPercentile, hedger};
 ///
-/// static HEDGER: Hedger<Percentile<64>> =
-///     hedger(Percentile::with_window(95.0), Budget::percent(10.0));
+/// static HEDGER: Hedger<WindowedPercentile<64>> =
+///     hedger(WindowedPercentile::with_window(95.0), Budget::percent(10.0));
 ///
 /// HEDGER.validate()?;
 /// # Ok::<(), hedge_embassy::ConfigError>(())
@@ -48,7 +48,7 @@ pub const fn hedger<S, const MAX: usize, R: RawMutex>(
 /// ```
 /// use core::time::Duration;
 /// use hedge_embassy::telemetry::NoSink;
-/// use hedge_embassy::{Budget, Hedger, Metrics, Name, Options, Percentile, hedger_with};
+/// use hedge_embassy::{Budget, Hedger, Metrics, Name, Options, WindowedPercentile, hedger_with};
 ///
 /// const OPTIONS: Options = {
 ///     let mut options = Options::DEFAULT;
@@ -58,8 +58,8 @@ pub const fn hedger<S, const MAX: usize, R: RawMutex>(
 /// };
 ///
 /// /// A hedger with room for three attempts, and with metrics.
-/// static HEDGER: Hedger<Percentile<200>, Metrics, NoSink, 3> = hedger_with(
-///     Percentile::with_window(95.0),
+/// static HEDGER: Hedger<WindowedPercentile<200>, Metrics, NoSink, 3> = hedger_with(
+///     WindowedPercentile::with_window(95.0),
 ///     Budget::percent(10.0),
 ///     OPTIONS,
 ///     Metrics::new(),

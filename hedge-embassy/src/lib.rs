@@ -4,11 +4,11 @@
 //! For embassy, in a `static`, without an allocator.
 //!
 //! ```
-//! use hedge_embassy::{Budget, Hedger, Percentile, hedger};
+//! use hedge_embassy::{Budget, Hedger, WindowedPercentile, hedger};
 //!
 //! /// Hedges the slowest 5 % of the polls, and no more than 10 %, bursts aside.
-//! static HEDGER: Hedger<Percentile<64>> =
-//!     hedger(Percentile::with_window(95.0), Budget::percent(10.0));
+//! static HEDGER: Hedger<WindowedPercentile<64>> =
+//!     hedger(WindowedPercentile::with_window(95.0), Budget::percent(10.0));
 //!
 //! async fn poll(links: &[Link; 2]) -> Option<u16> {
 //!     let hedged = HEDGER.request(|attempt| links[attempt.index()].poll()).await.ok()?;
@@ -53,7 +53,7 @@
 //!
 //! | what | RAM |
 //! |---|---|
-//! | hedger with [`Percentile<N>`](Percentile) | 8 `N` + 376: 888 for 64 samples |
+//! | hedger with [`WindowedPercentile<N>`](WindowedPercentile) | 8 `N` + 376: 888 for 64 samples |
 //! | hedger with [`Metrics`] | 4.5 KiB more |
 //! | request | one attempt for each that it has room for, and 200 |
 //!
@@ -100,5 +100,6 @@ pub use hedge_core::{
     Adaptive, AnyStrategy, Attempt, Budget, ByResult, Call, Cause, Classify, ConfigError, Error,
     Event, ExponentialBackoff, Fixed, Hedged, Hints, Instant, Metrics, MetricsSnapshot, Name, Off,
     OnFailure, Optimal, Options, Outcome, Percentile, Record, Sink, Strategy, StrategyKind,
-    Suppressed, Timer, Verdict, WorkloadAware, adapter, metrics, strategy, telemetry,
+    Suppressed, Timer, Verdict, WindowedPercentile, WorkloadAware, adapter, metrics, strategy,
+    telemetry,
 };

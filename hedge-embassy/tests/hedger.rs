@@ -6,14 +6,19 @@ use core::time::Duration;
 use embassy_executor as _;
 use hedge_embassy::metrics::NoMetrics;
 use hedge_embassy::telemetry::NoSink;
-use hedge_embassy::{Budget, Fixed, Hedger, Metrics, Options, Percentile, hedger, hedger_with};
+use hedge_embassy::{
+    Budget, Fixed, Hedger, Metrics, Options, WindowedPercentile, hedger, hedger_with,
+};
 
 /// Room for two attempts.
-static PARTS: [Hedger<Percentile<64>>; 3] = [
-    hedger(Percentile::with_window(20.0), Budget::percent(10.0)),
-    hedger(Percentile::with_window(95.0), Budget::percent(101.0)),
+static PARTS: [Hedger<WindowedPercentile<64>>; 3] = [
+    hedger(WindowedPercentile::with_window(20.0), Budget::percent(10.0)),
+    hedger(
+        WindowedPercentile::with_window(95.0),
+        Budget::percent(101.0),
+    ),
     hedger_with(
-        Percentile::with_window(95.0),
+        WindowedPercentile::with_window(95.0),
         Budget::percent(10.0),
         {
             let mut options = Options::DEFAULT;

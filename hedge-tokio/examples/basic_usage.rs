@@ -57,7 +57,7 @@ async fn main() -> Result<(), Box<dyn core::error::Error>> {
     // From a config, as read from a file; one request, nothing kept.
     let config = HedgeConfig {
         max_hedges: 2,
-        initial_delay: 20.0,
+        initial_delay: Some(20.0),
         ..HedgeConfig::default()
     };
     CALLS.store(19, Ordering::Relaxed);

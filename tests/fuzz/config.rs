@@ -36,7 +36,7 @@ fuzz_target!(|data: &[u8]| {
     }
     if let Ok(config) = toml::from_str::<HedgeConfig>(text) {
         tried(&config);
-        if config.validate_for::<WINDOW>().is_ok() {
+        if config.validate().is_ok() {
             let written = toml::to_string(&config).expect("TOML can be written");
             let read = toml::from_str(&written).expect("what was written can be read");
             assert_eq!(config, read, "{written}");
@@ -57,7 +57,7 @@ fn believed(experiment: &Experiment) {
 }
 
 fn tried(config: &HedgeConfig) {
-    let settings = match config.validate_for::<WINDOW>() {
+    let settings = match config.validate() {
         Ok(settings) => settings,
         Err(error) => {
             assert!(error.to_string().contains(error.option()));

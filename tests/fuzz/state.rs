@@ -49,19 +49,19 @@ fuzz_target!(|data: &[u8]| {
 const WINDOW: usize = 64;
 const NOW: Instant = Instant::from_epoch(Duration::from_secs(1 << 20));
 
-fn fresh() -> [AnyStrategy<WINDOW>; 7] {
+fn fresh() -> [AnyStrategy; 7] {
     [
         Fixed::new(Duration::from_millis(5)).into(),
-        Percentile::with_window(95.0).into(),
+        Percentile::new(95.0).into(),
         Adaptive::new().into(),
-        Optimal::with_window(95.0, 5.0).into(),
+        Optimal::new(95.0, 5.0).into(),
         ExponentialBackoff::new().into(),
-        WorkloadAware::over(Percentile::with_window(90.0)).into(),
-        WorkloadAware::over(Optimal::with_window(99.0, 2.0)).into(),
+        WorkloadAware::over(Percentile::new(90.0)).into(),
+        WorkloadAware::over(Optimal::new(99.0, 2.0)).into(),
     ]
 }
 
-static TRAINED: LazyLock<Vec<(AnyStrategy<WINDOW>, Columns)>> = LazyLock::new(|| {
+static TRAINED: LazyLock<Vec<(AnyStrategy, Columns)>> = LazyLock::new(|| {
     let trained = |strategy| {
         let hedger = hedger(strategy);
         use_it(&hedger, Instant::ZERO, 500);
@@ -70,7 +70,7 @@ static TRAINED: LazyLock<Vec<(AnyStrategy<WINDOW>, Columns)>> = LazyLock::new(||
     fresh().map(trained).into()
 });
 
-fn hedger(strategy: AnyStrategy<WINDOW>) -> Lab<AnyStrategy<WINDOW>, MAX> {
+fn hedger(strategy: AnyStrategy) -> Lab<AnyStrategy, MAX> {
     let mut options = Options::default();
     options.min_delay = Duration::from_millis(1);
     options.max_delay = Some(Duration::from_secs(10));
@@ -84,8 +84,8 @@ fn hedger(strategy: AnyStrategy<WINDOW>) -> Lab<AnyStrategy<WINDOW>, MAX> {
 }
 
 fn restored(
-    strategy: AnyStrategy<WINDOW>,
-    restore: impl FnOnce(&Lab<AnyStrategy<WINDOW>, MAX>) -> Result<(), RestoreError>,
+    strategy: AnyStrategy,
+    restore: impl FnOnce(&Lab<AnyStrategy, MAX>) -> Result<(), RestoreError>,
 ) {
     let hedger = hedger(strategy);
     let exported = || hedger.with_strategy(|strategy| Columns::of(strategy));
@@ -106,7 +106,7 @@ fn restored(
 struct Columns(BTreeMap<&'static str, Vec<f64>>);
 
 impl Columns {
-    fn of(strategy: &AnyStrategy<WINDOW>) -> Self {
+    fn of(strategy: &AnyStrategy) -> Self {
         let mut columns = Self::default();
         strategy.export(&mut columns, NOW);
         columns

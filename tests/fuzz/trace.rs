@@ -12,7 +12,7 @@ mod trace;
 
 use core::time::Duration;
 
-use hedge_core::{Hedger, Instant, Percentile};
+use hedge_core::{Hedger, Instant, WindowedPercentile};
 use libfuzzer_sys::fuzz_target;
 
 use crate::engine::{Ask, Still};
@@ -40,7 +40,7 @@ fuzz_target!(|data: &[u8]| {
 
 fn simulate(reader: &Reader) {
     let hedger = Hedger::builder(Still)
-        .strategy(Percentile::with_window::<64>(95.0).window_size(64))
+        .strategy(WindowedPercentile::with_window::<64>(95.0).window_size(64))
         .without_metrics()
         .build_local()
         .expect("the defaults are valid");

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use hedge_core::adapter::HedgerState;
 use hedge_core::metrics::NoMetrics;
 use hedge_core::telemetry::NoSink;
+use hedge_tokio::strategy::WindowedPercentile;
 use hedge_tokio::{Attempt, Budget, Event, Hedger, Percentile, TokioTimer};
 use tokio::runtime::Runtime;
 use tokio::task::yield_now;
@@ -131,12 +132,12 @@ fn timers_in_flight(size: usize) -> Result<(Runtime, Case), String> {
 
 /// As small as may be, so that there is room for a million; requests go to the first `used` in turn.
 fn hedgers(size: usize, used: usize) -> Result<(Runtime, Case), String> {
-    type SharedState = Mutex<HedgerState<Percentile<16>, NoMetrics>>;
+    type SharedState = Mutex<HedgerState<WindowedPercentile<16>, NoMetrics>>;
     type Small = hedge_core::Hedger<TokioTimer, SharedState, Mutex<Budget>, NoSink>;
     let timer = TokioTimer::new();
     let build = |_| -> Result<Small, String> {
         let builder = hedge_core::Hedger::builder(timer);
-        let strategy = Percentile::with_window::<16>(95.0).window_size(16);
+        let strategy = WindowedPercentile::with_window::<16>(95.0).window_size(16);
         let builder = builder.strategy(strategy).without_metrics();
         let built = builder.build_with(Mutex::new, Mutex::new);
         built.map_err(|error| error.to_string())

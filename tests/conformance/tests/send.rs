@@ -12,7 +12,7 @@ use hedge_core::strategy::{Learned, RestoreError};
 use hedge_core::telemetry::NoSink;
 use hedge_core::{
     AnyStrategy, Attempt, Budget, ConfigError, Error, Event, Fixed, Hedger, LocalHedger, Metrics,
-    Name, Options, Outcome, Percentile, Record, Suppressed,
+    Name, Options, Outcome, Record, Suppressed, WindowedPercentile,
 };
 use hedge_tokio::TokioTimer;
 
@@ -114,11 +114,11 @@ fn borrowing_requests_can_be_spawned() {
 /// All parts are made by `const` functions, so that firmware keeps its hedger in a `static`.
 #[test]
 fn a_hedger_can_be_a_static() {
-    type Parts = LocalHedger<(), Percentile<16>>;
+    type Parts = LocalHedger<(), WindowedPercentile<16>>;
     static HEDGER: Mutex<Parts> = Mutex::new(Hedger::from_parts(
         (),
         RefCell::new(HedgerState::new(
-            Policy::new(Percentile::with_window(95.0), Options::DEFAULT),
+            Policy::new(WindowedPercentile::with_window(95.0), Options::DEFAULT),
             Metrics::new(),
         )),
         RefCell::new(Budget::percent(10.0)),

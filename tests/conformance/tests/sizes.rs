@@ -6,12 +6,12 @@ use core::time::Duration;
 use hedge_core::adapter::{Sharded, SharedBudget};
 use hedge_core::manual::ManualTimer;
 use hedge_core::metrics::NoMetrics;
-use hedge_core::{Fixed, Hedger, LocalHedger, Percentile};
+use hedge_core::{Fixed, Hedger, LocalHedger, WindowedPercentile};
 use hedge_tokio::TokioTimer;
 
 #[test]
 fn a_small_hedger_fits_in_a_kibibyte() {
-    type Small<'c> = LocalHedger<&'c ManualTimer<4>, Percentile<64>, NoMetrics>;
+    type Small<'c> = LocalHedger<&'c ManualTimer<4>, WindowedPercentile<64>, NoMetrics>;
     assert!(
         size_of::<Small<'_>>() <= 1024,
         "{} bytes",

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use hedge_core::strategy::{ExponentialBackoff, Fixed, Hints, Percentile, Plan, Strategy};
+use hedge_core::strategy::{ExponentialBackoff, Fixed, Hints, Plan, Strategy, WindowedPercentile};
 use hedge_core::telemetry::EventKind;
 use hedge_core::{Event, Instant, Record, Sink, StrategyKind, Suppressed};
 
@@ -26,7 +26,7 @@ pub(crate) struct Mind<'w> {
 #[allow(clippy::large_enum_variant)]
 enum Inner {
     Fixed(Fixed),
-    Percentile(Percentile<16>),
+    Percentile(WindowedPercentile<16>),
     Backoff(ExponentialBackoff),
     Nonsense,
 }
@@ -36,7 +36,7 @@ impl<'w> Mind<'w> {
         let delay = Duration::from_nanos(TICK * world.pick(&[0, 1, 3, 10, 20, 20]));
         let inner = match world.below(4) {
             _ if world.may(Fault::PlansNonsense) => Inner::Nonsense,
-            0 => Inner::Percentile(Percentile::with_window(90.0).initial_delay(delay)),
+            0 => Inner::Percentile(WindowedPercentile::with_window(90.0).initial_delay(delay)),
             1 => Inner::Backoff(ExponentialBackoff::new().base_delay(Duration::from_millis(20))),
             _ => Inner::Fixed(Fixed::new(delay)),
         };

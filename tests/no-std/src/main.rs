@@ -6,7 +6,7 @@
 use core::time::Duration;
 
 use hedge_core::manual::ManualTimer;
-use hedge_core::{Budget, Hedger, Percentile};
+use hedge_core::{Budget, Hedger, WindowedPercentile};
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
@@ -25,7 +25,7 @@ unsafe extern "C" {}
 extern "C" fn main() -> i32 {
     let clock = ManualTimer::<8>::new();
     let builder = Hedger::builder(&clock)
-        .strategy(Percentile::with_window::<64>(80.0).min_samples(10))
+        .strategy(WindowedPercentile::with_window::<64>(80.0).min_samples(10))
         .budget(Budget::percent(20.0))
         .attempts::<3>()
         .max_hedges(2);

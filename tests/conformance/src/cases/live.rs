@@ -5,7 +5,9 @@ use core::time::Duration;
 
 use futures_lite::future::poll_once;
 use hedge_core::adapter::BudgetHandle;
-use hedge_core::{Budget, Fixed, Hedger, Options, Percentile, Sink, Strategy, Suppressed, Timer};
+use hedge_core::{
+    Budget, Fixed, Hedger, Options, Sink, Strategy, Suppressed, Timer, WindowedPercentile,
+};
 
 use super::run_until;
 use crate::backend::{Backend, err, never, ok};
@@ -28,7 +30,7 @@ fn change<T, H, S, K, const MAX: usize>(
 
 /// `enabled: false` makes one attempt, counts it and learns from it; `true` hedges again.
 pub async fn hedging_can_be_disabled<T: Timer + Clone, H: Home>(world: &World<T, H>) {
-    let strategy = Percentile::with_window::<10>(95.0).initial_delay(world.ticks(1));
+    let strategy = WindowedPercentile::with_window::<20>(95.0).initial_delay(world.ticks(1));
     let hedger: Built<T, H, _> = world.build(world.with_strategy(strategy));
     change::<T, H, _, _, 4>(&hedger, |options| options.enabled = false);
     let backend = Backend::new(world, &[ok(4)]);
@@ -210,7 +212,7 @@ pub async fn the_strategy_can_be_changed<T: Timer + Clone, H: Home>(world: &Worl
 
 /// A reset forgets what was learned and nothing else; metrics are reset by themselves.
 pub async fn what_was_learned_can_be_forgotten<T: Timer + Clone, H: Home>(world: &World<T, H>) {
-    let strategy = Percentile::with_window::<10>(95.0);
+    let strategy = WindowedPercentile::with_window::<20>(95.0);
     let hedger = world.build(world.with_strategy(strategy));
     for _ in 0..3 {
         let backend = Backend::new(world, &[ok(0)]);

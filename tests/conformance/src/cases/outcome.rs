@@ -2,8 +2,8 @@
 
 use hedge_core::strategy::Plan;
 use hedge_core::{
-    ExponentialBackoff, Off, Outcome, Percentile, Strategy, StrategyKind, Suppressed, Timer,
-    WorkloadAware,
+    ExponentialBackoff, Off, Outcome, Strategy, StrategyKind, Suppressed, Timer,
+    WindowedPercentile, WorkloadAware,
 };
 
 use crate::backend::{Backend, Step, err, never, ok};
@@ -147,7 +147,7 @@ pub async fn the_strategy_is_told<T: Timer + Clone, H: Home>(world: &World<T, H>
     kind_is(world, Off, StrategyKind::Off).await;
     kind_is(
         world,
-        Percentile::with_window::<10>(95.0),
+        WindowedPercentile::with_window::<20>(95.0),
         StrategyKind::Percentile,
     )
     .await;

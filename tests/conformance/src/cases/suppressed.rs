@@ -4,8 +4,8 @@ use hedge_core::adapter::{BudgetHandle, HedgerState, Policy};
 use hedge_core::strategy::{Plan, Warmup};
 use hedge_core::telemetry::NoSink;
 use hedge_core::{
-    Budget, Builder, Hedger, Metrics, Off, Options, Percentile, Strategy, Suppressed, Timer,
-    Verdict,
+    Budget, Builder, Hedger, Metrics, Off, Options, Strategy, Suppressed, Timer, Verdict,
+    WindowedPercentile,
 };
 
 use crate::backend::{Backend, never, ok, ok_soon};
@@ -78,7 +78,7 @@ pub async fn off<T: Timer + Clone, H: Home>(world: &World<T, H>) {
 
 /// `WarmingUp`: the strategy has too few samples, and was told to wait for them.
 pub async fn warming_up<T: Timer + Clone, H: Home>(world: &World<T, H>) {
-    let strategy = Percentile::with_window::<10>(50.0)
+    let strategy = WindowedPercentile::with_window::<10>(50.0)
         .warmup(Warmup::Off)
         .min_samples(2);
     let hedger = world.build(world.with_strategy(strategy));

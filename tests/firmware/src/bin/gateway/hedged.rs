@@ -3,14 +3,14 @@
 use core::mem::size_of_val;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use hedge_embassy::{Attempt, Budget, Hedger, Percentile, hedger};
+use hedge_embassy::{Attempt, Budget, Hedger, WindowedPercentile, hedger};
 
 use crate::link::{Damaged, Link, Reading};
 use crate::report::Costs;
 
 /// Hedges the slowest 5 % of the polls, and never more than 10 %.
-static HEDGER: Hedger<Percentile<64>> =
-    hedger(Percentile::with_window(95.0), Budget::percent(10.0));
+static HEDGER: Hedger<WindowedPercentile<64>> =
+    hedger(WindowedPercentile::with_window(95.0), Budget::percent(10.0));
 
 // A hedger with `Metrics` counts by itself, and takes 4.5 KiB more.
 static HEDGED: AtomicU32 = AtomicU32::new(0);
