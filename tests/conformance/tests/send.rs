@@ -12,7 +12,7 @@ use hedge_core::strategy::{Learned, RestoreError};
 use hedge_core::telemetry::NoSink;
 use hedge_core::{
     AnyStrategy, Attempt, Budget, ConfigError, Error, Event, Fixed, Hedger, LocalHedger, Metrics,
-    Name, Options, Outcome, Record, Suppressed, WindowedPercentile,
+    Name, Options, Outcome, Percentile, Record, Suppressed, WindowedPercentile,
 };
 use hedge_tokio::TokioTimer;
 
