@@ -25,8 +25,9 @@ const KEYS: [&str; 12] = [
 ];
 /// Those that have no number where nothing is to be had.
 const MAY_BE_ABSENT: &str = "share_of_possible";
-const STRATEGIES: [&str; 7] = [
+const STRATEGIES: [&str; 8] = [
     "off",
+    "on_failure",
     "fixed",
     "percentile",
     "adaptive",
@@ -60,7 +61,7 @@ fn json_has_a_row_for_each_strategy_with_these_keys() {
         }
     }
     assert!(rows[0][MAY_BE_ABSENT].is_null());
-    assert!(number(&rows[2], MAY_BE_ABSENT) > 0.9, "{}", rows[2]);
+    assert!(number(&rows[3], MAY_BE_ABSENT) > 0.9, "{}", rows[3]);
     assert_eq!(number(&rows[0], "extra_load"), 0.0);
     assert_eq!(number(&rows[0], "cost"), 1.0);
 }

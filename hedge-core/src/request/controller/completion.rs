@@ -64,7 +64,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize>
         let losers = if keep { 0 } else { self.live };
         self.end_attempts(losers);
         let record = self.record(end, now);
-        if L::Metrics::ON || self.flags().learns() {
+        if self.is_recorded() {
             catch_nested_panic(|| self.report(&record));
         }
         let cancelled = match self.losers() {

@@ -236,7 +236,9 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
     {
         let observe_only = self.plan().observe_only();
         let query = self.query(retry, now);
-        let traffic = self.parts.state.may_hedge(&query)?;
+        let mut traffic = self.parts.state.may_hedge(&query)?;
+        // Where requests are not recorded nothing shows a surge, so that only the small part of the burst counts.
+        traffic.surging |= !self.is_recorded();
         if !self.ready.is_ready() {
             return Err(Refusal::for_now(Suppressed::NotReady));
         }
@@ -250,10 +252,15 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
         Ok(payment)
     }
 
+    /// Whether the shared state is given a record of each request.
+    fn is_recorded(&mut self) -> bool {
+        L::Metrics::ON || self.flags().learns()
+    }
+
     /// What the shared state is asked about an attempt that starts at `now`, or when pushback allows.
     fn query(&mut self, retry: bool, now: Instant) -> HedgeQuery {
         let at = now.max(self.not_before);
-        let is_recorded = L::Metrics::ON || self.flags().learns();
+        let is_recorded = self.is_recorded();
         HedgeQuery {
             chance: self.plan().chance(),
             remaining: self.deadline().map(|deadline| deadline.since(at)),
