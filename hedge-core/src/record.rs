@@ -4,7 +4,6 @@ use core::time::Duration;
 
 use crate::attempt::Cause;
 use crate::outcome::Suppressed;
-use crate::strategy::{Hints, HintsClass};
 use crate::time::{Instant, nanos};
 
 /// The duration of an attempt, as far as it is known.
@@ -132,7 +131,7 @@ const fn optional(nanos: u64) -> Option<Duration> {
 }
 
 impl Record {
-    const DUE: u8 = 1;
+    pub(crate) const DUE: u8 = 1;
 
     /// Returns the record of a request that ended with its only attempt at [`Instant::ZERO`] and
     /// had no hedge planned.
@@ -214,13 +213,6 @@ impl Record {
     #[must_use]
     pub const fn with_due(mut self, due: bool) -> Self {
         self.flags = self.flags & !Self::DUE | due as u8;
-        self
-    }
-
-    /// Sets what the caller said about the request.
-    #[must_use]
-    pub const fn with_hints(mut self, hints: &Hints) -> Self {
-        self.flags = self.flags & Self::DUE | hints.class().0 << 1;
         self
     }
 
@@ -310,20 +302,6 @@ impl Record {
     /// refused.
     pub const fn due(&self) -> bool {
         self.flags & Self::DUE != 0
-    }
-
-    /// What [`WorkloadAware`](crate::strategy::WorkloadAware) multiplied the delay of this request by, given what its
-    /// caller said: [`Hints::factor`].
-    pub fn workload_factor(&self) -> f64 {
-        HintsClass(self.flags >> 1).factor()
-    }
-
-    /// Sets the hints that apply where the caller said nothing, if no hedge was planned: a plan is made with them.
-    pub(crate) fn default_hints(&mut self, defaults: &Hints) {
-        if self.hedge_delay == NONE {
-            let class = HintsClass(self.flags >> 1).or(defaults.class());
-            self.flags = self.flags & Self::DUE | class.0 << 1;
-        }
     }
 
     /// The record of a request that is `factor` times as small.

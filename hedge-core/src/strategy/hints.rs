@@ -1,6 +1,7 @@
 //! What a caller knows about a request before it is made.
 
 use super::choice::choice;
+use crate::record::{NONE, Record};
 
 /// What a caller says about a request. What is left out counts as ordinary.
 ///
@@ -250,6 +251,30 @@ impl Priority {
             Self::Low => 1.5,
             Self::Normal => 1.0,
             Self::High => 0.6,
+        }
+    }
+}
+
+/// The hints of a request. They are here since a record knows nothing of strategies.
+impl Record {
+    /// Sets what the caller said about the request.
+    #[must_use]
+    pub const fn with_hints(mut self, hints: &Hints) -> Self {
+        self.flags = self.flags & Self::DUE | hints.class().0 << 1;
+        self
+    }
+
+    /// What [`WorkloadAware`](crate::strategy::WorkloadAware) multiplied the delay of this request by, given what its
+    /// caller said: [`Hints::factor`].
+    pub fn workload_factor(&self) -> f64 {
+        HintsClass(self.flags >> 1).factor()
+    }
+
+    /// Sets the hints that apply where the caller said nothing, if no hedge was planned: a plan is made with them.
+    pub(crate) fn default_hints(&mut self, defaults: &Hints) {
+        if self.hedge_delay == NONE {
+            let class = HintsClass(self.flags >> 1).or(defaults.class());
+            self.flags = self.flags & Self::DUE | class.0 << 1;
         }
     }
 }
