@@ -131,6 +131,8 @@ impl Purse {
 
     /// A request may reserve a token from now on.
     pub(crate) fn may_reserve(&mut self) {
+        // Where the reserve pays, nothing shows that the bucket refused before.
+        self.contested |= self.has_reserve() && self.least < TOKEN;
         self.reserving += 1;
         self.least -= TOKEN;
     }
