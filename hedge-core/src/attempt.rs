@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use crate::time;
+
 /// One attempt of a request, as passed to the closure that starts it.
 ///
 /// ```
@@ -20,6 +22,8 @@ pub struct Attempt {
     index: u8,
     cause: Cause,
     elapsed: Duration,
+    /// In nanoseconds; the largest number stands for `None`.
+    remaining: u64,
 }
 
 impl Attempt {
@@ -28,6 +32,7 @@ impl Attempt {
         index: 0,
         cause: Cause::Primary,
         elapsed: Duration::ZERO,
+        remaining: u64::MAX,
     };
 
     /// Returns the attempt with this `index`, started for `cause`, `elapsed` after the start of the
@@ -37,7 +42,20 @@ impl Attempt {
             index,
             cause,
             elapsed,
+            remaining: u64::MAX,
         }
+    }
+
+    /// Sets how long the attempt may take.
+    #[must_use]
+    pub fn with_remaining(self, remaining: Duration) -> Self {
+        self.within(time::nanos(remaining))
+    }
+
+    /// Sets the number of nanoseconds that the attempt may take. The largest number means no limit.
+    pub(crate) const fn within(mut self, nanos: u64) -> Self {
+        self.remaining = nanos;
+        self
     }
 
     /// Returns the attempt's index: 0 for the primary, 1 and up for hedges.
@@ -58,6 +76,14 @@ impl Attempt {
     /// Returns the time from the start of the request to the start of this attempt.
     pub const fn elapsed(&self) -> Duration {
         self.elapsed
+    }
+
+    /// Returns how long this attempt may take from its start: until the deadline of the request, or
+    /// until it exceeds `attempt_timeout`. `None` if there is no limit.
+    ///
+    /// Send it along, so that the server can stop when nobody waits for its answer any more.
+    pub fn remaining(&self) -> Option<Duration> {
+        (self.remaining != u64::MAX).then(|| Duration::from_nanos(self.remaining))
     }
 }
 

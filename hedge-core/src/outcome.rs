@@ -249,7 +249,8 @@ pub enum Error<E> {
         /// The number of attempts that were started.
         attempts: u8,
     },
-    /// The request ran out of time. Every attempt that was still running was dropped.
+    /// The request ran out of time, or every attempt did. Every attempt that was still running was
+    /// dropped. If the deadline had passed before the request was made, no attempt was started.
     Timeout {
         /// How long the request had been running.
         elapsed: Duration,
@@ -306,6 +307,9 @@ impl<E> fmt::Display for Error<E> {
         let s = if self.attempts() == 1 { "" } else { "s" };
         match self {
             Self::Failed { attempts, .. } => write!(f, "{attempts} attempt{s} failed"),
+            Self::Timeout { attempts: 0, .. } => {
+                f.write_str("the deadline had passed before the request was made")
+            }
             Self::Timeout {
                 elapsed, attempts, ..
             } => {

@@ -18,7 +18,7 @@ use crate::{EmbassyTimer, Shared};
 pub type Hedger<S, M = NoMetrics, K = NoSink, const MAX: usize = 2, R = CriticalSectionRawMutex> =
     hedge_core::Hedger<EmbassyTimer, Shared<R, HedgerState<S, M>>, Shared<R, Budget>, K, MAX>;
 
-/// Creates a hedger with default options: one hedge, and a timeout of 30 s. Can be used in a
+/// Creates a hedger with default options: one hedge, and no timeout. Can be used in a
 /// `static`.
 ///
 /// Invalid values are clamped; [`Hedger::validate`](hedge_core::Hedger::validate) returns an error

@@ -18,6 +18,7 @@
 //! | event `hedging.hedge.suppressed` | `reason` |
 //! | event `hedging.hedge.won` | `attempt`, `latency_ms` |
 //! | event `hedging.request.cancelled` | `attempt`, `elapsed_ms` |
+//! | event `hedging.attempt.timeout` | `attempt`, `elapsed_ms` |
 //! | event `hedging.request.dropped` | `attempts`, `duration_ms` |
 //! | events `hedging.cascade.…` | the fields of the [`EventKind`]; a cascade has no separate span |
 
@@ -94,6 +95,14 @@ pub enum EventKind {
     /// `request.cancelled`: an attempt was dropped before it finished. Not emitted for losers that
     /// are kept, since the request is over when they end.
     RequestCancelled {
+        /// The index of the attempt.
+        attempt: u8,
+        /// The time from the attempt's own start.
+        elapsed: Duration,
+    },
+    /// `attempt.timeout`: an attempt was dropped since it exceeded `attempt_timeout`. The request goes
+    /// on.
+    AttemptTimeout {
         /// The index of the attempt.
         attempt: u8,
         /// The time from the attempt's own start.
@@ -205,6 +214,7 @@ impl EventKind {
             Self::HedgeSuppressed { .. } => "hedge.suppressed",
             Self::HedgeWon { .. } => "hedge.won",
             Self::RequestCancelled { .. } => "request.cancelled",
+            Self::AttemptTimeout { .. } => "attempt.timeout",
             Self::RequestStop { .. } => "request.stop",
             Self::RequestException { .. } => "request.exception",
             Self::RequestDropped { .. } => "request.dropped",

@@ -95,6 +95,11 @@ macro_rules! for_each_case {
                 no_time_is_enough_for_an_answer_at_once,
                 a_timeout_after_a_refused_ok_has_no_source,
                 a_failure_before_the_timeout_is_a_failure,
+                a_deadline_that_has_passed_sends_nothing,
+                attempts_know_how_long_they_have,
+                an_attempt_that_lasts_too_long_has_failed,
+                attempts_that_all_last_too_long_time_out,
+                what_may_not_be_hedged_has_no_new_limit,
             }
             dropping {
                 a_request_never_polled_has_not_happened,
