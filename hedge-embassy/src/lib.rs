@@ -97,7 +97,7 @@ pub use timer::EmbassyTimer;
 pub use hedge_core::_guide;
 #[doc(no_inline)]
 pub use hedge_core::{
-    Adaptive, AnyStrategy, Attempt, Budget, ByResult, Call, Cause, Classify, ConfigError, Error,
+    Adaptive, AnyStrategy, Attempt, Budget, ByAttempt, ByResult, Call, Cause, Classify, ConfigError, Error,
     Event, ExponentialBackoff, Fixed, Hedged, Hints, Instant, Metrics, MetricsSnapshot, Name, Off,
     OnFailure, Optimal, Options, Outcome, Percentile, Record, Sink, Strategy, StrategyKind,
     Suppressed, Timer, Verdict, WindowedPercentile, WorkloadAware, adapter, metrics, strategy,

@@ -51,6 +51,11 @@ pub trait Controller {
         let _ = (index, now);
     }
 
+    /// Returns whether refused values are kept when another attempt starts.
+    fn keeps_refused(&self) -> bool {
+        true
+    }
+
     /// Completes the request, after its losers were dropped (unless they are kept). Called once for
     /// every request that was polled. `now` is [`Instant::ZERO`] if the request was not timed.
     fn completed(&mut self, end: RequestEnd, now: Instant) -> Self::Output;

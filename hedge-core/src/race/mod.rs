@@ -352,6 +352,9 @@ where
             let due = self.due().filter(|due| !refused || *due > now);
             if due.is_some_and(|due| due <= now) {
                 if let Some(attempt) = self.session.controller.admit(now) {
+                    if !self.session.controller.keeps_refused() {
+                        self.refused.release();
+                    }
                     turn.next = self.start(attempt);
                     return Step::Poll;
                 }

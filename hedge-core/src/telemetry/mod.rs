@@ -123,6 +123,8 @@ pub enum EventKind {
         timed_out: bool,
         /// The number of attempts that were started.
         attempts: u8,
+        /// The number of those that were started because another one had failed.
+        retries: u8,
         /// The kind of the strategy.
         strategy: StrategyKind,
     },
@@ -132,6 +134,8 @@ pub enum EventKind {
         duration: Duration,
         /// The number of attempts that were started.
         attempts: u8,
+        /// The number of those that were started because another one had failed.
+        retries: u8,
         /// The kind of the strategy.
         strategy: StrategyKind,
     },

@@ -62,6 +62,10 @@ macro_rules! for_each_case {
                 a_fatal_ok_is_returned_unaccepted,
                 a_refused_ok_is_retried,
                 if_every_ok_is_refused_the_earliest_is_returned,
+                an_error_may_leave_it_to_those_that_run,
+                with_nothing_to_wait_for_the_error_is_returned,
+                the_classifier_knows_the_attempt,
+                a_refused_value_may_be_let_go,
             }
             pushback {
                 pushback_delays_the_next_hedge,
@@ -124,6 +128,7 @@ macro_rules! for_each_case {
             }
             outcome {
                 of_a_primary_in_time,
+                hedges_are_counted_by_cause,
                 of_a_hedge_that_won,
                 of_a_primary_that_won_against_a_hedge,
                 failures_have_latencies,
@@ -149,6 +154,7 @@ macro_rules! for_each_case {
                 not_ready,
             }
             budget {
+                a_retry_layer_above_deposits_once,
                 deposits_and_charges_add_up,
                 a_refused_hedge_is_not_started,
                 a_refused_hedge_is_asked_for_again,

@@ -169,7 +169,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize>
             Suppressed::Off
         } else if MAX == 1 || max_hedges == 0 {
             Suppressed::MaxHedges
-        } else if self.not_before > Instant::ZERO {
+        } else if self.waits || self.not_before > Instant::ZERO {
             Suppressed::Pushback
         } else {
             reason

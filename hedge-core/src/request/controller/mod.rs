@@ -29,6 +29,7 @@ pub(crate) struct CallOptions {
     /// Whether strategy and guard learn from it, and whether it deposits. `None`: if it may be hedged.
     pub(crate) teaches: Option<bool>,
     pub(crate) deposits: Option<bool>,
+    pub(crate) keeps_refused: bool,
     /// Other than [`Losers::Dropped`], which the hedger's options may overrule.
     pub(crate) losers: Losers,
 }
@@ -42,6 +43,7 @@ impl CallOptions {
         hedge: true,
         teaches: None,
         deposits: None,
+        keeps_refused: true,
         losers: Losers::Dropped,
     };
 
@@ -113,8 +115,11 @@ pub struct RequestController<
     asked: bool,
     /// No hedge is to be asked for again.
     exhausted: bool,
+    /// A result was classified as [`Verdict::Wait`].
+    waits: bool,
     teaches: bool,
     deposits: bool,
+    keeps_refused: bool,
 }
 
 impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
@@ -155,6 +160,8 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
             due: false,
             asked: false,
             exhausted: false,
+            waits: false,
+            keeps_refused: options.keeps_refused,
             teaches: options.teaches.unwrap_or(may_hedge),
             deposits: options.deposits.unwrap_or(may_hedge),
         }
@@ -342,6 +349,22 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
         }
     }
 
+    /// Returns the attempt as it was launched.
+    #[inline]
+    fn attempt(&mut self, index: u8) -> Attempt {
+        if index == 0 {
+            return Attempt::PRIMARY.within(self.primary_limit());
+        }
+        let start = self.start_of(index);
+        let cause = if self.retries & bit(index) != 0 {
+            Cause::Retry
+        } else {
+            Cause::Delay
+        };
+        let attempt = Attempt::new(index, cause, start.since(self.start_of(0)));
+        attempt.within(self.hedge_limit(start))
+    }
+
     /// Returns how many nanoseconds a hedge that starts at `now` may take.
     fn hedge_limit(&mut self, now: Instant) -> u64 {
         let deadline = self.deadline().map(|deadline| deadline.nanos_since(now));
@@ -415,9 +438,9 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize> Co
     }
 
     fn due(&mut self) -> Option<Instant> {
-        let started = self.started;
+        let (started, waits) = (self.started, self.waits);
         let plan = self.plan();
-        if plan.is_off() || started > plan.max_hedges() {
+        if waits || plan.is_off() || started > plan.max_hedges() {
             return None;
         }
         let not_before = self.not_before;
@@ -471,17 +494,11 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize> Co
         }
         self.started += 1;
         self.live |= bit(index);
-        let cause = if retry {
-            self.retries |= bit(index);
-            Cause::Retry
-        } else {
-            Cause::Delay
-        };
+        self.retries |= if retry { bit(index) } else { 0 };
         self.step = 0;
         self.asked = false;
         self.exhausted = false;
-        let attempt = Attempt::new(index, cause, now.since(self.start_of(0)));
-        let attempt = attempt.within(self.hedge_limit(now));
+        let attempt = self.attempt(index);
         let delay = self.plan().delay();
         self.emit_rare(now, EventKind::HedgeFired { attempt, delay });
         if self.losers().hold_places() {
@@ -502,7 +519,9 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize> Co
         let bit = bit(index);
         self.end_attempts(bit);
         self.expired |= bit;
-        self.pending_retries = self.pending_retries.saturating_add(1);
+        if !self.waits {
+            self.pending_retries = self.pending_retries.saturating_add(1);
+        }
         let elapsed = now.since(self.start_of(index));
         let attempt = index;
         self.emit_rare(now, EventKind::AttemptTimeout { attempt, elapsed });
@@ -524,6 +543,10 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize> Co
         outcome
     }
 
+    fn keeps_refused(&self) -> bool {
+        self.keeps_refused
+    }
+
     fn keeps_losers(&mut self) -> bool {
         Self::keeps_losers(self)
     }
@@ -543,7 +566,8 @@ where
     G: Ready,
 {
     fn finished(&mut self, index: u8, result: &Result<V, E>, now: Instant) -> Verdict {
-        let verdict = self.classify.classify(result);
+        let attempt = self.attempt(index);
+        let verdict = self.classify.classify(&attempt, result);
         let bit = bit(index);
         let accepted = verdict == Verdict::Accept;
         self.end_attempts(bit);
@@ -557,6 +581,11 @@ where
         }
         match verdict {
             Verdict::Accept | Verdict::Fatal => {}
+            Verdict::Wait => {
+                self.waits = true;
+                self.pending_retries = 0;
+                self.in_flight.refund_reserved();
+            }
             Verdict::Retry => self.pending_retries = self.pending_retries.saturating_add(1),
             Verdict::RetryAfter(delay) => {
                 self.pending_retries = self.pending_retries.saturating_add(1);
