@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use hedge_core::{AnyStrategy, Budget, HedgeConfig, Hedger, Instant};
+use hedge_core::{AnyStrategy, Budget, Hedger, Instant};
 use serde::Serialize;
 
 use crate::candidate::Candidate;
