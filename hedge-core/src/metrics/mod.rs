@@ -75,7 +75,7 @@ pub trait Recorder: Default {
     fn snapshot(&self, now: Instant) -> MetricsSnapshot;
 }
 
-/// Records counts and latencies of requests in constant memory of 4.5 KiB.
+/// Records counts and latencies of requests in constant memory of 4.6 KiB.
 ///
 /// ```
 /// use core::time::Duration;
