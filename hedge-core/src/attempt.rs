@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use crate::time;
+
 /// One attempt of a request, as passed to the closure that starts it.
 ///
 /// ```
@@ -20,6 +22,8 @@ pub struct Attempt {
     index: u8,
     cause: Cause,
     elapsed: Duration,
+    /// In nanoseconds; the largest number stands for `None`.
+    remaining: u64,
 }
 
 impl Attempt {
@@ -28,6 +32,7 @@ impl Attempt {
         index: 0,
         cause: Cause::Primary,
         elapsed: Duration::ZERO,
+        remaining: u64::MAX,
     };
 
     /// Returns the attempt with this `index`, started for `cause`, `elapsed` after the start of the
@@ -37,7 +42,20 @@ impl Attempt {
             index,
             cause,
             elapsed,
+            remaining: u64::MAX,
         }
+    }
+
+    /// Sets how long the attempt may take.
+    #[must_use]
+    pub fn with_remaining(self, remaining: Duration) -> Self {
+        self.within(time::nanos(remaining))
+    }
+
+    /// Sets the number of nanoseconds that the attempt may take. The largest number means no limit.
+    pub(crate) const fn within(mut self, nanos: u64) -> Self {
+        self.remaining = nanos;
+        self
     }
 
     /// Returns the attempt's index: 0 for the primary, 1 and up for hedges.
@@ -59,6 +77,14 @@ impl Attempt {
     pub const fn elapsed(&self) -> Duration {
         self.elapsed
     }
+
+    /// Returns how long this attempt may take from its start: until the deadline of the request, or
+    /// until it exceeds `attempt_timeout`. `None` if there is no limit.
+    ///
+    /// Send it along, so that the server can stop when nobody waits for its answer any more.
+    pub fn remaining(&self) -> Option<Duration> {
+        (self.remaining != u64::MAX).then(|| Duration::from_nanos(self.remaining))
+    }
 }
 
 /// Why an attempt was started.
@@ -73,6 +99,17 @@ pub enum Cause {
     Retry,
 }
 
+impl Cause {
+    /// Returns the cause in snake case, as in logs and metric labels.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Delay => "delay",
+            Self::Retry => "retry",
+        }
+    }
+}
+
 /// The meaning of an attempt's result for its request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -85,34 +122,65 @@ pub enum Verdict {
     /// The attempt failed, and the server asked the client to wait. No further hedge starts before
     /// this time has passed.
     RetryAfter(Duration),
+    /// The attempt failed, and so would another one that starts now. Nothing more is started for this
+    /// request, which waits for the attempts that run.
+    Wait,
     /// The request failed, and no other attempt can succeed. The request stops and returns this
     /// result.
     Fatal,
 }
 
-/// Classifies the results of attempts. Implemented by closures `Fn(&Result<T, E>) -> Verdict`.
+/// Classifies the results of attempts. Implemented by closures `Fn(&Result<T, E>) -> Verdict`, and by
+/// [`ByAttempt`] for closures that know the attempt.
 ///
 /// ```
-/// use hedge_core::{Classify, Verdict};
+/// use hedge_core::{Attempt, Classify, Verdict};
 ///
 /// let overloaded = |result: &Result<u16, ()>| match result {
 ///     Ok(503) => Verdict::Retry,
 ///     Ok(_) => Verdict::Accept,
 ///     Err(()) => Verdict::Fatal,
 /// };
-/// assert_eq!(overloaded.classify(&Ok(503)), Verdict::Retry);
+/// assert_eq!(overloaded.classify(&Attempt::PRIMARY, &Ok(503)), Verdict::Retry);
 /// ```
 pub trait Classify<T, E> {
-    /// Returns what `result` means for its request.
-    fn classify(&self, result: &Result<T, E>) -> Verdict;
+    /// Returns what `result` means for the request of `attempt`, which returned it.
+    fn classify(&self, attempt: &Attempt, result: &Result<T, E>) -> Verdict;
 }
 
 impl<T, E, F> Classify<T, E> for F
 where
     F: Fn(&Result<T, E>) -> Verdict,
 {
-    fn classify(&self, result: &Result<T, E>) -> Verdict {
+    #[inline]
+    fn classify(&self, _: &Attempt, result: &Result<T, E>) -> Verdict {
         self(result)
+    }
+}
+
+/// A classifier that knows the attempt: a closure `Fn(&Attempt, &Result<T, E>) -> Verdict`.
+///
+/// ```
+/// use hedge_core::{Attempt, ByAttempt, Classify, Verdict};
+///
+/// // A replica that lags behind does not know yet that the item exists.
+/// let lagging = ByAttempt(|attempt: &Attempt, result: &Result<u16, ()>| match result {
+///     Ok(404) if attempt.is_hedge() => Verdict::Wait,
+///     Ok(_) => Verdict::Accept,
+///     Err(()) => Verdict::Retry,
+/// });
+/// assert_eq!(lagging.classify(&Attempt::PRIMARY, &Ok(404)), Verdict::Accept);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct ByAttempt<F>(pub F);
+
+impl<T, E, F> Classify<T, E> for ByAttempt<F>
+where
+    F: Fn(&Attempt, &Result<T, E>) -> Verdict,
+{
+    #[inline]
+    fn classify(&self, attempt: &Attempt, result: &Result<T, E>) -> Verdict {
+        (self.0)(attempt, result)
     }
 }
 
@@ -121,7 +189,8 @@ where
 pub struct ByResult;
 
 impl<T, E> Classify<T, E> for ByResult {
-    fn classify(&self, result: &Result<T, E>) -> Verdict {
+    #[inline]
+    fn classify(&self, _: &Attempt, result: &Result<T, E>) -> Verdict {
         match result {
             Ok(_) => Verdict::Accept,
             Err(_) => Verdict::Retry,

@@ -80,7 +80,7 @@ pub mod telemetry;
 mod time;
 mod window;
 
-pub use attempt::{Attempt, ByResult, Cause, Classify, Verdict};
+pub use attempt::{Attempt, ByAttempt, ByResult, Cause, Classify, Verdict};
 #[cfg(feature = "alloc")]
 pub use boxed::BoxError;
 pub use config::{HedgeConfig, Overrides};

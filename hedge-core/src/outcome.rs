@@ -3,6 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 
+use crate::attempt::Cause;
 use crate::name::Name;
 use crate::record::{AttemptEnd, Record, RequestEnd};
 
@@ -49,6 +50,10 @@ pub struct Outcome {
     pub winner: u8,
     /// The number of attempts that were started, including the primary.
     pub attempts: u8,
+    /// The number of those that were started because another one had failed.
+    pub retries: u8,
+    /// Why the attempt was started that returned the accepted value; `None` if no value was accepted.
+    pub winner_cause: Option<Cause>,
     /// The time from the start of the request to its answer.
     pub total_latency: Duration,
     /// The time that the primary took; `None` if it did not finish.
@@ -80,6 +85,8 @@ impl Outcome {
             hedge_won: record.hedge_won(),
             winner: record.end.attempt().unwrap_or(0),
             attempts: record.attempts,
+            retries: record.retries() as u8,
+            winner_cause: record.winner_cause(),
             total_latency: record.total(),
             primary_latency: finished(record.primary_end, record.primary),
             backup_latency: record.hedge_end.and_then(|end| finished(end, record.hedge)),
@@ -110,7 +117,8 @@ pub enum Suppressed {
     InFlight,
     /// Too little time remained before the deadline for a hedge to help.
     Deadline,
-    /// The server had asked the client to wait, and the request ended before that time had passed.
+    /// The server had asked the client to wait, and the request ended before that time had passed, or a
+    /// result was classified as [`Verdict::Wait`](crate::Verdict::Wait).
     Pushback,
     /// The guard put hedges off, since they did not help, and the request ended before one was started.
     Guard,
@@ -249,7 +257,8 @@ pub enum Error<E> {
         /// The number of attempts that were started.
         attempts: u8,
     },
-    /// The request ran out of time. Every attempt that was still running was dropped.
+    /// The request ran out of time, or every attempt did. Every attempt that was still running was
+    /// dropped. If the deadline had passed before the request was made, no attempt was started.
     Timeout {
         /// How long the request had been running.
         elapsed: Duration,
@@ -306,6 +315,9 @@ impl<E> fmt::Display for Error<E> {
         let s = if self.attempts() == 1 { "" } else { "s" };
         match self {
             Self::Failed { attempts, .. } => write!(f, "{attempts} attempt{s} failed"),
+            Self::Timeout { attempts: 0, .. } => {
+                f.write_str("the deadline had passed before the request was made")
+            }
             Self::Timeout {
                 elapsed, attempts, ..
             } => {

@@ -62,6 +62,10 @@ mod tests {
             self.0.flags()
         }
 
+        fn limit(&self) -> u64 {
+            self.0.limit()
+        }
+
         fn request_plan(&self, hints: &Hints, now: Instant) -> RequestPlan {
             self.0.request_plan(hints, now)
         }

@@ -283,6 +283,16 @@ impl Record {
         attempt < 8 && self.retries >> attempt & 1 == 1
     }
 
+    /// Returns why the attempt was started that returned the answer; `None` if no answer was accepted.
+    pub const fn winner_cause(&self) -> Option<Cause> {
+        match self.end {
+            RequestEnd::Won(0) => Some(Cause::Primary),
+            RequestEnd::Won(attempt) if self.is_retry(attempt) => Some(Cause::Retry),
+            RequestEnd::Won(_) => Some(Cause::Delay),
+            _ => None,
+        }
+    }
+
     /// Whether the request passed the hedge delay; `None` if it says nothing about that.
     pub(crate) fn passed(&self) -> Option<bool> {
         if self.due() {

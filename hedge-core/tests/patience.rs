@@ -61,7 +61,7 @@ fn a_hedge_waits_as_long_as_the_server_asks() {
 #[test]
 fn nobody_waits_for_a_hedge_that_could_not_help_any_more() {
     // A second is left then, and a request takes two.
-    let (status, outcome) = turned_away(ms(29_000), same);
+    let (status, outcome) = turned_away(ms(29_000), |builder| builder.timeout(ms(30_000)));
     assert_eq!((status, outcome.total_latency), (503, ms(5)));
     assert_eq!(outcome.suppressed, Some(Suppressed::Deadline));
 }

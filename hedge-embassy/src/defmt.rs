@@ -90,7 +90,8 @@ impl Format for Logged<'_, EventKind> {
                     Micros(*latency)
                 );
             }
-            EventKind::RequestCancelled { attempt, elapsed } => {
+            EventKind::RequestCancelled { attempt, elapsed }
+            | EventKind::AttemptTimeout { attempt, elapsed } => {
                 write!(
                     f,
                     "{=str}, attempt {=u8} after {}",

@@ -11,14 +11,14 @@ use crate::{EmbassyTimer, Shared};
 /// Hedges the requests to one backend, from any task, executor or interrupt.
 ///
 /// `S` is the strategy, and `M` the metrics. There are none by default, since
-/// [`Metrics`](hedge_core::Metrics) take 4.5 KiB. `K` is the sink for events. `MAX` is the number
+/// [`Metrics`](hedge_core::Metrics) take 4.6 KiB. `K` is the sink for events. `MAX` is the number
 /// of attempts for which a request has room, including the primary. `R` is the mutex around the
 /// shared state. Within one executor, in a `StaticCell` or on a task's stack,
 /// [`NoopRawMutex`](embassy_sync::blocking_mutex::raw::NoopRawMutex) costs nothing.
 pub type Hedger<S, M = NoMetrics, K = NoSink, const MAX: usize = 2, R = CriticalSectionRawMutex> =
     hedge_core::Hedger<EmbassyTimer, Shared<R, HedgerState<S, M>>, Shared<R, Budget>, K, MAX>;
 
-/// Creates a hedger with default options: one hedge, and a timeout of 30 s. Can be used in a
+/// Creates a hedger with default options: one hedge, and no timeout. Can be used in a
 /// `static`.
 ///
 /// Invalid values are clamped; [`Hedger::validate`](hedge_core::Hedger::validate) returns an error

@@ -57,9 +57,9 @@ pub use hedge_core::runtime::{BoxedSink, BoxedStrategy, RegistryError, RequestEr
 
 #[doc(no_inline)]
 pub use hedge_core::{
-    Adaptive, AnyStrategy, Attempt, BoxError, Budget, ByResult, Cause, Classify, ConfigError,
-    Error, Event, ExponentialBackoff, Fixed, HedgeConfig, Hedged, Hints, Instant, MetricsSnapshot,
-    Name, Off, OnFailure, Optimal, Options, Outcome, Overrides, Percentile, Record, Sink, Strategy,
-    StrategyKind, Suppressed, Timer, Verdict, WindowedPercentile, WorkloadAware, adapter, cascade,
-    metrics, strategy, telemetry,
+    Adaptive, AnyStrategy, Attempt, BoxError, Budget, ByAttempt, ByResult, Cause, Classify,
+    ConfigError, Error, Event, ExponentialBackoff, Fixed, HedgeConfig, Hedged, Hints, Instant,
+    MetricsSnapshot, Name, Off, OnFailure, Optimal, Options, Outcome, Overrides, Percentile,
+    Record, Sink, Strategy, StrategyKind, Suppressed, Timer, Verdict, WindowedPercentile,
+    WorkloadAware, adapter, cascade, metrics, strategy, telemetry,
 };

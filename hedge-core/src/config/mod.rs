@@ -106,7 +106,8 @@ use crate::strategy::{ModelComplexity, Priority, TimeOfDay, Warmup};
 /// | `budget_min_per_second` | 0 | ≥ 0 |
 /// | `budget_burst` | 80 | ≥ 0 |
 /// | `max_in_flight` | none | ≥ 1 |
-/// | `timeout_ms` | 30000 | a time > 0 |
+/// | `timeout_ms` | 30000 | a time > 0, or `null` for none |
+/// | `attempt_timeout_ms` | none | a time > 0: an attempt that lasts longer has failed |
 /// | `enable_cancellation` | true | |
 /// | `enabled`, `observe_only` | true, false | |
 /// | `guard` | true where the strategy learns, but for `exponential_backoff` | |
@@ -213,8 +214,12 @@ pub struct HedgeConfig {
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub max_in_flight: Option<u32>,
 
-    /// How long a request may take, all attempts included, in ms.
-    pub timeout_ms: f64,
+    /// How long a request that may be hedged may take, all attempts included, in ms. `None`, or `null` in a file, means
+    /// no limit.
+    pub timeout_ms: Option<f64>,
+    /// How long an attempt of such a request may take, in ms. One that lasts longer has failed.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub attempt_timeout_ms: Option<f64>,
     /// Whether losers are dropped before a success is reported.
     pub enable_cancellation: bool,
     /// Whether requests are hedged at all.
@@ -293,7 +298,8 @@ impl Default for HedgeConfig {
             budget_min_per_second: 0.0,
             budget_burst: Budget::BURST,
             max_in_flight: None,
-            timeout_ms: 30_000.0,
+            timeout_ms: Some(30_000.0),
+            attempt_timeout_ms: None,
             enable_cancellation: true,
             enabled: true,
             observe_only: false,

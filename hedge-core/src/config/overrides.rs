@@ -103,7 +103,7 @@ macro_rules! options {
                         if self.$option.is_some() {
                             return Err(A::Error::duplicate_field(stringify!($option)));
                         }
-                        let null = lenient || options!(@null $($null)?);
+                        let null = options!(@null lenient $($null)?);
                         self.$option = if null {
                             map.next_value::<Option<options!(@text $type $(=> $text)?)>>()?.map(Into::into)
                         } else {
@@ -127,8 +127,10 @@ macro_rules! options {
             }
         }
     };
-    (@null) => { false };
-    (@null null) => { true };
+    (@null $lenient:ident) => { $lenient };
+    (@null $lenient:ident null) => { true };
+    // `null` is a value.
+    (@null $lenient:ident none) => { false };
     (@text $type:ty) => { $type };
     (@text $type:ty => $text:ident) => { super::text::$text };
 }
@@ -139,11 +141,13 @@ options! {
     /// ```
     /// use hedge_core::{HedgeConfig, Overrides};
     ///
-    /// let urgent = Overrides { timeout_ms: Some(500.0), ..Overrides::default() };
+    /// let urgent = Overrides { timeout_ms: Some(Some(500.0)), ..Overrides::default() };
     /// let mut config = HedgeConfig::default();
     /// urgent.apply(&mut config);
-    /// assert_eq!((config.timeout_ms, config.percentile), (500.0, 95.0));
+    /// assert_eq!((config.timeout_ms, config.percentile), (Some(500.0), 95.0));
     /// ```
+    ///
+    /// `timeout_ms: Some(None)` removes the timeout, as `null` does in a file.
     ///
     /// With feature `serde` it is read and written like a config, of which it is a part.
     pub struct Overrides {
@@ -180,7 +184,8 @@ options! {
         budget_min_per_second: f64,
         budget_burst: u32,
         max_in_flight: u32 [null],
-        timeout_ms: f64,
+        timeout_ms: Option<f64> [none],
+        attempt_timeout_ms: f64 [null],
         enable_cancellation: bool,
         enabled: bool,
         observe_only: bool,

@@ -38,6 +38,7 @@ const RANGES: &[(&str, &str, f64)] = &[
     ("budget_min_per_second", "minimum", 0.0),
     ("max_in_flight", "minimum", 1.0),
     ("timeout_ms", "exclusiveMinimum", 0.0),
+    ("attempt_timeout_ms", "exclusiveMinimum", 0.0),
     ("cost_per_attempt", "minimum", 0.0),
 ];
 
@@ -53,6 +54,7 @@ const TIMES: &[&str] = &[
     "exponential_min_delay",
     "exponential_max_delay",
     "timeout_ms",
+    "attempt_timeout_ms",
 ];
 
 /// Adds to the schema of a struct what its types do not say of its options.

@@ -11,7 +11,7 @@ use crate::strategy::AnyStrategy;
 /// use core::time::Duration;
 /// use hedge_core::{HedgeConfig, Strategy, StrategyKind};
 ///
-/// let settings = HedgeConfig { timeout_ms: 0.5, ..HedgeConfig::default() }.validate()?;
+/// let settings = HedgeConfig { timeout_ms: Some(0.5), ..HedgeConfig::default() }.validate()?;
 /// assert_eq!(settings.strategy.kind(), StrategyKind::Percentile);
 /// assert_eq!(settings.options.timeout, Some(Duration::from_micros(500)));
 /// # Ok::<(), hedge_core::ConfigError>(())

@@ -25,11 +25,11 @@ use crate::outcome::StrategyKind;
 /// let hedging = Hedging {
 ///     strategy: StrategyKind::Fixed,
 ///     delay_ms: Some(100.0),
-///     options: Overrides { timeout_ms: Some(2000.0), ..Overrides::default() }.into(),
+///     options: Overrides { timeout_ms: Some(Some(2000.0)), ..Overrides::default() }.into(),
 ///     ..Hedging::default()
 /// };
 /// let config = HedgeConfig::from(hedging);
-/// assert_eq!((config.delay_ms, config.timeout_ms), (Some(100.0), 2000.0));
+/// assert_eq!((config.delay_ms, config.timeout_ms), (Some(100.0), Some(2000.0)));
 /// ```
 ///
 /// Options that are not set have the defaults of [`HedgeConfig`]. At most 3 hedges are allowed.
@@ -202,7 +202,7 @@ impl Run {
                 .take_if(|hedges| *hedges < config.max_hedges),
             timeout_ms: apart
                 .timeout_ms
-                .take_if(|timeout| *timeout < config.timeout_ms),
+                .take_if(|timeout| is_shorter(*timeout, config.timeout_ms)),
             enabled: apart.enabled.take_if(|enabled| !*enabled),
             ..Overrides::default()
         };
@@ -303,4 +303,9 @@ impl<'de> Visitor<'de> for Lenient {
         }
         Ok(options)
     }
+}
+
+/// Returns whether `timeout` is a shorter limit than `other`, where `None` means no limit.
+fn is_shorter(timeout: Option<f64>, other: Option<f64>) -> bool {
+    timeout.is_some_and(|timeout| other.is_none_or(|other| timeout < other))
 }

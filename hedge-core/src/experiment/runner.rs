@@ -234,7 +234,7 @@ fn with<R: Runtime>(mut call: Call<'_, R>, alone: Overrides) -> Call<'_, R> {
     if let Some(hedges) = alone.max_hedges {
         call = call.max_hedges(hedges);
     }
-    if let Some(millis) = alone.timeout_ms {
+    if let Some(Some(millis)) = alone.timeout_ms {
         let timeout = Duration::try_from_secs_f64(millis / 1e3);
         call = call.timeout(timeout.unwrap_or(Duration::MAX));
     }

@@ -15,8 +15,8 @@ use crate::time::Timer;
 
 /// A builder for a [`Hedger`], which validates all options.
 ///
-/// The defaults are the 95th percentile of the last 1000 requests, one hedge, a budget of 10 %, a
-/// timeout of 30 s, metrics, and no sink.
+/// The defaults are the 95th percentile of the last 1000 requests, one hedge, a budget of 10 %,
+/// metrics, no timeout, and no sink.
 ///
 /// ```
 /// use hedge_core::manual::ManualTimer;
@@ -132,9 +132,16 @@ impl<T, S, M, K, const MAX: usize> Builder<T, S, M, K, MAX> {
         self
     }
 
-    /// Sets the time limit of a request, over all its attempts. Default: 30 s.
+    /// Sets the time limit of a request that may be hedged, over all its attempts. Default: none.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = Some(timeout);
+        self
+    }
+
+    /// Sets the time limit of each attempt of a request that may be hedged. An attempt that lasts longer is dropped
+    /// and has failed, so that the next one starts. Default: none.
+    pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
+        self.options.attempt_timeout = Some(timeout);
         self
     }
 

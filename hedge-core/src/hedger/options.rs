@@ -29,8 +29,12 @@ pub struct Options {
     pub observe_only: bool,
     /// The maximum number of hedges per request, 1 to 7. Default: 1.
     pub max_hedges: u8,
-    /// The time limit of a request, over all its attempts. Default: 30 s.
+    /// The time limit of a request that may be hedged, over all its attempts. Default: none; 30 s in
+    /// a config file.
     pub timeout: Option<Duration>,
+    /// The time limit of each attempt of a request that may be hedged. An attempt that lasts longer is dropped and
+    /// has failed, so that the next one starts. Default: none.
+    pub attempt_timeout: Option<Duration>,
     /// Whether losers are dropped before a success is reported. If not, they stay in the request's
     /// future, so that they can be polled further. Default: true.
     pub enable_cancellation: bool,
@@ -53,7 +57,8 @@ impl Options {
         enabled: true,
         observe_only: false,
         max_hedges: 1,
-        timeout: Some(Duration::from_secs(30)),
+        timeout: None,
+        attempt_timeout: None,
         enable_cancellation: true,
         min_delay: Duration::ZERO,
         max_delay: None,
@@ -70,6 +75,13 @@ impl Options {
         ConfigError::check_range("max_hedges", self.max_hedges.into(), 1.0, 7.0)?;
         if self.timeout == Some(Duration::ZERO) {
             return Err(ConfigError::number("timeout_ms", 0.0, "greater than 0"));
+        }
+        if self.attempt_timeout == Some(Duration::ZERO) {
+            return Err(ConfigError::number(
+                "attempt_timeout_ms",
+                0.0,
+                "greater than 0",
+            ));
         }
         if let Some(max) = self.max_delay
             && max <= self.min_delay

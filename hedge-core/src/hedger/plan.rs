@@ -10,13 +10,14 @@ use crate::time::Instant;
 
 /// The plan and the limits of one request.
 ///
-/// It has 32 bytes, so that a request in flight stays small and servers can publish it in a few
+/// It has 40 bytes, so that a request in flight stays small and servers can publish it in a few
 /// atomics.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RequestPlan {
     delay: u64,
     step: u64,
     timeout: u64,
+    attempt_timeout: u64,
     chance: f32,
     reason: u8,
     max_hedges: u8,
@@ -55,6 +56,7 @@ impl RequestPlan {
         delay: NEVER,
         step: 0,
         timeout: NEVER,
+        attempt_timeout: NEVER,
         chance: 1.0,
         reason: Suppressed::Off as u8,
         max_hedges: 0,
@@ -64,10 +66,11 @@ impl RequestPlan {
     const OBSERVE_ONLY: u8 = 1;
 
     pub(crate) fn new(plan: &Plan, options: &Options, hints: &Hints) -> Self {
-        Self {
+        let planned = Self {
             delay: plan.delay().map_or(NEVER, time::nanos),
             step: plan.step().map_or(0, time::nanos),
             timeout: options.timeout.map_or(NEVER, time::nanos),
+            attempt_timeout: options.attempt_timeout.map_or(NEVER, time::nanos),
             chance: plan.chance(),
             reason: plan.suppressed().unwrap_or(Suppressed::NotDue) as u8,
             max_hedges: options.max_hedges,
@@ -77,6 +80,21 @@ impl RequestPlan {
             } else {
                 Losers::Kept
             },
+        };
+        if planned.is_off() {
+            planned.without_limits()
+        } else {
+            planned
+        }
+    }
+
+    /// Returns the plan without the hedger's time limits, which a request that may not be hedged
+    /// would not have had without the hedger.
+    pub(crate) fn without_limits(self) -> Self {
+        Self {
+            timeout: NEVER,
+            attempt_timeout: NEVER,
+            ..self
         }
     }
 
@@ -149,6 +167,16 @@ impl RequestPlan {
         (self.timeout != NEVER).then(|| start.later(self.timeout))
     }
 
+    /// Returns how long the primary may take, in nanoseconds; the largest number if there is no limit.
+    pub(crate) fn limit(&self) -> u64 {
+        self.timeout.min(self.attempt_timeout)
+    }
+
+    /// Returns the time limit of each attempt, in nanoseconds; `None` if there is none.
+    pub(crate) fn attempt_timeout(&self) -> Option<u64> {
+        (self.attempt_timeout != NEVER).then_some(self.attempt_timeout)
+    }
+
     pub(crate) fn chance(&self) -> f32 {
         self.chance
     }
@@ -172,7 +200,7 @@ impl RequestPlan {
 
     /// Encodes the plan for storage in atomics.
     #[cfg(feature = "std")]
-    pub(crate) fn to_words(self) -> [u64; 4] {
+    pub(crate) fn to_words(self) -> [u64; 5] {
         let [c0, c1, c2, c3] = self.chance.to_le_bytes();
         let kept = u8::from(self.losers == Losers::Kept);
         let rest = [
@@ -189,17 +217,20 @@ impl RequestPlan {
             self.delay,
             self.step,
             self.timeout,
+            self.attempt_timeout,
             u64::from_le_bytes(rest),
         ]
     }
 
     #[cfg(feature = "std")]
-    pub(crate) fn from_words([delay, step, timeout, rest]: [u64; 4]) -> Self {
+    pub(crate) fn from_words(words: [u64; 5]) -> Self {
+        let [delay, step, timeout, attempt_timeout, rest] = words;
         let [c0, c1, c2, c3, reason, max_hedges, flags, kept] = rest.to_le_bytes();
         Self {
             delay,
             step,
             timeout,
+            attempt_timeout,
             chance: f32::from_le_bytes([c0, c1, c2, c3]),
             reason,
             max_hedges,
@@ -214,14 +245,22 @@ impl RequestPlan {
     }
 }
 
+/// How long the first attempt of a request may take by the hedger's options, in nanoseconds.
+pub(crate) fn limit(options: &Options) -> u64 {
+    let limits = [options.timeout, options.attempt_timeout];
+    let nanos = limits.into_iter().flatten().map(time::nanos);
+    nanos.min().unwrap_or(NEVER)
+}
+
 /// The flags of a hedger that are needed even for a request that is ready immediately.
 ///
-/// The kind of the strategy and two flags are stored in one byte, so that servers can publish it in
+/// The kind of the strategy and the flags are stored in one byte, so that servers can publish it in
 /// an atomic and each request can hold a copy.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct HedgerFlags(u8);
 
 impl HedgerFlags {
+    const LIMITED: u8 = 1 << 4;
     const SLOW: u8 = 1 << 5;
     const OFF: u8 = 1 << 6;
     const LEARNS: u8 = 1 << 7;
@@ -235,18 +274,20 @@ impl HedgerFlags {
         let kind = strategy.kind();
         let off = !options.enabled || kind == StrategyKind::Off;
         let learns = strategy.learns() || guarded;
-        Self::of(kind, off, learns, slow)
+        let limited = !off && limit(options) != NEVER;
+        Self::of(kind, off, learns, slow, limited)
     }
 
-    const fn of(kind: StrategyKind, off: bool, learns: bool, slow: bool) -> Self {
+    const fn of(kind: StrategyKind, off: bool, learns: bool, slow: bool, limited: bool) -> Self {
         let off = if off { Self::OFF } else { 0 };
         let learns = if learns { Self::LEARNS } else { 0 };
         let slow = if slow { Self::SLOW } else { 0 };
-        Self(kind as u8 | off | learns | slow)
+        let limited = if limited { Self::LIMITED } else { 0 };
+        Self(kind as u8 | off | learns | slow | limited)
     }
 
     pub(crate) fn kind(self) -> StrategyKind {
-        let kind = usize::from(self.0 & !(Self::OFF | Self::LEARNS | Self::SLOW));
+        let kind = usize::from(self.0 & (Self::LIMITED - 1));
         let kind = StrategyKind::ALL.get(kind);
         kind.copied().unwrap_or(StrategyKind::Custom)
     }
@@ -258,6 +299,11 @@ impl HedgerFlags {
     /// Returns whether the hedger learns from requests, so that they have to be timed.
     pub(crate) const fn learns(self) -> bool {
         self.0 & Self::LEARNS != 0
+    }
+
+    /// Returns whether the hedger limits the time of requests or attempts.
+    pub(crate) const fn is_limited(self) -> bool {
+        self.0 & Self::LIMITED != 0
     }
 
     /// What the budget is told of a request that is made.
@@ -286,7 +332,7 @@ mod tests {
     #[test]
     fn words_lose_nothing() {
         let mut options = Options {
-            timeout: None,
+            attempt_timeout: Some(Duration::from_nanos(987)),
             observe_only: true,
             ..Options::DEFAULT
         };
@@ -302,7 +348,9 @@ mod tests {
             }
         }
         for kind in StrategyKind::ALL {
-            let flags = HedgerFlags::of(kind, true, false, true);
+            let flags = HedgerFlags::of(kind, true, false, true, false);
+            assert!(!flags.is_limited());
+            assert!(HedgerFlags::of(kind, false, false, false, true).is_limited());
             assert_eq!(
                 (flags.kind(), flags.off(), flags.learns()),
                 (kind, true, false)

@@ -1,6 +1,6 @@
 //! The state that the requests of one hedger share.
 
-use crate::hedger::{HedgeQuery, HedgerFlags, Policy, Refusal, RequestPlan, Traffic};
+use crate::hedger::{HedgeQuery, HedgerFlags, Policy, Refusal, RequestPlan, Traffic, limit};
 use crate::lock::Lock;
 use crate::metrics::{MetricsSnapshot, Recorder};
 use crate::record::Record;
@@ -20,6 +20,10 @@ pub trait SharedState {
 
     /// Returns flags that are known without calling the strategy.
     fn flags(&self) -> HedgerFlags;
+
+    /// Returns how many nanoseconds the first attempt of a request may take by the hedger's options.
+    /// The largest number means no limit.
+    fn limit(&self) -> u64;
 
     /// Returns the plan of a request that has to wait.
     fn request_plan(&self, hints: &Hints, now: Instant) -> RequestPlan;
@@ -81,6 +85,10 @@ impl<S: Strategy, M: Recorder, L: Lock<Data = HedgerState<S, M>>> SharedState fo
 
     fn flags(&self) -> HedgerFlags {
         self.with(|state| state.policy.flags())
+    }
+
+    fn limit(&self) -> u64 {
+        self.with(|state| limit(&state.policy.options()))
     }
 
     fn request_plan(&self, hints: &Hints, now: Instant) -> RequestPlan {

@@ -1,5 +1,6 @@
 //! Metrics of a hedger.
 
+use crate::attempt::Cause;
 use crate::outcome::Suppressed;
 use crate::record::{Record, RequestEnd};
 use crate::time::Instant;
@@ -74,7 +75,7 @@ pub trait Recorder: Default {
     fn snapshot(&self, now: Instant) -> MetricsSnapshot;
 }
 
-/// Records counts and latencies of requests in constant memory of 4.5 KiB.
+/// Records counts and latencies of requests in constant memory of 4.6 KiB.
 ///
 /// ```
 /// use core::time::Duration;
@@ -106,6 +107,8 @@ pub struct Metrics {
     hedged_requests: u64,
     hedge_wins: u64,
     hedges: u64,
+    hedges_by_retry: u64,
+    wins_by_retry: u64,
     hedges_due: u64,
     refused: [u64; Suppressed::ALL.len()],
     costs: Costs,
@@ -152,6 +155,8 @@ impl Metrics {
             hedged_requests: 0,
             hedge_wins: 0,
             hedges: 0,
+            hedges_by_retry: 0,
+            wins_by_retry: 0,
             hedges_due: 0,
             refused: [0; Suppressed::ALL.len()],
             costs: Costs::NONE,
@@ -177,6 +182,9 @@ impl Metrics {
             bump(&mut self.hedged_requests, 1);
             bump(&mut self.hedge_wins, record.hedge_won().into());
             bump(&mut self.hedges, record.attempts.saturating_sub(1).into());
+            bump(&mut self.hedges_by_retry, record.retries().into());
+            let is_by_retry = record.winner_cause() == Some(Cause::Retry);
+            bump(&mut self.wins_by_retry, is_by_retry.into());
         }
         bump(&mut self.hedges_due, record.due().into());
         if let Some(reason) = record.suppressed {
@@ -247,6 +255,8 @@ impl Recorder for Metrics {
         bump(&mut self.hedged_requests, other.hedged_requests);
         bump(&mut self.hedge_wins, other.hedge_wins);
         bump(&mut self.hedges, other.hedges);
+        bump(&mut self.hedges_by_retry, other.hedges_by_retry);
+        bump(&mut self.wins_by_retry, other.wins_by_retry);
         bump(&mut self.hedges_due, other.hedges_due);
         for (mine, theirs) in self.refused.iter_mut().zip(other.refused) {
             bump(mine, theirs);

@@ -60,6 +60,19 @@ pub struct MetricsSnapshot {
     pub hedge_wins: u64,
     /// Hedges that were started: all attempts except primaries.
     pub hedges: u64,
+    /// Hedges that were started because the hedge delay had passed.
+    pub hedges_by_delay: u64,
+    /// Hedges that were started because another attempt had failed.
+    pub hedges_by_retry: u64,
+    /// Requests that were won by a hedge of the delay.
+    pub wins_by_delay: u64,
+    /// Requests that were won by a retry.
+    pub wins_by_retry: u64,
+    /// The share of the hedges of the delay that won. If it is low, the delay does not help, however many
+    /// retries win.
+    pub win_rate_by_delay: f64,
+    /// The share of the retries that won.
+    pub win_rate_by_retry: f64,
     /// Requests whose hedge delay passed, whether a hedge was started or not.
     pub hedges_due: u64,
     /// The share of requests that were hedged.
@@ -232,6 +245,8 @@ pub(super) fn of(metrics: &Metrics, now: Instant) -> MetricsSnapshot {
         .started
         .map_or(Duration::ZERO, |started| now.since(started));
     let overhead = metrics.costs.total - metrics.costs.primary;
+    let hedges_by_delay = metrics.hedges.saturating_sub(metrics.hedges_by_retry);
+    let wins_by_delay = metrics.hedge_wins.saturating_sub(metrics.wins_by_retry);
     MetricsSnapshot {
         total_requests,
         won: metrics.won,
@@ -240,6 +255,12 @@ pub(super) fn of(metrics: &Metrics, now: Instant) -> MetricsSnapshot {
         cancelled: metrics.cancelled,
         hedged_requests: metrics.hedged_requests,
         hedge_wins: metrics.hedge_wins,
+        hedges_by_delay,
+        hedges_by_retry: metrics.hedges_by_retry,
+        wins_by_delay,
+        wins_by_retry: metrics.wins_by_retry,
+        win_rate_by_delay: ratio(wins_by_delay as f64, hedges_by_delay as f64),
+        win_rate_by_retry: ratio(metrics.wins_by_retry as f64, metrics.hedges_by_retry as f64),
         hedges: metrics.hedges,
         hedges_due: metrics.hedges_due,
         hedge_rate: ratio(metrics.hedged_requests as f64, requests),

@@ -25,7 +25,7 @@ fn empty() {
 
 #[test]
 fn small() {
-    assert!(size_of::<Metrics>() <= 4608);
+    assert!(size_of::<Metrics>() <= 4710);
     assert_eq!(size_of::<NoMetrics>(), 0);
 }
 

@@ -23,6 +23,13 @@ pub trait Controller {
     /// ends it when first polled.
     fn start(&mut self, now: Instant);
 
+    /// Returns the primary, which is launched when the request is first polled; `None` if the request
+    /// has no time left, so that nothing is launched. Called after [`start`](Self::start) if the request is
+    /// [`timed`](Self::timed).
+    fn primary(&mut self) -> Option<Attempt> {
+        Some(Attempt::PRIMARY)
+    }
+
     /// Returns when the request runs out of time. Called after [`start`](Self::start).
     fn deadline(&mut self) -> Option<Instant>;
 
@@ -32,6 +39,22 @@ pub trait Controller {
     /// The next attempt is due: the attempt to start, or `None` if it may not start now. If it may start later,
     /// [`due`](Self::due) says when, from then on.
     fn admit(&mut self, now: Instant) -> Option<Attempt>;
+
+    /// Returns which running attempt runs out of time first, and when; `None` if attempts may run as
+    /// long as the request.
+    fn expiry(&mut self) -> Option<(u8, Instant)> {
+        None
+    }
+
+    /// Reports that an attempt was dropped because it ran out of time.
+    fn expired(&mut self, index: u8, now: Instant) {
+        let _ = (index, now);
+    }
+
+    /// Returns whether refused values are kept when another attempt starts.
+    fn keeps_refused(&self) -> bool {
+        true
+    }
 
     /// Completes the request, after its losers were dropped (unless they are kept). Called once for
     /// every request that was polled. `now` is [`Instant::ZERO`] if the request was not timed.

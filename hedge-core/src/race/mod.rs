@@ -64,6 +64,8 @@ pin_project! {
         // The results to choose from if no attempt wins.
         refused: R,
         launched: u8,
+        // Whether an attempt was dropped because it ran out of time.
+        expired: bool,
         session: Session<T, P>,
     }
 }
@@ -106,6 +108,7 @@ where
         launch,
         refused: R::default(),
         launched: 0,
+        expired: false,
         session: Session::new(timer, controller),
     }
 }
@@ -161,7 +164,11 @@ where
         }
         // This is the first poll, or all earlier polls panicked before the launch.
         if *this.launched == 0 {
-            this.start(Attempt::PRIMARY);
+            let Some(primary) = this.session.controller.primary() else {
+                let at = this.session.read_clock();
+                return f(this.complete(RequestEnd::TimedOut, None, at));
+            };
+            this.start(primary);
         }
         // Fast path: most requests end with their primary before another attempt is launched. This
         // part is inlined into the caller, and `poll_on` is not.
@@ -332,10 +339,22 @@ where
                 return Step::End((RequestEnd::TimedOut, self.refused.take_late(), now));
             }
 
+            let expiry = self.session.controller.expiry();
+            if let Some((index, _)) = expiry.filter(|(_, at)| *at <= now) {
+                self.attempts.as_mut().remove(index.into());
+                *self.expired = true;
+                self.session.controller.expired(index, now);
+                refused = false;
+                continue;
+            }
+
             // A controller that has just refused says when to ask again, which is not now.
             let due = self.due().filter(|due| !refused || *due > now);
             if due.is_some_and(|due| due <= now) {
                 if let Some(attempt) = self.session.controller.admit(now) {
+                    if !self.session.controller.keeps_refused() {
+                        self.refused.release();
+                    }
                     turn.next = self.start(attempt);
                     return Step::Poll;
                 }
@@ -346,13 +365,19 @@ where
             let end = deadline.unwrap_or(Instant::MAX);
             let due = due.filter(|due| *due < end);
             if due.is_none() && self.attempts.live() == 0 {
-                let Some((index, result)) = self.refused.take() else {
-                    return Step::Wait;
+                return match self.refused.take() {
+                    Some((index, result)) => {
+                        Step::End((RequestEnd::Failed(index), Some(result), now))
+                    }
+                    // No attempt has returned a result.
+                    None if *self.expired => Step::End((RequestEnd::TimedOut, None, now)),
+                    None => Step::Wait,
                 };
-                return Step::End((RequestEnd::Failed(index), Some(result), now));
             }
 
-            let Some(wake) = due.into_iter().chain(deadline).min() else {
+            let expiry = expiry.map(|(_, at)| at);
+            let wakes = due.into_iter().chain(deadline).chain(expiry);
+            let Some(wake) = wakes.min() else {
                 self.alarm.set(None);
                 return Step::Wait;
             };

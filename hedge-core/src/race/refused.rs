@@ -5,6 +5,9 @@ pub trait Refused<P, V, E>: Default {
     /// Keeps the `result` of attempt `index`, which `controller` has just classified.
     fn keep(&mut self, controller: &P, index: u8, result: Result<V, E>);
 
+    /// Drops the values that were kept, before another attempt starts that may need what they hold.
+    fn release(&mut self) {}
+
     /// Returns the result of the race when every attempt was refused, with the index of its
     /// attempt.
     fn take(&mut self) -> Option<(u8, Result<V, E>)>;
@@ -40,6 +43,10 @@ impl<P, V, E> Refused<P, V, E> for Earliest<V, E> {
             Ok(value) => keep(&mut self.value, index, value),
             Err(error) => keep(&mut self.error, index, error),
         }
+    }
+
+    fn release(&mut self) {
+        self.value = None;
     }
 
     fn take(&mut self) -> Option<(u8, Result<V, E>)> {

@@ -30,6 +30,9 @@ pub trait Slots<F: Future>: Default {
     /// Polls the future in the first place. If it is ready, drops it and returns its output.
     fn poll_first(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<F::Output>;
 
+    /// Drops the future in place `index`.
+    fn remove(self: Pin<&mut Self>, index: usize);
+
     /// Drops every future.
     fn clear(self: Pin<&mut Self>);
 
@@ -57,6 +60,8 @@ impl<F: Future> Slots<F> for Nil {
     fn poll_first(self: Pin<&mut Self>, _: &mut Context<'_>) -> Option<F::Output> {
         None
     }
+
+    fn remove(self: Pin<&mut Self>, _: usize) {}
 
     fn clear(self: Pin<&mut Self>) {}
 
@@ -119,6 +124,14 @@ impl<F: Future, R: Slots<F>> Slots<F> for Slot<F, R> {
         };
         future.set(None);
         Some(output)
+    }
+
+    fn remove(self: Pin<&mut Self>, index: usize) {
+        let mut this = self.project();
+        match index.checked_sub(1) {
+            None => this.future.set(None),
+            Some(index) => this.rest.remove(index),
+        }
     }
 
     fn clear(self: Pin<&mut Self>) {

@@ -112,6 +112,16 @@ where
         self
     }
 
+    /// Whether the request keeps values that the classifier refused while further attempts start. Default:
+    /// true. With `false`, such a value is dropped before the next attempt starts, and with it what it holds: a pooled
+    /// connection, or a body that nobody reads.
+    ///
+    /// If all attempts fail, the result of the earliest one that is still there is returned.
+    pub fn keep_refused(mut self, keep: bool) -> Self {
+        self.options.keeps_refused = keep;
+        self
+    }
+
     /// Passes hints about the request to the strategy.
     pub fn hints(mut self, hints: Hints) -> Self {
         self.options.hints = hints;
@@ -119,6 +129,9 @@ where
     }
 
     /// Classifies results by `classify` instead of by `Ok` and `Err`.
+    ///
+    /// `classify` is a closure `Fn(&Result<V, E>) -> Verdict`, or [`ByAttempt`](crate::ByAttempt) with one that
+    /// knows the attempt as well.
     ///
     /// If every `Ok` is refused, the `Ok` of the earliest attempt is returned with
     /// `outcome.accepted` set to false. The caller receives what it would have received without

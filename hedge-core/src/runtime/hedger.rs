@@ -41,7 +41,7 @@ impl<R: Runtime> Hedger<R> {
     /// Returns a builder for a hedger.
     ///
     /// The defaults are the 95th percentile of the last 1000 requests, one hedge, a budget of 10 %
-    /// and a timeout of 30 s.
+    /// and no timeout.
     pub fn builder() -> Builder<R> {
         Builder {
             core: crate::hedger::Hedger::builder(R::default())
@@ -52,7 +52,8 @@ impl<R: Runtime> Hedger<R> {
         }
     }
 
-    /// Builds a hedger from `config`.
+    /// Builds a hedger from `config`, which has a timeout of 30 s unless it sets another one or
+    /// `None`.
     ///
     /// # Errors
     ///
@@ -402,9 +403,16 @@ impl<R: Runtime, const MAX: usize> Builder<R, MAX> {
         self.map(|core| core.max_hedges(hedges))
     }
 
-    /// Sets the time limit of a request, over all its attempts. Default: 30 s.
+    /// Sets the time limit of a request that may be hedged, over all its attempts. Default: none, or
+    /// what the config says.
     pub fn timeout(self, timeout: Duration) -> Self {
         self.map(|core| core.timeout(timeout))
+    }
+
+    /// Sets the time limit of each attempt of a request that may be hedged. An attempt that lasts longer is dropped
+    /// and has failed, so that the next one starts. Default: none.
+    pub fn attempt_timeout(self, timeout: Duration) -> Self {
+        self.map(|core| core.attempt_timeout(timeout))
     }
 
     /// Sets all options that can change while the hedger runs.

@@ -10,15 +10,20 @@ use metrics::{
 };
 
 use super::{Event, EventKind, Sink};
+use crate::attempt::Cause;
 use crate::name::Name;
 use crate::outcome::{StrategyKind, Suppressed};
 
 const REQUESTS: &str = "hedge_requests_total";
 const ATTEMPTS: &str = "hedge_attempts_total";
 const HEDGED: &str = "hedge_hedged_requests_total";
+const HEDGES: &str = "hedge_hedges_total";
 const WINS: &str = "hedge_wins_total";
 const SUPPRESSED: &str = "hedge_suppressed_total";
 const DURATION: &str = "hedge_request_duration_seconds";
+
+/// Why hedges are started, which is the label `cause`.
+const CAUSES: [Cause; 2] = [Cause::Delay, Cause::Retry];
 
 /// Counts requests and hedges with the `metrics` crate, and so for Prometheus, OpenTelemetry and
 /// every other exporter of that crate.
@@ -28,7 +33,8 @@ const DURATION: &str = "hedge_request_duration_seconds";
 /// | `hedge_requests_total` | `result`: `ok`, `failed`, `timeout`, `dropped` | requests that ended; `failed` includes requests whose every answer was refused |
 /// | `hedge_attempts_total` | | attempts that were started, including primaries |
 /// | `hedge_hedged_requests_total` | | requests that started a hedge |
-/// | `hedge_wins_total` | | requests that were won by a hedge |
+/// | `hedge_hedges_total` | `cause`: `delay`, `retry` | hedges that were started |
+/// | `hedge_wins_total` | `cause`: `delay`, `retry` | requests that were won by a hedge |
 /// | `hedge_suppressed_total` | `reason`, as [`Suppressed::as_str`] | hedges that were due and not started, including those of hedged requests; and answered requests for which no hedge was planned: `off`, `warming_up`, `pushback`, `max_hedges` |
 /// | `hedge_request_duration_seconds` | | histogram of the duration of requests that were answered |
 ///
@@ -59,7 +65,9 @@ impl MetricsSink {
     ///
     /// Exporters may extend them: Prometheus adds `_bucket`, `_sum` and `_count` to the name of a
     /// histogram.
-    pub const NAMES: [&str; 6] = [REQUESTS, ATTEMPTS, HEDGED, WINS, SUPPRESSED, DURATION];
+    pub const NAMES: [&str; 7] = [
+        REQUESTS, ATTEMPTS, HEDGED, HEDGES, WINS, SUPPRESSED, DURATION,
+    ];
 
     /// Creates a sink for one hedger.
     pub const fn new() -> Self {
@@ -105,7 +113,8 @@ struct End {
     result: Outcome,
     strategy: StrategyKind,
     attempts: u8,
-    hedge_won: bool,
+    retries: u8,
+    winner_cause: Option<Cause>,
     suppressed: Option<Suppressed>,
     duration: Option<Duration>,
 }
@@ -125,11 +134,12 @@ impl Outcome {
 
 impl End {
     fn of(kind: &EventKind) -> Option<Self> {
-        let failed = |result, strategy, attempts| Self {
+        let failed = |result, strategy, attempts, retries| Self {
             result,
             strategy,
             attempts,
-            hedge_won: false,
+            retries,
+            winner_cause: None,
             suppressed: None,
             duration: None,
         };
@@ -138,22 +148,30 @@ impl End {
                 result: Outcome::Ok,
                 strategy: outcome.strategy,
                 attempts: outcome.attempts,
-                hedge_won: outcome.hedge_won,
+                retries: outcome.retries,
+                winner_cause: outcome.winner_cause,
                 suppressed: outcome.suppressed,
                 duration: Some(duration),
             },
             EventKind::RequestException {
                 timed_out: true,
                 attempts,
+                retries,
                 strategy,
                 ..
-            } => failed(Outcome::Timeout, strategy, attempts),
+            } => failed(Outcome::Timeout, strategy, attempts, retries),
             EventKind::RequestException {
-                attempts, strategy, ..
-            } => failed(Outcome::Failed, strategy, attempts),
+                attempts,
+                retries,
+                strategy,
+                ..
+            } => failed(Outcome::Failed, strategy, attempts, retries),
             EventKind::RequestDropped {
-                attempts, strategy, ..
-            } => failed(Outcome::Dropped, strategy, attempts),
+                attempts,
+                retries,
+                strategy,
+                ..
+            } => failed(Outcome::Dropped, strategy, attempts, retries),
             _ => return None,
         })
     }
@@ -165,7 +183,9 @@ struct Handles {
     requests: [Counter; Outcome::NAMES.len()],
     attempts: Counter,
     hedged: Counter,
-    wins: Counter,
+    /// By cause, as in [`CAUSES`].
+    hedges: [Counter; CAUSES.len()],
+    wins: [Counter; CAUSES.len()],
     /// One counter per reason, created when first used.
     suppressed: [OnceLock<Counter>; Suppressed::ALL.len()],
     duration: Histogram,
@@ -180,13 +200,19 @@ impl Handles {
             labels.push(Label::from_static_parts("result", result));
             counter!(REQUESTS, labels)
         };
+        let by_cause = |name, cause: Cause| {
+            let mut labels = labels();
+            labels.push(Label::from_static_parts("cause", cause.as_str()));
+            counter!(name, labels)
+        };
         Self {
             strategy,
             name,
             requests: Outcome::NAMES.map(requests),
             attempts: counter!(ATTEMPTS, labels()),
             hedged: counter!(HEDGED, labels()),
-            wins: counter!(WINS, labels()),
+            hedges: CAUSES.map(|cause| by_cause(HEDGES, cause)),
+            wins: CAUSES.map(|cause| by_cause(WINS, cause)),
             suppressed: [const { OnceLock::new() }; Suppressed::ALL.len()],
             duration: histogram!(DURATION, labels()),
         }
@@ -198,7 +224,14 @@ impl Handles {
         }
         self.attempts.increment(end.attempts.into());
         self.hedged.increment((end.attempts > 1).into());
-        self.wins.increment(end.hedge_won.into());
+        let hedges = end.attempts.saturating_sub(1);
+        let counts = [hedges.saturating_sub(end.retries), end.retries];
+        for (hedges, count) in self.hedges.iter().zip(counts) {
+            hedges.increment(count.into());
+        }
+        for (cause, wins) in CAUSES.into_iter().zip(&self.wins) {
+            wins.increment((end.winner_cause == Some(cause)).into());
+        }
         if let Some(duration) = end.duration {
             self.duration.record(duration);
         }
@@ -236,7 +269,8 @@ fn describe() {
     describe_counter!(REQUESTS, "Requests that ended, by result.");
     describe_counter!(ATTEMPTS, "Attempts started, the primaries included.");
     describe_counter!(HEDGED, "Requests that started a hedge.");
-    describe_counter!(WINS, "Requests that a hedge won.");
+    describe_counter!(HEDGES, "Hedges that were started, by cause.");
+    describe_counter!(WINS, "Requests that a hedge won, by cause.");
     describe_counter!(SUPPRESSED, "Hedges that were not started, by reason.");
     describe_histogram!(
         DURATION,
@@ -336,7 +370,8 @@ mod tests {
                 format!("hedge_suppressed_total{{{labels},reason=budget_rate}}"),
                 "2",
             ),
-            (format!("hedge_wins_total{{{labels}}}"), "1"),
+            (format!("hedge_hedges_total{{{labels},cause=delay}}"), "1"),
+            (format!("hedge_wins_total{{{labels},cause=delay}}"), "1"),
         ];
         let expected = expected.map(|(name, value)| (name, String::from(value)));
         assert_eq!(counted, BTreeMap::from(expected));
@@ -424,6 +459,7 @@ mod tests {
         let expected = [
             (format!("hedge_attempts_total{{{labels}}}"), "2"),
             (format!("hedge_hedged_requests_total{{{labels}}}"), "1"),
+            (format!("hedge_hedges_total{{{labels},cause=delay}}"), "1"),
             (format!("hedge_request_duration_seconds{{{labels}}}"), "[]"),
             (
                 format!("hedge_requests_total{{{labels},result=dropped}}"),

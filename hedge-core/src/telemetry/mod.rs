@@ -18,6 +18,7 @@
 //! | event `hedging.hedge.suppressed` | `reason` |
 //! | event `hedging.hedge.won` | `attempt`, `latency_ms` |
 //! | event `hedging.request.cancelled` | `attempt`, `elapsed_ms` |
+//! | event `hedging.attempt.timeout` | `attempt`, `elapsed_ms` |
 //! | event `hedging.request.dropped` | `attempts`, `duration_ms` |
 //! | events `hedging.cascade.…` | the fields of the [`EventKind`]; a cascade has no separate span |
 
@@ -99,6 +100,14 @@ pub enum EventKind {
         /// The time from the attempt's own start.
         elapsed: Duration,
     },
+    /// `attempt.timeout`: an attempt was dropped since it exceeded `attempt_timeout`. The request goes
+    /// on.
+    AttemptTimeout {
+        /// The index of the attempt.
+        attempt: u8,
+        /// The time from the attempt's own start.
+        elapsed: Duration,
+    },
     /// `request.stop`: the request was answered, and the answer was accepted.
     RequestStop {
         /// The time from the start of the request.
@@ -114,6 +123,8 @@ pub enum EventKind {
         timed_out: bool,
         /// The number of attempts that were started.
         attempts: u8,
+        /// The number of those that were started because another one had failed.
+        retries: u8,
         /// The kind of the strategy.
         strategy: StrategyKind,
     },
@@ -123,6 +134,8 @@ pub enum EventKind {
         duration: Duration,
         /// The number of attempts that were started.
         attempts: u8,
+        /// The number of those that were started because another one had failed.
+        retries: u8,
         /// The kind of the strategy.
         strategy: StrategyKind,
     },
@@ -205,6 +218,7 @@ impl EventKind {
             Self::HedgeSuppressed { .. } => "hedge.suppressed",
             Self::HedgeWon { .. } => "hedge.won",
             Self::RequestCancelled { .. } => "request.cancelled",
+            Self::AttemptTimeout { .. } => "attempt.timeout",
             Self::RequestStop { .. } => "request.stop",
             Self::RequestException { .. } => "request.exception",
             Self::RequestDropped { .. } => "request.dropped",

@@ -173,7 +173,8 @@ mod on {
             EventKind::HedgeWon { attempt, latency } => {
                 debug!(target: "hedge", parent: span, attempt, latency_ms = millis(latency), "{prefix}.{name}");
             }
-            EventKind::RequestCancelled { attempt, elapsed } => {
+            EventKind::RequestCancelled { attempt, elapsed }
+            | EventKind::AttemptTimeout { attempt, elapsed } => {
                 debug!(target: "hedge", parent: span, attempt, elapsed_ms = millis(elapsed), "{prefix}.{name}");
             }
             EventKind::RequestDropped {

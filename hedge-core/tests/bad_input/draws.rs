@@ -220,6 +220,7 @@ pub(crate) fn verdict() -> impl Strategy<Value = Verdict> {
         3 => Just(Verdict::Accept),
         1 => Just(Verdict::Retry),
         1 => duration().prop_map(Verdict::RetryAfter),
+        1 => Just(Verdict::Wait),
         1 => Just(Verdict::Fatal),
     ]
 }

@@ -119,7 +119,8 @@ proptest! {
             *field = number.unwrap_or(*field);
         }
         config.initial_delay = numbers[15];
-        config.timeout_ms = numbers[16].unwrap_or(config.timeout_ms);
+        config.timeout_ms = numbers[16].or(config.timeout_ms);
+        config.attempt_timeout_ms = numbers[21];
         config.cost_per_attempt = numbers[17].unwrap_or(config.cost_per_attempt);
         config.delay_ms = numbers[18].or(config.delay_ms);
         config.max_delay = numbers[19];

@@ -46,6 +46,13 @@ pub trait Policy<Req, Res, E> {
         }
     }
 
+    /// Returns what the result of `attempt` means for its request. By default, all attempts are treated
+    /// alike, by [`classify`](Self::classify).
+    fn classify_attempt(&self, attempt: &Attempt, result: &Result<Res, E>) -> Verdict {
+        let _ = attempt;
+        self.classify(result)
+    }
+
     /// Modifies the response before it is returned to the caller: for example, adds the outcome in
     /// a header or an extension.
     fn answered(&self, response: &mut Res, outcome: &Outcome) {

@@ -9,7 +9,7 @@ use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::sync::{Mutex, PoisonError};
 
-use hedge_core::{Attempt, BoxError, Error};
+use hedge_core::{Attempt, BoxError, ByAttempt, Error};
 use tokio::task::unconstrained;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -129,7 +129,8 @@ where
             copy,
             spare,
         } = self;
-        let call = hedger.call().classify(|result: &_| policy.classify(result));
+        let by_policy = |attempt: &_, result: &_| policy.classify_attempt(attempt, result);
+        let call = hedger.call().classify(ByAttempt(by_policy));
         let call = if copy.is_some() {
             call
         } else {

@@ -12,7 +12,7 @@ async fn a_run_may_have_options_of_its_own() {
         overrides
     };
 
-    let short = overrides(|o| o.timeout_ms = Some(250.0));
+    let short = overrides(|o| o.timeout_ms = Some(Some(250.0)));
     let start = Instant::now();
     let error = stage
         .run_with(&mut context, &short, slow)

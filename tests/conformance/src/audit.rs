@@ -36,6 +36,8 @@ struct Account {
     started: u8,
     /// A bit per attempt.
     cancelled: u8,
+    /// A bit per attempt that took too long.
+    expired: u8,
     winner: Option<u8>,
     /// Why a hedge was refused, of the last that was.
     refused: Option<Suppressed>,
@@ -111,6 +113,7 @@ impl Books {
                 last: event.at,
                 started: 1,
                 cancelled: 0,
+                expired: 0,
                 winner: None,
                 refused: None,
             };
@@ -154,7 +157,15 @@ impl Account {
                 check(self.winner != Some(attempt), "it has won")?;
                 self.check_time(elapsed <= told, "it is longer than the request")?;
                 check(self.cancelled >> attempt == 0, "not in order")?;
+                check(self.expired >> attempt & 1 == 0, "it was dropped before")?;
                 self.cancelled |= 1 << attempt;
+            }
+            EventKind::AttemptTimeout { attempt, elapsed } => {
+                check(attempt < self.started, "it was not started")?;
+                check(self.is_racing(), "the race is over")?;
+                self.check_time(elapsed <= told, "it is longer than the request")?;
+                check(self.expired >> attempt & 1 == 0, "it was dropped before")?;
+                self.expired |= 1 << attempt;
             }
             EventKind::RequestStop { duration, outcome } => {
                 self.check_time(duration == told, "it took another time")?;
@@ -165,8 +176,10 @@ impl Account {
                 let refused = outcome.suppressed.filter(|reason| is_refusal(*reason));
                 let told = self.refused.filter(|_| !outcome.hedged);
                 check(refused == told, "another reason was told")?;
-                let gone = self.cancelled == 0 || outcome.primary_latency.is_some();
-                check(gone == (self.cancelled & 1 == 0), "the primary's end")?;
+                let is_kept = self.cancelled == 0 && self.expired & 1 == 0;
+                let gone = is_kept || outcome.primary_latency.is_some();
+                let dropped = (self.cancelled | self.expired) & 1 == 1;
+                check(gone != dropped, "the primary's end")?;
                 let won = outcome.hedge_won.then_some(outcome.winner);
                 check(won == self.winner, "another hedge won")?;
                 check(self.cancelled & 1 << outcome.winner == 0, "it was dropped")?;
@@ -179,7 +192,9 @@ impl Account {
                 duration, attempts, ..
             } => {
                 self.check_time(duration == told, "it took another time")?;
-                check(attempts == self.started, "other attempts")?;
+                // Nothing is sent once the deadline has passed.
+                let unsent = attempts == 0 && self.started == 1;
+                check(attempts == self.started || unsent, "other attempts")?;
                 check(self.winner.is_none(), "a hedge had won")?;
                 return Ok(true);
             }

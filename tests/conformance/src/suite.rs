@@ -62,6 +62,10 @@ macro_rules! for_each_case {
                 a_fatal_ok_is_returned_unaccepted,
                 a_refused_ok_is_retried,
                 if_every_ok_is_refused_the_earliest_is_returned,
+                an_error_may_leave_it_to_those_that_run,
+                with_nothing_to_wait_for_the_error_is_returned,
+                the_classifier_knows_the_attempt,
+                a_refused_value_may_be_let_go,
             }
             pushback {
                 pushback_delays_the_next_hedge,
@@ -95,6 +99,11 @@ macro_rules! for_each_case {
                 no_time_is_enough_for_an_answer_at_once,
                 a_timeout_after_a_refused_ok_has_no_source,
                 a_failure_before_the_timeout_is_a_failure,
+                a_deadline_that_has_passed_sends_nothing,
+                attempts_know_how_long_they_have,
+                an_attempt_that_lasts_too_long_has_failed,
+                attempts_that_all_last_too_long_time_out,
+                what_may_not_be_hedged_has_no_new_limit,
             }
             dropping {
                 a_request_never_polled_has_not_happened,
@@ -119,6 +128,7 @@ macro_rules! for_each_case {
             }
             outcome {
                 of_a_primary_in_time,
+                hedges_are_counted_by_cause,
                 of_a_hedge_that_won,
                 of_a_primary_that_won_against_a_hedge,
                 failures_have_latencies,
@@ -144,6 +154,7 @@ macro_rules! for_each_case {
                 not_ready,
             }
             budget {
+                a_retry_layer_above_deposits_once,
                 deposits_and_charges_add_up,
                 a_refused_hedge_is_not_started,
                 a_refused_hedge_is_asked_for_again,

@@ -117,7 +117,9 @@ fn lines(told: &[Event]) -> String {
         write!(lines, " {name}").unwrap();
         match event.kind {
             EventKind::HedgeFired { attempt, .. } => write!(lines, " {}", attempt.index()),
-            EventKind::HedgeWon { attempt, .. } | EventKind::RequestCancelled { attempt, .. } => {
+            EventKind::HedgeWon { attempt, .. }
+            | EventKind::AttemptTimeout { attempt, .. }
+            | EventKind::RequestCancelled { attempt, .. } => {
                 write!(lines, " {attempt}")
             }
             EventKind::HedgeSuppressed { reason, .. } => write!(lines, " {reason}"),

@@ -139,7 +139,8 @@ fn nonsense(world: &World) -> Plan {
     };
     let plan = match world.below(5) {
         // Other reasons are not a strategy's to give: what the sink hears of them would not fit.
-        0 => Plan::never(world.pick(&[Suppressed::NotDue, Suppressed::Off, Suppressed::WarmingUp])),
+        // Not `Off`, which has no time limit: whether a request has one would depend on what was drawn.
+        0 => Plan::never(world.pick(&[Suppressed::NotDue, Suppressed::WarmingUp])),
         1 => Plan::after(delay(world)).then_every(delay(world)),
         _ => Plan::after(delay(world)),
     };
@@ -233,7 +234,15 @@ impl World {
             journal.current
         };
         match event.kind {
-            EventKind::RequestStart => self.primary_admitted(current),
+            EventKind::RequestStart => {
+                let is_late = {
+                    let deadline = self.journal().of(current).wants.deadline;
+                    deadline != Instant::MAX && deadline <= event.at
+                };
+                if !is_late {
+                    self.primary_admitted(current);
+                }
+            }
             // It is not launched.
             EventKind::HedgeFired { .. } => self.hedge_admitted(current),
             EventKind::HedgeWon { .. } => self.settled_by_panic(End::Won),
@@ -286,11 +295,15 @@ impl World {
             format!("{:?}", journal.purse)
         });
         let account = journal.of(account);
+        let waits = account.waits && !account.panicked;
         account.admitted += 1;
         account.launching = true;
         let (wants, silenced) = (account.wants, account.silenced);
         let most = wants.call_hedges.min(wants.option_hedges);
         let hedges = account.hedges();
+        self.check(Invariant::NothingStartsAfterAWait, !waits, || {
+            format!("{account:?}")
+        });
         self.check(
             Invariant::NoMoreHedgesThanAllowed,
             hedges <= most.into(),

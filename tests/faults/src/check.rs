@@ -314,6 +314,8 @@ where
 #[derive(Debug, Default)]
 struct Totals {
     requests: u64,
+    /// Requests whose deadline had passed, for which nothing was sent.
+    unsent: u64,
     ends: [u64; 4],
     attempts: u64,
     hedged: u64,
@@ -332,7 +334,9 @@ impl Totals {
             totals.requests += 1;
             totals.ends[end as usize] += 1;
             totals.attempts += u64::from(account.admitted);
-            if account.wants.teaches {
+            let is_unsent = account.admitted == 0;
+            totals.unsent += u64::from(is_unsent);
+            if account.wants.teaches && !is_unsent {
                 totals.taught.0 += 1;
                 totals.taught.1 += u64::from(account.admitted);
             }
@@ -344,7 +348,7 @@ impl Totals {
     }
 
     fn hedges(&self) -> u64 {
-        self.attempts - self.requests
+        self.attempts + self.unsent - self.requests
     }
 
     fn check(&self, world: &crate::world::World, metrics: &MetricsSnapshot) {

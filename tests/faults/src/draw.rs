@@ -68,9 +68,9 @@ impl Wish {
 
     /// What that is, together with the options in force.
     pub(crate) fn wants(&self, options: &Options, room: u8) -> Wants {
-        let limited = options.timeout.is_some_and(is_limit);
-        let end = self.deadline.unwrap_or(Instant::MAX);
         let may_hedge = !self.unhedged && self.max_hedges != Some(0);
+        let limited = may_hedge && options.enabled && options.timeout.is_some_and(is_limit);
+        let end = self.deadline.unwrap_or(Instant::MAX);
         let by_call = self.timeout.is_some() || end < Instant::MAX;
         Wants {
             call_hedges: if self.unhedged {
@@ -81,6 +81,8 @@ impl Wish {
             option_hedges: options.max_hedges,
             call_limit: self.timeout.map(|timeout| timeout.as_nanos() as u64),
             limited_by_call: by_call,
+            deadline: end,
+            may_hedge,
             limited,
             ever_limited: limited || by_call,
             call_keeps: self.keeps,

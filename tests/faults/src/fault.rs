@@ -47,6 +47,8 @@ faults! {
         Fails,
         /// asks for patience
         AsksForPatience,
+        /// fails, and leaves it to the others that run
+        LeavesItToOthers,
         /// fails fatally
         FailsFatally,
         /// panics when polled

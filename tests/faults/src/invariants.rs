@@ -70,6 +70,8 @@ invariants! {
     RequestsEnd = "requests-end",
     /// A request has no more hedges than its options, its call and its type allow.
     NoMoreHedgesThanAllowed = "no-more-hedges-than-allowed",
+    /// No attempt is started once a result has left the request to those that run.
+    NothingStartsAfterAWait = "nothing-starts-after-a-wait",
     /// Attempts are told their number in the order in which they start, and the primary is number 0.
     AttemptsAreNumbered = "attempts-are-numbered",
     /// No hedge is started that the budget's share and reserve do not pay for.

@@ -4,7 +4,7 @@ use core::fmt;
 use core::task::Waker;
 
 use hedge_conformance::Books;
-use hedge_core::Options;
+use hedge_core::{Instant, Options};
 
 use crate::draw::is_limit;
 use crate::purse::{Limits, Purse};
@@ -50,6 +50,8 @@ pub(crate) struct Account {
     pub(crate) launching: bool,
     /// A server has put a hedge off, which may have been paid for.
     pub(crate) may_reserve: bool,
+    /// A result has left the request to the attempts that run.
+    pub(crate) waits: bool,
     pub(crate) accepted: Option<u8>,
     pub(crate) fatal: Option<u8>,
     /// How the request ended, where a panic of the caller's code kept it from saying so.
@@ -70,6 +72,9 @@ pub(crate) struct Wants {
     /// The call's own limit, from the start, and whether the options had one all the time, or at any.
     pub(crate) call_limit: Option<u64>,
     pub(crate) limited_by_call: bool,
+    pub(crate) deadline: Instant,
+    /// Whether the call may be hedged, so that limits of the options count.
+    pub(crate) may_hedge: bool,
     pub(crate) limited: bool,
     pub(crate) ever_limited: bool,
     pub(crate) call_keeps: bool,
@@ -81,7 +86,7 @@ pub(crate) struct Wants {
 impl Wants {
     /// The hedger has other options from now on. A request takes those of when it first waits.
     pub(crate) fn change(&mut self, options: &Options) {
-        let limited = options.timeout.is_some_and(is_limit);
+        let limited = self.may_hedge && options.enabled && options.timeout.is_some_and(is_limit);
         self.option_hedges = self.option_hedges.max(options.max_hedges);
         self.limited &= limited;
         self.ever_limited |= limited;
@@ -155,6 +160,8 @@ impl Account {
                 option_hedges: 0,
                 call_limit: None,
                 limited_by_call: false,
+                deadline: Instant::MAX,
+                may_hedge: true,
                 limited: false,
                 ever_limited: false,
                 call_keeps: false,
@@ -178,6 +185,7 @@ impl Account {
             admitted: 0,
             launching: false,
             may_reserve: false,
+            waits: false,
             accepted: None,
             fatal: None,
             settled: None,

@@ -70,6 +70,8 @@ impl<'w> Trial<'w> {
                 0 => Duration::MAX,
                 _ => Duration::from_nanos(patience * TICK),
             })
+        } else if world.strikes(Fault::LeavesItToOthers, 5) {
+            Verdict::Wait
         } else if world.strikes(Fault::FailsFatally, 4) {
             Verdict::Fatal
         } else {
@@ -215,7 +217,12 @@ pub(crate) fn judge<'w>(result: &Result<Value<'w>, Value<'w>>) -> Verdict {
         verdict => {
             account.trial(value.index).refused = true;
             let put_off = matches!(verdict, Verdict::RetryAfter(_));
-            if put_off && !core::mem::replace(&mut account.may_reserve, put_off) {
+            if matches!(verdict, Verdict::Wait) {
+                account.waits = true;
+                if core::mem::take(&mut account.may_reserve) {
+                    journal.purse.may_have_refunded();
+                }
+            } else if put_off && !core::mem::replace(&mut account.may_reserve, put_off) {
                 journal.purse.may_reserve();
             }
         }

@@ -10,7 +10,7 @@ use hedge_core::adapter::{
 use hedge_core::metrics::NoMetrics;
 use hedge_core::strategy::{Hints, Strategy};
 use hedge_core::telemetry::NoSink;
-use hedge_core::{Budget, Classify, Hedger, Instant, Outcome, Timer, Verdict};
+use hedge_core::{Attempt, Budget, Classify, Hedger, Instant, Outcome, Timer, Verdict};
 
 /// What the requests of one simulated hedger share.
 type Shared<S> = core::cell::RefCell<HedgerState<S, NoMetrics>>;
@@ -40,7 +40,7 @@ impl Timer for Still {
 pub(crate) struct ByVerdict;
 
 impl Classify<(), Verdict> for ByVerdict {
-    fn classify(&self, result: &Result<(), Verdict>) -> Verdict {
+    fn classify(&self, _: &Attempt, result: &Result<(), Verdict>) -> Verdict {
         result.err().unwrap_or(Verdict::Accept)
     }
 }

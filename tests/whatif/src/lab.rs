@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use hedge_core::{AnyStrategy, Budget, HedgeConfig, Hedger, Instant};
+use hedge_core::{AnyStrategy, Budget, Hedger, Instant};
 use serde::Serialize;
 
 use crate::candidate::Candidate;
@@ -180,7 +180,7 @@ pub(crate) fn run(
 pub(crate) fn hedger_of(candidate: &Candidate, seed: u64) -> Result<Configured, String> {
     let mut config = candidate.config.clone();
     if !candidate.times_out {
-        config.timeout_ms = HedgeConfig::MAX_MILLIS;
+        config.timeout_ms = None;
     }
     let failed = |error| format!("strategy `{}`: {error}", candidate.name);
     let settings = config.validate().map_err(failed)?;

@@ -33,7 +33,9 @@ pub(crate) fn recommend(
     // Without hedging, the same timeout would lose these.
     let lost = |candidate: &Candidate| {
         let timeout = candidate.config.timeout_ms;
-        let ends = |latency: &f64| candidate.times_out && *latency > timeout;
+        let ends = |latency: &f64| {
+            candidate.times_out && timeout.is_some_and(|timeout| *latency > timeout)
+        };
         let longer = unhedged.latencies.iter().filter(|latency| ends(latency));
         longer.count() as f64 / unhedged.latencies.len().max(1) as f64
     };
@@ -97,7 +99,8 @@ fn rank(kind: StrategyKind) -> usize {
 fn config(candidate: &Candidate, row: &Row) -> Map<String, Value> {
     let mut options = candidate.options();
     let longest = row.percentile(99.9);
-    if !candidate.times_out && longest > HedgeConfig::default().timeout_ms {
+    let usual = HedgeConfig::default().timeout_ms;
+    if !candidate.times_out && usual.is_some_and(|timeout| longest > timeout) {
         options.insert(
             "timeout_ms".into(),
             json!((longest / 500.0).ceil() * 1000.0),

@@ -63,7 +63,8 @@ const FLOATS: &[Number] = numbers! {
     exponential_error_factor: [1.0001, f64::MAX], not [1.0, 0.5], "greater than 1";
     budget_percent: [0.0, -0.0, 100.0], not [-0.1, 100.1], "0 to 100";
     budget_min_per_second: [0.0, f64::MAX], not [-0.1], "at least 0";
-    timeout_ms: [1e-6, LONGEST], not [-1.0, 1e13], TIME;
+    timeout_ms[Some]: [1e-6, LONGEST], not [-1.0, 1e13], TIME;
+    attempt_timeout_ms[Some]: [1e-6, LONGEST], not [-1.0, 1e13], TIME;
     cost_per_attempt: [0.0, f64::MAX], not [-0.1], "at least 0";
 };
 
@@ -146,8 +147,9 @@ const WRONG: &[Wrong] = wrong! {
     max_delay is "20", "greater than `min_delay`"; |c| (c.min_delay, c.max_delay) = (21.0, Some(20.0));
     max_age_ms is "0", "greater than 0"; |c| c.max_age_ms = Some(0.0);
     max_age_ms is "0", "greater than 0"; |c| c.max_age_ms = Some(TINY);
-    timeout_ms is "0", "greater than 0"; |c| c.timeout_ms = 0.0;
-    timeout_ms is "0", "greater than 0"; |c| c.timeout_ms = TINY;
+    timeout_ms is "0", "greater than 0"; |c| c.timeout_ms = Some(0.0);
+    timeout_ms is "0", "greater than 0"; |c| c.timeout_ms = Some(TINY);
+    attempt_timeout_ms is "0", "greater than 0"; |c| c.attempt_timeout_ms = Some(0.0);
     min_samples is "301", "1 to 300"; |c| (c.window_size, c.min_samples) = (300, Some(301));
     window_size is "998", "large enough that one sample lies above the `percentile`"; |c| {
         (c.percentile, c.window_size) = (99.9, 998);
@@ -228,7 +230,10 @@ fn assert_refused(config: &HedgeConfig, option: &str, value: &str, expected: &st
 #[test]
 fn the_default_is_the_default_of_every_part() {
     let settings = HedgeConfig::default().validate().unwrap();
-    assert_eq!(settings.options, Options::DEFAULT);
+    // Only a config has a timeout by default.
+    let mut options = settings.options;
+    assert_eq!(options.timeout.take(), Some(Duration::from_secs(30)));
+    assert_eq!(options, Options::DEFAULT);
     assert_eq!(settings.budget, Budget::default());
     assert_eq!(settings.cost_per_attempt, 1.0);
     assert_eq!(settings.strategy_name, Name::EMPTY);
@@ -430,7 +435,8 @@ fn everything_else_arrives() {
         c.budget_min_per_second = 2.5;
         c.budget_burst = 4;
         c.max_in_flight = Some(5);
-        c.timeout_ms = 700.0;
+        c.timeout_ms = Some(700.0);
+        c.attempt_timeout_ms = Some(300.0);
         c.enable_cancellation = false;
         c.enabled = false;
         c.observe_only = true;
@@ -444,6 +450,7 @@ fn everything_else_arrives() {
         observe_only: true,
         max_hedges: 3,
         timeout: Some(ms(700)),
+        attempt_timeout: Some(ms(300)),
         enable_cancellation: false,
         min_delay: Duration::from_micros(1500),
         max_delay: Some(ms(2000)),
@@ -492,7 +499,7 @@ fn more_hedges_than_the_type_has_room_for_are_refused_when_it_is_built() {
 #[test]
 fn times_are_rounded_to_the_nanosecond() {
     let timeout = |millis| {
-        config(|c| c.timeout_ms = millis)
+        config(|c| c.timeout_ms = Some(millis))
             .validate()
             .unwrap()
             .options

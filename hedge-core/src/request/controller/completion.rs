@@ -133,6 +133,11 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize>
             (AttemptEnd::Finished, finished_at)
         } else if self.ended & bit != 0 {
             (AttemptEnd::Failed, finished_at)
+        } else if self.expired & bit != 0 {
+            // How long it would have taken is unknown, as for any attempt that was dropped.
+            let limit = self.known_plan().and_then(RequestPlan::attempt_timeout);
+            let at = self.start_of(attempt).later(limit.unwrap_or(0));
+            (AttemptEnd::Dropped, at)
         } else {
             (AttemptEnd::Dropped, now)
         };
@@ -164,7 +169,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize>
             Suppressed::Off
         } else if MAX == 1 || max_hedges == 0 {
             Suppressed::MaxHedges
-        } else if self.not_before > Instant::ZERO {
+        } else if self.waits || self.not_before > Instant::ZERO {
             Suppressed::Pushback
         } else {
             reason

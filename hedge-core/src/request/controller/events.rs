@@ -59,6 +59,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
         }
         self.emit(now, |controller| {
             let (duration, attempts) = (outcome.total_latency, controller.started);
+            let retries = outcome.retries;
             let strategy = outcome.strategy;
             match end {
                 RequestEnd::Won(_) => EventKind::RequestStop {
@@ -68,6 +69,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
                 RequestEnd::Dropped => EventKind::RequestDropped {
                     duration,
                     attempts,
+                    retries,
                     strategy,
                 },
                 RequestEnd::Fatal(_) | RequestEnd::Failed(_) | RequestEnd::TimedOut => {
@@ -75,6 +77,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
                         duration,
                         timed_out: end == RequestEnd::TimedOut,
                         attempts,
+                        retries,
                         strategy,
                     }
                 }

@@ -29,6 +29,7 @@ pub(crate) struct CallOptions {
     /// Whether strategy and guard learn from it, and whether it deposits. `None`: if it may be hedged.
     pub(crate) teaches: Option<bool>,
     pub(crate) deposits: Option<bool>,
+    pub(crate) keeps_refused: bool,
     /// Other than [`Losers::Dropped`], which the hedger's options may overrule.
     pub(crate) losers: Losers,
 }
@@ -42,8 +43,13 @@ impl CallOptions {
         hedge: true,
         teaches: None,
         deposits: None,
+        keeps_refused: true,
         losers: Losers::Dropped,
     };
+
+    fn may_hedge(&self) -> bool {
+        self.hedge && self.max_hedges > 0
+    }
 }
 
 /// The source of the request's options: the caller's options until a plan is needed, then the plan
@@ -92,6 +98,8 @@ pub struct RequestController<
     /// One bit per attempt that finished, and one per attempt that returned an acceptable result.
     ended: u8,
     accepted: u8,
+    /// A bit per attempt that was dropped because it ran out of time.
+    expired: u8,
     /// A bit per attempt that was started because another had failed.
     retries: u8,
     /// The winning hedge, else the first that finished; 0 if none has.
@@ -107,8 +115,11 @@ pub struct RequestController<
     asked: bool,
     /// No hedge is to be asked for again.
     exhausted: bool,
+    /// A result was classified as [`Verdict::Wait`].
+    waits: bool,
     teaches: bool,
     deposits: bool,
+    keeps_refused: bool,
 }
 
 impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
@@ -120,7 +131,7 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
         ready: G,
         options: CallOptions,
     ) -> Self {
-        let may_hedge = options.hedge && options.max_hedges > 0;
+        let may_hedge = options.may_hedge();
         Self {
             parts,
             classify,
@@ -139,6 +150,7 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
             live: 1,
             ended: 0,
             accepted: 0,
+            expired: 0,
             retries: 0,
             hedge: 0,
             pending_retries: 0,
@@ -148,6 +160,8 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
             due: false,
             asked: false,
             exhausted: false,
+            waits: false,
+            keeps_refused: options.keeps_refused,
             teaches: options.teaches.unwrap_or(may_hedge),
             deposits: options.deposits.unwrap_or(may_hedge),
         }
@@ -173,6 +187,11 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
             return;
         };
         let plan = self.parts.state.request_plan(&options.hints, start);
+        let plan = if options.may_hedge() {
+            plan
+        } else {
+            plan.without_limits()
+        };
         let plan = plan
             .within(options.timeout)
             .until(options.deadline, start)
@@ -308,6 +327,51 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
         }
     }
 
+    /// Returns how many nanoseconds the primary may take. The largest number means no limit.
+    ///
+    /// Does not fetch the plan, which most requests do not need.
+    #[inline]
+    fn primary_limit(&mut self) -> u64 {
+        let (limit, may_hedge) = match &self.basis {
+            Basis::CallOptions(options) => {
+                let limit = match options.deadline {
+                    Instant::MAX => options.timeout,
+                    at => at.nanos_since(self.start_of(0)).min(options.timeout),
+                };
+                (limit, options.may_hedge())
+            }
+            Basis::RequestPlan(plan) => return plan.limit(),
+        };
+        if may_hedge && self.flags().is_limited() {
+            limit.min(self.parts.state.limit())
+        } else {
+            limit
+        }
+    }
+
+    /// Returns the attempt as it was launched.
+    #[inline]
+    fn attempt(&mut self, index: u8) -> Attempt {
+        if index == 0 {
+            return Attempt::PRIMARY.within(self.primary_limit());
+        }
+        let start = self.start_of(index);
+        let cause = if self.retries & bit(index) != 0 {
+            Cause::Retry
+        } else {
+            Cause::Delay
+        };
+        let attempt = Attempt::new(index, cause, start.since(self.start_of(0)));
+        attempt.within(self.hedge_limit(start))
+    }
+
+    /// Returns how many nanoseconds a hedge that starts at `now` may take.
+    fn hedge_limit(&mut self, now: Instant) -> u64 {
+        let deadline = self.deadline().map(|deadline| deadline.nanos_since(now));
+        let limits = deadline.into_iter().chain(self.plan().attempt_timeout());
+        limits.min().unwrap_or(u64::MAX)
+    }
+
     fn deadline(&mut self) -> Option<Instant> {
         let start = self.start_of(0);
         self.plan().deadline(start)
@@ -336,7 +400,11 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize> Co
     type Output = Outcome;
 
     fn timed(&mut self) -> bool {
-        L::Metrics::ON || self.is_heard() || self.flags().learns()
+        let has_deadline = matches!(
+            &self.basis,
+            Basis::CallOptions(options) if options.deadline != Instant::MAX
+        );
+        L::Metrics::ON || has_deadline || self.is_heard() || self.flags().learns()
     }
 
     fn start(&mut self, now: Instant) {
@@ -346,8 +414,23 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize> Co
         if self.not_before > Instant::ZERO {
             self.not_before = now + self.not_before.since_epoch();
         }
+        let is_late =
+            |options: &CallOptions| options.deadline != Instant::MAX && options.deadline <= now;
+        if matches!(&self.basis, Basis::CallOptions(options) if is_late(options)) {
+            // Nothing is sent, so there is nothing to learn from or to pay for.
+            (self.started, self.live) = (0, 0);
+            (self.teaches, self.deposits) = (false, false);
+            self.refused = Some(Suppressed::Deadline);
+        }
         self.deposit();
         self.emit(now, |_| EventKind::RequestStart);
+    }
+
+    fn primary(&mut self) -> Option<Attempt> {
+        if self.started == 0 {
+            return None;
+        }
+        Some(Attempt::PRIMARY.within(self.primary_limit()))
     }
 
     fn deadline(&mut self) -> Option<Instant> {
@@ -355,9 +438,9 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize> Co
     }
 
     fn due(&mut self) -> Option<Instant> {
-        let started = self.started;
+        let (started, waits) = (self.started, self.waits);
         let plan = self.plan();
-        if plan.is_off() || started > plan.max_hedges() {
+        if waits || plan.is_off() || started > plan.max_hedges() {
             return None;
         }
         let not_before = self.not_before;
@@ -411,16 +494,11 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize> Co
         }
         self.started += 1;
         self.live |= bit(index);
-        let cause = if retry {
-            self.retries |= bit(index);
-            Cause::Retry
-        } else {
-            Cause::Delay
-        };
+        self.retries |= if retry { bit(index) } else { 0 };
         self.step = 0;
         self.asked = false;
         self.exhausted = false;
-        let attempt = Attempt::new(index, cause, now.since(self.start_of(0)));
+        let attempt = self.attempt(index);
         let delay = self.plan().delay();
         self.emit_rare(now, EventKind::HedgeFired { attempt, delay });
         if self.losers().hold_places() {
@@ -428,6 +506,25 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize> Co
             self.in_flight.hand_over();
         }
         Some(attempt)
+    }
+
+    fn expiry(&mut self) -> Option<(u8, Instant)> {
+        let limit = self.plan().attempt_timeout()?;
+        // Attempts start in order, so the first of those that run is the oldest.
+        let oldest = self.live.trailing_zeros() as u8;
+        (self.live != 0).then(|| (oldest, self.start_of(oldest).later(limit)))
+    }
+
+    fn expired(&mut self, index: u8, now: Instant) {
+        let bit = bit(index);
+        self.end_attempts(bit);
+        self.expired |= bit;
+        if !self.waits {
+            self.pending_retries = self.pending_retries.saturating_add(1);
+        }
+        let elapsed = now.since(self.start_of(index));
+        let attempt = index;
+        self.emit_rare(now, EventKind::AttemptTimeout { attempt, elapsed });
     }
 
     // Inlined, so that the outcome is built in the caller's place.
@@ -444,6 +541,10 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize> Co
         );
         self.emit_end(end, cancelled, now, &outcome);
         outcome
+    }
+
+    fn keeps_refused(&self) -> bool {
+        self.keeps_refused
     }
 
     fn keeps_losers(&mut self) -> bool {
@@ -465,7 +566,8 @@ where
     G: Ready,
 {
     fn finished(&mut self, index: u8, result: &Result<V, E>, now: Instant) -> Verdict {
-        let verdict = self.classify.classify(result);
+        let attempt = self.attempt(index);
+        let verdict = self.classify.classify(&attempt, result);
         let bit = bit(index);
         let accepted = verdict == Verdict::Accept;
         self.end_attempts(bit);
@@ -479,6 +581,11 @@ where
         }
         match verdict {
             Verdict::Accept | Verdict::Fatal => {}
+            Verdict::Wait => {
+                self.waits = true;
+                self.pending_retries = 0;
+                self.in_flight.refund_reserved();
+            }
             Verdict::Retry => self.pending_retries = self.pending_retries.saturating_add(1),
             Verdict::RetryAfter(delay) => {
                 self.pending_retries = self.pending_retries.saturating_add(1);

@@ -158,7 +158,7 @@ fn what_cannot_be_right_is_named_and_changes_nothing() {
             "hedger `search`: `percentile` is 10, but must be 50 to 99.9",
         ),
         (
-            |c| (c.timeout_ms, c.max_hedges) = (5.0, 4),
+            |c| (c.timeout_ms, c.max_hedges) = (Some(5.0), 4),
             "hedger `search`: `max_hedges` is 4, but must be at most 3, the number of hedges that the hedger's type has room for",
         ),
         (

@@ -13,11 +13,11 @@ use std::sync::TryLockError;
 use heapless::Vec;
 
 use crate::hedger::{
-    HedgeQuery, HedgerFlags, HedgerState, Policy, Refusal, RequestPlan, SharedState, Traffic,
+    HedgeQuery, HedgerFlags, HedgerState, Policy, Refusal, RequestPlan, SharedState, Traffic, limit,
 };
 use crate::metrics::{MetricsSnapshot, Recorder};
 use crate::record::Record;
-use crate::runtime::sync::{AtomicU8, Mutex, MutexGuard};
+use crate::runtime::sync::{AtomicU8, AtomicU64, Mutex, MutexGuard};
 use crate::strategy::{Hints, Strategy};
 use crate::time::Instant;
 
@@ -45,6 +45,8 @@ pub struct Sharded<S, M> {
     policy_cell: Padded<Mutex<PolicyCell<S>>>,
     published: Padded<Published>,
     flags: AtomicU8,
+    /// What [`SharedState::limit`] returns.
+    limit: AtomicU64,
 }
 
 /// The metrics of a shard and the records that are pending in it.
@@ -105,6 +107,7 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
             flushed_at: Instant::ZERO,
         };
         let flags = AtomicU8::new(policy.flags().to_byte());
+        let limit = AtomicU64::new(limit(&policy.options()));
         Self {
             shards: (0..shard_count())
                 .map(|_| Padded(Mutex::new(shard())))
@@ -115,6 +118,7 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
             })),
             published: Padded(Published::default()),
             flags,
+            limit,
         }
     }
 
@@ -180,6 +184,10 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
         if self.flags.load(Ordering::Relaxed) != flags {
             self.flags.store(flags, Ordering::Relaxed);
         }
+        let limit = limit(&policy.options());
+        if self.limit.load(Ordering::Relaxed) != limit {
+            self.limit.store(limit, Ordering::Relaxed);
+        }
     }
 
     fn flush_all(&self, now: Instant) {
@@ -196,6 +204,10 @@ impl<S: Strategy, M: Recorder> SharedState for Sharded<S, M> {
 
     fn flags(&self) -> HedgerFlags {
         HedgerFlags::from_byte(self.flags.load(Ordering::Relaxed))
+    }
+
+    fn limit(&self) -> u64 {
+        self.limit.load(Ordering::Relaxed)
     }
 
     fn request_plan(&self, hints: &Hints, now: Instant) -> RequestPlan {

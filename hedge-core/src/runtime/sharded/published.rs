@@ -11,7 +11,7 @@ use crate::runtime::sync::{AtomicU32, AtomicU64, fence};
 pub(super) struct Published {
     /// An odd version means that the words are being written.
     version: AtomicU64,
-    words: [AtomicU64; 4],
+    words: [AtomicU64; 5],
     valid: AtomicU32,
 }
 

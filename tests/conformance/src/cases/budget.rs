@@ -224,3 +224,22 @@ pub async fn a_budget_can_be_shared<T: Timer + Clone, H: Home>(world: &World<T, 
     let hedged = ads.request(|attempt| backend.call(attempt)).await.unwrap();
     assert_eq!(hedged.outcome.suppressed, Some(Suppressed::BudgetRatio));
 }
+
+/// A retry layer above, each of whose attempts is a request, deposits once for each request of its own.
+pub async fn a_retry_layer_above_deposits_once<T: Timer + Clone, H: Home>(world: &World<T, H>) {
+    let budget = Budget::percent(50.0).burst(4);
+    let hedger = world.build(world.fixed(40).budget(budget));
+    let mut attempts = 0;
+    for _ in 0..20 {
+        for retry in 0..5 {
+            let backend = Backend::new(world, &[err(0), err(0)]);
+            let call = hedger.call().deposits(retry == 0);
+            let result = call.request(|attempt| backend.call(attempt)).await;
+            assert!(result.is_err());
+            attempts += backend.started();
+        }
+    }
+    // Half of the requests, and the tokens of a new budget, which has no room for the first deposit.
+    assert_eq!(attempts, 100 + 13);
+    assert_eq!(hedger.metrics().hedges, 13);
+}

@@ -165,6 +165,7 @@ pub async fn of_a_failure<T: Timer + Clone, H: Home>(world: &World<T, H>) {
             timed_out,
             attempts,
             strategy,
+            ..
         } => Some((duration, timed_out, attempts, strategy)),
         _ => None,
     });

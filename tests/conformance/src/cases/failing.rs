@@ -1,7 +1,8 @@
 //! Failures: what they start, and what is returned.
 
-use hedge_core::adapter::BudgetHandle;
-use hedge_core::{Budget, Cause, Error, OnFailure, Suppressed, Timer, Verdict};
+use heapless::Vec;
+use hedge_core::adapter::{BudgetHandle, Lock};
+use hedge_core::{Attempt, Budget, ByAttempt, Cause, Error, OnFailure, Suppressed, Timer, Verdict};
 
 use crate::backend::{Backend, Failure, by_failure, err, fatal, never, ok};
 use crate::{Home, World};
@@ -237,4 +238,126 @@ pub async fn if_every_ok_is_refused_the_earliest_is_returned<T: Timer + Clone, H
     assert!(!hedged.outcome.accepted && hedged.outcome.hedged && !hedged.outcome.hedge_won);
     world.assert_took(hedged.outcome.total_latency, 9);
     assert_eq!(hedger.metrics().failed, 1);
+}
+
+/// An error may ask to wait for the attempts that run: no other starts, neither now nor later, nor after another error.
+pub async fn an_error_may_leave_it_to_those_that_run<T: Timer + Clone, H: Home>(
+    world: &World<T, H>,
+) {
+    let hedger = world.build(world.fixed(4).max_hedges(3));
+    let waits = ByAttempt(|attempt: &Attempt, result: &Result<usize, Failure>| {
+        match (result, attempt.index()) {
+            (Ok(_), _) => Verdict::Accept,
+            (Err(_), 1) => Verdict::Wait,
+            (Err(_), _) => Verdict::Retry,
+        }
+    });
+    let backend = Backend::new(world, &[ok(20), err(1)]);
+    let call = hedger.call().classify(waits);
+    let hedged = call.request(|attempt| backend.call(attempt)).await.unwrap();
+    assert_eq!((hedged.value, hedged.outcome.attempts), (0, 2));
+    world.assert_took(hedged.outcome.total_latency, 20);
+    let backend = Backend::new(world, &[err(9), err(1)]);
+    let start = world.now();
+    let call = hedger.call().classify(waits);
+    let result = call.request(|attempt| backend.call(attempt)).await;
+    let error = Failure::Plain(0);
+    assert_eq!(result, Err(Error::Failed { error, attempts: 2 }));
+    world.assert_took(world.now().since(start), 9);
+    assert_eq!(hedger.in_flight(), 0);
+}
+
+/// An error that asks to wait when nothing runs is returned at once.
+pub async fn with_nothing_to_wait_for_the_error_is_returned<T: Timer + Clone, H: Home>(
+    world: &World<T, H>,
+) {
+    let hedger = world.build(world.fixed(40));
+    let backend = Backend::new(world, &[ok(1)]);
+    let start = world.now();
+    let call = hedger.call().classify(|_: &Result<_, _>| Verdict::Wait);
+    let hedged = call.request(|attempt| backend.call(attempt)).await.unwrap();
+    assert!(!hedged.outcome.accepted);
+    assert_eq!(hedged.outcome.suppressed, Some(Suppressed::Pushback));
+    let took = world.now().since(start);
+    world.assert_took(took, 1);
+    assert!(took < world.ticks(40), "{took:?}");
+}
+
+/// The classifier knows the attempt, as it was launched.
+pub async fn the_classifier_knows_the_attempt<T: Timer + Clone, H: Home>(world: &World<T, H>) {
+    let hedger = world.build(world.fixed(2).max_hedges(2).timeout(world.ticks(60)));
+    let backend = Backend::new(world, &[ok(9), ok(1), ok(1)]);
+    let judged = H::lock(Vec::<Attempt, 4>::new());
+    // What hedges say counts only once the primary has failed.
+    let classify = ByAttempt(|attempt: &Attempt, _: &Result<usize, Failure>| {
+        judged.with(|judged| assert!(judged.push(*attempt).is_ok()));
+        if attempt.is_hedge() {
+            Verdict::Retry
+        } else {
+            Verdict::Accept
+        }
+    });
+    let call = hedger.call().classify(classify);
+    let hedged = call.request(|attempt| backend.call(attempt)).await.unwrap();
+    assert_eq!((hedged.value, hedged.outcome.attempts), (0, 3));
+    let judged = judged.with(|judged| judged.clone());
+    let launched = [1, 2, 0].map(|index| backend.nth(index).attempt);
+    assert_eq!(judged.as_slice(), launched);
+    assert_eq!(launched[1].cause(), Cause::Retry);
+    assert!(launched.iter().all(|attempt| attempt.remaining().is_some()));
+}
+
+/// The value of a request, which holds something until it is dropped.
+struct Held<'a, L: Lock<Data = u32>>(&'a L);
+
+impl<'a, L: Lock<Data = u32>> Held<'a, L> {
+    fn new(held: &'a L) -> Self {
+        held.with(|held| *held += 1);
+        Self(held)
+    }
+}
+
+impl<L: Lock<Data = u32>> Drop for Held<'_, L> {
+    fn drop(&mut self) {
+        self.0.with(|held| *held -= 1);
+    }
+}
+
+/// What a refused value holds is kept until the request ends, or let go before the next attempt starts.
+pub async fn a_refused_value_may_be_let_go<T: Timer + Clone, H: Home>(world: &World<T, H>) {
+    let hedger = world.build(world.fixed(40).max_hedges(2));
+    for (keep, free, winner) in [(true, [true, false, false], 0), (false, [true; 3], 2)] {
+        let held = H::lock(0_u32);
+        let seen = H::lock(Vec::<bool, 4>::new());
+        let backend = Backend::new(world, &[ok(1), ok(1), ok(1)]);
+        let refuse = |_: &Result<Held<'_, _>, Failure>| Verdict::Retry;
+        let call = hedger.call().keep_refused(keep).classify(refuse);
+        let hedged = call.request(|attempt| {
+            let is_free = held.with(|held| *held == 0);
+            seen.with(|seen| assert!(seen.push(is_free).is_ok()));
+            let answer = backend.call(attempt);
+            let held = &held;
+            async move { answer.await.map(|_| Held::new(held)) }
+        });
+        let hedged = hedged.await.unwrap();
+        assert!(!hedged.outcome.accepted);
+        assert_eq!(
+            (hedged.outcome.winner, hedged.outcome.attempts),
+            (winner, 3)
+        );
+        assert_eq!(seen.with(|seen| seen.clone()).as_slice(), free);
+        drop(hedged);
+        assert_eq!(held.with(|held| *held), 0);
+    }
+    // What no attempt follows is kept.
+    let held = H::lock(0_u32);
+    let backend = Backend::new(world, &[ok(1)]);
+    let refuse = |_: &Result<Held<'_, _>, Failure>| Verdict::Retry;
+    let call = hedger.call().max_hedges(0).keep_refused(false);
+    let hedged = call.classify(refuse).request(|attempt| {
+        let answer = backend.call(attempt);
+        let held = &held;
+        async move { answer.await.map(|_| Held::new(held)) }
+    });
+    assert_eq!(hedged.await.unwrap().outcome.winner, 0);
 }

@@ -2,7 +2,7 @@
 
 use hedge_core::strategy::Plan;
 use hedge_core::{
-    ExponentialBackoff, Off, Outcome, Strategy, StrategyKind, Suppressed, Timer,
+    Cause, ExponentialBackoff, Off, Outcome, Strategy, StrategyKind, Suppressed, Timer,
     WindowedPercentile, WorkloadAware,
 };
 
@@ -179,4 +179,45 @@ async fn kind_is<T: Timer + Clone, H: Home>(
         .unwrap();
     assert_eq!(hedged.outcome.strategy, kind);
     assert!(hedged.outcome.strategy_name.is_empty());
+}
+
+/// Hedges and what they win are counted by cause: retries that win do not hide that hedges for slowness do not.
+pub async fn hedges_are_counted_by_cause<T: Timer + Clone, H: Home>(world: &World<T, H>) {
+    let hedger = world.build(world.fixed(2).max_hedges(2));
+    for script in [
+        // Hedged for slowness, in vain.
+        &[ok(5), never(), never()][..],
+        &[ok(5), never(), never()],
+        // Won by a retry.
+        &[err(0), ok(0)],
+    ] {
+        let backend = Backend::new(world, script);
+        let request = hedger.request(|attempt| backend.call(attempt));
+        let outcome = request.await.unwrap().outcome;
+        let is_retried = outcome.hedge_won;
+        assert_eq!(outcome.retries, u8::from(is_retried));
+        let cause = if is_retried {
+            Cause::Retry
+        } else {
+            Cause::Primary
+        };
+        assert_eq!(outcome.winner_cause, Some(cause));
+    }
+    // Won for slowness.
+    let backend = Backend::new(world, &[never(), ok(1)]);
+    let request = hedger.request(|attempt| backend.call(attempt));
+    let outcome = request.await.unwrap().outcome;
+    assert_eq!(
+        (outcome.winner_cause, outcome.retries),
+        (Some(Cause::Delay), 0)
+    );
+    let metrics = hedger.metrics();
+    assert_eq!((metrics.wins_by_delay, metrics.wins_by_retry), (1, 1));
+    assert_eq!(metrics.hedges_by_retry, 1);
+    assert_eq!(metrics.win_rate_by_retry, 1.0);
+    assert_eq!(metrics.hedges, metrics.hedges_by_delay + 1);
+    if world.is_exact() {
+        assert_eq!(metrics.hedges_by_delay, 5);
+        assert_eq!(metrics.win_rate_by_delay, 1.0 / 5.0);
+    }
 }

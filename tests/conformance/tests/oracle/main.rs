@@ -140,6 +140,7 @@ impl Scenario {
                     0 | 1 => Verdict::Retry,
                     2 if !often(draws, 8) => Verdict::RetryAfter(Duration::MAX),
                     2 => Verdict::RetryAfter(ms(draws.below(24))),
+                    3 if !often(draws, 3) => Verdict::Wait,
                     3 if !often(draws, 2) => Verdict::Fatal,
                     _ => Verdict::Accept,
                 },

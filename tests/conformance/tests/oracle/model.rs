@@ -43,6 +43,10 @@ struct Running {
     /// Why the last hedge was not started.
     refusal: Option<Suppressed>,
     asked_for_patience: bool,
+    /// A result said that nothing more is to be started.
+    waits: bool,
+    /// Whether what was paid for a hedge that is not to start any more is to be given back.
+    refunds: bool,
     crowded_until: u64,
 }
 
@@ -114,6 +118,8 @@ impl<'s> Model<'s> {
             exhausted: false,
             refusal: None,
             asked_for_patience: false,
+            waits: false,
+            refunds: false,
             crowded_until: script.crowded_until,
         };
         request.start(0, Cause::Primary, script);
@@ -127,10 +133,8 @@ impl<'s> Model<'s> {
             }
             now = self.next(&request, script);
         };
-        if request.reserved && self.scenario.budget.quarters.is_some() {
-            self.notes.refunded = true;
-            self.halves[RETRY] += 8;
-            self.settle_halves();
+        if request.reserved {
+            self.refund();
         }
         let eighths: u64 = self.halves.iter().sum();
         let tokens = self.scenario.budget.quarters.map(|_| eighths / 2);
@@ -141,6 +145,15 @@ impl<'s> Model<'s> {
             tokens,
         };
         (told, self.notes)
+    }
+
+    /// Gives back what was paid for a hedge that was to wait.
+    fn refund(&mut self) {
+        if self.scenario.budget.quarters.is_some() {
+            self.notes.refunded = true;
+            self.halves[RETRY] += 8;
+            self.settle_halves();
+        }
     }
 
     /// The next moment at which anything can happen.
@@ -162,8 +175,12 @@ impl<'s> Model<'s> {
     /// hedges, each of which may have its result at once.
     fn at(&mut self, now: u64, request: &mut Running, script: &Script) -> Option<Ended> {
         for attempt in 0..request.attempts.len() {
-            if let Some(ended) = request.result(attempt, now) {
-                return Some(ended);
+            let ended = request.result(attempt, now);
+            if core::mem::take(&mut request.refunds) {
+                self.refund();
+            }
+            if ended.is_some() {
+                return ended;
             }
         }
         if self.too_late(now) {
@@ -207,7 +224,7 @@ impl<'s> Model<'s> {
     /// When the next hedge is due: after a failure at once, if it does not have to be patient and is paid for that; else by
     /// the schedule, while anything runs; never before what patience was asked for.
     fn due(&self, request: &Running) -> Option<u64> {
-        if request.attempts.len() > usize::from(self.scenario.max_hedges) {
+        if request.waits || request.attempts.len() > usize::from(self.scenario.max_hedges) {
             return None;
         }
         if request.unanswered > 0 {
@@ -332,6 +349,12 @@ impl Running {
                 self.asked_for_patience = true;
                 self.patience = self.patience.max(now.saturating_add(millis(patience)));
             }
+            Verdict::Wait => {
+                self.waits = true;
+                self.unanswered = 0;
+                self.refunds = core::mem::take(&mut self.reserved);
+                return None;
+            }
             // A retry at once.
             _ => {}
         }
@@ -363,7 +386,7 @@ impl Running {
             suppressed: match (self.attempts.len(), self.refusal) {
                 (2.., _) => None,
                 (_, Some(reason)) => Some(reason),
-                _ if self.asked_for_patience => Some(Suppressed::Pushback),
+                _ if self.asked_for_patience || self.waits => Some(Suppressed::Pushback),
                 _ => Some(Suppressed::NotDue),
             },
         })

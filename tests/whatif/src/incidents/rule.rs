@@ -14,7 +14,7 @@ use crate::lab::{self, percentile};
 /// The defaults, but for what `change` says. Requests have no timeout unless it says so.
 pub(super) fn rule(change: impl FnOnce(&mut HedgeConfig)) -> HedgeConfig {
     let mut config = HedgeConfig {
-        timeout_ms: HedgeConfig::MAX_MILLIS,
+        timeout_ms: None,
         ..HedgeConfig::default()
     };
     change(&mut config);
@@ -231,7 +231,7 @@ mod tests {
         let fixed = rule(|config| {
             config.strategy = StrategyKind::Fixed;
             config.delay_ms = Some(20.0);
-            config.timeout_ms = 5000.0;
+            config.timeout_ms = Some(5000.0);
         });
         let hang = Scenario::new(1, 1.0, |attempt| match attempt.index {
             0 => Answer::NEVER,

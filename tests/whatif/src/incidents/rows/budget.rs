@@ -12,7 +12,7 @@ pub(super) const GROUPS: &[Group] = &[("burst", burst), ("max_in_flight", max_in
 
 fn burst() -> Result<Vec<Row>, String> {
     let requests = 61_000;
-    let timed = rule(|config| config.timeout_ms = 5000.0);
+    let timed = rule(|config| config.timeout_ms = Some(5000.0));
     let limit = limit(healthy_p95(), healthy_p95());
     let shares = seeds(&scenario::bursts(requests), &timed, |run, _| {
         let hung = |request: usize, _: &super::Done| in_burst(request);
@@ -47,7 +47,7 @@ fn max_in_flight() -> Result<Vec<Row>, String> {
         config.delay_ms = Some(10.0);
         config.max_hedges = 3;
         config.max_in_flight = Some(1);
-        config.timeout_ms = 5000.0;
+        config.timeout_ms = Some(5000.0);
     });
     let run = run(&scenario, &config, 1)?;
     let waited = run.done.get(1).map_or(f64::NAN, |done| done.latency);

@@ -4,7 +4,9 @@ use core::cell::Cell;
 use core::time::Duration;
 
 use hedge_core::manual::ManualTimer;
-use hedge_core::{HedgeConfig, Hedger, Instant, Verdict};
+use hedge_core::{
+    Attempt, Budget, ByAttempt, Fixed, HedgeConfig, Hedger, Instant, Outcome, Verdict,
+};
 use rand::RngExt;
 
 use super::super::rule::{Run, rule};
@@ -19,6 +21,12 @@ pub(super) const GROUPS: &[Group] = &[
     ("errors_all", errors_all),
     ("outage", outage),
     ("deadline_past", deadline_past),
+    ("error_waits", error_waits),
+    ("remaining", remaining),
+    ("refused_connection", refused_connection),
+    ("lagging_replica", lagging_replica),
+    ("wins_by_cause", wins_by_cause),
+    ("retry_layer", retry_layer),
 ];
 
 /// Every answer asks for 5 s of patience.
@@ -31,7 +39,7 @@ fn pushback() -> Result<Vec<Row>, String> {
     };
     let timed = |change: fn(&mut HedgeConfig)| {
         rule(|config| {
-            config.timeout_ms = 30_000.0;
+            config.timeout_ms = Some(30_000.0);
             change(config);
         })
     };
@@ -157,7 +165,204 @@ fn deadline_past() -> Result<Vec<Row>, String> {
         sent.set(sent.get() + 1);
         async { Ok::<_, ()>(()) }
     });
-    let _ = clock.try_drive(request);
+    clock
+        .try_drive(request)
+        .and_then(Result::err)
+        .filter(hedge_core::Error::is_timeout)
+        .ok_or("it did not time out")?;
     let figure = Figure::at_most("attempts sent", As::Number(0), sent.get().into(), 0.0);
     Ok(vec![Row::new("deadline_past", vec![figure])])
+}
+
+/// A request hedged after 20 ms, twice at most, by a clock that moves when all have to wait.
+type Small<'c> = hedge_core::Builder<
+    &'c ManualTimer<8>,
+    Fixed,
+    hedge_core::Metrics,
+    hedge_core::telemetry::NoSink,
+    3,
+>;
+
+fn small(clock: &ManualTimer<8>) -> Small<'_> {
+    Hedger::builder(clock)
+        .strategy(Fixed::new(Duration::from_millis(20)))
+        .attempts::<3>()
+        .max_hedges(2)
+        .budget(Budget::unlimited())
+}
+
+fn unmet(what: &str) -> String {
+    format!("{what} did not end as expected")
+}
+
+/// The first hedge is told to start nothing more; the primary answers after 90 ms.
+fn error_waits() -> Result<Vec<Row>, String> {
+    let clock = ManualTimer::<8>::new();
+    let hedger = small(&clock)
+        .build_local()
+        .map_err(|error| error.to_string())?;
+    let waits = |result: &Result<(), ()>| match result {
+        Ok(()) => Verdict::Accept,
+        Err(()) => Verdict::Wait,
+    };
+    let clock = &clock;
+    let request = hedger.call().classify(waits).request(|attempt| async move {
+        let after = if attempt.is_hedge() { 5 } else { 90 };
+        clock.sleep(Duration::from_millis(after)).await;
+        if attempt.is_hedge() { Err(()) } else { Ok(()) }
+    });
+    let answer = clock.try_drive(request).and_then(Result::ok);
+    let Outcome { attempts, .. } = answer.ok_or_else(|| unmet("the request"))?.outcome;
+    let figure = Figure::at_most("attempts", As::Number(0), attempts.into(), 2.0);
+    Ok(vec![Row::new("error_waits", vec![figure])])
+}
+
+/// A hedge at 20 ms of a request with a deadline after 50 ms, whose attempts may take 40 ms.
+fn remaining() -> Result<Vec<Row>, String> {
+    let clock = ManualTimer::<8>::new();
+    let hedger = small(&clock)
+        .timeout(Duration::from_millis(50))
+        .attempt_timeout(Duration::from_millis(40))
+        .build_local()
+        .map_err(|error| error.to_string())?;
+    let told = Cell::new([0.0; 3]);
+    let clock = &clock;
+    let request = hedger.request(|attempt| {
+        let mut all = told.get();
+        let remaining = attempt.remaining().unwrap_or(Duration::MAX);
+        all[attempt.index()] = remaining.as_secs_f64() * 1e3;
+        told.set(all);
+        async move {
+            let after = if attempt.is_hedge() { 5 } else { 90 };
+            clock.sleep(Duration::from_millis(after)).await;
+            Ok::<_, ()>(())
+        }
+    });
+    clock
+        .try_drive(request)
+        .and_then(Result::ok)
+        .ok_or_else(|| unmet("the request"))?;
+    let [primary, hedge, _] = told.get();
+    let exactly = |what, value, ms| Figure::within(what, As::Number(0), value, ms, ms);
+    let figures = vec![
+        exactly("the primary has, ms", primary, 40.0),
+        exactly("the hedge has, ms", hedge, 30.0),
+    ];
+    Ok(vec![Row::new("remaining", figures)])
+}
+
+/// The only connection, which a refused answer holds, and the hedge waits for.
+fn refused_connection() -> Result<Vec<Row>, String> {
+    struct Connection<'a>(&'a Cell<bool>);
+
+    impl Drop for Connection<'_> {
+        fn drop(&mut self) {
+            self.0.set(true);
+        }
+    }
+
+    let clock = ManualTimer::<8>::new();
+    let hedger = small(&clock)
+        .timeout(Duration::from_secs(30))
+        .build_local()
+        .map_err(|error| error.to_string())?;
+    let free = Cell::new(true);
+    let refuse = ByAttempt(|attempt: &Attempt, _: &Result<Connection<'_>, ()>| {
+        if attempt.is_hedge() {
+            Verdict::Accept
+        } else {
+            Verdict::Retry
+        }
+    });
+    let call = hedger.call().keep_refused(false).classify(refuse);
+    let (clock, free) = (&clock, &free);
+    let request = call.request(|_| async move {
+        while !free.replace(false) {
+            clock.sleep(Duration::from_millis(1)).await;
+        }
+        clock.sleep(Duration::from_millis(5)).await;
+        Ok(Connection(free))
+    });
+    let answer = clock.try_drive(request).and_then(Result::ok);
+    let outcome = answer.ok_or_else(|| unmet("the request"))?.outcome;
+    let took = outcome.total_latency.as_secs_f64() * 1e3;
+    let figure = Figure::at_most("answered after, ms", As::Number(0), took, 10.0);
+    Ok(vec![Row::new("refused_connection", vec![figure])])
+}
+
+/// A hedge at a replica that lags behind says 404 at once; the primary knows the item.
+fn lagging_replica() -> Result<Vec<Row>, String> {
+    let clock = ManualTimer::<8>::new();
+    let hedger = small(&clock)
+        .build_local()
+        .map_err(|error| error.to_string())?;
+    let judge = ByAttempt(|attempt: &Attempt, result: &Result<u16, ()>| match result {
+        Ok(404) if attempt.is_hedge() => Verdict::Wait,
+        Ok(_) => Verdict::Accept,
+        Err(()) => Verdict::Retry,
+    });
+    let clock = &clock;
+    let request = hedger.call().classify(judge).request(|attempt| async move {
+        let (after, status) = if attempt.is_hedge() {
+            (5, 404)
+        } else {
+            (90, 200)
+        };
+        clock.sleep(Duration::from_millis(after)).await;
+        Ok(status)
+    });
+    let answer = clock.try_drive(request).and_then(Result::ok);
+    let status = answer.ok_or_else(|| unmet("the request"))?.value;
+    let figure = Figure::within("status", As::Number(0), status.into(), 200.0, 200.0);
+    Ok(vec![Row::new("lagging_replica", vec![figure])])
+}
+
+/// Ten hedges for slowness, none of which wins, and forty retries, all of which do.
+fn wins_by_cause() -> Result<Vec<Row>, String> {
+    let clock = ManualTimer::<8>::new();
+    let hedger = small(&clock)
+        .max_hedges(1)
+        .build_local()
+        .map_err(|error| error.to_string())?;
+    let clock = &clock;
+    for request in 0..50 {
+        let request = hedger.request(|attempt| async move {
+            let (is_slow, is_hedge) = (request % 5 == 0, attempt.is_hedge());
+            let after = if is_slow && !is_hedge { 25 } else { 10 };
+            clock.sleep(Duration::from_millis(after)).await;
+            if is_slow || is_hedge { Ok(()) } else { Err(()) }
+        });
+        clock
+            .try_drive(request)
+            .and_then(Result::ok)
+            .ok_or_else(|| unmet("a request"))?;
+    }
+    let metrics = hedger.metrics();
+    let rate = |what, value, right| Figure::within(what, As::Percent, value, right, right);
+    let figures = vec![
+        rate("won for slowness", metrics.win_rate_by_delay, 0.0),
+        rate("won after errors", metrics.win_rate_by_retry, 1.0),
+    ];
+    Ok(vec![Row::new("wins_by_cause", figures)])
+}
+
+/// A retry layer above makes five attempts of each of 1000 requests, all of which fail.
+fn retry_layer() -> Result<Vec<Row>, String> {
+    let clock = ManualTimer::<8>::new();
+    let hedger = small(&clock)
+        .budget(Budget::percent(10.0))
+        .build_local()
+        .map_err(|error| error.to_string())?;
+    for retry in (0..1000).flat_map(|_| 0..5) {
+        let call = hedger.call().deposits(retry == 0);
+        let request = call.request(|_| async { Err::<(), _>(()) });
+        clock
+            .try_drive(request)
+            .and_then(Result::err)
+            .ok_or_else(|| unmet("a request"))?;
+    }
+    let hedges = hedger.metrics().hedges as f64;
+    let bound = 10.0 + 100.0;
+    let figure = Figure::at_most("hedges of 1000 requests", As::Number(0), hedges, bound);
+    Ok(vec![Row::new("retry_layer", vec![figure])])
 }

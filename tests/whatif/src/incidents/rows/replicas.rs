@@ -15,7 +15,7 @@ pub(super) const GROUPS: &[Group] = &[
     ("hang_1_of_3", || hang("hang_1_of_3", 3, timed(), 0.20)),
     ("hang_optimal_1_of_16", || {
         let mut config = optimal();
-        config.timeout_ms = 5000.0;
+        config.timeout_ms = Some(5000.0);
         hang("hang_optimal_1_of_16", 16, config, 0.75)
     }),
     ("slow_1_of_10", slow_1_of_10),
@@ -24,7 +24,7 @@ pub(super) const GROUPS: &[Group] = &[
 ];
 
 fn timed() -> HedgeConfig {
-    rule(|config| config.timeout_ms = 5000.0)
+    rule(|config| config.timeout_ms = Some(5000.0))
 }
 
 /// When the replica begins to hang.
