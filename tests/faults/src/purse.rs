@@ -129,10 +129,13 @@ impl Purse {
         self.limits.capacity() + i64::from(self.reserving) * TOKEN
     }
 
+    /// A request asks for a token to reserve. Where the reserve per second pays, nothing shows that the bucket refused.
+    pub(crate) fn may_be_refused_unseen(&mut self) {
+        self.contested |= self.has_reserve() && self.least < TOKEN;
+    }
+
     /// A request may reserve a token from now on.
     pub(crate) fn may_reserve(&mut self) {
-        // Where the reserve pays, nothing shows that the bucket refused before.
-        self.contested |= self.has_reserve() && self.least < TOKEN;
         self.reserving += 1;
         self.least -= TOKEN;
     }

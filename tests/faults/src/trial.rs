@@ -201,6 +201,9 @@ pub(crate) fn judge<'w>(result: &Result<Value<'w>, Value<'w>>) -> Verdict {
         world.panic();
     }
     let mut journal = world.journal();
+    if matches!(value.verdict, Verdict::RetryAfter(_)) {
+        journal.purse.may_be_refused_unseen();
+    }
     let account = journal.of(value.account);
     let over = !account.panicked && (account.accepted.is_some() || account.fatal.is_some());
     world.check(Invariant::NoAcceptedResultIsLost, !over, || {
