@@ -70,6 +70,7 @@ mod random;
 mod record;
 #[doc = include_str!("reliability.md")]
 pub mod reliability {}
+pub mod replicas;
 mod request;
 #[cfg(feature = "std")]
 pub mod runtime;
