@@ -199,7 +199,11 @@ pub(super) fn hold(table: &mut impl Table, index: usize, until: Instant, now: In
     if table.holds().is_none() {
         table.set_holds(Some(Hold::tick(now)));
     }
-    let hold = if until > now { Hold::until(now, until) } else { 0 };
+    let hold = if until > now {
+        Hold::until(now, until)
+    } else {
+        0
+    };
     table.update_record(index, |record| Some(record.with_hold(hold)))
 }
 
@@ -235,13 +239,20 @@ fn compare<const N: usize>(
             fastest_known = fastest_known.min(record.latency);
         }
         fastest = fastest.min(latency);
-        weights = (weights.0.min(record.weight()), weights.1.max(record.weight()));
+        weights = (
+            weights.0.min(record.weight()),
+            weights.1.max(record.weight()),
+        );
         if let Some(expected) = expected.get_mut(index) {
             *expected = latency;
         }
     }
     // An unknown replica is expected to be as fast as any.
-    let floor = if fastest_known == Octaves::MAX { 0 } else { fastest_known };
+    let floor = if fastest_known == Octaves::MAX {
+        0
+    } else {
+        fastest_known
+    };
     let fastest = fastest.max(floor);
     let weighted = weights.0 < weights.1;
     let slowness = |index: usize| {
@@ -321,9 +332,7 @@ fn compare<const N: usize>(
         index,
         load,
         // Not if all are unknown and busy.
-        alone: table.record(index).is_unknown()
-            && load.in_flight == 0
-            && unused & !bit(index) != 0,
+        alone: table.record(index).is_unknown() && load.in_flight == 0 && unused & !bit(index) != 0,
         is_probe: false,
     }
 }
@@ -348,11 +357,19 @@ pub(super) fn report(
     let sample = match end {
         AttemptEnd::Answered => Sample {
             latency: elapsed,
-            weight: if probe { SampleWeight::Probe } else { SampleWeight::Usual },
+            weight: if probe {
+                SampleWeight::Probe
+            } else {
+                SampleWeight::Usual
+            },
         },
         AttemptEnd::Failed => Sample {
             latency: failure(table.shared().typical, elapsed),
-            weight: if probe { SampleWeight::Probe } else { SampleWeight::Failure },
+            weight: if probe {
+                SampleWeight::Probe
+            } else {
+                SampleWeight::Failure
+            },
         },
         AttemptEnd::Cancelled => Sample {
             latency: elapsed + GIVEN_UP,
@@ -364,13 +381,21 @@ pub(super) fn report(
         && elapsed <= fastest_known(table).saturating_add(TOLERATED);
     table.update_record(index, |record| {
         let learned = record.learned(sample)?;
-        Some(if went_well { learned.probe_went_well(PROBE_AFTER) } else { learned })
+        Some(if went_well {
+            learned.probe_went_well(PROBE_AFTER)
+        } else {
+            learned
+        })
     });
     if end == AttemptEnd::Answered {
         let shared = table.shared();
         table.set_shared(Shared {
             typical: typical(shared.typical, elapsed),
-            since_probe: if went_well { PROBE_SPACING } else { shared.since_probe },
+            since_probe: if went_well {
+                PROBE_SPACING
+            } else {
+                shared.since_probe
+            },
         });
     }
     true

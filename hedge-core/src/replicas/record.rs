@@ -244,8 +244,7 @@ impl Record {
     pub(super) fn learned(self, sample: Sample) -> Option<Self> {
         let samples = self.samples();
         let (old, new) = (i32::from(self.latency), i32::from(sample.latency));
-        if matches!(sample.weight, SampleWeight::LowerBound { .. })
-            && (samples == 0 || new <= old)
+        if matches!(sample.weight, SampleWeight::LowerBound { .. }) && (samples == 0 || new <= old)
         {
             return None;
         }

@@ -2,8 +2,8 @@
 
 use core::num::NonZero;
 
-use crate::dist::SplitMix;
 use crate::Instant;
+use crate::dist::SplitMix;
 
 use super::choice::{self, AttemptEnd, Choice, Chosen};
 use super::id::{NoReplica, NoRoom, ReplicaId, bit};
@@ -53,7 +53,11 @@ struct Place {
 
 /// A mask of the first `count` places.
 pub(super) const fn first(count: usize) -> u64 {
-    if count >= 64 { u64::MAX } else { (1 << count) - 1 }
+    if count >= 64 {
+        u64::MAX
+    } else {
+        (1 << count) - 1
+    }
 }
 
 impl<const N: usize> Replicas<N> {
@@ -191,7 +195,13 @@ impl<const N: usize> Replicas<N> {
                 return None;
             };
             let place = self.places.get(index)?;
-            Some(ReplicaStats::new(self.id(index), state, place.load, place.record, now))
+            Some(ReplicaStats::new(
+                self.id(index),
+                state,
+                place.load,
+                place.record,
+                now,
+            ))
         })
     }
 
@@ -246,7 +256,9 @@ impl<const N: usize> Table for Replicas<N> {
         let Some(place) = self.places.get_mut(index) else {
             return false;
         };
-        f(place.record).map(|record| place.record = record).is_some()
+        f(place.record)
+            .map(|record| place.record = record)
+            .is_some()
     }
 
     fn shared(&self) -> Shared {

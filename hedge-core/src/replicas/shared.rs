@@ -4,9 +4,9 @@ use core::num::NonZero;
 use core::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
+use crate::Instant;
 use crate::dist::SplitMix;
 use crate::sync::{self, AtomicU32, AtomicU64, Mutex, MutexGuard};
-use crate::Instant;
 
 use super::choice::{self, AttemptEnd, Choice, Chosen};
 use super::id::{NoReplica, NoRoom, ReplicaId, bit};
@@ -126,7 +126,9 @@ impl<const N: usize> SharedReplicas<N> {
     /// Gives a replica no attempts before `until`, because it asked for that: up to 35 minutes, in steps of 34 ms.
     /// If every allowed replica is on hold, primaries are sent all the same. Returns whether the replica is there.
     pub fn hold_until(&self, id: ReplicaId, until: Instant, now: Instant) -> bool {
-        self.change(id, |mut inner, index| choice::hold(&mut inner, index, until, now))
+        self.change(id, |mut inner, index| {
+            choice::hold(&mut inner, index, until, now)
+        })
     }
 
     /// Sets how much a replica gets beside others, 1 for a new one. Kept within 3 %. Returns whether the replica is

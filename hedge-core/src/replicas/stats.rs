@@ -58,7 +58,11 @@ impl ReplicaStats {
             state,
             in_flight: load.in_flight,
             latency: (record.samples() > 0).then(|| octaves::duration(record.latency)),
-            silence: if silence == 0 { Duration::ZERO } else { octaves::duration(silence) },
+            silence: if silence == 0 {
+                Duration::ZERO
+            } else {
+                octaves::duration(silence)
+            },
             is_suspect: record.is_suspect(),
             on_hold: record.hold != 0,
             weight: u16::try_from(octaves::exp2(record.weight())).unwrap_or(u16::MAX),
@@ -92,7 +96,9 @@ impl<const N: usize> ReplicasStats<N> {
 
     /// How many attempts all of them are working on.
     pub fn in_flight(&self) -> u32 {
-        self.iter().map(|replica| u32::from(replica.in_flight)).sum()
+        self.iter()
+            .map(|replica| u32::from(replica.in_flight))
+            .sum()
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) struct Options {
     #[arg(long, default_value = "4,50", value_delimiter = ',')]
     clients: Vec<usize>,
     /// How many seeds each figure is taken from.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// The first of these seeds.
     #[arg(long, default_value_t = 1)]
@@ -118,17 +118,29 @@ pub(crate) fn print(options: &Options) -> Result<(), String> {
         };
         let clients = options.clients.first().copied().unwrap_or(4);
         let cell = Cell::new(scenario, Rule::Hedge, clients, options.load);
-        picture::draw(file, scenario, &simulation::run(setting(&cell, options.first_seed)))?;
+        picture::draw(
+            file,
+            scenario,
+            &simulation::run(setting(&cell, options.first_seed)),
+        )?;
     }
     if options.json {
         let rows = targets::rows(&Grid::run(&targets::cells(), options));
         return hedge_terminal::print(&json(&rows)?);
     }
     let all = <Scenario as clap::ValueEnum>::value_variants();
-    let scenarios = if options.scenario.is_empty() { all } else { &options.scenario };
+    let scenarios = if options.scenario.is_empty() {
+        all
+    } else {
+        &options.scenario
+    };
     let mut text = String::new();
     for scenario in scenarios {
-        let clients: &[usize] = if scenario.is_rare() { &[1] } else { &options.clients };
+        let clients: &[usize] = if scenario.is_rare() {
+            &[1]
+        } else {
+            &options.clients
+        };
         for clients in clients {
             let cells = Rule::ALL.map(|rule| Cell::new(*scenario, rule, *clients, options.load));
             let grid = Grid::run(&cells, options);

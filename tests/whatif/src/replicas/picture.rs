@@ -16,7 +16,10 @@ pub(crate) fn draw(file: &Path, scenario: Scenario, log: &Log) -> Result<(), Str
         .filter(|(_, shares, _)| shares.iter().any(|share| *share > 0.0))
         .collect();
     let end = bins.last().map_or(1.0, |(at, ..)| at / 1e3);
-    let highest = bins.iter().map(|(.., p99)| *p99).filter(|p99| p99.is_finite());
+    let highest = bins
+        .iter()
+        .map(|(.., p99)| *p99)
+        .filter(|p99| p99.is_finite());
     let highest = highest.fold(1.0, f64::max);
     let replicas = bins.first().map_or(0, |(_, shares, _)| shares.len());
 
@@ -38,7 +41,10 @@ pub(crate) fn draw(file: &Path, scenario: Scenario, log: &Log) -> Result<(), Str
         for replica in 0..replicas {
             let share = |shares: &Vec<f64>| 100.0 * shares.get(replica).copied().unwrap_or(0.0);
             let points = bins.iter().map(|(at, shares, _)| (at / 1e3, share(shares)));
-            chart.draw_series(LineSeries::new(points, Palette99::pick(replica).stroke_width(2)))?;
+            chart.draw_series(LineSeries::new(
+                points,
+                Palette99::pick(replica).stroke_width(2),
+            ))?;
         }
         let mut chart = ChartBuilder::on(&lower)
             .margin(12)

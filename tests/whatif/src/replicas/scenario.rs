@@ -97,7 +97,11 @@ impl Scenario {
     }
 
     pub(crate) fn workers(self, replica: usize) -> usize {
-        if self == Self::Capacity { 2 << (replica % 3) } else { 4 }
+        if self == Self::Capacity {
+            2 << (replica % 3)
+        } else {
+            4
+        }
     }
 
     /// The time on the network, there and back.

@@ -179,7 +179,8 @@ impl Simulation {
 
     fn schedule(&mut self, at: Millis, event: Event) {
         self.sequence += 1;
-        self.events.push(Reverse((instant(at), self.sequence, event)));
+        self.events
+            .push(Reverse((instant(at), self.sequence, event)));
     }
 
     fn request(&mut self, client: usize, now: Millis) {
@@ -203,7 +204,9 @@ impl Simulation {
             scenario, replicas, ..
         } = self.setting;
         let used = self.requests[request].attempts.iter();
-        let used = used.fold(0, |used, attempt| used | 1 << self.attempts[*attempt].pick.replica);
+        let used = used.fold(0, |used, attempt| {
+            used | 1 << self.attempts[*attempt].pick.replica
+        });
         let bad = (0..replicas)
             .filter(|replica| scenario.is_bad(*replica, replicas, now))
             .fold(0, |bad, replica| bad | 1 << replica);

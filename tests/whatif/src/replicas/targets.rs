@@ -91,10 +91,14 @@ impl<'g> Targets<'g> {
         };
         self.p99(Healthy, [1.03, 1.03]);
         self.at_most(Healthy, "busiest ÷ fair", [1.05; 2], |cell| cell.busiest);
-        self.at_most(Healthy, "extra load, %", [6.5; 2], |cell| 100.0 * cell.extra);
+        self.at_most(Healthy, "extra load, %", [6.5; 2], |cell| {
+            100.0 * cell.extra
+        });
         self.p99(Slow, [1.10, 1.20]);
         self.bad_share(Slow);
-        self.at_most(Slow, "noticed after s", [0.5, 1.5], |cell| cell.noticed / 1e3);
+        self.at_most(Slow, "noticed after s", [0.5, 1.5], |cell| {
+            cell.noticed / 1e3
+        });
         self.at_most(Slow, "back after s", [1.0, 8.0], |cell| cell.back / 1e3);
         self.p99(Hang, [1.10, 1.30]);
         self.goodput(Hang, 99.95);
@@ -112,7 +116,9 @@ impl<'g> Targets<'g> {
             self.row(format!("{scenario}: P99 ÷ told"), ratio, "≤", 1.10);
         }
         for scenario in [Slow, Hang] {
-            let p99 = self.get(Cell::pair(scenario)).map_or(f64::NAN, |cell| cell.p99);
+            let p99 = self
+                .get(Cell::pair(scenario))
+                .map_or(f64::NAN, |cell| cell.p99);
             self.row(format!("{scenario} of two: P99, ms"), p99, "≤", 50.0);
         }
     }
@@ -152,7 +158,12 @@ impl<'g> Targets<'g> {
     fn capacity(&mut self, scenario: Scenario) {
         for clients in CLIENTS {
             let ratio = self.ratio(scenario, Rule::LeastOutstanding, clients, &LOADS);
-            self.row(name(scenario, clients, "P99 ÷ least outstanding"), ratio, "≤", 1.0);
+            self.row(
+                name(scenario, clients, "P99 ÷ least outstanding"),
+                ratio,
+                "≤",
+                1.0,
+            );
         }
     }
 
@@ -174,7 +185,11 @@ impl<'g> Targets<'g> {
             name,
             target: format!("{relation} {bound}"),
             measured,
-            met: if relation == "≤" { measured <= bound } else { measured >= bound },
+            met: if relation == "≤" {
+                measured <= bound
+            } else {
+                measured >= bound
+            },
         });
     }
 
