@@ -282,7 +282,7 @@ fn compare<const N: usize>(
         if suspect && !choice.hedge {
             table.update_record(index, |record| Some(record.skipped_once_more()));
             let patience = PROBE_AFTER << u8::from(record.was_probed());
-            if may_probe && load.in_flight == 0 && record.skipped + 1 >= patience {
+            if may_probe && load.in_flight == 0 && record.skipped >= patience - 1 {
                 probe = Some((index, load));
             }
         }
@@ -291,8 +291,8 @@ fn compare<const N: usize>(
         let queue = if weighted {
             // A random start makes idle replicas share by weight, too.
             let start = octaves::exponential((random >> 32) as u32);
-            i32::from(octaves::log2(in_flight * 256 + u64::from(start)))
-                - i32::from(8 * OCTAVE)
+            i32::from(octaves::log2((in_flight << 12) + u64::from(start)))
+                - i32::from(12 * OCTAVE)
                 - i32::from(record.weight())
         } else {
             i32::from(octaves::log2(in_flight + 1))

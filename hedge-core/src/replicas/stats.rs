@@ -7,7 +7,7 @@ use crate::Instant;
 use crate::time::millis;
 
 use super::id::ReplicaId;
-use super::octaves;
+use super::octaves::{self, OCTAVE, Octaves};
 use super::record::{Load, Record};
 
 /// Whether a replica takes part.
@@ -65,10 +65,15 @@ impl ReplicaStats {
             },
             is_suspect: record.is_suspect(),
             on_hold: record.hold != 0,
-            weight: u16::try_from(octaves::exp2(record.weight())).unwrap_or(u16::MAX),
+            weight: rounded(record.weight()),
             bias: record.bias_sixteenths(),
         }
     }
+}
+
+fn rounded(octaves: Octaves) -> u16 {
+    let weight = (octaves::exp2(octaves + 8 * OCTAVE) + 128) >> 8;
+    u16::try_from(weight).unwrap_or(u16::MAX)
 }
 
 /// What is known about each replica of a set. Prints as a table.

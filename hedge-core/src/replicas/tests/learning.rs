@@ -11,10 +11,12 @@ fn logarithms_are_close_and_go_back() {
         let value = random.next() >> (random.next() % 64);
         let exact = libm::log2(value.max(1) as f64);
         let got = f64::from(log2(value)) / f64::from(OCTAVE);
-        assert!((got - exact).abs() < 0.09, "{value}: {got}, not {exact}");
-        let back = exp2(log2(value)) as f64;
-        assert!(back <= value.max(1) as f64);
-        assert!(value < 2 || back / value as f64 > 0.995, "{value}: {back}");
+        assert!((got - exact).abs() < 0.013, "{value}: {got}, not {exact}");
+        let back = exp2(log2(value)) as f64 / value.max(1) as f64;
+        assert!(
+            value < 1000 || (0.98..=1.01).contains(&back),
+            "{value}: {back}"
+        );
     }
     assert_eq!((log2(0), log2(1), log2(u64::MAX)), (0, 0, 64 * OCTAVE - 1));
 }
@@ -23,11 +25,11 @@ fn logarithms_are_close_and_go_back() {
 fn random_starts_are_exponential() {
     let mut random = SplitMix(2);
     let draws: Vec<_> = (0..100_000)
-        .map(|_| f64::from(exponential(random.next() as u32)) / 256.0)
+        .map(|_| f64::from(exponential(random.next() as u32)) / 4096.0)
         .collect();
     let mean = draws.iter().sum::<f64>() / draws.len() as f64;
     let above = draws.iter().filter(|draw| **draw > 2.0).count() as f64 / draws.len() as f64;
-    assert!((mean - 1.0).abs() < 0.06, "{mean}");
+    assert!((mean - 1.0).abs() < 0.02, "{mean}");
     assert!((above - 0.135).abs() < 0.01, "{above}");
 }
 
@@ -90,7 +92,7 @@ fn silence_counts_before_any_answer() {
     let later = now + ms(100);
     let stats = replicas.stats(later);
     let silence = stats.get(0).unwrap().silence;
-    assert!((ms(95)..=ms(100)).contains(&silence), "{silence:?}");
+    assert!((ms(97)..=ms(102)).contains(&silence), "{silence:?}");
     let mut chosen = Vec::new();
     for _ in 0..3 {
         let one = replicas.choose(Choice::PRIMARY, later).unwrap();

@@ -247,26 +247,34 @@ impl Model {
         };
         let id = chosen.id();
         prop_assert!(allowed.contains(&&id), "{} is not allowed", id);
-        if held(&id) {
-            // Only a primary, and only if there is no other. One that leapt back may see no hold any more.
+        if held(&id) && !self.leapt_back {
+            // Only a primary, and only if there is no other. After a leap back, the hold may have ended before.
             let other = allowed.iter().any(|id| free(id));
             prop_assert!(!other, "{} is on hold", id);
         }
         prop_assert!(!chosen.is_probe() || used.is_empty(), "a hedge is a probe");
         if id.mask() & mask_of_used != 0 {
             // Then every other is four times slower than the fastest, give or take what rounding does.
-            let expected = |id: &ReplicaId| {
-                let stats = stats.get(id.index())?;
-                Some(stats.latency?.max(stats.silence))
-            };
-            let fastest = allowed.iter().filter_map(|id| expected(id)).min();
-            for other in allowed
+            let known = allowed
                 .iter()
-                .filter(|id| id.mask() & mask_of_used == 0 && free(id))
-            {
-                let slow = expected(other)
-                    .zip(fastest)
-                    .is_some_and(|(it, fastest)| it > 3 * fastest);
+                .filter_map(|id| stats.get(id.index())?.latency);
+            let known = known.min().unwrap_or_default();
+            let expected = |id: &ReplicaId| {
+                let stats = stats.get(id.index());
+                stats.map_or(known, |stats| {
+                    stats.latency.unwrap_or(known).max(stats.silence)
+                })
+            };
+            let fastest = allowed
+                .iter()
+                .map(|id| expected(id))
+                .min()
+                .unwrap_or_default();
+            let others = allowed
+                .iter()
+                .filter(|id| id.mask() & mask_of_used == 0 && free(id));
+            for other in others {
+                let slow = expected(other) > 3 * fastest;
                 prop_assert!(slow, "{} is used twice, but {} is fast", id, other);
             }
         }
