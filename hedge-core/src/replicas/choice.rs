@@ -247,9 +247,10 @@ fn compare<const N: usize>(
             *expected = latency;
         }
     }
-    // An unknown replica is expected to be as fast as any.
+    let shared = table.shared();
+    // An unknown replica is expected to be as fast as any or, if all are unknown, as others were.
     let floor = if fastest_known == Octaves::MAX {
-        0
+        shared.typical / 4
     } else {
         fastest_known
     };
@@ -264,7 +265,6 @@ fn compare<const N: usize>(
         0 => left,
         unused => unused,
     };
-    let shared = table.shared();
     let may_probe = !choice.hedge && shared.since_probe >= PROBE_SPACING - 1;
     let mut random = table.random();
     let mut best = (i64::MAX, unused.trailing_zeros() as usize);
@@ -322,7 +322,8 @@ fn compare<const N: usize>(
         };
     }
     let mut index = best.1;
-    if choice.hedge && !any_fast_enough {
+    // If nothing is known, nothing is too slow.
+    if choice.hedge && !any_fast_enough && floor > 0 {
         // To wait for one of the others would take longer than to ask the same again.
         let same = places(left & choice.used).filter(|place| slowness(*place) <= TOLERATED);
         index = same.min_by_key(|place| slowness(*place)).unwrap_or(index);
