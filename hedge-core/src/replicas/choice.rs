@@ -8,7 +8,7 @@ use crate::Instant;
 
 use super::id::{NoReplica, ReplicaId, bit};
 use super::octaves::{self, OCTAVE, Octaves};
-use super::record::{Hold, Load, Sample, SampleWeight};
+use super::record::{self, Hold, Load, Record, Sample, SampleWeight};
 use super::table::{Shared, Table, places};
 
 /// Differences up to this are no reason to prefer a replica; beyond, a replica is suspect.
@@ -226,116 +226,210 @@ fn compare<const N: usize>(
     left: u64,
     now: Instant,
 ) -> Best {
-    let mut expected = [0; N];
-    let mut fastest_known = Octaves::MAX;
-    let mut fastest = Octaves::MAX;
-    let mut weights = (u16::MAX, 0);
-    for index in places(open) {
-        let record = table.record(index);
-        // Silence counts before any answer comes.
-        let mut latency = table.load(index).silence(now);
-        if record.samples() > 0 {
-            latency = latency.max(record.latency);
-            fastest_known = fastest_known.min(record.latency);
-        }
-        fastest = fastest.min(latency);
-        weights = (
-            weights.0.min(record.weight()),
-            weights.1.max(record.weight()),
-        );
-        if let Some(expected) = expected.get_mut(index) {
-            *expected = latency;
-        }
-    }
-    let shared = table.shared();
-    // An unknown replica is expected to be as fast as any or, if all are unknown, as others were.
-    let floor = if fastest_known == Octaves::MAX {
-        shared.typical / 4
-    } else {
-        fastest_known
-    };
-    let fastest = fastest.max(floor);
-    let weighted = weights.0 < weights.1;
-    let slowness = |index: usize| {
-        let expected: Octaves = expected.get(index).copied().unwrap_or_default();
-        expected.max(floor).saturating_sub(fastest)
-    };
-
     let unused = match left & !choice.used {
         0 => left,
         unused => unused,
     };
-    let may_probe = !choice.hedge && shared.since_probe >= PROBE_SPACING - 1;
-    let mut random = table.random();
-    let mut best = (i64::MAX, unused.trailing_zeros() as usize);
-    let mut probe = None;
-    let mut any_fast_enough = false;
-    for index in places(unused) {
-        let (load, record, slowness) = (table.load(index), table.record(index), slowness(index));
-        any_fast_enough |= slowness <= TOO_SLOW_FOR_A_HEDGE;
-        random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+    let since_probe = table.shared().since_probe;
+    if !choice.hedge && since_probe < PROBE_SPACING {
+        table.set_shared(Shared {
+            since_probe: since_probe + 1,
+            ..table.shared()
+        });
+    }
+    let random = table.random();
+    // A shortcut for what is mostly the case.
+    if unused == open
+        && let Some(index) = least_busy_of_equals(table, open, random, now)
+    {
+        return Best {
+            index,
+            load: table.load(index),
+            alone: false,
+            is_probe: false,
+        };
+    }
+    let survey = Survey::<N>::of(table, open, now);
+    cheapest(table, choice, &survey, left, unused, random)
+}
 
-        let suspect = slowness > TOLERATED || record.is_suspect() && slowness >= CLEARED;
-        if suspect != record.is_suspect() {
-            table.update_record(index, |record| Some(record.with_suspicion(suspect)));
+/// Returns the least busy place in `open` if the replicas there differ by nothing else, since that is the cheapest.
+#[inline]
+fn least_busy_of_equals(
+    table: &impl Table,
+    open: u64,
+    mut random: u64,
+    now: Instant,
+) -> Option<usize> {
+    let (mut fastest, mut slowest, mut silence) = (Octaves::MAX, 0, 0);
+    let mut special = Record::NOTHING;
+    let mut least_busy = (u64::MAX, 0);
+    for index in places(open) {
+        let (load, record) = (table.load(index), table.record(index));
+        fastest = fastest.min(record.latency);
+        slowest = slowest.max(record.latency);
+        silence = silence.max(load.ticks_of_silence(now));
+        special = special.or(record);
+        // Ties are broken at random.
+        random = next_random(random);
+        let key = u64::from(load.in_flight) << 48 | random >> 16;
+        if key < least_busy.0 {
+            least_busy = (key, index);
         }
-        if suspect && !choice.hedge {
-            table.update_record(index, |record| Some(record.skipped_once_more()));
-            let patience = PROBE_AFTER << u8::from(record.was_probed());
-            if may_probe && load.in_flight == 0 && record.skipped >= patience - 1 {
+    }
+    let slowest = slowest.max(record::silence(silence));
+    let equal = special.is_plain() && slowest - fastest <= TOLERATED;
+    equal.then_some(least_busy.1)
+}
+
+/// Finds the cheapest place in `unused`, which is not empty, or in `left` if a hedge had better not go elsewhere.
+fn cheapest<const N: usize>(
+    table: &mut impl Table,
+    choice: Choice,
+    survey: &Survey<N>,
+    left: u64,
+    unused: u64,
+    mut random: u64,
+) -> Best {
+    let since_probe = table.shared().since_probe;
+    let may_probe = !choice.hedge && since_probe >= PROBE_SPACING;
+    let mut best = (i64::MAX, unused.trailing_zeros() as usize, false);
+    let mut probe = None;
+    let mut least_slowness = Octaves::MAX;
+    for index in places(unused) {
+        let (load, record) = (table.load(index), table.record(index));
+        let slowness = survey.slowness(index);
+        least_slowness = least_slowness.min(slowness);
+        random = next_random(random);
+        if slowness > TOLERATED || record.is_suspect() {
+            let suspect = slowness > TOLERATED || slowness >= CLEARED;
+            let ready = suspicion(table, index, record, suspect, !choice.hedge);
+            if ready && may_probe && load.in_flight == 0 {
                 probe = Some((index, load));
             }
         }
-
-        let in_flight = u64::from(load.in_flight);
-        let queue = if weighted {
-            // A random start makes idle replicas share by weight, too.
-            let start = octaves::exponential((random >> 32) as u32);
-            i32::from(octaves::log2((in_flight << 12) + u64::from(start)))
-                - i32::from(12 * OCTAVE)
-                - i32::from(record.weight())
+        let queue = if survey.weighted {
+            weighted_queue(load.in_flight, record.weight(), (random >> 24) as u32)
         } else {
-            i32::from(octaves::log2(in_flight + 1))
+            i32::from(octaves::log2_of_next(load.in_flight))
         };
         let mut cost = queue + record.bias() + 2 * i32::from(slowness.saturating_sub(TOLERATED));
-        if record.is_unknown() && in_flight > 0 {
+        if record.is_unknown() && load.in_flight > 0 {
             cost += UNKNOWN_AND_BUSY;
         }
         // Ties are broken at random.
-        let key = i64::from(cost) << 16 | (random >> 48) as i64;
+        let key = i64::from(cost) << 8 | (random >> 56) as i64;
         if key < best.0 {
-            best = (key, index);
+            best = (key, index, record.is_unknown() && load.in_flight == 0);
         }
     }
-    if !choice.hedge && shared.since_probe < PROBE_SPACING {
-        table.set_shared(Shared {
-            since_probe: shared.since_probe + 1,
-            ..shared
-        });
-    }
+    let others = |index| unused & !bit(index) != 0;
     if let Some((index, load)) = probe {
         return Best {
             index,
             load,
-            alone: unused & !bit(index) != 0,
+            alone: others(index),
             is_probe: true,
         };
     }
     let mut index = best.1;
     // If nothing is known, nothing is too slow.
-    if choice.hedge && !any_fast_enough && floor > 0 {
+    if choice.hedge && least_slowness > TOO_SLOW_FOR_A_HEDGE && survey.floor > 0 {
         // To wait for one of the others would take longer than to ask the same again.
-        let same = places(left & choice.used).filter(|place| slowness(*place) <= TOLERATED);
-        index = same.min_by_key(|place| slowness(*place)).unwrap_or(index);
+        let slowness = |index: &usize| survey.slowness(*index);
+        let same = places(left & choice.used).filter(|index| slowness(index) <= TOLERATED);
+        index = same.min_by_key(slowness).unwrap_or(index);
     }
-    let load = table.load(index);
     Best {
         index,
-        load,
-        // Not if all are unknown and busy.
-        alone: table.record(index).is_unknown() && load.in_flight == 0 && unused & !bit(index) != 0,
+        load: table.load(index),
+        // As it was seen to be, unless all are unknown and busy.
+        alone: best.2 && index == best.1 && others(index),
         is_probe: false,
     }
+}
+
+/// What is expected of each replica.
+struct Survey<const N: usize> {
+    /// The logarithm of latency, by place.
+    expected: [Octaves; N],
+    /// What an unknown replica is expected to take; 0 if nothing is known at all.
+    floor: Octaves,
+    fastest: Octaves,
+    /// Whether weights differ.
+    weighted: bool,
+}
+
+impl<const N: usize> Survey<N> {
+    fn of(table: &impl Table, open: u64, now: Instant) -> Self {
+        let mut expected = [0; N];
+        let mut fastest = Octaves::MAX;
+        let mut fastest_known = Octaves::MAX;
+        let (mut lightest, mut heaviest) = (Octaves::MAX, 0);
+        for index in places(open) {
+            let record = table.record(index);
+            // Silence counts before any answer comes.
+            let latency = record.latency.max(table.load(index).silence(now));
+            fastest = fastest.min(latency);
+            // 0 says that nothing is known, and wraps.
+            fastest_known = fastest_known.min(record.latency.wrapping_sub(1));
+            lightest = lightest.min(record.weight());
+            heaviest = heaviest.max(record.weight());
+            if let Some(expected) = expected.get_mut(index) {
+                *expected = latency;
+            }
+        }
+        // An unknown replica is expected to be as fast as any or, if all are unknown, as others were.
+        let floor = match fastest_known {
+            Octaves::MAX => table.shared().typical / 4,
+            known => known + 1,
+        };
+        Self {
+            expected,
+            floor,
+            fastest: fastest.max(floor),
+            weighted: lightest < heaviest,
+        }
+    }
+
+    /// How much slower than the fastest the replica at a place is.
+    #[inline]
+    fn slowness(&self, index: usize) -> Octaves {
+        let expected = self.expected.get(index).copied().unwrap_or_default();
+        expected.max(self.floor).saturating_sub(self.fastest)
+    }
+}
+
+/// A few random bits more, the high ones first.
+#[inline]
+const fn next_random(random: u64) -> u64 {
+    random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1)
+}
+
+/// A queue's cost where weights differ: a random start makes idle replicas share by weight, too.
+fn weighted_queue(in_flight: u16, weight: Octaves, random: u32) -> i32 {
+    let busy = (u64::from(in_flight) << 12) + u64::from(octaves::exponential(random));
+    i32::from(octaves::log2(busy)) - i32::from(12 * OCTAVE) - i32::from(weight)
+}
+
+/// Keeps the record of a replica that is or was suspect. Returns whether it has waited long enough for a probe.
+#[cold]
+fn suspicion(
+    table: &mut impl Table,
+    index: usize,
+    record: Record,
+    suspect: bool,
+    primary: bool,
+) -> bool {
+    if suspect != record.is_suspect() {
+        table.update_record(index, |record| Some(record.with_suspicion(suspect)));
+    }
+    if !suspect || !primary {
+        return false;
+    }
+    table.update_record(index, |record| Some(record.skipped_once_more()));
+    let record = table.record(index);
+    record.skipped >= PROBE_AFTER << u8::from(record.was_probed())
 }
 
 /// Takes note of an attempt's end. Returns whether its replica is still there.

@@ -12,8 +12,30 @@ pub(super) type Octaves = u16;
 pub(super) const OCTAVE: Octaves = 256;
 
 /// The logarithm of `value`, or 0 for 0, to within 0.01 octaves.
+#[inline]
 pub(super) const fn log2(value: u64) -> Octaves {
     (log2_fine(value) >> 8) as Octaves
+}
+
+/// The logarithm of `value` + 1.
+#[inline]
+pub(super) const fn log2_of_next(value: u16) -> Octaves {
+    // Most numbers of attempts in flight are small.
+    const SMALL: [Octaves; 16] = {
+        let mut small = [0; 16];
+        let mut value = 0;
+        while value < small.len() {
+            small[value] = log2(value as u64 + 1);
+            value += 1;
+        }
+        small
+    };
+    let index = value as usize;
+    if index < SMALL.len() {
+        SMALL[index]
+    } else {
+        log2(value as u64 + 1)
+    }
 }
 
 /// The value whose [`log2`] this is, to within 1 %.
@@ -23,6 +45,7 @@ pub(super) const fn exp2(octaves: Octaves) -> u64 {
 }
 
 /// The logarithm of `value` in 2⁻¹⁶ octaves.
+#[inline]
 const fn log2_fine(value: u64) -> u32 {
     let value = if value == 0 { 1 } else { value };
     let zeros = value.leading_zeros();

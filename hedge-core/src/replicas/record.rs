@@ -15,8 +15,17 @@ fn tick(now: Instant) -> u32 {
     (now.nanos_since(Instant::ZERO) >> TICK_BITS) as u32
 }
 
+/// The logarithm of a time that [`Load::ticks_of_silence`] returned.
+pub(super) fn silence(ticks: u32) -> Octaves {
+    // A start in a tick's last moment counts from the next.
+    match ticks.saturating_sub(DISORDER + 1) {
+        0 => 0,
+        ticks => octaves::log2(u64::from(ticks)) + TICK_BITS as Octaves * OCTAVE,
+    }
+}
+
 /// How many attempts a replica is working on, and when it last gave a sign of life.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Load {
     pub(super) in_flight: u16,
     /// Reports about an earlier holder of the place have another one.
@@ -26,6 +35,12 @@ pub(super) struct Load {
 }
 
 impl Load {
+    pub(super) const NEW: Self = Self {
+        in_flight: 0,
+        generation: 0,
+        since: 0,
+    };
+
     /// The state of the place once its holder has left, and once the next has come: reports about neither the last
     /// nor attempts that were started in between are about the next.
     pub(super) const fn next_generation(self) -> Self {
@@ -66,17 +81,18 @@ impl Load {
     }
 
     /// How long the replica has given no sign of life although it has something to do. Never too long.
-    #[inline]
     pub(super) fn silence(self, now: Instant) -> Octaves {
+        silence(self.ticks_of_silence(now))
+    }
+
+    /// The same time in ticks and a constant, for a cheap comparison. See [`silence`].
+    #[inline]
+    pub(super) fn ticks_of_silence(self, now: Instant) -> u32 {
         if self.in_flight == 0 {
             return 0;
         }
-        let ticks = tick(now).wrapping_sub(self.since);
-        // A start in the tick's last moment counts from the next.
-        if ticks <= 1 || ticks > u32::MAX - DISORDER {
-            return 0;
-        }
-        octaves::log2(u64::from(ticks - 1)) + TICK_BITS as Octaves * OCTAVE
+        // A sign of life that comes from the future is recent.
+        tick(now).wrapping_sub(self.since).wrapping_add(DISORDER)
     }
 
     #[cfg(feature = "std")]
@@ -84,6 +100,7 @@ impl Load {
         self.in_flight as u64 | (self.generation as u64) << 16 | (self.since as u64) << 32
     }
 
+    #[cfg(feature = "std")]
     pub(super) const fn unpack(word: u64) -> Self {
         Self {
             in_flight: word as u16,
@@ -94,9 +111,9 @@ impl Load {
 }
 
 /// What was learned about a replica, and what its owner wants.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Record {
-    /// A moving average of the logarithm of latency, failures counted as slow answers.
+    /// A moving average of the logarithm of latency, failures counted as slow answers; 0 if nothing is known.
     pub(super) latency: Octaves,
     /// The low bits of the [`Hold`] tick until which it gets nothing; 0 for none.
     pub(super) hold: u16,
@@ -114,9 +131,11 @@ const SAMPLES: u8 = 7;
 const SUSPECT: u8 = 1 << 3;
 const PROBED: u8 = 1 << 4;
 const DRAINED: u8 = 1 << 5;
+/// There were not `ENOUGH` samples.
+const UNKNOWN: u8 = 1 << 6;
 
 /// How many samples make a replica known.
-const KNOWN: u8 = 3;
+const ENOUGH: u8 = 3;
 
 /// What an attempt taught about its replica.
 #[derive(Clone, Copy, Debug)]
@@ -144,7 +163,22 @@ impl Record {
 
     /// Whether it has not answered often enough to be trusted with more than one attempt at a time.
     pub(super) const fn is_unknown(self) -> bool {
-        self.samples() < KNOWN
+        self.flags & UNKNOWN != 0
+    }
+
+    /// Nothing is special about it, to begin [`or`](Self::or) with.
+    pub(super) const NOTHING: Self = Self::unpack(0);
+
+    /// Everything that is special about either record.
+    #[inline]
+    pub(super) const fn or(self, other: Self) -> Self {
+        Self::unpack(self.pack() | other.pack())
+    }
+
+    /// Whether there is nothing special about it: it is known and trusted, and weighs and costs what others do.
+    #[inline]
+    pub(super) const fn is_plain(self) -> bool {
+        self.flags & (UNKNOWN | SUSPECT) == 0 && self.weight == 0 && self.bias == 0
     }
 
     pub(super) const fn is_suspect(self) -> bool {
@@ -263,14 +297,18 @@ impl Record {
             let step = if step < 0 { step - half } else { step + half } / divisor;
             (old + step) as Octaves
         };
+        let mut flags = self.flags & !SAMPLES | (samples + 1).min(SAMPLES);
+        if samples + 1 >= ENOUGH {
+            flags &= !UNKNOWN;
+        }
         Some(Self {
-            latency,
-            flags: self.flags & !SAMPLES | (samples + 1).min(SAMPLES),
+            // 0 stands for unknown, and there are no more than 64 octaves.
+            latency: latency.clamp(1, 64 * OCTAVE - 1),
+            flags,
             ..self
         })
     }
 
-    #[cfg(feature = "std")]
     pub(super) const fn pack(self) -> u64 {
         self.latency as u64
             | (self.hold as u64) << 16
@@ -291,8 +329,15 @@ impl Record {
         }
     }
 
-    /// What remains for the next holder of the place: nothing.
-    pub(super) const NEW: Self = Self::unpack(0);
+    /// What is known about a replica that is new.
+    pub(super) const NEW: Self = Self {
+        latency: 0,
+        hold: 0,
+        skipped: 0,
+        flags: UNKNOWN,
+        weight: 0,
+        bias: 0,
+    };
 }
 
 /// Ticks of holds: 2²⁵ ns, about 34 ms. A record keeps the low 16 bits, which last for 36 minutes.

@@ -84,7 +84,7 @@ impl<const N: usize> Replicas<N> {
             },
             on_hold: false,
             places: [Place {
-                load: Load::unpack(0),
+                load: Load::NEW,
                 record: Record::NEW,
             }; N],
         }
@@ -234,15 +234,13 @@ impl<const N: usize> Table for Replicas<N> {
     }
 
     fn load(&self, index: usize) -> Load {
-        self.places
-            .get(index)
-            .map_or_else(Load::default, |place| place.load)
+        self.places.get(index).map_or(Load::NEW, |place| place.load)
     }
 
     fn record(&self, index: usize) -> Record {
         self.places
             .get(index)
-            .map_or_else(Record::default, |place| place.record)
+            .map_or(Record::NEW, |place| place.record)
     }
 
     fn update_load(&mut self, index: usize, f: impl Fn(Load) -> Option<Load>) -> bool {

@@ -69,8 +69,8 @@ impl<const N: usize> SharedReplicas<N> {
             shared: AtomicU32::new(pack(shared)),
             holds: AtomicU64::new(0),
             places: core::array::from_fn(|_| Place {
-                load: AtomicU64::new(0),
-                record: AtomicU64::new(0),
+                load: AtomicU64::new(Load::NEW.pack()),
+                record: AtomicU64::new(Record::NEW.pack()),
             }),
             changes: Mutex::new(()),
         }))
@@ -215,14 +215,14 @@ impl<const N: usize> Inner<N> {
 
     fn load(&self, index: usize) -> Load {
         let place = self.places.get(index);
-        place.map_or_else(Load::default, |place| {
+        place.map_or(Load::NEW, |place| {
             Load::unpack(place.load.load(Ordering::Relaxed))
         })
     }
 
     fn record(&self, index: usize) -> Record {
         let place = self.places.get(index);
-        place.map_or_else(Record::default, |place| {
+        place.map_or(Record::NEW, |place| {
             Record::unpack(place.record.load(Ordering::Relaxed))
         })
     }

@@ -44,10 +44,12 @@ pub(super) struct Shared {
 }
 
 /// The places in `mask`, from the lowest.
+#[inline]
 pub(super) fn places(mut mask: u64) -> impl Iterator<Item = usize> {
     core::iter::from_fn(move || {
         let index = mask.trailing_zeros();
         mask &= mask.wrapping_sub(1);
-        (index < u64::BITS).then_some(index as usize)
+        // Below 64, as the compiler may know.
+        (index < u64::BITS).then_some((index & 63) as usize)
     })
 }
