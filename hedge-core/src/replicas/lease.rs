@@ -2,7 +2,8 @@
 
 use core::ops::Deref;
 
-use crate::{Instant, Lock};
+use crate::Instant;
+use crate::hedger::Lock;
 
 use super::choice::{AttemptEnd, Choice, Chosen};
 use super::id::NoReplica;

@@ -5,7 +5,7 @@
 //!
 //! | type | for |
 //! |---|---|
-//! | [`Replicas`] | firmware and single threads, behind a [`Lock`](crate::Lock) |
+//! | [`Replicas`] | firmware and single threads, behind a [`Lock`](crate::adapter::Lock) |
 //! | `SharedReplicas` (feature `std`) | threads, which never wait for one another |
 //! | [`ReplicaSet`] | either of them |
 //! | [`Choice`] | which replicas an attempt may use |

@@ -3,7 +3,7 @@
 use core::num::NonZero;
 
 use crate::Instant;
-use crate::dist::SplitMix;
+use crate::random::SplitMix;
 
 use super::choice::{self, AttemptEnd, Choice, Chosen};
 use super::id::{NoReplica, NoRoom, ReplicaId, bit};
@@ -14,7 +14,7 @@ use super::table::{Shared, Table, places};
 /// Up to `N` replicas of a service, `N` at most 64, and what is known about each.
 ///
 /// Takes 16 bytes a replica and 24 for the set, no allocator, and only integer arithmetic. Put it behind a
-/// [`Lock`](crate::Lock) to share it; servers use [`SharedReplicas`](super::SharedReplicas). Keep one set per process and service,
+/// [`Lock`](crate::adapter::Lock) to share it; servers use [`SharedReplicas`](super::SharedReplicas). Keep one set per process and service,
 /// with an entry per node, not per connection.
 ///
 /// ```

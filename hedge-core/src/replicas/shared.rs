@@ -5,8 +5,8 @@ use core::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use crate::Instant;
-use crate::dist::SplitMix;
-use crate::sync::{self, AtomicU32, AtomicU64, Mutex, MutexGuard};
+use crate::random::SplitMix;
+use crate::runtime::sync::{self, AtomicU32, AtomicU64, Mutex, MutexGuard};
 
 use super::choice::{self, AttemptEnd, Choice, Chosen};
 use super::id::{NoReplica, NoRoom, ReplicaId, bit};
