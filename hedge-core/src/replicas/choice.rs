@@ -4,6 +4,8 @@
 //! factor of two costs nothing extra, so that equal replicas share the load evenly. Beyond that its cost rises twice
 //! as fast as that of a queue. Whoever is cheapest is chosen; a suspect that is never the cheapest is probed.
 
+use core::time::Duration;
+
 use crate::Instant;
 
 use super::id::{NoReplica, ReplicaId, bit};
@@ -30,6 +32,8 @@ const PROBE_AFTER: u8 = 32;
 pub(super) const PROBE_SPACING: u8 = 64;
 /// Successes that the typical latency is averaged over, as a power of two.
 const TYPICAL_OVER: u32 = 5;
+/// By how much one success moves the 75th percentile, in 1/1024 octaves: down, or three times that up.
+const P75_STEP: u16 = 16;
 
 /// For which attempt a replica is chosen, and among which.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -72,6 +76,8 @@ impl Choice {
 pub struct Chosen {
     id: ReplicaId,
     is_probe: bool,
+    /// For a probe.
+    patience: Octaves,
     started: Instant,
 }
 
@@ -85,6 +91,16 @@ impl Chosen {
     /// service as a whole does.
     pub const fn is_probe(&self) -> bool {
         self.is_probe
+    }
+
+    /// How long a probe may take before it should be hedged, if not sooner: the 75th percentile of all replicas, so
+    /// that nobody pays for the probe.
+    pub const fn patience(&self) -> Option<Duration> {
+        if self.is_probe {
+            Some(octaves::duration(self.patience))
+        } else {
+            None
+        }
     }
 
     /// When the attempt started.
@@ -150,6 +166,7 @@ pub(super) fn choose<const N: usize>(
                     generation: best.load.generation,
                 },
                 is_probe: best.is_probe,
+                patience: table.shared().p75 / 4,
                 started: now,
             });
         }
@@ -486,6 +503,11 @@ pub(super) fn report(
         let shared = table.shared();
         table.set_shared(Shared {
             typical: typical(shared.typical, elapsed),
+            p75: if probe {
+                shared.p75
+            } else {
+                p75(shared.p75, elapsed)
+            },
             since_probe: if went_well {
                 PROBE_SPACING
             } else {
@@ -519,4 +541,16 @@ fn typical(old: u16, elapsed: Octaves) -> u16 {
     }
     let step = (new - i32::from(old)) >> TYPICAL_OVER;
     (i32::from(old) + step) as u16
+}
+
+/// A quarter of the successes move the estimate up, and the others a third as far down.
+fn p75(old: u16, elapsed: Octaves) -> u16 {
+    let new = elapsed.saturating_mul(4);
+    if old == 0 {
+        new
+    } else if new > old {
+        old.saturating_add(3 * P75_STEP).min(new)
+    } else {
+        old.saturating_sub(P75_STEP).max(new)
+    }
 }

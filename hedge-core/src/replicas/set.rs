@@ -13,7 +13,7 @@ use super::table::{Shared, Table, places};
 
 /// Up to `N` replicas of a service, `N` at most 64, and what is known about each.
 ///
-/// Takes 16 bytes a replica and 24 for the set, no allocator, and only integer arithmetic. Put it behind a
+/// Takes 16 bytes a replica and 32 for the set, no allocator, and only integer arithmetic. Put it behind a
 /// [`Lock`](crate::adapter::Lock) to share it; servers use [`SharedReplicas`](super::SharedReplicas). Keep one set per process and service,
 /// with an entry per node, not per connection.
 ///
@@ -80,6 +80,7 @@ impl<const N: usize> Replicas<N> {
             hold_tick: 0,
             shared: Shared {
                 typical: 0,
+                p75: 0,
                 since_probe: choice::PROBE_SPACING,
             },
             on_hold: false,

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 
 use crate::Instant;
 use crate::random::SplitMix;
-use crate::runtime::sync::{self, AtomicU32, AtomicU64, Mutex, MutexGuard};
+use crate::runtime::sync::{self, AtomicU64, Mutex, MutexGuard};
 
 use super::choice::{self, AttemptEnd, Choice, Chosen};
 use super::id::{NoReplica, NoRoom, ReplicaId, bit};
@@ -40,7 +40,7 @@ pub struct SharedReplicas<const N: usize = 64>(Arc<Inner<N>>);
 struct Inner<const N: usize> {
     active: AtomicU64,
     /// [`Shared`], packed.
-    shared: AtomicU32,
+    shared: AtomicU64,
     /// The tick of holds, and above it whether there are any.
     holds: AtomicU64,
     places: [Place; N],
@@ -62,11 +62,12 @@ impl<const N: usize> SharedReplicas<N> {
         let () = Self::FITS_A_MASK;
         let shared = Shared {
             typical: 0,
+            p75: 0,
             since_probe: choice::PROBE_SPACING,
         };
         Self(Arc::new(Inner {
             active: AtomicU64::new(first(count.min(N))),
-            shared: AtomicU32::new(pack(shared)),
+            shared: AtomicU64::new(pack(shared)),
             holds: AtomicU64::new(0),
             places: core::array::from_fn(|_| Place {
                 load: AtomicU64::new(Load::NEW.pack()),
@@ -208,6 +209,16 @@ impl<const N: usize> ReplicaSet for SharedReplicas<N> {
     }
 }
 
+impl<const N: usize> ReplicaSet for &SharedReplicas<N> {
+    fn choose(&self, choice: Choice, now: Instant) -> Result<Chosen, NoReplica> {
+        SharedReplicas::choose(self, choice, now)
+    }
+
+    fn report(&self, chosen: &Chosen, end: AttemptEnd, now: Instant) {
+        SharedReplicas::report(self, chosen, end, now);
+    }
+}
+
 impl<const N: usize> Inner<N> {
     fn active(&self) -> u64 {
         self.active.load(Ordering::Acquire)
@@ -241,8 +252,8 @@ impl<const N: usize> Inner<N> {
 
 const ANY_HOLDS: u64 = 1 << 32;
 
-fn pack(shared: Shared) -> u32 {
-    u32::from(shared.typical) | u32::from(shared.since_probe) << 16
+fn pack(shared: Shared) -> u64 {
+    u64::from(shared.typical) | u64::from(shared.p75) << 16 | u64::from(shared.since_probe) << 32
 }
 
 /// Replaces the value in `word` by what `f` returns. Never waits: a thread tries again only if another succeeded.
@@ -280,7 +291,8 @@ impl<const N: usize> Table for &Inner<N> {
         let word = self.shared.load(Ordering::Relaxed);
         Shared {
             typical: word as u16,
-            since_probe: (word >> 16) as u8,
+            p75: (word >> 16) as u16,
+            since_probe: (word >> 32) as u8,
         }
     }
 

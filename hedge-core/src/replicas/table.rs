@@ -39,6 +39,8 @@ pub(super) trait Table {
 pub(super) struct Shared {
     /// A moving average of the logarithm of successful attempts' latency, in 1/1024 octaves; 0 if there were none.
     pub(super) typical: u16,
+    /// A moving estimate of their 75th percentile, in the same unit.
+    pub(super) p75: u16,
     /// Primaries since the last probe, up to [`PROBE_SPACING`](super::choice::PROBE_SPACING).
     pub(super) since_probe: u8,
 }

@@ -62,6 +62,8 @@ pub(crate) struct Options {
 pub(crate) struct Pick {
     pub(crate) replica: usize,
     pub(crate) is_probe: bool,
+    /// After how long a probe is hedged at the latest.
+    pub(crate) patience: Option<Duration>,
     chosen: Option<Chosen>,
 }
 
@@ -114,6 +116,7 @@ impl Chooser {
             return Pick {
                 replica,
                 is_probe: chosen.is_some_and(|chosen| chosen.is_probe()),
+                patience: chosen.and_then(|chosen| chosen.patience()),
                 chosen,
             };
         }
@@ -147,6 +150,7 @@ impl Chooser {
         Pick {
             replica,
             is_probe: false,
+            patience: None,
             chosen: None,
         }
     }

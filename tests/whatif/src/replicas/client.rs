@@ -32,12 +32,11 @@ impl Client {
     }
 
     /// A request begins. Returns its hedge delay.
-    pub(crate) fn request(&mut self, is_probe: bool) -> Option<Millis> {
+    pub(crate) fn request(&mut self, patience: Option<Millis>) -> Option<Millis> {
         self.tokens = (self.tokens + DEPOSIT).min(BURST);
         let delay = self.latencies.quantile(0.95)?;
         // A request that tries a suspect must not pay for that.
-        let early = self.latencies.quantile(0.75).filter(|_| is_probe);
-        Some(early.map_or(delay, |early| delay.min(early)))
+        Some(patience.map_or(delay, |patience| delay.min(patience)))
     }
 
     /// Whether a hedge may be sent.

@@ -192,14 +192,15 @@ impl Simulation {
             attempts: Vec::with_capacity(2),
             live: 0,
         });
-        let is_probe = self.launch(request, now);
-        if let Some(delay) = self.clients[client].request(is_probe) {
+        let patience = self.launch(request, now).patience;
+        let patience = patience.map(|patience| patience.as_secs_f64() * 1e3);
+        if let Some(delay) = self.clients[client].request(patience) {
             self.schedule(now + delay, Event::Due { request });
         }
     }
 
-    /// Sends an attempt to the replica that the client chooses. Returns whether it is a probe.
-    fn launch(&mut self, request: usize, now: Millis) -> bool {
+    /// Sends an attempt to the replica that the client chooses.
+    fn launch(&mut self, request: usize, now: Millis) -> Pick {
         let Setting {
             scenario, replicas, ..
         } = self.setting;
@@ -227,7 +228,7 @@ impl Simulation {
         let half_way = scenario.round_trip(pick.replica, replicas) / 2.0;
         self.schedule(now + half_way, Event::Arrival { attempt });
         self.schedule(now + TIMEOUT, Event::Timeout { attempt });
-        pick.is_probe
+        pick
     }
 
     fn due(&mut self, request: usize, now: Millis) {
