@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use crate::replicas::ReplicaId;
+
 /// Which run of the request this is, given to the closure that makes it.
 ///
 /// ```
@@ -19,6 +21,7 @@ use core::time::Duration;
 pub struct Attempt {
     index: u8,
     cause: Cause,
+    replica: ReplicaId,
     elapsed: Duration,
 }
 
@@ -27,6 +30,7 @@ impl Attempt {
     pub const PRIMARY: Self = Self {
         index: 0,
         cause: Cause::Primary,
+        replica: ReplicaId::FIRST,
         elapsed: Duration::ZERO,
     };
 
@@ -35,8 +39,15 @@ impl Attempt {
         Self {
             index,
             cause,
+            replica: ReplicaId::FIRST,
             elapsed,
         }
+    }
+
+    /// The same attempt, at `replica`.
+    #[must_use]
+    pub const fn at(self, replica: ReplicaId) -> Self {
+        Self { replica, ..self }
     }
 
     /// 0 for the primary, 1 and up for hedges.
@@ -52,6 +63,12 @@ impl Attempt {
     /// Why it was started.
     pub const fn cause(&self) -> Cause {
         self.cause
+    }
+
+    /// The replica that was chosen for this attempt, if the request is made [on](crate::Call::on) a set of them. If
+    /// not, index 0.
+    pub const fn replica(&self) -> ReplicaId {
+        self.replica
     }
 
     /// Time from the start of the request to the start of this attempt.

@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use crate::name::Name;
 use crate::record::{AttemptEnd, Record, RequestEnd};
+use crate::replicas::{NoReplica, ReplicaId};
 
 /// An answer, and what it took to get it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -66,6 +67,10 @@ pub struct Outcome {
     pub strategy: StrategyKind,
     /// The hedger's `strategy_name`; empty if it has none.
     pub strategy_name: Name,
+    /// The replica that gave the value, if the request was made [on](crate::Call::on) a set of them.
+    pub replica: Option<ReplicaId>,
+    /// The replicas that attempts were sent to: bit i stands for index i.
+    pub replicas_used: u64,
 }
 
 impl Outcome {
@@ -87,6 +92,8 @@ impl Outcome {
             cost: record.cost,
             strategy,
             strategy_name,
+            replica: None,
+            replicas_used: 0,
         }
     }
 }
@@ -121,11 +128,13 @@ pub enum Suppressed {
     ObserveOnly,
     /// What a hedge needs was not at hand: see [`Call::request_if`](crate::Call::request_if).
     NotReady,
+    /// No replica was to be had: see [`Call::among`](crate::Call::among).
+    NoReplica,
 }
 
 impl Suppressed {
     /// Every reason, in the order of [`index`](Self::index).
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::NotDue,
         Self::Off,
         Self::WarmingUp,
@@ -139,6 +148,7 @@ impl Suppressed {
         Self::MaxHedges,
         Self::ObserveOnly,
         Self::NotReady,
+        Self::NoReplica,
     ];
 
     /// The reason's place in [`ALL`](Self::ALL).
@@ -162,6 +172,7 @@ impl Suppressed {
             Self::MaxHedges => "max_hedges",
             Self::ObserveOnly => "observe_only",
             Self::NotReady => "not_ready",
+            Self::NoReplica => "no_replica",
         }
     }
 }
@@ -255,6 +266,8 @@ pub enum Error<E> {
         /// The error of the earliest attempt that had failed by then, if one had.
         error: Option<E>,
     },
+    /// Nothing was sent, for no replica was allowed: see [`Call::among`](crate::Call::among).
+    NoReplica(NoReplica),
 }
 
 impl<E> Error<E> {
@@ -262,6 +275,7 @@ impl<E> Error<E> {
     pub fn attempts(&self) -> u8 {
         match self {
             Self::Failed { attempts, .. } | Self::Timeout { attempts, .. } => *attempts,
+            Self::NoReplica(_) => 0,
         }
     }
 
@@ -286,6 +300,7 @@ impl<E> Error<E> {
                 attempts,
                 error: error.map(f),
             },
+            Self::NoReplica(reason) => Error::NoReplica(reason),
         }
     }
 
@@ -294,6 +309,7 @@ impl<E> Error<E> {
         match self {
             Self::Failed { error, .. } => Some(error),
             Self::Timeout { error, .. } => error,
+            Self::NoReplica(_) => None,
         }
     }
 }
@@ -308,6 +324,7 @@ impl<E> fmt::Display for Error<E> {
             } => {
                 write!(f, "no answer from {attempts} attempt{s} after {elapsed:?}")
             }
+            Self::NoReplica(reason) => write!(f, "nothing was sent: {reason}"),
         }
     }
 }
@@ -317,6 +334,7 @@ impl<E: core::error::Error + 'static> core::error::Error for Error<E> {
         match self {
             Self::Failed { error, .. } => Some(error),
             Self::Timeout { error, .. } => error.as_ref().map(|error| error as _),
+            Self::NoReplica(reason) => Some(reason),
         }
     }
 }

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use crate::attempt::Cause;
 use crate::outcome::Suppressed;
+use crate::replicas::NoReplica;
 use crate::time::{Instant, nanos};
 
 /// How long an attempt took, as far as is known.
@@ -67,6 +68,8 @@ pub enum RequestEnd {
     TimedOut,
     /// The caller dropped the request.
     Dropped,
+    /// Nothing was sent, for no replica was allowed.
+    NoReplica(NoReplica),
 }
 
 impl RequestEnd {
@@ -74,13 +77,13 @@ impl RequestEnd {
     pub const fn attempt(self) -> Option<u8> {
         match self {
             Self::Won(index) | Self::Fatal(index) | Self::Failed(index) => Some(index),
-            Self::TimedOut | Self::Dropped => None,
+            Self::TimedOut | Self::Dropped | Self::NoReplica(_) => None,
         }
     }
 
     /// Whether attempts failed and none was accepted.
     pub const fn is_failure(self) -> bool {
-        matches!(self, Self::Fatal(_) | Self::Failed(_))
+        matches!(self, Self::Fatal(_) | Self::Failed(_) | Self::NoReplica(_))
     }
 }
 

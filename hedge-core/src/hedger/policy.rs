@@ -403,7 +403,7 @@ mod tests {
             _ => Record::new(Sample::Dropped(total)).ended(RequestEnd::TimedOut, total),
         };
         record.hedge_delay = rng.next() >> 40;
-        record.due = rng.next().is_multiple_of(2);
+        record = record.with_due(rng.next().is_multiple_of(2));
         record.suppressed = Some(reasons[rng.next() as usize % reasons.len()]);
         record.at(*now)
     }

@@ -2,6 +2,7 @@
 
 use crate::attempt::{Attempt, Verdict};
 use crate::record::RequestEnd;
+use crate::replicas::NoReplica;
 use crate::time::Instant;
 
 /// Decides for one request when attempts start, and is given their results.
@@ -22,6 +23,17 @@ pub trait Controller {
     /// first polled.
     fn start(&mut self, now: Instant);
 
+    /// The primary, asked right before it is launched, after [`start`](Self::start) if the request is
+    /// [`timed`](Self::timed).
+    ///
+    /// # Errors
+    ///
+    /// Ends the request with [`RequestEnd::NoReplica`]: nothing is sent.
+    #[inline(always)]
+    fn primary(&mut self) -> Result<Attempt, NoReplica> {
+        Ok(Attempt::PRIMARY)
+    }
+
     /// When the request's time is up; asked after [`start`](Self::start).
     fn deadline(&mut self) -> Option<Instant>;
 
@@ -41,9 +53,9 @@ pub trait Controller {
         false
     }
 
-    /// A kept loser finished.
-    fn loser_finished(&mut self, index: u8) {
-        let _ = index;
+    /// A kept loser finished, with an `Ok` if it `succeeded`.
+    fn loser_finished(&mut self, index: u8, succeeded: bool, now: Instant) {
+        let _ = (index, succeeded, now);
     }
 }
 

@@ -157,7 +157,15 @@ where
         }
         // In the first poll, or in a later one if that panicked.
         if *this.launched == 0 {
-            this.start(Attempt::PRIMARY);
+            match this.session.controller.primary() {
+                Ok(primary) => {
+                    this.start(primary);
+                }
+                Err(reason) => {
+                    let (end, now) = (RequestEnd::NoReplica(reason), turn.now.unwrap_or_default());
+                    return f(this.complete(end, None, now));
+                }
+            }
         }
         // Most requests end with their primary, before anything else was launched. That is inlined into the caller,
         // and the rest is not.
@@ -427,14 +435,16 @@ where
         }
     }
 
-    fn poll_losers<F>(&mut self, cx: &mut Context<'_>)
+    fn poll_losers<F, V, E>(&mut self, cx: &mut Context<'_>)
     where
-        F: Future,
+        F: Future<Output = Result<V, E>>,
         S: Slots<F>,
     {
         let mut from = 0;
-        while let Some((index, _)) = self.attempts.as_mut().poll_from(from, cx) {
-            self.session.controller.loser_finished(index as u8);
+        while let Some((index, result)) = self.attempts.as_mut().poll_from(from, cx) {
+            let (succeeded, now) = (result.is_ok(), self.session.read_clock());
+            let controller = &mut self.session.controller;
+            controller.loser_finished(index as u8, succeeded, now);
             from = index + 1;
         }
     }

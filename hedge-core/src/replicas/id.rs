@@ -13,6 +13,11 @@ pub struct ReplicaId {
 }
 
 impl ReplicaId {
+    pub(crate) const FIRST: Self = Self {
+        index: 0,
+        generation: 0,
+    };
+
     /// The replica's place, from 0. After the replica is removed, another may get it.
     pub const fn index(self) -> usize {
         self.index as usize

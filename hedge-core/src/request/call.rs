@@ -7,7 +7,10 @@ use crate::attempt::{Attempt, ByResult, Classify};
 use crate::hedger::{BudgetHandle, Hedger, Losers, SharedState};
 use crate::outcome::{Error, Hedged};
 use crate::race::{Capacity, Max, race};
-use crate::request::{AlwaysReady, CallOptions, Ready, Request, RequestController};
+use crate::replicas::ReplicaSet;
+use crate::request::{
+    AlwaysReady, CallOptions, OnReplicas, Placement, Ready, Request, RequestController,
+};
 use crate::strategy::Hints;
 use crate::telemetry::Sink;
 use crate::telemetry::trace::Trace;
@@ -37,9 +40,10 @@ use crate::time::{Instant, Timer};
 /// ```
 #[derive(Debug)]
 #[must_use = "a call does nothing until its request is made"]
-pub struct Call<'h, T, L, B, K, C, const MAX: usize> {
+pub struct Call<'h, T, L, B, K, C, const MAX: usize, G = AlwaysReady> {
     hedger: &'h Hedger<T, L, B, K, MAX>,
     classify: C,
+    pub(crate) placement: G,
     pub(crate) options: CallOptions,
 }
 
@@ -48,24 +52,26 @@ impl<'h, T, L, B, K, const MAX: usize> Call<'h, T, L, B, K, ByResult, MAX> {
         Self {
             hedger,
             classify: ByResult,
+            placement: AlwaysReady,
             options: CallOptions::NONE,
         }
     }
 }
 
-impl<'h, T, L, B, K, C, const MAX: usize> Call<'h, T, L, B, K, C, MAX> {
+impl<'h, T, L, B, K, C, const MAX: usize, G> Call<'h, T, L, B, K, C, MAX, G> {
     /// The hedger.
     pub const fn hedger(&self) -> &'h Hedger<T, L, B, K, MAX> {
         self.hedger
     }
 }
 
-impl<'h, T, L, B, K, C, const MAX: usize> Call<'h, T, L, B, K, C, MAX>
+impl<'h, T, L, B, K, C, const MAX: usize, G> Call<'h, T, L, B, K, C, MAX, G>
 where
     T: Timer + Clone,
     L: SharedState,
     B: BudgetHandle,
     K: Sink,
+    G: Placement,
 {
     /// Does not hedge this request: it is made once, and counted. It may be of another kind than those that are hedged,
     /// so that nothing is [learned](Self::teaches) from it and it does not [deposit](Self::deposits), unless asked to.
@@ -122,10 +128,20 @@ where
     ///
     /// An `Ok` that every attempt had refused is returned all the same, that of the earliest attempt,
     /// with `outcome.accepted` false: the caller sees what it would have seen without hedging.
-    pub fn classify<D>(self, classify: D) -> Call<'h, T, L, B, K, D, MAX> {
+    pub fn classify<D>(self, classify: D) -> Call<'h, T, L, B, K, D, MAX, G> {
         Call {
             hedger: self.hedger,
             classify,
+            placement: self.placement,
+            options: self.options,
+        }
+    }
+
+    fn place<H>(self, placement: H) -> Call<'h, T, L, B, K, C, MAX, H> {
+        Call {
+            hedger: self.hedger,
+            classify: self.classify,
+            placement,
             options: self.options,
         }
     }
@@ -138,7 +154,7 @@ where
     pub fn request<M, F, V, E>(
         self,
         launch: M,
-    ) -> impl Future<Output = Result<Hedged<V>, Error<E>>> + use<'h, T, L, B, K, C, M, F, V, E, MAX>
+    ) -> impl Future<Output = Result<Hedged<V>, Error<E>>> + use<'h, T, L, B, K, C, M, F, V, E, MAX, G>
     where
         M: FnMut(Attempt) -> F,
         F: Future<Output = Result<V, E>>,
@@ -146,6 +162,84 @@ where
         Max<MAX>: Capacity<F>,
     {
         self.open(launch)
+    }
+
+    /// Makes the request, as a future whose type can be named: to store it in a struct, or to poll losers that
+    /// are kept.
+    // An alias would have as many parameters.
+    #[allow(clippy::type_complexity)]
+    pub fn open<M, F, V, E>(
+        self,
+        launch: M,
+    ) -> Request<
+        T,
+        RequestController<'h, L, B, K, C, MAX, G>,
+        M,
+        V,
+        E,
+        <Max<MAX> as Capacity<F>>::Slots,
+    >
+    where
+        M: FnMut(Attempt) -> F,
+        F: Future<Output = Result<V, E>>,
+        C: Classify<V, E>,
+        Max<MAX>: Capacity<F>,
+    {
+        let timer = self.hedger.timer().clone();
+        let trace = Trace::new(self.hedger.strategy_name());
+        Request::new(
+            race::<MAX, _, _, _, _, _, _>(timer, self.controller(), launch),
+            trace,
+        )
+    }
+
+    /// Returns only the request's decisions, to be driven by hand, as a simulation does.
+    pub fn controller(self) -> RequestController<'h, L, B, K, C, MAX, G> {
+        let parts = self.hedger.parts();
+        RequestController::new(parts, self.classify, self.placement, self.options)
+    }
+}
+
+/// Where attempts go.
+impl<'h, T, L, B, K, C, const MAX: usize> Call<'h, T, L, B, K, C, MAX>
+where
+    T: Timer + Clone,
+    L: SharedState,
+    B: BudgetHandle,
+    K: Sink,
+{
+    /// Sends each attempt to a replica that `set` chooses: [`Attempt::replica`] says which. Hedges go to another one
+    /// than the primary, unless all others are far slower. What the attempts show is reported to the set, however
+    /// they end.
+    ///
+    /// An attempt that ends in [`Verdict::Fatal`](crate::Verdict::Fatal) is no failure of its replica: it is the
+    /// request's own fault.
+    ///
+    /// ```
+    /// use core::cell::RefCell;
+    /// use hedge_core::manual::ManualTimer;
+    /// use hedge_core::replicas::Replicas;
+    /// use hedge_core::{Fixed, Hedger};
+    /// use core::time::Duration;
+    ///
+    /// let clock = ManualTimer::<8>::new();
+    /// let hedger = Hedger::builder(&clock).strategy(Fixed::new(Duration::from_millis(20))).build_local()?;
+    /// let replicas = RefCell::new(Replicas::<3>::all());
+    /// let hedged = clock.drive(hedger.call().on(&replicas).request(|attempt| {
+    ///     let (clock, replica) = (&clock, attempt.replica());
+    ///     async move {
+    ///         // The primary's replica is stuck.
+    ///         clock.sleep(Duration::from_millis(if attempt.is_hedge() { 5 } else { 900 })).await;
+    ///         Ok::<_, ()>(replica)
+    ///     }
+    /// })).unwrap();
+    /// assert_eq!(hedged.outcome.replica, Some(hedged.value));
+    /// assert_eq!(hedged.outcome.replicas_used.count_ones(), 2);
+    /// # Ok::<(), hedge_core::ConfigError>(())
+    /// ```
+    pub fn on<S: ReplicaSet>(self, set: S) -> Call<'h, T, L, B, K, C, MAX, OnReplicas<S, T, MAX>> {
+        let timer = self.hedger.timer().clone();
+        self.place(OnReplicas::new(set, timer))
     }
 
     /// Makes the request, and starts a hedge only if `ready` returns true when it is due: what it needs, such as an
@@ -196,62 +290,22 @@ where
         C: Classify<V, E>,
         Max<MAX>: Capacity<F>,
     {
-        self.open_if(ready, launch)
+        self.place(ready).open(launch)
     }
+}
 
-    /// Makes the request, as a future whose type can be named: to store it in a struct, or to poll losers that
-    /// are kept.
-    // An alias would have as many parameters.
-    #[allow(clippy::type_complexity)]
-    pub fn open<M, F, V, E>(
-        self,
-        launch: M,
-    ) -> Request<T, RequestController<'h, L, B, K, C, MAX>, M, V, E, <Max<MAX> as Capacity<F>>::Slots>
-    where
-        M: FnMut(Attempt) -> F,
-        F: Future<Output = Result<V, E>>,
-        C: Classify<V, E>,
-        Max<MAX>: Capacity<F>,
-    {
-        self.open_if(AlwaysReady, launch)
-    }
-
-    // An alias would have as many parameters.
-    #[allow(clippy::type_complexity)]
-    fn open_if<G, M, F, V, E>(
-        self,
-        ready: G,
-        launch: M,
-    ) -> Request<
-        T,
-        RequestController<'h, L, B, K, C, MAX, G>,
-        M,
-        V,
-        E,
-        <Max<MAX> as Capacity<F>>::Slots,
-    >
-    where
-        G: Ready,
-        M: FnMut(Attempt) -> F,
-        F: Future<Output = Result<V, E>>,
-        C: Classify<V, E>,
-        Max<MAX>: Capacity<F>,
-    {
-        let timer = self.hedger.timer().clone();
-        let trace = Trace::new(self.hedger.strategy_name());
-        let controller = self.controller_if(ready);
-        Request::new(
-            race::<MAX, _, _, _, _, _, _>(timer, controller, launch),
-            trace,
-        )
-    }
-
-    /// Returns only the request's decisions, to be driven by hand, as a simulation does.
-    pub fn controller(self) -> RequestController<'h, L, B, K, C, MAX> {
-        self.controller_if(AlwaysReady)
-    }
-
-    fn controller_if<G>(self, ready: G) -> RequestController<'h, L, B, K, C, MAX, G> {
-        RequestController::new(self.hedger.parts(), self.classify, ready, self.options)
+impl<'h, T, L, B, K, C, const MAX: usize, S> Call<'h, T, L, B, K, C, MAX, OnReplicas<S, T, MAX>>
+where
+    T: Timer + Clone,
+    L: SharedState,
+    B: BudgetHandle,
+    K: Sink,
+    S: ReplicaSet,
+{
+    /// Allows only replicas whose bit in `mask` is set: bit i stands for index i. Several masks have to allow a
+    /// replica all. The request fails with [`Error::NoReplica`] if none is left.
+    pub fn among(mut self, mask: u64) -> Self {
+        self.placement.among(mask);
+        self
     }
 }

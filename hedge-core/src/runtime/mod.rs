@@ -53,6 +53,7 @@ mod registry;
 pub(crate) mod sharded;
 mod spawn;
 pub(crate) mod sync;
+mod tasks;
 
 pub use budget::SharedBudget;
 pub use erased::{BoxedSink, BoxedStrategy};
@@ -60,6 +61,7 @@ pub use hedger::{Builder, Call, Hedger, ServerState};
 pub use once::{RequestError, request};
 pub use registry::{Registry, RegistryError};
 pub use spawn::{Spawn, Spawned};
+pub(crate) use tasks::Tasks;
 
 use crate::time::{Instant, Timer};
 

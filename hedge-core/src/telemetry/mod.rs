@@ -12,11 +12,11 @@
 //!
 //! | what | fields |
 //! |---|---|
-//! | span `hedge.request` | `strategy_name`, `strategy`, `accepted`, `hedged`, `hedge_won`, `winner`, `attempts`, `total_latency_ms`, `primary_latency_ms`, `backup_latency_ms`, `hedge_delay_ms`, `suppressed`, `cost`: those of the [`Outcome`] that it has, also when it failed; `error`: `failed`, `refused` (no answer was accepted), `timeout` or `dropped` |
-//! | event `hedging.hedge.fired` | `attempt`, `cause`, `delay_ms`, `elapsed_ms` |
+//! | span `hedge.request` | `strategy_name`, `strategy`, `accepted`, `hedged`, `hedge_won`, `winner`, `attempts`, `total_latency_ms`, `primary_latency_ms`, `backup_latency_ms`, `hedge_delay_ms`, `suppressed`, `cost`, `replica`: those of the [`Outcome`] that it has, also when it failed; `error`: `failed`, `refused` (no answer was accepted), `timeout`, `no_replica` or `dropped` |
+//! | event `hedging.hedge.fired` | `attempt`, `cause`, `delay_ms`, `elapsed_ms`, `replica` |
 //! | event `hedging.hedge.suppressed` | `reason` |
-//! | event `hedging.hedge.won` | `attempt`, `latency_ms` |
-//! | event `hedging.request.cancelled` | `attempt`, `elapsed_ms` |
+//! | event `hedging.hedge.won` | `attempt`, `latency_ms`, `replica` |
+//! | event `hedging.request.cancelled` | `attempt`, `elapsed_ms`, `replica` |
 //! | event `hedging.request.dropped` | `attempts`, `duration_ms` |
 //! | events `hedging.cascade.…` | those of the [`EventKind`]; a cascade has no span of its own |
 
@@ -41,6 +41,7 @@ pub use ring::{Ring, RingSink};
 use crate::attempt::Attempt;
 use crate::name::Name;
 use crate::outcome::{Outcome, StrategyKind, Suppressed};
+use crate::replicas::ReplicaId;
 use crate::time::Instant;
 
 /// Something that happened in a request.
@@ -88,6 +89,8 @@ pub enum EventKind {
         attempt: u8,
         /// From its own start.
         latency: Duration,
+        /// The replica that it went to, if one was chosen.
+        replica: Option<ReplicaId>,
     },
     /// `request.cancelled`: an attempt was dropped before it finished. Losers that are kept are not told of, for
     /// when they end the request is over.
@@ -96,6 +99,8 @@ pub enum EventKind {
         attempt: u8,
         /// From its own start.
         elapsed: Duration,
+        /// The replica that it went to, if one was chosen.
+        replica: Option<ReplicaId>,
     },
     /// `request.stop`: the request was answered, and the answer accepted.
     RequestStop {

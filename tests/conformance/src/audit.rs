@@ -149,7 +149,9 @@ impl Account {
                 check(self.is_racing(), "the race is over")?;
                 self.winner = Some(attempt);
             }
-            EventKind::RequestCancelled { attempt, elapsed } => {
+            EventKind::RequestCancelled {
+                attempt, elapsed, ..
+            } => {
                 check(attempt < self.started, "it was not started")?;
                 check(self.winner != Some(attempt), "it has won")?;
                 self.check_time(elapsed <= told, "it is longer than the request")?;

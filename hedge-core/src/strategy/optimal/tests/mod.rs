@@ -17,7 +17,7 @@ fn report(primary: Duration, hedge: Option<(Duration, Duration)>) -> Record {
         return Record::new(Sample::Finished(primary));
     };
     let total = delay + hedge;
-    let mut record = if total < primary {
+    let record = if total < primary {
         Record::new(Sample::Dropped(total))
             .with_hedge(Cause::Delay, delay, Sample::Finished(hedge))
             .ended(RequestEnd::Won(1), total)
@@ -25,8 +25,7 @@ fn report(primary: Duration, hedge: Option<(Duration, Duration)>) -> Record {
         let dropped = Sample::Dropped(primary - delay);
         Record::new(Sample::Finished(primary)).with_hedge(Cause::Delay, delay, dropped)
     };
-    record.due = true;
-    record
+    record.with_due(true)
 }
 
 fn record<const N: usize>(strategy: &mut Optimal<N>, millis: impl IntoIterator<Item = u64>) {
@@ -110,7 +109,7 @@ fn a_hedge_that_is_only_observed_counts_like_any_other() {
         for n in 0..100 {
             let mut report = report(ms(n), None);
             if n % 10 == 0 {
-                report.due = true;
+                report = report.with_due(true);
                 edit(&mut report);
             }
             strategy.record(&report);
