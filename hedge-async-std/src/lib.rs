@@ -103,6 +103,6 @@ pub use hedge_core::{
     Adaptive, AnyStrategy, Attempt, BoxError, Budget, ByResult, Cause, Classify, ConfigError,
     Error, Event, ExponentialBackoff, Fixed, HedgeConfig, Hedged, Hints, Instant, MetricsSnapshot,
     Name, Off, OnFailure, Optimal, Options, Outcome, Overrides, Percentile, Record, Sink, Strategy,
-    StrategyKind, Suppressed, Timer, Verdict, WorkloadAware, adapter, cascade, metrics, strategy,
-    telemetry,
+    StrategyKind, Suppressed, Timer, Verdict, WorkloadAware, adapter, cascade, metrics, replicas,
+    strategy, telemetry,
 };

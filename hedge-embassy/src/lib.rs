@@ -28,6 +28,7 @@
 //! | decide when to hedge | [`strategy`]; [`Percentile`] unless there is a reason |
 //! | bound what it costs | [`Budget`] |
 //! | set other options, count, listen | [`hedger_with`] |
+//! | choose between links, by what each has shown | [`Replicas`] |
 //! | share one budget, or guard with another mutex | [`Shared`] |
 //! | build at run time, errors checked | [`Hedger::builder`](hedge_core::Hedger::builder) of an [`EmbassyTimer`], `build_with(Shared::new, Shared::new)` |
 //! | log what it does | `DefmtSink` and `Logged`, with the feature `defmt` |
@@ -86,7 +87,7 @@ mod timer;
 #[cfg(feature = "defmt")]
 pub use defmt::{DefmtSink, Logged};
 pub use hedger::{Hedger, hedger, hedger_with};
-pub use shared::Shared;
+pub use shared::{Replicas, Shared};
 pub use timer::EmbassyTimer;
 
 #[doc(inline)]
@@ -96,5 +97,5 @@ pub use hedge_core::{
     Adaptive, AnyStrategy, Attempt, Budget, ByResult, Call, Cause, Classify, ConfigError, Error,
     Event, ExponentialBackoff, Fixed, Hedged, Hints, Instant, Metrics, MetricsSnapshot, Name, Off,
     OnFailure, Optimal, Options, Outcome, Percentile, Record, Sink, Strategy, StrategyKind,
-    Suppressed, Timer, Verdict, WorkloadAware, adapter, metrics, strategy, telemetry,
+    Suppressed, Timer, Verdict, WorkloadAware, adapter, metrics, replicas, strategy, telemetry,
 };

@@ -33,6 +33,7 @@
 //! | spread heavy computing over threads | [`Hedger::request_spawned`] |
 //! | put it into a tower stack | `tower::HedgeLayer` (feature `tower`) |
 //! | have a hedger for each of many backends | [`Registry`] |
+//! | choose among replicas, by what each has shown | [`replicas`], [`Hedger::request_on`] |
 //! | ask several providers in turn | [`cascade`] |
 //! | run an experiment from a file | `stage` (feature `serde`) |
 //! | see what it did | [`Outcome`], [`Hedger::metrics`] |
@@ -59,6 +60,6 @@ pub use hedge_core::{
     Adaptive, AnyStrategy, Attempt, BoxError, Budget, ByResult, Cause, Classify, ConfigError,
     Error, Event, ExponentialBackoff, Fixed, HedgeConfig, Hedged, Hints, Instant, MetricsSnapshot,
     Name, Off, OnFailure, Optimal, Options, Outcome, Overrides, Percentile, Record, Sink, Strategy,
-    StrategyKind, Suppressed, Timer, Verdict, WorkloadAware, adapter, cascade, metrics, strategy,
-    telemetry,
+    StrategyKind, Suppressed, Timer, Verdict, WorkloadAware, adapter, cascade, metrics, replicas,
+    strategy, telemetry,
 };

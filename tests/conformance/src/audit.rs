@@ -181,7 +181,9 @@ impl Account {
                 duration, attempts, ..
             } => {
                 self.check_time(duration == told, "it took another time")?;
-                check(attempts == self.started, "other attempts")?;
+                // Nothing is sent where no replica is allowed.
+                let unsent = attempts == 0 && self.started == 1;
+                check(unsent || attempts == self.started, "other attempts")?;
                 check(self.winner.is_none(), "a hedge had won")?;
                 return Ok(true);
             }
@@ -203,11 +205,20 @@ impl Account {
 /// Whether this is why a hedge that was due was refused, of which there is an event.
 fn is_refusal(reason: Suppressed) -> bool {
     use Suppressed::{
-        BudgetRate, BudgetRatio, Deadline, Guard, InFlight, NotDrawn, NotReady, ObserveOnly,
+        BudgetRate, BudgetRatio, Deadline, Guard, InFlight, NoReplica, NotDrawn, NotReady,
+        ObserveOnly,
     };
     matches!(
         reason,
-        BudgetRatio | BudgetRate | InFlight | Deadline | Guard | NotDrawn | ObserveOnly | NotReady
+        BudgetRatio
+            | BudgetRate
+            | InFlight
+            | Deadline
+            | Guard
+            | NotDrawn
+            | ObserveOnly
+            | NotReady
+            | NoReplica
     )
 }
 
