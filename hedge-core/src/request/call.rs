@@ -7,7 +7,7 @@ use crate::attempt::{Attempt, ByResult, Classify};
 use crate::hedger::{BudgetHandle, Hedger, Losers, SharedState};
 use crate::outcome::{Error, Hedged};
 use crate::race::{Capacity, Max, race};
-use crate::replicas::ReplicaSet;
+use crate::replicas::{Chosen, ReplicaId, ReplicaSet};
 use crate::request::{
     AlwaysReady, CallOptions, OnReplicas, Placement, Ready, Request, RequestController,
 };
@@ -242,6 +242,18 @@ where
         self.place(OnReplicas::new(set, timer))
     }
 
+    /// The same, and asks `ready` before a hedge is sent to a replica: what it needs there, such as an idle connection,
+    /// may not be available. If it returns false, the next best replica is chosen, and if there is none the hedge is
+    /// [`Suppressed::NotReady`](crate::Suppressed::NotReady).
+    pub fn on_ready<S: ReplicaSet, W: FnMut(ReplicaId) -> bool>(
+        self,
+        set: S,
+        ready: W,
+    ) -> Call<'h, T, L, B, K, C, MAX, OnReplicas<S, T, MAX, W>> {
+        let timer = self.hedger.timer().clone();
+        self.place(OnReplicas::with_ready(set, timer, ready))
+    }
+
     /// Makes the request, and starts a hedge only if `ready` returns true when it is due: what it needs, such as an
     /// idle connection, may not be available. A hedge that is not started for that reason costs nothing. It is asked for
     /// again at 2, 4, 8 … times its delay; if it is never started, it is
@@ -294,18 +306,27 @@ where
     }
 }
 
-impl<'h, T, L, B, K, C, const MAX: usize, S> Call<'h, T, L, B, K, C, MAX, OnReplicas<S, T, MAX>>
+impl<'h, T, L, B, K, C, const MAX: usize, S, W>
+    Call<'h, T, L, B, K, C, MAX, OnReplicas<S, T, MAX, W>>
 where
     T: Timer + Clone,
     L: SharedState,
     B: BudgetHandle,
     K: Sink,
     S: ReplicaSet,
+    W: FnMut(ReplicaId) -> bool,
 {
     /// Allows only replicas whose bit in `mask` is set: bit i stands for index i. Several masks have to allow a
     /// replica all. The request fails with [`Error::NoReplica`] if none is left.
     pub fn among(mut self, mask: u64) -> Self {
         self.placement.among(mask);
+        self
+    }
+
+    /// Sends the primary to a replica that the caller has chosen from the same set. If the request is never made,
+    /// that is reported as cancelled.
+    pub fn starting_at(mut self, chosen: Chosen) -> Self {
+        self.placement.start_at(chosen);
         self
     }
 }

@@ -97,9 +97,11 @@ impl<G: Ready> Placement for G {
 /// Reports every attempt once, however it ends. What has not been reported when this is dropped, as by a panic, is
 /// reported as cancelled.
 #[derive(Debug)]
-pub struct OnReplicas<S: ReplicaSet, T: Timer, const MAX: usize> {
+pub struct OnReplicas<S: ReplicaSet, T: Timer, const MAX: usize, W = fn(ReplicaId) -> bool> {
     set: S,
     timer: T,
+    /// Whether a hedge could be sent to a replica.
+    ready: W,
     among: u64,
     used: u64,
     is_probe: bool,
@@ -112,9 +114,16 @@ pub struct OnReplicas<S: ReplicaSet, T: Timer, const MAX: usize> {
 
 impl<S: ReplicaSet, T: Timer, const MAX: usize> OnReplicas<S, T, MAX> {
     pub(crate) const fn new(set: S, timer: T) -> Self {
+        Self::with_ready(set, timer, |_| true)
+    }
+}
+
+impl<S: ReplicaSet, T: Timer, const MAX: usize, W> OnReplicas<S, T, MAX, W> {
+    pub(crate) const fn with_ready(set: S, timer: T, ready: W) -> Self {
         Self {
             set,
             timer,
+            ready,
             among: u64::MAX,
             used: 0,
             is_probe: false,
@@ -127,6 +136,10 @@ impl<S: ReplicaSet, T: Timer, const MAX: usize> OnReplicas<S, T, MAX> {
 
     pub(crate) fn among(&mut self, mask: u64) {
         self.among &= mask;
+    }
+
+    pub(crate) fn start_at(&mut self, chosen: Chosen) {
+        self.keep(0, chosen);
     }
 
     #[cfg(feature = "std")]
@@ -144,6 +157,12 @@ impl<S: ReplicaSet, T: Timer, const MAX: usize> OnReplicas<S, T, MAX> {
 
     fn place(&mut self, index: u8, choice: Choice, now: Instant) -> Result<ReplicaId, NoReplica> {
         let chosen = self.set.choose(choice.among(self.among), now)?;
+        self.keep(index, chosen);
+        Ok(chosen.id())
+    }
+
+    /// Keeps what was chosen for attempt `index`, to report its end.
+    fn keep(&mut self, index: u8, chosen: Chosen) {
         let (index, id) = (usize::from(index), chosen.id());
         if index == 0 {
             self.is_probe = chosen.is_probe();
@@ -156,9 +175,9 @@ impl<S: ReplicaSet, T: Timer, const MAX: usize> OnReplicas<S, T, MAX> {
             self.used |= id.mask();
         } else {
             // No request has so many attempts.
-            self.set.report(&chosen, AttemptEnd::Cancelled, now);
+            self.set
+                .report(&chosen, AttemptEnd::Cancelled, chosen.started());
         }
-        Ok(id)
     }
 
     fn take(&mut self, index: u8) -> Option<Chosen> {
@@ -166,7 +185,12 @@ impl<S: ReplicaSet, T: Timer, const MAX: usize> OnReplicas<S, T, MAX> {
     }
 }
 
-impl<S: ReplicaSet, T: Timer, const MAX: usize> Placement for OnReplicas<S, T, MAX> {
+impl<S, T, const MAX: usize, W> Placement for OnReplicas<S, T, MAX, W>
+where
+    S: ReplicaSet,
+    T: Timer,
+    W: FnMut(ReplicaId) -> bool,
+{
     const TIMED: bool = true;
 
     fn place_primary(&mut self, now: Instant) -> Result<Option<ReplicaId>, NoReplica> {
@@ -178,8 +202,24 @@ impl<S: ReplicaSet, T: Timer, const MAX: usize> Placement for OnReplicas<S, T, M
     }
 
     fn place_hedge(&mut self, index: u8, now: Instant) -> Result<Option<ReplicaId>, Suppressed> {
-        let placed = self.place(index, Choice::hedge(self.used), now);
-        placed.map(Some).map_err(|_| Suppressed::NoReplica)
+        let among = self.among;
+        let placed = loop {
+            let Ok(id) = self.place(index, Choice::hedge(self.used), now) else {
+                break Err(if self.among == among {
+                    Suppressed::NoReplica
+                } else {
+                    Suppressed::NotReady
+                });
+            };
+            if (self.ready)(id) {
+                break Ok(Some(id));
+            }
+            // The next best.
+            self.withdraw(index, now);
+            self.among &= !id.mask();
+        };
+        self.among = among;
+        placed
     }
 
     fn withdraw(&mut self, index: u8, now: Instant) {
@@ -201,22 +241,11 @@ impl<S: ReplicaSet, T: Timer, const MAX: usize> Placement for OnReplicas<S, T, M
     }
 
     fn ended(&mut self, index: u8, end: AttemptEnd, now: Instant) {
-        if let Some(chosen) = self.take(index) {
-            self.set.report(&chosen, end, now);
-        }
+        self.report(index, end, now);
     }
 
     fn let_go(&mut self, index: u8, end: AttemptEnd, now: Instant) {
-        #[cfg(feature = "std")]
-        if let Some(tasks) = &self.tasks
-            && let Some(chosen) = self.open.get(usize::from(index)).copied().flatten()
-            && tasks.let_go(index, chosen)
-        {
-            // The task reports its end.
-            let _ = self.take(index);
-            return;
-        }
-        self.ended(index, end, now);
+        self.release(index, end, now);
     }
 
     fn replica(&self, index: u8) -> Option<ReplicaId> {
@@ -228,13 +257,34 @@ impl<S: ReplicaSet, T: Timer, const MAX: usize> Placement for OnReplicas<S, T, M
     }
 }
 
-impl<S: ReplicaSet, T: Timer, const MAX: usize> Drop for OnReplicas<S, T, MAX> {
+impl<S: ReplicaSet, T: Timer, const MAX: usize, W> OnReplicas<S, T, MAX, W> {
+    fn report(&mut self, index: u8, end: AttemptEnd, now: Instant) {
+        if let Some(chosen) = self.take(index) {
+            self.set.report(&chosen, end, now);
+        }
+    }
+
+    fn release(&mut self, index: u8, end: AttemptEnd, now: Instant) {
+        #[cfg(feature = "std")]
+        if let Some(tasks) = &self.tasks
+            && let Some(chosen) = self.open.get(usize::from(index)).copied().flatten()
+            && tasks.let_go(index, chosen)
+        {
+            // The task reports its end.
+            let _ = self.take(index);
+            return;
+        }
+        self.report(index, end, now);
+    }
+}
+
+impl<S: ReplicaSet, T: Timer, const MAX: usize, W> Drop for OnReplicas<S, T, MAX, W> {
     fn drop(&mut self) {
-        // Losers that were kept, or an attempt that could not be launched.
+        // Losers that were kept, an attempt that could not be launched, or a request that was never polled.
         if self.open.iter().any(Option::is_some) {
             let now = self.timer.now();
             for index in 0..MAX {
-                self.let_go(index as u8, AttemptEnd::Cancelled, now);
+                self.release(index as u8, AttemptEnd::Cancelled, now);
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::metrics::{Metrics, MetricsSnapshot};
 use crate::name::Name;
 use crate::outcome::{Error, Hedged};
 use crate::race::{Capacity, Max};
-use crate::replicas::ReplicaSet;
+use crate::replicas::{ReplicaId, ReplicaSet};
 use crate::request::{AlwaysReady, OnReplicas};
 use crate::runtime::sharded::Sharded;
 use crate::strategy::{Learned, Percentile, RestoreError, Strategy};
@@ -344,10 +344,11 @@ impl<'h, R: Spawn, C, const MAX: usize> Call<'h, R, C, MAX> {
 
 /// Attempts as tasks, at replicas. An attempt that runs on when its request is over is counted by its replica until
 /// its task ends.
-impl<'h, R, C, const MAX: usize, S> Call<'h, R, C, MAX, OnReplicas<S, R, MAX>>
+impl<'h, R, C, const MAX: usize, S, W> Call<'h, R, C, MAX, OnReplicas<S, R, MAX, W>>
 where
     R: Spawn,
     S: ReplicaSet + Clone + Send + 'static,
+    W: FnMut(ReplicaId) -> bool,
 {
     /// As [`Hedger::request_detached`].
     ///
@@ -361,7 +362,7 @@ where
     pub fn request_detached<V, E, F, Fut>(
         mut self,
         mut launch: F,
-    ) -> impl Future<Output = Result<Hedged<V>, Error<E>>> + use<'h, R, C, S, V, E, F, Fut, MAX>
+    ) -> impl Future<Output = Result<Hedged<V>, Error<E>>> + use<'h, R, C, S, W, V, E, F, Fut, MAX>
     where
         F: FnMut(Attempt) -> Fut,
         Fut: Future<Output = Result<V, E>> + Send + 'static,
@@ -394,7 +395,7 @@ where
     pub fn request_spawned<V, E, F, Fut>(
         mut self,
         mut launch: F,
-    ) -> impl Future<Output = Result<Hedged<V>, Error<E>>> + use<'h, R, C, S, V, E, F, Fut, MAX>
+    ) -> impl Future<Output = Result<Hedged<V>, Error<E>>> + use<'h, R, C, S, W, V, E, F, Fut, MAX>
     where
         F: FnMut(Attempt) -> Fut,
         Fut: Future<Output = Result<V, E>> + Send + 'static,
