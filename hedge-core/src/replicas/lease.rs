@@ -62,7 +62,8 @@ where
     set: S,
     clock: C,
     chosen: Chosen,
-    end: AttemptEnd,
+    /// `None` if somebody else reports it.
+    end: Option<AttemptEnd>,
 }
 
 impl<S, C> Lease<S, C>
@@ -81,18 +82,24 @@ where
             set,
             clock,
             chosen,
-            end: AttemptEnd::Cancelled,
+            end: Some(AttemptEnd::Cancelled),
         })
     }
 
     /// Reports an answer.
     pub fn answered(mut self) {
-        self.end = AttemptEnd::Answered;
+        self.end = Some(AttemptEnd::Answered);
     }
 
     /// Reports a failure or a timeout.
     pub fn failed(mut self) {
-        self.end = AttemptEnd::Failed;
+        self.end = Some(AttemptEnd::Failed);
+    }
+
+    /// Gives the attempt to somebody who reports its end, as [`Call::starting_at`](crate::Call::starting_at) does.
+    pub fn into_chosen(mut self) -> Chosen {
+        self.end = None;
+        self.chosen
     }
 }
 
@@ -114,6 +121,8 @@ where
     C: Fn() -> Instant,
 {
     fn drop(&mut self) {
-        self.set.report(&self.chosen, self.end, (self.clock)());
+        if let Some(end) = self.end {
+            self.set.report(&self.chosen, end, (self.clock)());
+        }
     }
 }

@@ -7,7 +7,7 @@ use core::pin::pin;
 use core::task::{Context, Poll};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hedge_core::replicas::{Choice, Chosen, NoRoom, ReplicaId, SharedReplicas};
+use hedge_core::replicas::{Choice, Lease, NoRoom, ReplicaId, SharedReplicas};
 use hedge_core::{Attempt, BoxError};
 use tokio::time::Instant;
 use tower_service::Service;
@@ -216,14 +216,16 @@ where
     }
 
     fn call(&mut self, request: Req) -> ResponseFuture<S::Response> {
-        let now = self.hedger.instant(Instant::now());
+        let hedger = self.hedger.clone();
+        let clock = move || hedger.instant(Instant::now());
         let choice = Choice::PRIMARY.among(self.ready_mask());
-        let chosen = match self.shared.replicas.choose(choice, now) {
-            Ok(chosen) => chosen,
+        // If the response is dropped before it is polled, that is reported.
+        let lease = match Lease::new(self.shared.replicas.clone(), choice, clock) {
+            Ok(lease) => lease,
             Err(reason) => return ResponseFuture::new(async move { Err(reason.into()) }),
         };
         // The service that was found ready goes with this request; what takes its place has yet to be asked.
-        let own = self.own.get_mut(chosen.id().index());
+        let own = self.own.get_mut(lease.id().index());
         let service = own.and_then(Option::as_mut).map(|own| {
             own.is_ready = false;
             let spare = own.service.clone();
@@ -234,9 +236,8 @@ where
             copy: self.policy.copy(&request),
             policy: self.policy.clone(),
             shared: self.shared.clone(),
-            chosen,
         };
-        ResponseFuture::new(call.response(service, request))
+        ResponseFuture::new(call.response(lease, service, request))
     }
 }
 
@@ -247,7 +248,6 @@ struct Called<S, P, Req> {
     /// For hedges; `None` if there may be none.
     copy: Option<Req>,
     shared: Arc<Shared<S>>,
-    chosen: Chosen,
 }
 
 impl<S, P, Req> Called<S, P, Req>
@@ -258,6 +258,7 @@ where
 {
     fn response(
         self,
+        lease: Lease<SharedReplicas, impl Fn() -> hedge_core::Instant>,
         service: Option<S>,
         request: Req,
     ) -> impl Future<Output = Result<S::Response, BoxError>> {
@@ -266,7 +267,6 @@ where
             policy,
             copy,
             shared,
-            chosen,
         } = self;
         async move {
             let mut primary = service.map(|service| (request, Ok(service)));
@@ -308,7 +308,7 @@ where
             let call = if may_hedge { call } else { call.unhedged() };
             let call = call
                 .on_ready(&shared.replicas, is_ready)
-                .starting_at(chosen);
+                .starting_at(lease.into_chosen());
             let mut hedged = pin!(call.request(launch));
             let result = poll_fn(|cx| {
                 let poll = hedged.as_mut().poll(cx);
