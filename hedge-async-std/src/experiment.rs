@@ -21,7 +21,7 @@
 //! # async fn ask(_: usize) -> Result<String, std::io::Error> { Ok("blue".into()) }
 //! ```
 //!
-//! As one stage of several:
+//! As one of several stages:
 //!
 //! ```
 //! use hedge_async_std::experiment::{
@@ -73,7 +73,9 @@ pub use hedge_core::experiment::{
 
 use crate::AsyncStdTimer;
 
-/// The stage that hedges: it makes a request as the experiment's `reliability.hedging` says, and keeps the
-/// answer as artifact `hedging_result` and what was done for it as metric `hedging`. See the
+/// The hedging stage.
+///
+/// It makes a request with the options in the experiment's `reliability.hedging`. It stores the
+/// answer as the artifact `hedging_result`, and the outcome as the metric `hedging`. See the
 /// [module](self).
 pub type HedgingStage = hedge_core::experiment::HedgingStage<AsyncStdTimer>;

@@ -1,4 +1,4 @@
-//! The hedger of a program on smol or async-std, or of a page.
+//! The types of the hedger for smol, async-std and browsers.
 
 use core::future::Future;
 
@@ -8,7 +8,7 @@ use crate::{AsyncStdTimer, RequestError};
 
 /// Hedges the requests to one backend. A clone is another handle to the same hedger.
 ///
-/// Attempts have room for one primary and up to three hedges, `MAX` in all;
+/// A request has room for `MAX` attempts: by default, the primary and up to three hedges.
 /// [`Builder::attempts`](runtime::Builder::attempts) changes that.
 ///
 /// ```
@@ -37,7 +37,7 @@ use crate::{AsyncStdTimer, RequestError};
 /// # Ok::<(), hedge_async_std::ConfigError>(())
 /// ```
 ///
-/// A request with options of its own:
+/// A request with custom options:
 ///
 /// ```
 /// # use core::time::Duration;
@@ -56,7 +56,7 @@ use crate::{AsyncStdTimer, RequestError};
 /// # }) }
 /// ```
 ///
-/// What the strategy has learned:
+/// Reading what the strategy has learned:
 ///
 /// ```
 /// use hedge_async_std::{Hedger, Percentile};
@@ -68,15 +68,16 @@ use crate::{AsyncStdTimer, RequestError};
 /// ```
 pub type Hedger<const MAX: usize = 4> = runtime::Hedger<AsyncStdTimer, MAX>;
 
-/// Collects the parts of a [`Hedger`], and refuses what cannot be right.
+/// A builder for a [`Hedger`], which validates all options.
 pub type Builder<const MAX: usize = 4> = runtime::Builder<AsyncStdTimer, MAX>;
 
-/// One request before it is made: options of its own. See [`hedge_core::Call`].
+/// A builder for one request with custom options. See [`hedge_core::Call`].
 pub type Call<'h, C = ByResult, const MAX: usize = 4> = runtime::Call<'h, AsyncStdTimer, C, MAX>;
 
-/// A [`Budget`](crate::Budget) that several hedgers and a retry layer share: a clone is another handle to it.
+/// A [`Budget`](crate::Budget) that several hedgers and a retry layer can share. A clone is another
+/// handle to the same budget.
 ///
-/// It has a clock of its own, for the reserve per second.
+/// The budget has its own clock, for the reserve per second.
 ///
 /// ```
 /// use hedge_async_std::{Budget, Hedger, SharedBudget};
@@ -85,7 +86,7 @@ pub type Call<'h, C = ByResult, const MAX: usize = 4> = runtime::Call<'h, AsyncS
 /// let search = Hedger::builder().shared_budget(budget.clone()).build()?;
 /// let ads = Hedger::builder().shared_budget(budget.clone()).build()?;
 ///
-/// // A retry layer that makes requests of its own deposits for each, and charges its retries.
+/// // A retry layer deposits for each of its requests and charges each retry.
 /// budget.deposit();
 /// if budget.try_charge().is_ok() {
 ///     // … retry …
@@ -95,15 +96,15 @@ pub type Call<'h, C = ByResult, const MAX: usize = 4> = runtime::Call<'h, AsyncS
 /// ```
 pub type SharedBudget = runtime::SharedBudget<AsyncStdTimer>;
 
-/// One hedger for each `strategy_name`, made from its config on first use and shared from then on: a clone
-/// is another handle to the same registry.
+/// A set of hedgers, one for each `strategy_name`, each created from its config on first use. A
+/// clone is another handle to the same registry.
 ///
 /// ```
 /// use hedge_async_std::{HedgeConfig, Registry};
 ///
 /// let registry = Registry::new();
 /// let config = HedgeConfig { strategy_name: Some("search".parse()?), ..HedgeConfig::default() };
-/// let hedger = registry.hedger(&config)?; // with which requests are made
+/// let hedger = registry.hedger(&config)?; // then make requests with it
 /// for (name, hedger) in registry.list() {
 ///     println!("{name}: {} requests", hedger.metrics().total_requests);
 /// }
@@ -111,10 +112,10 @@ pub type SharedBudget = runtime::SharedBudget<AsyncStdTimer>;
 /// ```
 pub type Registry<const MAX: usize = 4> = runtime::Registry<AsyncStdTimer, MAX>;
 
-/// Makes one hedged request as `config` says, and keeps nothing.
+/// Makes one hedged request with the options of `config`, without a lasting hedger.
 ///
-/// A strategy that learns has nothing to learn from here and hedges as it does before its first sample.
-/// Whoever calls a backend more than once should keep a [`Hedger`].
+/// A strategy that learns cannot learn from a single request, and hedges as it does before its
+/// first sample. Keep a [`Hedger`] to call a backend more than once.
 ///
 /// ```
 /// use hedge_async_std::{HedgeConfig, StrategyKind};
@@ -129,8 +130,8 @@ pub type Registry<const MAX: usize = 4> = runtime::Registry<AsyncStdTimer, MAX>;
 ///
 /// # Errors
 ///
-/// [`RequestError::Config`] for an option that cannot be right, before anything is sent;
-/// [`RequestError::Request`] as [`Hedger::request`](runtime::Hedger::request).
+/// Returns [`RequestError::Config`] for an invalid option, before anything is sent, and
+/// [`RequestError::Request`] for the errors of [`Hedger::request`](runtime::Hedger::request).
 pub async fn request<V, E, F, Fut>(
     launch: F,
     config: &HedgeConfig,

@@ -1,5 +1,5 @@
-//! Cut tail latency on smol, on async-std and in browsers: when a request is slow, start another and use
-//! whichever succeeds first.
+//! Request hedging for smol, async-std and browsers: when a request is slow, start another one and
+//! use whichever succeeds first.
 //!
 //! ```
 //! use hedge_async_std::{Budget, Hedger, Percentile};
@@ -18,37 +18,39 @@
 //! # async fn fetch(replica: &'static str) -> Result<&'static str, std::io::Error> { Ok(replica) }
 //! ```
 //!
-//! A [`Hedger`] is made once for each backend, and cloned or borrowed wherever that is called. Attempts
-//! run inside the caller's task, may borrow from it, and are dropped the moment another wins. **Hedge only
-//! what is idempotent**: more than one attempt may reach the backend.
+//! Create one [`Hedger`] for each backend, and clone or borrow it wherever that backend is called.
+//! Attempts run inside the caller's task, may borrow from it, and are dropped as soon as another
+//! one wins. **Only hedge idempotent requests**: more than one attempt may reach the backend.
 //!
 //! | to | use |
 //! |---|---|
-//! | choose, size and test, page by page | [`_guide`] |
+//! | choose a strategy, size a budget and test | [`_guide`] |
 //! | decide when to hedge | [`strategy`]; [`Percentile`] unless there is a reason |
-//! | bound what it costs | [`Budget`], [`SharedBudget`] |
+//! | limit the cost of hedges | [`Budget`], [`SharedBudget`] |
 //! | read options from a file | [`HedgeConfig`], [`Hedger::from_config`](hedge_core::runtime::Hedger::from_config) |
-//! | treat some `Ok` as failures | [`Hedger::call`](hedge_core::runtime::Hedger::call), [`Call::classify`](hedge_core::Call::classify) |
-//! | make attempts tasks of their own | [your executor's `spawn`](#tasks) |
+//! | treat some `Ok` results as failures | [`Hedger::call`](hedge_core::runtime::Hedger::call), [`Call::classify`](hedge_core::Call::classify) |
+//! | run attempts as tasks | [your executor's `spawn`](#tasks) |
 //! | have a hedger for each of many backends | [`Registry`] |
 //! | ask several providers in turn | [`cascade`] |
-//! | run an experiment from a file | `stage` (feature `serde`) |
+//! | run an experiment from a file | `experiment` (feature `serde`) |
 //! | see what it did | [`Outcome`], [`Hedger::metrics`](hedge_core::runtime::Hedger::metrics) |
 //!
 //! # Runtimes
 //!
-//! Natively the timer is async-io's. That is what smol and async-std sleep on, so this crate serves both,
-//! and depends on neither; any other executor will do, for async-io's timers run on a thread of their own.
+//! On native targets the timer is that of async-io, which smol and async-std use too. This crate
+//! therefore works with both and depends on neither. It also works with any other executor, since
+//! the timers of async-io run on a separate thread.
 //!
-//! **async-std is discontinued** (RUSTSEC-2025-0052): nobody mends it. It works, and what is written for
-//! it may stay, but new programs should use smol, which its own advisory recommends. A program that moves to
-//! smol changes nothing here.
+//! **async-std is discontinued** (RUSTSEC-2025-0052) and no longer maintained. Existing programs
+//! can keep using it, but new programs should use smol, which its advisory recommends. A program
+//! that moves to smol needs no change for this crate.
 //!
 //! # Browsers
 //!
-//! On `wasm32-unknown-unknown` the clock is `performance.now` and the timer `setTimeout`, in a page, a
-//! worker or Node. Attempts need not be `Send`, so they may hold JavaScript's values. A dropped future of
-//! `fetch` goes on in the browser: let a guard abort it, as the losers of a request are dropped.
+//! On `wasm32-unknown-unknown` the clock is `performance.now` and the timer is `setTimeout`, in a
+//! page, a worker or Node. Attempts need not be `Send`, so they may hold JavaScript values.
+//! Dropping a future of `fetch` does not stop the request in the browser: use a guard that aborts
+//! it, since losers are dropped.
 //!
 //! ```
 //! # struct AbortController;
@@ -62,13 +64,13 @@
 //! }
 //! ```
 //!
-//! Browsers hold a timer of a page in the background back, to a second or more, and one that timers have
-//! started to 4 ms: a delay below that is one of 4 ms.
+//! Browsers delay the timers of background pages, to a second or more. They also delay timers that
+//! were started by other timers to at least 4 ms, so that a shorter hedge delay becomes 4 ms.
 //!
 //! # Tasks
 //!
-//! An attempt may be a task, where it computes a lot. What `smol::spawn` returns is a future, and dropping
-//! it ends the task: it needs no more than
+//! An attempt that computes a lot can be a task. `smol::spawn` returns a future, and dropping it
+//! cancels the task, so this is sufficient:
 //!
 //! ```
 //! # use hedge_async_std::Hedger;
@@ -82,7 +84,7 @@
 //!
 //! Dropping a `JoinHandle` of async-std lets its task run on, as a write wants that should reach every
 //! replica. So does [`call().keep_losers()`](hedge_core::Call::keep_losers), without tasks, for as long as
-//! its [future](hedge_core::Request::drain) is kept. A hedge counts as in flight until its request has ended.
+//! its [future](hedge_core::adapter::Request::drain) is kept. A hedge counts as in flight until its request has ended.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "serde")]

@@ -1,13 +1,15 @@
-//! What the authors of runtime adapters, simulations and custom recorders need, and other users do not.
+//! Items for the authors of runtime adapters, simulations and custom recorders.
 //!
-//! A runtime adapter provides a [`Timer`](crate::Timer) and names the usual choices for the parts of a
-//! [`Hedger`](crate::Hedger): see [Writing an adapter](crate::_guide::writing_an_adapter).
+//! Other users do not need this module. A runtime adapter provides a [`Timer`](crate::Timer) and
+//! chooses the type parameters of a [`Hedger`](crate::Hedger): see [Writing an
+//! adapter](crate::_guide::writing_an_adapter).
 
 pub use crate::config::Settings;
 pub use crate::hedger::{
-    BudgetHandle, HedgeQuery, HedgerFlags, HedgerState, Lock, Payment, Policy, Refusal,
-    RequestPlan, SharedState, Traffic,
+    BudgetHandle, HedgeQuery, HedgerFlags, HedgerState, Payment, Policy, Refusal, RequestPlan,
+    SharedState, Traffic,
 };
+pub use crate::lock::Lock;
 pub use crate::race::{
     Capacity, Controller, Earliest, Finish, Max, Nil, Race, Refused, ResultController, Slot, Slots,
     race, race_in,

@@ -1,10 +1,10 @@
-//! One run of a request, and how its result is judged.
+//! Attempts of a request, and the classification of their results.
 
 use core::time::Duration;
 
 use crate::replicas::ReplicaId;
 
-/// Which run of the request this is, given to the closure that makes it.
+/// One attempt of a request, as passed to the closure that starts it.
 ///
 /// ```
 /// # let clock = hedge_core::manual::ManualTimer::<8>::new();
@@ -34,7 +34,8 @@ impl Attempt {
         elapsed: Duration::ZERO,
     };
 
-    /// The `index`th attempt, started for `cause`, `elapsed` after the request.
+    /// Returns the attempt with this `index`, started for `cause`, `elapsed` after the start of the
+    /// request.
     pub const fn new(index: u8, cause: Cause, elapsed: Duration) -> Self {
         Self {
             index,
@@ -44,34 +45,34 @@ impl Attempt {
         }
     }
 
-    /// The same attempt, at `replica`.
+    /// Returns the same attempt, placed at `replica`.
     #[must_use]
     pub const fn at(self, replica: ReplicaId) -> Self {
         Self { replica, ..self }
     }
 
-    /// 0 for the primary, 1 and up for hedges.
+    /// Returns the attempt's index: 0 for the primary, 1 and up for hedges.
     pub const fn index(&self) -> usize {
         self.index as usize
     }
 
-    /// Whether this is a backup request.
+    /// Returns whether this attempt is a hedge.
     pub const fn is_hedge(&self) -> bool {
         self.index > 0
     }
 
-    /// Why it was started.
+    /// Returns why the attempt was started.
     pub const fn cause(&self) -> Cause {
         self.cause
     }
 
-    /// The replica that was chosen for this attempt, if the request is made [on](crate::Call::on) a set of them. If
-    /// not, index 0.
+    /// Returns the replica that was chosen for this attempt, if the request is made [on](crate::Call::on) a set of
+    /// replicas. If not, index 0.
     pub const fn replica(&self) -> ReplicaId {
         self.replica
     }
 
-    /// Time from the start of the request to the start of this attempt.
+    /// Returns the time from the start of the request to the start of this attempt.
     pub const fn elapsed(&self) -> Duration {
         self.elapsed
     }
@@ -81,7 +82,7 @@ impl Attempt {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Cause {
-    /// It is the primary.
+    /// The attempt is the primary.
     Primary,
     /// The hedge delay had passed.
     Delay,
@@ -89,22 +90,24 @@ pub enum Cause {
     Retry,
 }
 
-/// What an attempt's result means for its request.
+/// The meaning of an attempt's result for its request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// It is the answer: every other attempt is dropped.
+    /// The result is the answer. Every other attempt is dropped.
     Accept,
-    /// It is no answer: start the next hedge now, if budget and `max_hedges` allow, and wait for the
-    /// others.
+    /// The attempt failed. The next hedge starts now, if the budget and `max_hedges` allow it,
+    /// while the other attempts continue.
     Retry,
-    /// The same, but the server asked for patience: no further hedge starts sooner than this.
+    /// The attempt failed, and the server asked the client to wait. No further hedge starts before
+    /// this time has passed.
     RetryAfter(Duration),
-    /// It is no answer and there will be none: stop and return it.
+    /// The request failed, and no other attempt can succeed. The request stops and returns this
+    /// result.
     Fatal,
 }
 
-/// Judges results. Closures `Fn(&Result<T, E>) -> Verdict` do.
+/// Classifies the results of attempts. Implemented by closures `Fn(&Result<T, E>) -> Verdict`.
 ///
 /// ```
 /// use hedge_core::{Classify, Verdict};
@@ -117,7 +120,7 @@ pub enum Verdict {
 /// assert_eq!(overloaded.classify(&Ok(503)), Verdict::Retry);
 /// ```
 pub trait Classify<T, E> {
-    /// What `result` means for its request.
+    /// Returns what `result` means for its request.
     fn classify(&self, result: &Result<T, E>) -> Verdict;
 }
 
@@ -130,7 +133,7 @@ where
     }
 }
 
-/// The default: `Ok` is an answer, `Err` is worth a retry.
+/// The default classifier: accepts `Ok` and retries after `Err`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ByResult;
 

@@ -1,4 +1,4 @@
-//! Boxed errors, and the error of a request whose attempts fail with them.
+//! Boxed errors of requests.
 
 use alloc::boxed::Box;
 use core::error::Error as StdError;
@@ -6,13 +6,15 @@ use core::fmt;
 
 use crate::outcome::Error;
 
-/// Any error.
+/// A boxed error of any type.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
 
 impl<E: Into<BoxError>> Error<E> {
-    /// The same as a boxed error, whatever attempts fail with: for `?` where that is a
-    /// `Box<dyn Error + Send + Sync>`, an `anyhow::Error` or a text, none of which is an `Error` itself. Its
-    /// [`source`](StdError::source) is the attempt's error.
+    /// Converts the error into a boxed error, for any type that attempts fail with.
+    ///
+    /// Use it with `?` when attempts fail with a `Box<dyn Error + Send + Sync>`, an `anyhow::Error`
+    /// or a string, none of which implements `Error` itself. The [`source`](StdError::source) of
+    /// the returned error is the attempt's error.
     ///
     /// ```
     /// # let clock = hedge_core::manual::ManualTimer::<8>::new();

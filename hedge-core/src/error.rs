@@ -1,10 +1,10 @@
-//! What a wrong option is told.
+//! The error of an invalid option.
 
 use core::fmt;
 
 use heapless::String;
 
-/// An option that cannot be right: which, what it was, and what would be.
+/// The error of an invalid option: the option's name, its value, and which values are valid.
 ///
 /// ```
 /// use hedge_core::HedgeConfig;
@@ -38,32 +38,32 @@ enum Expected {
 }
 
 impl ConfigError {
-    /// An option whose number is not what `expected` says, as in "greater than 0".
+    /// Returns the error of an option whose number is not as `expected`, such as "greater than 0".
     pub fn number(option: &'static str, value: f64, expected: &'static str) -> Self {
         Self::new(option, Value::Number(value), Expected::Text(expected))
     }
 
-    /// An option whose text is not what `expected` says. Long text is cut.
+    /// Returns the error of an option whose text is not as `expected`. Long text is truncated.
     pub fn text(option: &'static str, value: &str, expected: &'static str) -> Self {
         let mut text = String::new();
-        // As much as fits: an error about an overlong name must not fail for its length.
+        // Truncate the text: the error about an overlong name must not fail because of its length.
         let _ = value.chars().try_for_each(|c| text.push(c));
         Self::new(option, Value::Text(text), Expected::Text(expected))
     }
 
-    /// An option that has to be given and was not.
+    /// Returns the error of a required option that is missing.
     pub fn missing(option: &'static str, expected: &'static str) -> Self {
         Self::new(option, Value::Missing, Expected::Text(expected))
     }
 
-    /// `value` if `low ≤ value ≤ high`.
+    /// Checks that `low ≤ value ≤ high`.
     pub(crate) fn check_range(
         option: &'static str,
         value: f64,
         low: f64,
         high: f64,
     ) -> Result<(), Self> {
-        // Written so that a NaN fails.
+        // Compare in this form so that a NaN is an error.
         if low <= value && value <= high {
             return Ok(());
         }
@@ -74,7 +74,7 @@ impl ConfigError {
         ))
     }
 
-    /// `value` if it is finite and greater than `bound`.
+    /// Checks that `value` is finite and greater than `bound`.
     pub(crate) fn check_above(option: &'static str, value: f64, bound: f64) -> Result<(), Self> {
         if value > bound && value.is_finite() {
             return Ok(());
@@ -86,7 +86,7 @@ impl ConfigError {
         ))
     }
 
-    /// `value` if it is finite and not less than `bound`.
+    /// Checks that `value` is finite and at least `bound`.
     pub(crate) fn check_at_least(option: &'static str, value: f64, bound: f64) -> Result<(), Self> {
         if value >= bound && value.is_finite() {
             return Ok(());
@@ -98,7 +98,7 @@ impl ConfigError {
         ))
     }
 
-    /// `value` if it is not more than `bound`, which is `why`.
+    /// Checks that `value` is at most `bound`; `why` says what `bound` is.
     pub(crate) fn check_at_most(
         option: &'static str,
         value: f64,
@@ -123,7 +123,7 @@ impl ConfigError {
         }
     }
 
-    /// The option's name as in a config file.
+    /// Returns the name of the option in a config file.
     pub fn option(&self) -> &'static str {
         self.option
     }
@@ -134,7 +134,7 @@ impl fmt::Display for ConfigError {
         write!(f, "`{}` is ", self.option)?;
         match &self.value {
             Value::Number(number) => match number.abs() {
-                // Nobody counts three hundred zeros.
+                // Use the exponential form, since hundreds of zeros are unreadable.
                 size if size.is_finite() && size != 0.0 && !(1e-9..1e15).contains(&size) => {
                     write!(f, "{number:e}")?;
                 }

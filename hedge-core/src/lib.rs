@@ -1,8 +1,9 @@
-//! Request hedging without a runtime: when an attempt is slow, start another and use whichever
+//! Request hedging without a runtime: when an attempt is slow, start another one and use whichever
 //! succeeds first.
 //!
-//! `no_std`, no allocator, no `unsafe`. Servers use `hedge-tokio` or `hedge-async-std`, firmware uses
-//! `hedge-embassy`; each names the types here for its runtime.
+//! This crate is `no_std`, needs no allocator and has no `unsafe` code. Servers use `hedge-tokio`
+//! or `hedge-async-std`, and firmware uses `hedge-embassy`: those crates provide the types of this
+//! one with a timer for their runtime.
 //!
 //! ```
 //! use core::time::Duration;
@@ -38,9 +39,9 @@
 //! | [`cascade`] | several providers, one after the other |
 //! | [`telemetry`] | events |
 //! | [`FixedRegistry`], [`runtime::Registry`] | one hedger for each of many backends |
-//! | `stage` (features `alloc`, `serde`) | experiments in a file, and pipelines that run them |
+//! | `experiment` (features `alloc`, `serde`) | experiments in a file, and pipelines that run them |
 //! | [`reliability`] | what is promised, what is not, and which test holds it |
-//! | [`race`](mod@race), [`state`] | how it works, and what a runtime adapter builds on |
+//! | [`adapter`] | what a runtime adapter, a simulation or a custom recorder builds on |
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -60,6 +61,7 @@ mod error;
 #[cfg(all(feature = "alloc", feature = "serde"))]
 pub mod experiment;
 mod hedger;
+mod lock;
 pub mod manual;
 pub mod metrics;
 mod name;

@@ -1,4 +1,4 @@
-//! A clock that moves when told to: tests and simulations without waiting.
+//! A virtual clock, for tests and simulations that run without waiting.
 
 use core::cell::{Cell, RefCell};
 use core::future::Future;
@@ -10,15 +10,17 @@ use heapless::Vec;
 
 use crate::time::{Instant, Timer};
 
-/// A virtual clock with room for `N` sleepers; `&ManualTimer` is the [`Timer`]. A hedged request takes two
-/// or three. Sleepers without room are woken at once and again and again, so that they are not lost.
+/// A virtual clock with room for `N` sleepers.
+///
+/// `&ManualTimer` implements [`Timer`]. A hedged request takes two or three sleepers. A sleeper
+/// that finds no room is woken immediately each time it is polled, so that it is not lost.
 ///
 /// ```
 /// use core::time::Duration;
 /// use hedge_core::manual::ManualTimer;
 ///
 /// let clock = ManualTimer::<4>::new();
-/// // An hour passes at once.
+/// // An hour of virtual time passes without waiting.
 /// clock.drive(clock.sleep(Duration::from_secs(3600)));
 /// assert_eq!(clock.now().since_epoch(), Duration::from_secs(3600));
 /// ```
@@ -27,7 +29,7 @@ pub struct ManualTimer<const N: usize = 16> {
     now: Cell<Instant>,
     next_id: Cell<u32>,
     sleepers: RefCell<Vec<Sleeper, N>>,
-    /// The earliest deadline of those without room.
+    /// The earliest deadline of the sleepers that found no room.
     crowded_out: Cell<Option<Instant>>,
 }
 
@@ -39,12 +41,12 @@ struct Sleeper {
 }
 
 impl<const N: usize> ManualTimer<N> {
-    /// A clock at [`Instant::ZERO`].
+    /// Creates a clock at [`Instant::ZERO`].
     pub const fn new() -> Self {
         Self::starting_at(Instant::ZERO)
     }
 
-    /// A clock at `now`.
+    /// Creates a clock at `now`.
     pub const fn starting_at(now: Instant) -> Self {
         Self {
             now: Cell::new(now),
@@ -54,7 +56,7 @@ impl<const N: usize> ManualTimer<N> {
         }
     }
 
-    /// What time it is.
+    /// Returns the current virtual time.
     pub fn now(&self) -> Instant {
         self.now.get()
     }
@@ -64,12 +66,12 @@ impl<const N: usize> ManualTimer<N> {
         self.sleep_until(self.now.get() + duration)
     }
 
-    /// Moves the clock on and wakes every sleeper that is due.
+    /// Advances the clock and wakes every sleeper that is due.
     pub fn advance(&self, by: Duration) {
         self.now.set(self.now.get() + by);
-        // They will be polled, and say so again.
+        // Sleepers without room are polled again, and register again.
         self.crowded_out.set(None);
-        // Wakers run user code: take each out before waking it.
+        // Wakers run user code, which may borrow the list: remove each sleeper before waking it.
         while let Some(sleeper) = self.take_due() {
             sleeper.waker.wake();
         }
@@ -83,7 +85,7 @@ impl<const N: usize> ManualTimer<N> {
         Some(sleepers.swap_remove(due))
     }
 
-    /// The earliest deadline slept for.
+    /// Returns the earliest deadline of all sleepers.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.sleepers
             .borrow()
@@ -93,11 +95,12 @@ impl<const N: usize> ManualTimer<N> {
             .min()
     }
 
-    /// Runs `future` to completion, moving the clock to each deadline in turn.
+    /// Runs `future` to completion, advancing the clock to each deadline in turn.
     ///
     /// # Panics
     ///
-    /// If `future` waits for something other than this clock; [`try_drive`](Self::try_drive) does not.
+    /// Panics if `future` waits for something other than this clock. [`try_drive`](Self::try_drive)
+    /// returns `None` instead.
     pub fn drive<F: Future>(&self, future: F) -> F::Output {
         match self.try_drive(future) {
             Some(output) => output,
@@ -105,7 +108,8 @@ impl<const N: usize> ManualTimer<N> {
         }
     }
 
-    /// The same, or `None` if `future` waits for something other than this clock.
+    /// Runs `future` to completion like [`drive`](Self::drive), or returns `None` if it waits for
+    /// something other than this clock.
     pub fn try_drive<F: Future>(&self, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         let mut cx = Context::from_waker(Waker::noop());
@@ -143,7 +147,7 @@ impl<const N: usize> ManualTimer<N> {
     }
 }
 
-/// Future of [`ManualTimer`].
+/// A future that completes when a [`ManualTimer`] reaches a deadline.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless you `.await` or poll them"]
 pub struct Sleep<'a, const N: usize> {
@@ -174,7 +178,7 @@ impl<const N: usize> Future for Sleep<'_, N> {
             let earliest = self.timer.crowded_out.get().into_iter();
             let earliest = earliest.chain([self.deadline]).min();
             self.timer.crowded_out.set(earliest);
-            // No room: be polled again soon rather than sleep for ever.
+            // No room: wake the task to be polled again, or it would sleep forever.
             refused.waker.wake();
         }
         Poll::Pending

@@ -1,10 +1,10 @@
-//! Short names without an allocator.
+//! Short names that need no allocator.
 
 use core::fmt;
 
 use crate::error::ConfigError;
 
-/// A name of at most 32 bytes, held inline so that it can be copied into every outcome and event.
+/// A name of at most 32 bytes, stored inline so that it can be copied into every outcome and event.
 ///
 /// ```
 /// use hedge_core::Name;
@@ -15,26 +15,27 @@ use crate::error::ConfigError;
 /// # Ok::<(), hedge_core::ConfigError>(())
 /// ```
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
-// Copied as whole words, as every outcome and event is.
+// Aligned so that it is copied in whole words: every outcome and event contains one.
 #[repr(align(8))]
 pub struct Name {
-    /// The text and zeros, and in the last byte how long it is. If it fills all of them, the last byte is the
-    /// text's: no UTF-8 ends with a byte as large as [`LEN`](Self::LEN).
+    /// The text, padded with zeros. The last byte is the length plus [`LEN`](Self::LEN), unless the
+    /// text fills all bytes. The two cases differ because UTF-8 text never ends with a byte of
+    /// `LEN` or more.
     bytes: [u8; Self::CAPACITY],
 }
 
 impl Name {
-    /// How many bytes fit.
+    /// The greatest length of a name in bytes.
     pub const CAPACITY: usize = 32;
 
     /// Added to a length below [`CAPACITY`](Self::CAPACITY).
     const LEN: u8 = 0xC0;
 
-    /// No name.
+    /// The empty name.
     pub const EMPTY: Self = Self::truncated("");
 
-    /// `text` as a name, cut at the last character that fits. For a `const`; [`str::parse`] refuses
-    /// what is too long instead.
+    /// Returns `text` as a name, truncated at the last character that fits. Use it for a `const`;
+    /// [`str::parse`] returns an error for a text that is too long.
     pub const fn truncated(text: &str) -> Self {
         let source = text.as_bytes();
         let mut len = if source.len() < Self::CAPACITY {
@@ -55,7 +56,7 @@ impl Name {
         Self { bytes }
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         let bytes = self.bytes.get(..self.len()).unwrap_or_default();
         core::str::from_utf8(bytes).unwrap_or_default()
@@ -68,12 +69,12 @@ impl Name {
         }
     }
 
-    /// Whether there is no name.
+    /// Returns whether the name is empty.
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// `text` as a name, or an error that names `option`.
+    /// Parses `text` as a name. The error names `option`.
     pub(crate) fn parse_for(option: &'static str, text: &str) -> Result<Self, ConfigError> {
         if text.len() > Self::CAPACITY {
             return Err(ConfigError::text(option, text, "at most 32 bytes"));
@@ -137,10 +138,10 @@ mod tests {
 
     #[test]
     fn a_name_is_cut_between_characters() {
-        // The last character would take the bytes 31 to 33.
+        // The last character would occupy the bytes 31 to 33.
         let long = "0123456789abcdefghijklmnopqrstu\u{20AC}";
         assert_eq!(Name::truncated(long).as_str(), &long[..31]);
-        // Here it ends with the last byte, which is then the largest that can be.
+        // The last character ends with the last byte, which has the largest possible value.
         let full = "0123456789abcdefghijklmnopqrs\u{FFFF}";
         assert_eq!(Name::truncated(full).as_str(), full);
     }

@@ -1,4 +1,4 @@
-//! What one request did.
+//! The result of a request, and how it was reached.
 
 use core::fmt;
 use core::time::Duration;
@@ -7,17 +7,17 @@ use crate::name::Name;
 use crate::record::{AttemptEnd, Record, RequestEnd};
 use crate::replicas::{NoReplica, ReplicaId};
 
-/// An answer, and what it took to get it.
+/// The value of a request, with a summary of how it was obtained.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Hedged<T> {
-    /// What the winning attempt returned.
+    /// The value that the winning attempt returned.
     pub value: T,
-    /// What the request did.
+    /// A summary of the request.
     pub outcome: Outcome,
 }
 
 impl<T> Hedged<T> {
-    /// The same outcome with another value.
+    /// Applies `f` to the value and keeps the outcome.
     pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Hedged<U> {
         Hedged {
             value: f(self.value),
@@ -25,45 +25,46 @@ impl<T> Hedged<T> {
         }
     }
 
-    /// Only the value.
+    /// Returns the value and discards the outcome.
     pub fn into_inner(self) -> T {
         self.value
     }
 }
 
-/// What one request did.
+/// A summary of one request: which attempts ran, which one won, and how long each took.
 ///
-/// Latencies are measured from the start of the request, unless said otherwise. A hedger that has
-/// nothing to learn, no metrics and no sink reads no clock for a request whose primary is ready when
-/// first polled: all its latencies are zero.
+/// Latencies are measured from the start of the request unless stated otherwise. A hedger with no
+/// strategy that learns, no metrics and no sink does not read the clock for a request whose primary
+/// is ready when first polled: all latencies of that request are zero.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Outcome {
-    /// Whether the value was accepted. `false` when the classifier refused every `Ok` and this is the
-    /// earliest of them, as it would have been without hedging.
+    /// Whether the value was accepted. `false` if the classifier refused every `Ok` and this is the
+    /// earliest of them, which is what the caller would have received without hedging.
     pub accepted: bool,
     /// Whether at least one hedge was started.
     pub hedged: bool,
-    /// Whether a hedge gave the value.
+    /// Whether the value came from a hedge.
     pub hedge_won: bool,
-    /// The index of the attempt that gave the value; 0 is the primary.
+    /// The index of the attempt that returned the value; 0 is the primary.
     pub winner: u8,
-    /// How many attempts were started, the primary included.
+    /// The number of attempts that were started, including the primary.
     pub attempts: u8,
-    /// From the start of the request to its answer.
+    /// The time from the start of the request to its answer.
     pub total_latency: Duration,
-    /// How long the primary took, if it finished.
+    /// The time that the primary took; `None` if it did not finish.
     pub primary_latency: Option<Duration>,
-    /// How long the winning hedge took from its own start; else the first hedge that finished.
+    /// The time that the winning hedge took, or else the first hedge that finished, from its own
+    /// start.
     pub backup_latency: Option<Duration>,
-    /// After how long the first hedge was planned; absent if none was planned, or if the primary was
-    /// ready before that was asked.
+    /// The delay after which the first hedge was planned. `None` if no hedge was planned, or if the
+    /// primary was ready before the hedger made a plan.
     pub hedge_delay: Option<Duration>,
-    /// Why no hedge was started; absent if one was.
+    /// Why no hedge was started; `None` if one was.
     pub suppressed: Option<Suppressed>,
-    /// One unit, or the hedger's `cost_per_attempt`, for every attempt started.
+    /// The sum of `cost_per_attempt`, 1 by default, over all attempts that were started.
     pub cost: f64,
-    /// Which kind of strategy decided.
+    /// The kind of the strategy that planned the request.
     pub strategy: StrategyKind,
     /// The hedger's `strategy_name`; empty if it has none.
     pub strategy_name: Name,
@@ -98,35 +99,37 @@ impl Outcome {
     }
 }
 
-/// Why a request started no hedge.
+/// The reason why a request started no hedge.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Suppressed {
-    /// It ended before the hedge delay had passed.
+    /// The request ended before the hedge delay had passed.
     NotDue,
-    /// Hedging is off: by strategy, by `enabled`, or for this call.
+    /// Hedging is off: by the strategy, by `enabled`, or for this call.
     Off,
-    /// The strategy has too few samples and was told not to hedge until it has them.
+    /// The strategy has too few samples, and is configured not to hedge until it has enough.
     WarmingUp,
-    /// The budget's share of requests was spent.
+    /// The share of requests that the budget allows to hedge was spent.
     BudgetRatio,
-    /// The budget's share of requests and its reserve per second were spent.
+    /// The share of requests and the reserve per second that the budget allows were spent.
     BudgetRate,
-    /// As many hedges were in flight as the budget allows.
+    /// The number of hedges in flight had reached the budget's limit.
     InFlight,
-    /// Too little time remained for a hedge to help.
+    /// Too little time remained before the deadline for a hedge to help.
     Deadline,
-    /// The server asked for patience, and the request ended before that was over.
+    /// The server had asked the client to wait, and the request ended before that time had passed.
     Pushback,
     /// The guard put hedges off, since they did not help, and the request ended before one was started.
     Guard,
-    /// The strategy hedges only a share of the requests that pass the delay, and this was not drawn.
+    /// The strategy hedges only a random share of the requests that exceed the delay, and this one
+    /// was not drawn.
     NotDrawn,
-    /// No hedge was allowed: `max_hedges`, or a type that holds one attempt.
+    /// No hedge was allowed: by `max_hedges`, or by a hedger type that holds one attempt.
     MaxHedges,
-    /// The hedger only observes; without that, a hedge would have been started.
+    /// The hedger only observes. A hedge would have been started otherwise.
     ObserveOnly,
-    /// What a hedge needs was not at hand: see [`Call::request_if`](crate::Call::request_if).
+    /// A resource that a hedge needs was not available: see
+    /// [`Call::request_if`](crate::Call::request_if).
     NotReady,
     /// No replica was to be had: see [`Call::among`](crate::Call::among).
     NoReplica,
@@ -151,12 +154,12 @@ impl Suppressed {
         Self::NoReplica,
     ];
 
-    /// The reason's place in [`ALL`](Self::ALL).
+    /// Returns the reason's position in [`ALL`](Self::ALL).
     pub const fn index(self) -> usize {
         self as usize
     }
 
-    /// The reason as in logs and metric labels, in snake case.
+    /// Returns the reason in snake case, as in logs and metric labels.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NotDue => "not_due",
@@ -183,10 +186,10 @@ impl fmt::Display for Suppressed {
     }
 }
 
-/// As the error of a charge that a budget refused.
+/// The error of a withdrawal that a budget refused.
 impl core::error::Error for Suppressed {}
 
-/// Which kind of strategy a hedger uses.
+/// The kind of a hedger's strategy.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum StrategyKind {
@@ -196,17 +199,17 @@ pub enum StrategyKind {
     OnFailure,
     /// After a fixed delay.
     Fixed,
-    /// At a percentile of recent latencies.
+    /// Hedges after a percentile of recent latencies.
     Percentile,
-    /// Thompson Sampling over candidate delays.
+    /// Chooses among candidate delays by Thompson Sampling.
     Adaptive,
-    /// A delay scaled by hints about the request.
+    /// Scales a delay by hints about the request.
     WorkloadAware,
-    /// A delay that grows and shrinks with success.
+    /// Hedges after a delay that grows and shrinks with success.
     ExponentialBackoff,
-    /// The SingleR policy.
+    /// Hedges by the SingleR policy.
     Optimal,
-    /// A user's own.
+    /// A custom strategy.
     Custom,
 }
 
@@ -224,7 +227,7 @@ impl StrategyKind {
         Self::Custom,
     ];
 
-    /// The kind as in a config file.
+    /// Returns the name of the kind in a config file.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Off => "off",
@@ -246,24 +249,24 @@ impl fmt::Display for StrategyKind {
     }
 }
 
-/// Why a request has no answer.
+/// The error of a request that has no answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Error<E> {
     /// Every attempt failed, or one failed fatally.
     Failed {
-        /// The error of the earliest attempt, or the fatal one.
+        /// The error of the earliest attempt, or the fatal error.
         error: E,
-        /// How many attempts were started.
+        /// The number of attempts that were started.
         attempts: u8,
     },
-    /// The request's time was up. Every attempt still running was dropped.
+    /// The request ran out of time. Every attempt that was still running was dropped.
     Timeout {
-        /// How long the request had run.
+        /// How long the request had been running.
         elapsed: Duration,
-        /// How many attempts were started.
+        /// The number of attempts that were started.
         attempts: u8,
-        /// The error of the earliest attempt that had failed by then, if one had.
+        /// The error of the earliest attempt that had failed by then; `None` if none had.
         error: Option<E>,
     },
     /// Nothing was sent, for no replica was allowed: see [`Call::among`](crate::Call::among).
@@ -271,7 +274,7 @@ pub enum Error<E> {
 }
 
 impl<E> Error<E> {
-    /// How many attempts were started.
+    /// Returns the number of attempts that were started.
     pub fn attempts(&self) -> u8 {
         match self {
             Self::Failed { attempts, .. } | Self::Timeout { attempts, .. } => *attempts,
@@ -279,12 +282,12 @@ impl<E> Error<E> {
         }
     }
 
-    /// Whether the request ran out of time.
+    /// Returns whether the request ran out of time.
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Timeout { .. })
     }
 
-    /// The same with another error of the attempt.
+    /// Applies `f` to the error of the attempt.
     pub fn map<F>(self, f: impl FnOnce(E) -> F) -> Error<F> {
         match self {
             Self::Failed { error, attempts } => Error::Failed {
@@ -304,7 +307,7 @@ impl<E> Error<E> {
         }
     }
 
-    /// The error of an attempt, if one failed.
+    /// Returns the error of the attempt; `None` if the request timed out before any attempt failed.
     pub fn into_inner(self) -> Option<E> {
         match self {
             Self::Failed { error, .. } => Some(error),

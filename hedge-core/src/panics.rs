@@ -1,7 +1,8 @@
-//! A panic in code of the user's while another one unwinds.
+//! Panics in user code that runs while another panic unwinds.
 
-/// Runs `code`, which the user wrote. A request that some other panic drops tells of its end too; if the code
-/// panics at that, it is caught: two panics at once end the program.
+/// Runs `code`, which calls into user code. If the thread is already unwinding, a panic of `code`
+/// is caught. A request that is dropped by a panic still reports its end, and a second panic at
+/// that point would abort the program.
 #[cfg(feature = "std")]
 pub(crate) fn catch_nested_panic(code: impl FnOnce()) {
     use core::panic::AssertUnwindSafe;
@@ -14,7 +15,7 @@ pub(crate) fn catch_nested_panic(code: impl FnOnce()) {
     }
 }
 
-/// Without std nothing can be caught.
+/// Runs `code`. Without `std`, panics cannot be caught.
 #[cfg(not(feature = "std"))]
 pub(crate) fn catch_nested_panic(code: impl FnOnce()) {
     code();
@@ -37,7 +38,7 @@ mod tests {
     use crate::strategy::{Hints, Plan, Strategy};
     use crate::time::Instant;
 
-    /// Fails over every report.
+    /// A strategy that panics on every record.
     struct Fails;
 
     impl Strategy for Fails {
@@ -96,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_strategy_that_panics_in_a_panic_is_caught() {
-        // So late that what gathers in a shard is handed on.
+        // Late enough that the shard flushes its pending records.
         let clock = ManualTimer::<4>::starting_at(Instant::from_epoch(Duration::from_secs(1)));
         let local = Hedger::builder(&clock)
             .strategy(Fails)
@@ -112,7 +113,7 @@ mod tests {
         macro_rules! fails_once {
             ($hedger:expr) => {
                 let unwound = catch_unwind(AssertUnwindSafe(|| {
-                    // Dropped while this unwinds.
+                    // This future is dropped while the panic unwinds.
                     let attempt = |_| async { resume_unwind(Box::new("the attempt's")) };
                     let _ = clock.drive($hedger.request::<_, _, (), ()>(attempt));
                 }));

@@ -1,4 +1,4 @@
-//! What one request showed: the one account of it that strategies, metrics and callers are given.
+//! The flat record of one request, which strategies, metrics and callers receive.
 
 use core::time::Duration;
 
@@ -7,20 +7,20 @@ use crate::outcome::Suppressed;
 use crate::replicas::NoReplica;
 use crate::time::{Instant, nanos};
 
-/// How long an attempt took, as far as is known.
+/// The duration of an attempt, as far as it is known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Sample {
-    /// It gave an acceptable result after this long.
+    /// The attempt returned an acceptable result after this long.
     Finished(Duration),
-    /// It failed after this long, which says little about how long success takes.
+    /// The attempt failed after this long. This says little about how long a success takes.
     Failed(Duration),
-    /// It was dropped after this long. All that is known is that it would have taken longer: the
-    /// sample is *censored*.
+    /// The attempt was dropped after this long. It would have taken longer, but it is not known how
+    /// much: the sample is *censored*.
     Dropped(Duration),
 }
 
 impl Sample {
-    /// The time from the attempt's start to its end, whatever that was.
+    /// Returns the time from the attempt's start to its end, however it ended.
     pub const fn elapsed(self) -> Duration {
         match self {
             Self::Finished(elapsed) | Self::Failed(elapsed) | Self::Dropped(elapsed) => elapsed,
@@ -36,7 +36,7 @@ impl Sample {
     }
 }
 
-/// Which of the three a [`Sample`] is, without its duration.
+/// The variant of a [`Sample`] without its duration.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum AttemptEnd {
     Finished,
@@ -58,13 +58,13 @@ impl AttemptEnd {
 /// How a request ended.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum RequestEnd {
-    /// This attempt gave an acceptable result.
+    /// The attempt with this index returned an acceptable result.
     Won(u8),
-    /// This attempt failed in a way that no other attempt can mend.
+    /// The attempt with this index failed, and no other attempt can succeed.
     Fatal(u8),
-    /// Every attempt failed; the result of this one is returned.
+    /// Every attempt failed. The result of the attempt with this index is returned.
     Failed(u8),
-    /// The time of the request was up.
+    /// The request ran out of time.
     TimedOut,
     /// The caller dropped the request.
     Dropped,
@@ -73,7 +73,7 @@ pub enum RequestEnd {
 }
 
 impl RequestEnd {
-    /// The attempt whose result is returned; `None` if none is.
+    /// Returns the index of the attempt whose result is returned; `None` if there is none.
     pub const fn attempt(self) -> Option<u8> {
         match self {
             Self::Won(index) | Self::Fatal(index) | Self::Failed(index) => Some(index),
@@ -81,16 +81,16 @@ impl RequestEnd {
         }
     }
 
-    /// Whether attempts failed and none was accepted.
+    /// Returns whether the request failed because its attempts failed.
     pub const fn is_failure(self) -> bool {
         matches!(self, Self::Fatal(_) | Self::Failed(_) | Self::NoReplica(_))
     }
 }
 
-/// What one request showed, in 64 bytes.
+/// A record of one request, in 64 bytes.
 ///
-/// A strategy learns from it, metrics count it, and the [`Outcome`](crate::Outcome) of the request is made of
-/// it. Durations are kept as nanoseconds; the largest number stands for `None`.
+/// Strategies learn from it, metrics count it, and the [`Outcome`](crate::Outcome) of the request
+/// is made from it. Durations are stored in nanoseconds; the largest number stands for `None`.
 ///
 /// ```
 /// use core::time::Duration;
@@ -122,7 +122,7 @@ pub struct Record {
 
 const _: () = assert!(size_of::<Record>() <= 64);
 
-/// The nanoseconds that stand for `None`.
+/// The number of nanoseconds that stands for `None`.
 pub(crate) const NONE: u64 = u64::MAX;
 
 const fn optional(nanos: u64) -> Option<Duration> {
@@ -133,7 +133,8 @@ const fn optional(nanos: u64) -> Option<Duration> {
 }
 
 impl Record {
-    /// A request of one attempt that ended with it, at [`Instant::ZERO`], and for which no hedge was planned.
+    /// Returns the record of a request that ended with its only attempt at [`Instant::ZERO`] and
+    /// had no hedge planned.
     pub fn new(primary: Sample) -> Self {
         let total = nanos(primary.elapsed());
         Self {
@@ -173,7 +174,7 @@ impl Record {
         self
     }
 
-    /// Sets how the request ended, and how long after its start.
+    /// Sets how the request ended, and how long it took.
     #[must_use]
     pub fn ended(mut self, end: RequestEnd, total: Duration) -> Self {
         self.end = end;
@@ -181,15 +182,15 @@ impl Record {
         self
     }
 
-    /// Sets after how long the first hedge was planned.
+    /// Sets the delay after which the first hedge was planned.
     #[must_use]
     pub fn planned(mut self, hedge_delay: Duration) -> Self {
         self.hedge_delay = nanos(hedge_delay);
         self
     }
 
-    /// Sets the hedge: why and when it was started, from the start of the request, and how long it took from
-    /// then on.
+    /// Adds a hedge that was started for `cause`, `start` after the start of the request, and whose
+    /// duration was `hedge`.
     #[must_use]
     pub fn with_hedge(mut self, cause: Cause, start: Duration, hedge: Sample) -> Self {
         self.hedge = nanos(hedge.elapsed());
@@ -201,14 +202,14 @@ impl Record {
         self
     }
 
-    /// Sets how many attempts were started.
+    /// Sets the number of attempts that were started.
     #[must_use]
     pub const fn with_attempts(mut self, attempts: u8) -> Self {
         self.attempts = attempts;
         self
     }
 
-    /// Sets whether a hedge came due by the passing of its delay.
+    /// Sets whether the hedge delay passed before the request ended.
     #[must_use]
     pub const fn with_due(mut self, due: bool) -> Self {
         self.due = due;
@@ -222,35 +223,35 @@ impl Record {
         self
     }
 
-    /// Sets what the attempts cost.
+    /// Sets the cost of the attempts.
     #[must_use]
     pub const fn with_cost(mut self, cost: f64) -> Self {
         self.cost = cost;
         self
     }
 
-    /// When the request ended.
+    /// Returns when the request ended.
     pub const fn ended_at(&self) -> Instant {
         self.ended_at
     }
 
-    /// How the request ended.
+    /// Returns how the request ended.
     pub const fn end(&self) -> RequestEnd {
         self.end
     }
 
-    /// The time from the start of the request to its end.
+    /// Returns the time from the start of the request to its end.
     pub const fn total(&self) -> Duration {
         Duration::from_nanos(self.total)
     }
 
-    /// How long the primary took.
+    /// Returns the duration of the primary.
     pub const fn primary(&self) -> Sample {
         self.primary_end.sample(self.primary)
     }
 
-    /// How long the winning hedge took from its own start; else the first hedge that finished; else
-    /// the first that was started.
+    /// Returns the duration of the winning hedge, or else of the first hedge that finished, or else
+    /// of the first that was started.
     pub const fn hedge(&self) -> Option<Sample> {
         match self.hedge_end {
             Some(end) => Some(end.sample(self.hedge)),
@@ -258,7 +259,7 @@ impl Record {
         }
     }
 
-    /// When that hedge was started, from the start of the request.
+    /// Returns when that hedge was started, from the start of the request.
     pub const fn hedge_start(&self) -> Option<Duration> {
         optional(self.hedge_start)
     }
@@ -291,43 +292,44 @@ impl Record {
         }
     }
 
-    /// After how long the first hedge was planned; `None` if none was planned, or if the request
-    /// ended before that was asked.
+    /// Returns the delay after which the first hedge was planned; `None` if none was planned, or if
+    /// the request ended before the hedger made a plan.
     pub const fn hedge_delay(&self) -> Option<Duration> {
         optional(self.hedge_delay)
     }
 
-    /// Whether a hedge came due by the passing of its delay, admitted or not.
+    /// Returns whether the hedge delay passed before the request ended, even if the hedge was
+    /// refused.
     pub const fn due(&self) -> bool {
         self.due
     }
 
-    /// Why no hedge was started; `None` if one was.
+    /// Returns why no hedge was started; `None` if one was.
     pub const fn suppressed(&self) -> Option<Suppressed> {
         self.suppressed
     }
 
-    /// How many attempts were started.
+    /// Returns the number of attempts that were started.
     pub const fn attempts(&self) -> u8 {
         self.attempts
     }
 
-    /// What the attempts cost.
+    /// Returns the cost of the attempts.
     pub const fn cost(&self) -> f64 {
         self.cost
     }
 
-    /// Whether a hedge was started.
+    /// Returns whether a hedge was started.
     pub const fn hedged(&self) -> bool {
         self.attempts > 1
     }
 
-    /// Whether a hedge gave the answer.
+    /// Returns whether the answer came from a hedge.
     pub const fn hedge_won(&self) -> bool {
         matches!(self.end, RequestEnd::Won(1..))
     }
 
-    /// Whether the request was answered before a hedge was due, as most are.
+    /// Returns whether the request was answered before a hedge was due, as most requests are.
     #[inline]
     pub(crate) fn is_ordinary(&self) -> bool {
         matches!(self.end, RequestEnd::Won(0))

@@ -1,4 +1,4 @@
-//! Monotonic time, and the one trait that a runtime must provide.
+//! Monotonic time, and the timer trait that a runtime implements.
 
 use core::future::Future;
 use core::ops::Add;
@@ -7,8 +7,8 @@ use core::time::Duration;
 
 /// A point on one [`Timer`](crate::Timer)'s monotonic clock, in nanoseconds since its epoch.
 ///
-/// Two instants are comparable only when they came from the same timer. Arithmetic saturates: a
-/// deadline too far to express is [`Instant::MAX`], which no request lives to see.
+/// Two instants are comparable only if they came from the same timer. Arithmetic saturates: a
+/// deadline too far to express is [`Instant::MAX`], which is about 584 years after the epoch.
 ///
 /// ```
 /// use core::time::Duration;
@@ -24,32 +24,33 @@ use core::time::Duration;
 pub struct Instant(u64);
 
 impl Instant {
-    /// The epoch.
+    /// The timer's epoch.
     pub const ZERO: Self = Self(0);
     /// The far future: about 584 years after the epoch.
     pub const MAX: Self = Self(u64::MAX);
 
-    /// The instant `since_epoch` after the epoch, saturating at [`Instant::MAX`].
+    /// Returns the instant `since_epoch` after the epoch, saturating at [`Instant::MAX`].
     pub const fn from_epoch(since_epoch: Duration) -> Self {
         Self(nanos(since_epoch))
     }
 
-    /// Time since the epoch.
+    /// Returns the time since the epoch.
     pub const fn since_epoch(self) -> Duration {
         Duration::from_nanos(self.0)
     }
 
-    /// Time from `earlier` to `self`; zero when `earlier` is later.
+    /// Returns the time from `earlier` to `self`, or zero if `earlier` is later.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.nanos_since(earlier))
     }
 
-    /// The same in nanoseconds. A `Duration` takes a division, which is slow on microcontrollers.
+    /// Returns the nanoseconds from `earlier` to `self`. A `Duration` would take a division, which
+    /// is slow on microcontrollers.
     pub(crate) const fn nanos_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// So many nanoseconds later; saturates at [`Instant::MAX`].
+    /// Returns the instant `nanos` nanoseconds later, saturating at [`Instant::MAX`].
     pub(crate) const fn later(self, nanos: u64) -> Self {
         Self(self.0.saturating_add(nanos))
     }
@@ -58,17 +59,17 @@ impl Instant {
 impl Add<Duration> for Instant {
     type Output = Self;
 
-    /// Saturates at [`Instant::MAX`].
+    /// Adds a duration, saturating at [`Instant::MAX`].
     fn add(self, rhs: Duration) -> Self {
         self.later(nanos(rhs))
     }
 }
 
-/// Whole nanoseconds, saturating.
+/// Converts a duration to whole nanoseconds, saturating.
 pub(crate) const fn nanos(duration: Duration) -> u64 {
     const GIGA: u64 = 1_000_000_000;
     let secs = duration.as_secs();
-    // Without 128 bits, which take many instructions, above all on microcontrollers.
+    // Avoid 128-bit arithmetic, which takes many instructions on microcontrollers.
     if secs > u64::MAX / GIGA {
         u64::MAX
     } else {
@@ -76,28 +77,28 @@ pub(crate) const fn nanos(duration: Duration) -> u64 {
     }
 }
 
-/// Milliseconds with a fraction, as in a config.
+/// Converts a duration to milliseconds with a fraction, as in a config file.
 pub(crate) fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
 /// A monotonic clock that can wake a task.
 ///
-/// Implementations are cheap to clone (`&Clock` implements `Timer` where the clock must be
-/// borrowed). [`ManualTimer`](crate::manual::ManualTimer) is a complete example.
+/// Implementations should be cheap to clone: implement `Timer` for `&Clock` where the clock has to
+/// be borrowed. [`ManualTimer`](crate::manual::ManualTimer) is a complete example.
 pub trait Timer {
-    /// Completes once [`now`](Timer::now) has reached the deadline, never before.
+    /// A future that completes once [`now`](Timer::now) has reached the deadline, never earlier.
     type Sleep: Future<Output = ()>;
 
-    /// The current time. Never goes backwards.
+    /// Returns the current time, which never goes backwards.
     fn now(&self) -> Instant;
 
-    /// Sleeps until `deadline`; resolves at once if it has passed. A deadline too far for the
-    /// runtime's clock is never reached.
+    /// Sleeps until `deadline`, and completes immediately if it has passed. A deadline beyond the
+    /// range of the runtime's clock is never reached.
     fn sleep_until(&self, deadline: Instant) -> Self::Sleep;
 
-    /// Moves an existing sleep to a new deadline. The default makes a new one; override it where
-    /// moving is cheaper.
+    /// Moves an existing sleep to a new deadline. The default implementation makes a new sleep;
+    /// override it if moving is cheaper.
     fn rearm(&self, mut sleep: Pin<&mut Self::Sleep>, deadline: Instant) {
         sleep.set(self.sleep_until(deadline));
     }

@@ -1,4 +1,4 @@
-//! Events and outcomes by defmt.
+//! Logging of events and outcomes with defmt.
 
 use core::time::Duration;
 
@@ -6,9 +6,9 @@ use ::defmt::{Format, Formatter, debug, info, warn, write};
 use hedge_core::telemetry::EventKind;
 use hedge_core::{Attempt, Cause, Error, Event, Name, Outcome, Sink};
 
-/// Logs every event by defmt: hedges as `info`, failures as `warn`, the rest as `debug`.
+/// Logs every event with defmt: hedges as `info`, failures as `warn`, and the rest as `debug`.
 ///
-/// As with any crate, which of them are in the firmware at all is said by `DEFMT_LOG` when it is built:
+/// As with every crate, `DEFMT_LOG` selects at build time which levels are in the firmware:
 /// `DEFMT_LOG=hedge_embassy=info`.
 ///
 /// ```
@@ -38,7 +38,7 @@ impl Sink for DefmtSink {
     }
 }
 
-/// Something of hedge's for defmt to print, which knows only the types of its own friends.
+/// Wraps a type of hedge so that defmt can format it.
 ///
 /// ```
 /// use hedge_embassy::{Hedged, Logged};
@@ -248,7 +248,7 @@ impl<E: Format> Format for Logged<'_, Error<E>> {
     }
 }
 
-/// The hedger's name, if it has one.
+/// Writes the hedger's name, if it has one.
 struct Prefix<'a>(&'a Name);
 
 impl Format for Prefix<'_> {
@@ -259,7 +259,8 @@ impl Format for Prefix<'_> {
     }
 }
 
-/// As embassy's own durations: the number is on the wire, its unit in the program on the desk.
+/// Writes a duration like embassy's durations: only the number is transmitted, and the unit is
+/// added by the decoder.
 struct Micros(Duration);
 
 impl Format for Micros {

@@ -1,4 +1,4 @@
-//! A hedger for a `static`.
+//! Hedgers for a `static`.
 
 use embassy_sync::blocking_mutex::raw::{CriticalSectionRawMutex, RawMutex};
 use hedge_core::adapter::{HedgerState, Policy};
@@ -8,18 +8,21 @@ use hedge_core::{Budget, Options};
 
 use crate::{EmbassyTimer, Shared};
 
-/// Hedges the requests to one backend, for every task, executor and interrupt that can see it.
+/// Hedges the requests to one backend, from any task, executor or interrupt.
 ///
-/// `S` is the strategy, and `M` the metrics: [`Metrics`](hedge_core::Metrics) take 4.5 KiB, so there are
-/// none unless asked for. `K` hears of events. Requests have room for `MAX` attempts, the primary included.
-/// `R` guards what they share; within one executor, in a `StaticCell` or on a task's stack,
+/// `S` is the strategy, and `M` the metrics. There are none by default, since
+/// [`Metrics`](hedge_core::Metrics) take 4.5 KiB. `K` is the sink for events. `MAX` is the number
+/// of attempts for which a request has room, including the primary. `R` is the mutex around the
+/// shared state. Within one executor, in a `StaticCell` or on a task's stack,
 /// [`NoopRawMutex`](embassy_sync::blocking_mutex::raw::NoopRawMutex) costs nothing.
 pub type Hedger<S, M = NoMetrics, K = NoSink, const MAX: usize = 2, R = CriticalSectionRawMutex> =
     hedge_core::Hedger<EmbassyTimer, Shared<R, HedgerState<S, M>>, Shared<R, Budget>, K, MAX>;
 
-/// A hedger with default options, in a `static` if need be: one hedge, a timeout of 30 s.
+/// Creates a hedger with default options: one hedge, and a timeout of 30 s. Can be used in a
+/// `static`.
 ///
-/// What cannot be right is clamped; [`Hedger::validate`](hedge_core::Hedger::validate) says what that was.
+/// Invalid values are clamped; [`Hedger::validate`](hedge_core::Hedger::validate) returns an error
+/// for them.
 ///
 /// ```
 /// use hedge_embassy::{Budget, Hedger, Percentile, hedger};
@@ -37,9 +40,10 @@ pub const fn hedger<S, const MAX: usize, R: RawMutex>(
     hedger_with(strategy, budget, Options::DEFAULT, NoMetrics, NoSink)
 }
 
-/// A hedger of all its parts, in a `static` if need be.
+/// Creates a hedger from all its parts. Can be used in a `static`.
 ///
-/// What cannot be right is clamped; [`Hedger::validate`](hedge_core::Hedger::validate) says what that was.
+/// Invalid values are clamped; [`Hedger::validate`](hedge_core::Hedger::validate) returns an error
+/// for them.
 ///
 /// ```
 /// use core::time::Duration;
@@ -53,7 +57,7 @@ pub const fn hedger<S, const MAX: usize, R: RawMutex>(
 ///     options
 /// };
 ///
-/// /// Room for three attempts, and metrics.
+/// /// A hedger with room for three attempts, and with metrics.
 /// static HEDGER: Hedger<Percentile<200>, Metrics, NoSink, 3> = hedger_with(
 ///     Percentile::with_window(95.0),
 ///     Budget::percent(10.0),

@@ -1,5 +1,7 @@
-//! Cut tail latency on microcontrollers: when a request is slow, start another and use whichever
-//! succeeds first. For embassy, in a `static`, without an allocator.
+//! Request hedging for microcontrollers: when a request is slow, start another one and use
+//! whichever succeeds first.
+//!
+//! For embassy, in a `static`, without an allocator.
 //!
 //! ```
 //! use hedge_embassy::{Budget, Hedger, Percentile, hedger};
@@ -19,19 +21,19 @@
 //! # futures_lite::future::block_on(async { assert_eq!(poll(&[Link, Link]).await, Some(21)) });
 //! ```
 //!
-//! Attempts run inside the caller's task, may borrow from it, and are dropped the moment another wins.
-//! **Hedge only what is idempotent**: more than one attempt may reach the other end.
+//! Attempts run inside the caller's task, may borrow from it, and are dropped as soon as another
+//! one wins. **Only hedge idempotent requests**: more than one attempt may reach the other end.
 //!
 //! | to | use |
 //! |---|---|
-//! | choose, size and test, page by page | [`_guide`] |
+//! | choose a strategy, size a budget and test | [`_guide`] |
 //! | decide when to hedge | [`strategy`]; [`Percentile`] unless there is a reason |
-//! | bound what it costs | [`Budget`] |
-//! | set other options, count, listen | [`hedger_with`] |
+//! | limit the cost of hedges | [`Budget`] |
+//! | set other options, metrics and a sink | [`hedger_with`] |
 //! | choose between links, by what each has shown | [`Replicas`] |
-//! | share one budget, or guard with another mutex | [`Shared`] |
-//! | build at run time, errors checked | [`Hedger::builder`](hedge_core::Hedger::builder) of an [`EmbassyTimer`], `build_with(Shared::new, Shared::new)` |
-//! | log what it does | `DefmtSink` and `Logged`, with the feature `defmt` |
+//! | share a budget, or use another mutex | [`Shared`] |
+//! | build at run time with validation | [`Hedger::builder`](hedge_core::Hedger::builder) of an [`EmbassyTimer`], `build_with(Shared::new, Shared::new)` |
+//! | log events | `DefmtSink` and `Logged`, with the feature `defmt` |
 //!
 //! # In firmware
 //!
@@ -40,13 +42,13 @@
 //! hedge-embassy = "0.1"
 //! ```
 //!
-//! This crate chooses no time driver, tick rate, executor or critical section: the HAL does (as
-//! embassy-stm32 with `time-driver-any`), or the firmware (`cortex-m` with `critical-section-single-core`).
-//! Latencies are told apart no better than ticks, so take a rate of 1 kHz or more. Without an embassy
-//! executor embassy-time needs one of its `generic-queue-…` features. Cores without compare-and-swap, such
-//! as Cortex-M0, will do.
+//! This crate does not choose a time driver, tick rate, executor or critical section: the HAL does
+//! (such as embassy-stm32 with `time-driver-any`), or the firmware (such as `cortex-m` with
+//! `critical-section-single-core`). The resolution of latencies is one tick, so choose a rate of 1
+//! kHz or more. Without an embassy executor, embassy-time needs one of its features
+//! `generic-queue-…`. Cores without compare-and-swap, such as Cortex-M0, are supported.
 //!
-//! # What it takes
+//! # Resources
 //!
 //! On a Cortex-M, in bytes:
 //!
@@ -54,27 +56,29 @@
 //! |---|---|
 //! | hedger with [`Percentile<N>`](Percentile) | 8 `N` + 376: 888 for 64 samples |
 //! | hedger with [`Metrics`] | 4.5 KiB more |
-//! | request | an attempt for each that it has room for, and 200 |
+//! | request | one attempt for each that it has room for, and 200 |
 //!
-//! 64 samples find P95 well enough to begin with, and 200 are steadier. A hedger in a `static` has its first
-//! value in flash too, window included.
+//! 64 samples are enough for a first estimate of P95, and 200 give a steadier one. The initial
+//! value of a hedger in a `static`, including its window, takes the same space in flash.
 //!
-//! Hedging takes about 15.7 KiB of flash (`opt-level = "z"`, `lto = "fat"`), 1.5 of them for `memmove`, which
-//! other code may have brought already; `bash tests/firmware/run` measures it.
+//! Hedging takes about 15.7 KiB of flash (`opt-level = "z"`, `lto = "fat"`). 1.5 KiB of them are
+//! `memmove`, which other code may need anyway. `bash tests/firmware/run` measures it.
 //!
-//! A request holds the mutex, and so by default keeps interrupts off, a few times for some dozens of
-//! instructions; and when it ends for as long as it takes to find a place among the `N` samples and move up to
-//! 4 `N` bytes, and every `N`/64 requests to find their percentile. Where that is too long for an interrupt,
-//! and all requests are made in one executor, use
-//! [`NoopRawMutex`](embassy_sync::blocking_mutex::raw::NoopRawMutex) and no `static`.
+//! A request locks the mutex a few times for some dozens of instructions each, and the default
+//! mutex disables interrupts meanwhile. At its end a request holds the lock for as long as it takes
+//! to find a place among the `N` samples and to move up to 4 `N` bytes, and after every `N`/64
+//! requests to compute the percentile. If that is too long for an interrupt, and all requests are
+//! made in one executor, use [`NoopRawMutex`](embassy_sync::blocking_mutex::raw::NoopRawMutex) and
+//! no `static`.
 //!
-//! # What it cannot do
+//! # Limitations
 //!
-//! - Help with one link: a second attempt over the link that is busy with the first is as slow, and slows
-//!   down others. Hedge over another link, another hub, or where frames get lost.
-//! - Take back what was sent. A dropped attempt is not polled any more; whether the other end hears of it
-//!   is up to its future's `Drop`.
-//! - Be shared between two cores by a critical section that stops only one of them.
+//! - Hedging does not help with a single link: a second attempt over a link that is busy with the
+//!   first one is as slow, and slows down other requests. Hedge over another link or another hub,
+//!   or where frames get lost.
+//! - A request that was sent cannot be taken back. A dropped attempt is not polled any more;
+//!   whether the other end is notified depends on the `Drop` implementation of its future.
+//! - A hedger cannot be shared between two cores if its critical section stops only one of them.
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -1,4 +1,4 @@
-//! Embassy's blocking mutex as a lock.
+//! Locks with the blocking mutex of embassy.
 
 use core::cell::RefCell;
 
@@ -7,7 +7,7 @@ use embassy_sync::blocking_mutex::raw::{CriticalSectionRawMutex, RawMutex};
 use hedge_core::adapter::Lock;
 use hedge_core::replicas;
 
-/// A [`Lock`] over any of embassy's raw mutexes; choose `R` as for embassy's
+/// A [`Lock`] with any of embassy's raw mutexes. Choose `R` as for embassy's
 /// [`Mutex`](embassy_sync::blocking_mutex::Mutex).
 ///
 /// ```
@@ -16,7 +16,7 @@ use hedge_core::replicas;
 /// use hedge_core::Budget;
 /// use hedge_embassy::Shared;
 ///
-/// // One budget for all who poll the sensor hub.
+/// // One budget for all tasks that poll the sensor hub.
 /// static BUDGET: Shared<CriticalSectionRawMutex, Budget> = Shared::new(Budget::percent(10.0));
 /// BUDGET.deposit();
 /// ```
@@ -24,7 +24,7 @@ use hedge_core::replicas;
 pub struct Shared<R, D>(Mutex<R, RefCell<D>>);
 
 impl<R: RawMutex, D> Shared<R, D> {
-    /// Guards `data`, in a `static` if need be.
+    /// Creates a lock around `data`. Can be used in a `static`.
     pub const fn new(data: D) -> Self {
         Self(Mutex::new(RefCell::new(data)))
     }

@@ -1,14 +1,16 @@
-//! Embassy's clock.
+//! The timer of embassy.
 
 use core::time::Duration;
 
 use embassy_time::TICK_HZ;
 use hedge_core::{Instant, Timer};
 
-/// Embassy's clock and timers, whose epoch is the start of the driver: mostly that of the system.
+/// The clock and the timers of embassy. The epoch is the start of the time driver, usually that of
+/// the system.
 ///
-/// A sleep is rounded up to a tick and never early: at 1 kHz a delay of 0.3 ms is one of 1 ms. Firmware
-/// chooses the tick rate, by the time driver and embassy-time's `tick-hz-…`.
+/// A sleep is rounded up to a tick and never ends early: at 1 kHz a delay of 0.3 ms becomes 1 ms.
+/// The firmware chooses the tick rate, with the time driver and the features `tick-hz-…` of
+/// embassy-time.
 ///
 /// ```
 /// use hedge_core::Timer;
@@ -21,8 +23,8 @@ use hedge_core::{Instant, Timer};
 pub struct EmbassyTimer;
 
 impl EmbassyTimer {
-    /// This timer's name for embassy's `instant`, as [`Call::deadline`](hedge_core::Call::deadline)
-    /// takes it.
+    /// Converts embassy's `instant` to this timer's clock, for
+    /// [`Call::deadline`](hedge_core::Call::deadline).
     pub const fn instant(&self, instant: embassy_time::Instant) -> Instant {
         Instant::from_epoch(duration(instant.as_ticks(), TICK_HZ))
     }
@@ -43,15 +45,16 @@ impl Timer for EmbassyTimer {
 
 const NANOS: u64 = 1_000_000_000;
 
-/// How long `ticks` take, to the nanosecond below. (Embassy's own conversion is to the microsecond, so
-/// that a deadline could come before its time.)
+/// Converts `ticks` to a duration, rounded down to the nanosecond. Embassy's conversion rounds to
+/// the microsecond, so that a deadline could come too early.
 const fn duration(ticks: u64, hz: u64) -> Duration {
-    // Less than a second's ticks in nanoseconds fit for every rate that embassy has, up to 5 GHz.
+    // The ticks of less than a second, times 10⁹, fit for all rates of embassy, which are up to 5
+    // GHz.
     let nanos = ticks % hz * NANOS / hz;
     Duration::new(ticks / hz, nanos as u32)
 }
 
-/// How many ticks it takes until `duration` is over; in the far future, as many as there are.
+/// Returns the number of ticks after which `duration` has passed, saturating.
 fn ticks(duration: Duration, hz: u64) -> u64 {
     let part = (u64::from(duration.subsec_nanos()) * hz).div_ceil(NANOS);
     duration.as_secs().saturating_mul(hz).saturating_add(part)
@@ -61,7 +64,7 @@ fn ticks(duration: Duration, hz: u64) -> u64 {
 mod tests {
     use super::*;
 
-    /// From the slowest that embassy has to the fastest, clock crystals among them.
+    /// The slowest and the fastest rate of embassy, and common ones, including clock crystals.
     const RATES: [u64; 8] = [
         1,
         1_000,
@@ -101,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_reading_of_the_clock_is_its_own_deadline() {
-        // As long as ticks are not finer than instants.
+        // Ticks must not be finer than instants.
         for hz in RATES.into_iter().filter(|hz| *hz <= NANOS) {
             for tick in [0, 1, 2, 3, hz - 1, hz, hz + 1, 1_000_003 * hz + 1] {
                 assert_eq!(ticks(duration(tick, hz), hz), tick, "{tick} at {hz} Hz");
@@ -113,7 +116,7 @@ mod tests {
     fn the_far_future_is_far() {
         let end = Instant::MAX.since_epoch();
         for hz in RATES {
-            // Not before its time, nor around the end of the ticks.
+            // A sleep never ends early, even near the largest number of ticks.
             assert!(ticks(end, hz) >= end.as_secs().saturating_mul(hz));
             assert!(duration(u64::MAX, hz) >= duration(u64::MAX - 1, hz));
         }

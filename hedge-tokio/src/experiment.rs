@@ -22,7 +22,7 @@
 //! # async fn ask(_: usize) -> Result<String, std::io::Error> { Ok("blue".into()) }
 //! ```
 //!
-//! As one stage of several:
+//! As one of several stages:
 //!
 //! ```
 //! use hedge_tokio::experiment::{
@@ -75,7 +75,9 @@ pub use hedge_core::experiment::{
 
 use crate::TokioTimer;
 
-/// The stage that hedges: it makes a request as the experiment's `reliability.hedging` says, and keeps the
-/// answer as artifact `hedging_result` and what was done for it as metric `hedging`. See the
+/// The hedging stage.
+///
+/// It makes a request with the options in the experiment's `reliability.hedging`. It stores the
+/// answer as the artifact `hedging_result`, and the outcome as the metric `hedging`. See the
 /// [module](self).
 pub type HedgingStage = hedge_core::experiment::HedgingStage<TokioTimer>;

@@ -1,4 +1,5 @@
-//! Cut tail latency on tokio: when a request is slow, start another and use whichever succeeds first.
+//! Request hedging for tokio: when a request is slow, start another one and use whichever succeeds
+//! first.
 //!
 //! ```
 //! use hedge_tokio::{Budget, Hedger, Percentile};
@@ -18,24 +19,24 @@
 //! # async fn fetch(replica: &'static str) -> Result<&'static str, std::io::Error> { Ok(replica) }
 //! ```
 //!
-//! A [`Hedger`] is made once for each backend, and cloned or borrowed wherever that is called. Attempts
-//! run inside the caller's task, may borrow from it, and are dropped the moment another wins. **Hedge only
-//! what is idempotent**: more than one attempt may reach the backend.
+//! Create one [`Hedger`] for each backend, and clone or borrow it wherever that backend is called.
+//! Attempts run inside the caller's task, may borrow from it, and are dropped as soon as another
+//! one wins. **Only hedge idempotent requests**: more than one attempt may reach the backend.
 //!
 //! | to | use |
 //! |---|---|
-//! | choose, size, test and migrate, page by page | [`_guide`] |
+//! | choose a strategy, size a budget, test and migrate | [`_guide`] |
 //! | decide when to hedge | [`strategy`]; [`Percentile`] unless there is a reason |
-//! | bound what it costs | [`Budget`], [`SharedBudget`] |
+//! | limit the cost of hedges | [`Budget`], [`SharedBudget`] |
 //! | read options from a file | [`HedgeConfig`], [`Hedger::from_config`] |
-//! | treat some `Ok` as failures | [`Hedger::call`], [`Call::classify`](hedge_core::Call::classify) |
-//! | let losers run on | [`Hedger::request_detached`] |
-//! | spread heavy computing over threads | [`Hedger::request_spawned`] |
-//! | put it into a tower stack | `tower::HedgeLayer` (feature `tower`) |
+//! | treat some `Ok` results as failures | [`Hedger::call`], [`Call::classify`](hedge_core::Call::classify) |
+//! | let losers run to completion | [`Hedger::request_detached`] |
+//! | spread computation over threads | [`Hedger::request_spawned`] |
+//! | use it in a tower stack | `tower::HedgeLayer` (feature `tower`) |
 //! | have a hedger for each of many backends | [`Registry`] |
 //! | choose among replicas, by what each has shown | [`replicas`], [`Hedger::request_on`] |
 //! | ask several providers in turn | [`cascade`] |
-//! | run an experiment from a file | `stage` (feature `serde`) |
+//! | run an experiment from a file | `experiment` (feature `serde`) |
 //! | see what it did | [`Outcome`], [`Hedger::metrics`] |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

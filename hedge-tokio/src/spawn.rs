@@ -1,4 +1,4 @@
-//! Attempts as tasks of tokio.
+//! Attempts that run as tokio tasks.
 
 use core::future::Future;
 use core::pin::Pin;
@@ -10,15 +10,16 @@ use tokio::task::{JoinError, JoinHandle};
 
 use crate::TokioTimer;
 
-/// A task of its own for an attempt, or for a part of one.
+/// A task for an attempt, or for a part of one.
 ///
-/// A panic of the task resumes in whoever awaits it. A task that its runtime drops never ends for
-/// whoever awaits it, as if the attempt hung. It panics outside a runtime, as [`tokio::spawn`] does.
+/// A panic of the task resumes in the future that awaits it. If the runtime drops the task, this
+/// future never completes, as if the attempt hung. Creating a task outside a runtime panics, like
+/// [`tokio::spawn`].
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// // Aborted, at its next `.await`, when this is dropped.
+/// // The task is aborted at its next `.await` when this is dropped.
 /// let task = hedge_tokio::Spawned::new(async { 6 * 7 });
 /// assert_eq!(task.await, 42);
 /// # }

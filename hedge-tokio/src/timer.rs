@@ -1,4 +1,4 @@
-//! Tokio's clock.
+//! The timer of tokio.
 
 use core::pin::Pin;
 use core::time::Duration;
@@ -7,14 +7,14 @@ use hedge_core::runtime::Runtime;
 use hedge_core::{Instant, Timer};
 use tokio::time;
 
-/// Tokio's clock and timers. Obeys `tokio::time::pause`.
+/// The clock and the timers of tokio. Follows `tokio::time::pause`.
 ///
-/// Tokio rounds timers up to the next millisecond, so that a delay of 0.3 ms is one of 1 ms.
+/// Tokio rounds timers up to the next millisecond: a delay of 0.3 ms becomes 1 ms.
 ///
-/// The epoch is when the timer was made: runtimes with paused time have clocks of their own, so a timer
-/// should be made inside the runtime that uses it if time is paused there.
+/// The epoch is the time at which the timer was created. Runtimes with paused time have separate
+/// clocks, so create the timer inside the runtime that uses it if time is paused there.
 ///
-/// A hedger makes its own; a [cascade](crate::cascade) is given one:
+/// A hedger creates its timer itself; a [cascade](crate::cascade) takes one:
 ///
 /// ```
 /// use core::time::Duration;
@@ -38,20 +38,21 @@ pub struct TokioTimer {
 }
 
 impl TokioTimer {
-    /// A timer whose epoch is now.
+    /// Creates a timer whose epoch is now.
     pub fn new() -> Self {
         Self {
             epoch: time::Instant::now(),
         }
     }
 
-    /// This timer's name for tokio's `instant`; the epoch if it was before that.
+    /// Converts tokio's `instant` to this timer's clock. Returns the epoch if `instant` was before
+    /// it.
     pub fn instant(&self, instant: time::Instant) -> Instant {
         Instant::from_epoch(instant.saturating_duration_since(self.epoch))
     }
 
-    /// Tokio's name for `instant`, or one in the far future (tokio's wheel holds two years) if it has
-    /// none.
+    /// Converts `instant` to tokio's clock. If that cannot represent it, returns one in the far
+    /// future (the timer wheel of tokio spans two years).
     #[inline]
     fn at(&self, instant: Instant) -> time::Instant {
         const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
@@ -77,7 +78,7 @@ impl Timer for TokioTimer {
 
     /// # Panics
     ///
-    /// As tokio's own timers do outside a runtime with time enabled.
+    /// Panics outside a runtime with time enabled, like the timers of tokio.
     #[inline(always)]
     fn sleep_until(&self, deadline: Instant) -> time::Sleep {
         time::sleep_until(self.at(deadline))

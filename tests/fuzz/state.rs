@@ -12,7 +12,10 @@ use std::sync::LazyLock;
 
 use arbitrary::Unstructured;
 use hedge_core::strategy::{Learned, ReadColumns, RestoreError, WriteColumns};
-use hedge_core::{Adaptive, AnyStrategy, ExponentialBackoff, Fixed, Hedger, Instant, Optimal, Options, Percentile, Strategy, WorkloadAware};
+use hedge_core::{
+    Adaptive, AnyStrategy, ExponentialBackoff, Fixed, Hedger, Instant, Optimal, Options,
+    Percentile, Strategy, WorkloadAware,
+};
 use libfuzzer_sys::fuzz_target;
 
 use crate::engine::{Lab, Still};

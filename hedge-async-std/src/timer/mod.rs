@@ -1,4 +1,4 @@
-//! The clock: async-io's natively, the browser's on the web.
+//! The timer: that of async-io on native targets, and that of the browser on the web.
 
 #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
 mod native;
@@ -17,7 +17,8 @@ use core::pin::Pin;
 use hedge_core::runtime::Runtime;
 use hedge_core::{Instant, Timer};
 
-/// The clock and the timers of async-std, smol and browsers. The epoch is when it was made.
+/// The clock and the timers of async-std, smol and browsers. The epoch is the time at which the
+/// timer was created.
 ///
 /// ```
 /// use core::time::Duration;
@@ -36,20 +37,20 @@ pub struct AsyncStdTimer {
 }
 
 impl AsyncStdTimer {
-    /// A timer whose epoch is now.
+    /// Creates a timer whose epoch is now.
     pub fn new() -> Self {
         Self {
             epoch: platform::Instant::now(),
         }
     }
 
-    /// This timer's name for `instant`, one of `std::time`, or on the web of the crate `web_time`; the epoch if
-    /// it was before that.
+    /// Converts `instant`, of `std::time` or on the web of the crate `web_time`, to this timer's
+    /// clock. Returns the epoch if `instant` was before it.
     pub fn instant(&self, instant: platform::Instant) -> Instant {
         Instant::from_epoch(instant.saturating_duration_since(self.epoch))
     }
 
-    /// The platform's name for `instant`, if it has one.
+    /// Converts `instant` to the platform's clock; `None` if that cannot represent it.
     fn at(&self, instant: Instant) -> Option<platform::Instant> {
         self.epoch.checked_add(instant.since_epoch())
     }

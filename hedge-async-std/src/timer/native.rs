@@ -1,4 +1,4 @@
-//! async-io's timer: what `async_std::task::sleep` and `smol::Timer` are.
+//! The timer of async-io, which `async_std::task::sleep` and `smol::Timer` use too.
 
 use core::future::Future;
 use core::pin::Pin;
@@ -8,13 +8,13 @@ use async_io::Timer;
 
 pub(super) use std::time::Instant;
 
-/// A sleep of an [`AsyncStdTimer`](crate::AsyncStdTimer).
+/// The sleep future of an [`AsyncStdTimer`](crate::AsyncStdTimer).
 #[derive(Debug)]
 #[must_use = "futures do nothing unless you `.await` or poll them"]
 pub struct Sleep(Timer);
 
 impl Sleep {
-    /// For ever, if there is no deadline.
+    /// Sleeps until `deadline`, or forever if there is none.
     pub(super) fn until(deadline: Option<Instant>) -> Self {
         Self(deadline.map_or_else(Timer::never, Timer::at))
     }

@@ -1,4 +1,4 @@
-//! JavaScript's timer. The standard library's `Instant` panics there.
+//! The timer of JavaScript. The `Instant` of the standard library panics on this target.
 
 use core::future::Future;
 use core::pin::Pin;
@@ -9,17 +9,17 @@ use gloo_timers::future::TimeoutFuture;
 
 pub(super) use web_time::Instant;
 
-/// A sleep of an [`AsyncStdTimer`](crate::AsyncStdTimer).
+/// The sleep future of an [`AsyncStdTimer`](crate::AsyncStdTimer).
 #[derive(Debug)]
 #[must_use = "futures do nothing unless you `.await` or poll them"]
 pub struct Sleep {
     deadline: Option<Instant>,
-    /// Absent until it is polled: most sleeps of a request are dropped before.
+    /// `None` until the first poll: most sleeps of a request are dropped before that.
     timeout: Option<TimeoutFuture>,
 }
 
 impl Sleep {
-    /// For ever, if there is no deadline.
+    /// Sleeps until `deadline`, or forever if there is none.
     pub(super) fn until(deadline: Option<Instant>) -> Self {
         Self {
             deadline,
@@ -39,7 +39,8 @@ impl Future for Sleep {
         let Some(deadline) = self.deadline else {
             return Poll::Pending;
         };
-        // Again, where a timeout was early by the clock, as browsers allow, or as long as one can be.
+        // Start another timeout if one fired early by the clock, as browsers allow, or had the
+        // maximum length.
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -54,7 +55,8 @@ impl Future for Sleep {
     }
 }
 
-/// Whole milliseconds, rounded up. `setTimeout` takes 31 bits, and a longer one for none at all.
+/// Returns whole milliseconds, rounded up. `setTimeout` takes 31 bits, and treats longer timeouts
+/// as 0.
 fn millis(left: Duration) -> u32 {
     let millis = left.as_nanos().div_ceil(1_000_000);
     millis.min(i32::MAX as u128) as u32

@@ -1,4 +1,4 @@
-//! When tiers are asked, and which answer is taken.
+//! The decisions of a cascade: when tiers start, and which answer is returned.
 
 use super::{CascadeOutcome, Plan, Quality, TierEnd, TierReport};
 use crate::attempt::{Attempt, Cause, Verdict};
@@ -17,9 +17,9 @@ pub(super) struct CascadeController<'c, Q, K, const N: usize> {
     id: u64,
     start: Instant,
     started: u8,
-    /// Of the first `len` tiers of the plan.
+    /// The first `len` entries are the tiers of the plan.
     tiers: [TierReport; N],
-    /// When the last tier that was asked ended, if it gave no answer that will do.
+    /// When the last tier that was started ended, if it did not return an acceptable answer.
     escalate: Option<Instant>,
 }
 
@@ -52,21 +52,21 @@ impl<'c, Q, K: Sink, const N: usize> CascadeController<'c, Q, K, N> {
         self.start + start.unwrap_or_default()
     }
 
-    /// Tier `index` is asked.
+    /// Starts tier `index`.
     fn ask(&mut self, index: u8, now: Instant) {
         self.started = index + 1;
         self.escalate = None;
         let elapsed = now.since(self.start);
         if let Some(tier) = self.tiers.get_mut(usize::from(index)) {
             tier.start = Some(elapsed);
-            // Until it is known otherwise.
+            // Remains in place if the tier is dropped before it ends.
             tier.end = TierEnd::Cancelled;
             let name = tier.name;
             self.emit(now, EventKind::TierStart { tier: index, name });
         }
     }
 
-    /// How good tier `index`'s answer was; nothing is worse than what is not a number.
+    /// Returns the quality of tier `index`'s answer. NaN counts as worse than any number.
     fn quality_of(&self, index: u8) -> f64 {
         let tier = self.tiers.get(usize::from(index));
         let quality = tier.and_then(|tier| tier.quality);
@@ -79,10 +79,10 @@ impl<'c, Q, K: Sink, const N: usize> CascadeController<'c, Q, K, N> {
         let tiers = || self.tiers.iter().take(self.plan.len);
         let cost = |counts: fn(&TierReport) -> bool| {
             let counted = tiers().filter(|tier| counts(tier));
-            // Not `sum`, of which nothing is −0.
+            // Fold from +0, since the `sum` of nothing is −0.
             counted.fold(0.0, |sum, tier| sum + tier.cost)
         };
-        // The best answer of those that did not do; of equals the first.
+        // Finds the best of the answers below their thresholds, or the first of equally good ones.
         let best = || {
             let answered = |index: &u8| {
                 let tier = self.tiers.get(usize::from(*index));
@@ -263,7 +263,7 @@ impl<V, E, Q: Quality<V>, K: Sink, const N: usize> ResultController<V, E>
     }
 }
 
-/// The best of the answers that did not do, and every error.
+/// Keeps the best of the answers below their thresholds, and all errors.
 #[derive(Debug)]
 pub(super) struct Kept<V, E, const N: usize> {
     best: Option<(u8, V)>,
@@ -285,7 +285,7 @@ impl<V, E, Q, K: Sink, const N: usize> Refused<CascadeController<'_, Q, K, N>, V
     fn keep(&mut self, pacer: &CascadeController<'_, Q, K, N>, index: u8, result: Result<V, E>) {
         match result {
             Ok(value) => {
-                // Tiers may answer out of order; of equals the first tier's is kept.
+                // Tiers may answer out of order. Of equally good answers, keep the first tier's.
                 let rank = |index: u8| (pacer.quality_of(index), core::cmp::Reverse(index));
                 if self
                     .best
@@ -312,7 +312,7 @@ impl<V, E, Q, K: Sink, const N: usize> Refused<CascadeController<'_, Q, K, N>, V
         self.errors.iter_mut().enumerate().find_map(failed)
     }
 
-    /// An answer that does not do is better than none.
+    /// Returns the best answer, even though it is below its threshold.
     fn take_late(&mut self) -> Option<Result<V, E>> {
         self.best.take().map(|(_, value)| Ok(value))
     }

@@ -1,8 +1,8 @@
-//! Numbers for the requests of a cascade.
+//! Numbers of the requests of a cascade.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-/// Gives every request that somebody hears of another number.
+/// Assigns a unique number to each request that emits events.
 #[derive(Debug, Default)]
 pub(super) struct Ids(AtomicU32);
 
@@ -10,7 +10,8 @@ impl Ids {
     pub(super) fn next(&self) -> u64 {
         #[cfg(target_has_atomic = "32")]
         let last = self.0.fetch_add(1, Ordering::Relaxed);
-        // Without compare-and-swap there is one core, where all but an interrupt take turns.
+        // Targets without compare-and-swap have a single core, where only an interrupt could come
+        // in between.
         #[cfg(not(target_has_atomic = "32"))]
         let last = {
             let last = self.0.load(Ordering::Relaxed);
@@ -21,7 +22,7 @@ impl Ids {
     }
 }
 
-/// A clone is another cascade, and numbers its own requests.
+/// A clone is a separate cascade and numbers its own requests.
 impl Clone for Ids {
     fn clone(&self) -> Self {
         Self::default()

@@ -1,5 +1,5 @@
-//! Providers asked one after the other, each as soon as those before it are late, have failed or are not
-//! good enough.
+//! Cascades: providers that are called in turn, each as soon as the earlier ones are late, have
+//! failed or are not good enough.
 //!
 //! ```
 //! use core::time::Duration;
@@ -32,13 +32,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A tier is asked when the one before it has been out for its delay, has failed, or has answered below its
-//! own threshold. The first answer that meets its own tier's threshold wins, and the other tiers' futures
-//! are dropped before it is returned. If no answer does, the best one is returned, with
-//! [`accepted`](CascadeOutcome::accepted) false; so it is when the time is up. If there is none at all, the
-//! error names what each tier failed with.
+//! A tier starts when the previous tier has not answered within its delay, has failed, or has
+//! answered below its threshold. The first answer that meets the threshold of its tier wins, and
+//! the futures of the other tiers are dropped before it is returned. If no answer meets its
+//! threshold, or if the time limit is reached, the best answer is returned with
+//! [`accepted`](CascadeOutcome::accepted) set to false. If there is no answer at all, the error
+//! contains the error of each tier.
 //!
-//! A tier can be hedged by a [`Hedger`](crate::Hedger) of its own:
+//! A tier can be hedged by a separate [`Hedger`](crate::Hedger):
 //!
 //! ```
 //! # use core::time::Duration;
@@ -58,7 +59,7 @@
 //! # Ok::<(), hedge_core::ConfigError>(())
 //! ```
 //!
-//! What applies to hedging applies here: more than one provider may do the work, and be paid for it.
+//! As with hedging, more than one provider may do the work and charge for it.
 
 use core::future::Future;
 use core::pin::Pin;
@@ -95,7 +96,8 @@ mod tests;
 mod text;
 mod tier;
 
-/// Up to `N` tiers, to be asked over and over; see the [module](self). `N` is 1 to 8.
+/// A cascade of up to `N` tiers, which can be used for many requests; see the [module](self). `N`
+/// is 1 to 8.
 #[derive(Clone, Debug)]
 pub struct Cascade<T, const N: usize, Q = AnyAnswer, K = NoSink> {
     timer: T,
@@ -104,10 +106,10 @@ pub struct Cascade<T, const N: usize, Q = AnyAnswer, K = NoSink> {
     sink: K,
 }
 
-/// What all requests of a cascade have in common.
+/// The options that all requests of a cascade share.
 #[derive(Clone, Debug)]
 struct Plan<const N: usize> {
-    /// Of which the first `len` are.
+    /// The first `len` entries are in use.
     tiers: [Tier; N],
     len: usize,
     timeout: Option<Duration>,
@@ -117,22 +119,23 @@ struct Plan<const N: usize> {
 }
 
 impl<T, const N: usize> Cascade<T, N> {
-    /// These tiers, the one to be asked first at the front. Every answer is as good as the other, and all
-    /// of it may take 30 s, unless told otherwise.
+    /// Creates a cascade from `tiers`, which start in this order.
+    ///
+    /// By default, all answers have the same quality, and a request may take 30 s in total.
     ///
     /// # Errors
     ///
-    /// If an option of a tier cannot be right.
+    /// Returns an error if an option of a tier is invalid.
     pub fn new(timer: T, tiers: [Tier; N]) -> Result<Self, ConfigError> {
         const { assert!(N >= 1 && N <= 8, "a cascade has 1 to 8 tiers") };
         Self::checked(timer, tiers, N)
     }
 
-    /// The same from as many tiers as a config lists, 1 to `N`.
+    /// Creates a cascade from a slice of 1 to `N` tiers, such as those in a config.
     ///
     /// # Errors
     ///
-    /// If there are none or too many, or if an option of one cannot be right.
+    /// Returns an error if there are no tiers or too many, or if an option of one is invalid.
     pub fn from_slice(timer: T, tiers: &[Tier]) -> Result<Self, ConfigError> {
         const { assert!(N >= 1 && N <= 8, "a cascade has 1 to 8 tiers") };
         ConfigError::check_range("tiers", tiers.len() as f64, 1.0, N as f64)?;
@@ -163,7 +166,7 @@ impl<T, const N: usize> Cascade<T, N> {
 }
 
 impl<T, const N: usize, Q, K> Cascade<T, N, Q, K> {
-    /// How good an answer is, a larger number being better: a closure `Fn(&V) -> f64`.
+    /// Sets the function that rates answers, a closure `Fn(&V) -> f64`. A larger number is better.
     pub fn quality<R>(self, quality: R) -> Cascade<T, N, R, K> {
         Cascade {
             timer: self.timer,
@@ -173,32 +176,33 @@ impl<T, const N: usize, Q, K> Cascade<T, N, Q, K> {
         }
     }
 
-    /// How long all of it may take; `None` for as long as it wants.
+    /// Sets the time limit for a whole request; `None` for no limit.
     #[must_use]
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.plan.timeout = timeout.into();
         self
     }
 
-    /// What its events call it; at most 32 bytes, the rest is cut.
+    /// Sets the name of the cascade in events, truncated to 32 bytes.
     #[must_use]
     pub fn name(mut self, name: &str) -> Self {
         self.plan.name = Name::truncated(name);
         self
     }
 
-    /// What the names of its events begin with, before `.cascade.`: parts of letters, digits and `_`, joined by
-    /// dots, at most 32 bytes. Default: `hedging`.
+    /// Sets the prefix of event names, before `.cascade.`: parts of letters, digits and `_`, joined
+    /// by dots, at most 32 bytes. Default: `hedging`.
     ///
     /// # Errors
     ///
-    /// If it is no such name.
+    /// Returns an error if the prefix is invalid.
     pub fn telemetry_prefix(mut self, prefix: &str) -> Result<Self, ConfigError> {
         self.plan.telemetry_prefix = telemetry_prefix(prefix)?;
         Ok(self)
     }
 
-    /// Hands events to `sink`. Their `request` counts the cascade's requests, and starts anew in a clone of it.
+    /// Sets the sink that receives events. The field `request` of the events counts the requests of
+    /// this cascade; a clone of the cascade counts separately.
     pub fn sink<S: Sink>(self, sink: S) -> Cascade<T, N, Q, S> {
         Cascade {
             timer: self.timer,
@@ -208,19 +212,20 @@ impl<T, const N: usize, Q, K> Cascade<T, N, Q, K> {
         }
     }
 
-    /// The tiers, in order.
+    /// Returns the tiers in order.
     pub fn tiers(&self) -> &[Tier] {
         self.plan.tiers.get(..self.plan.len).unwrap_or_default()
     }
 }
 
 impl<T: Timer + Clone, const N: usize, Q, K: Sink> Cascade<T, N, Q, K> {
-    /// Asks the tiers, each through its own closure.
+    /// Makes a request, with one closure per tier.
     ///
     /// # Errors
     ///
-    /// [`CascadeError::Failed`] when every tier failed, [`CascadeError::Timeout`] when the time was up
-    /// before one had answered, [`CascadeError::Invalid`] when there are more or fewer closures than tiers.
+    /// Returns [`CascadeError::Failed`] if every tier failed, [`CascadeError::Timeout`] if the
+    /// request ran out of time before a tier had answered, and [`CascadeError::Invalid`] if there
+    /// are more or fewer closures than tiers.
     pub fn request<'c, V, E, R>(
         &'c self,
         requests: R,
@@ -250,7 +255,7 @@ impl<T: Timer + Clone, const N: usize, Q, K: Sink> Cascade<T, N, Q, K> {
 type SlotsOf<const N: usize, F> = <Max<N> as Capacity<F>>::Slots;
 
 pin_project! {
-    /// A request to a cascade.
+    /// The state of a request to a cascade.
     struct Asking<R> {
         #[pin]
         race: R,
@@ -300,9 +305,9 @@ where
     }
 }
 
-/// Says how good an answer is. Closures `Fn(&V) -> f64` do.
+/// Rates answers. Implemented by closures `Fn(&V) -> f64`.
 pub trait Quality<V> {
-    /// A larger number for a better answer. One that is not a number meets no threshold.
+    /// Returns the quality of `answer`, where a larger number is better. NaN meets no threshold.
     fn of(&self, answer: &V) -> f64;
 }
 
@@ -312,7 +317,7 @@ impl<V, F: Fn(&V) -> f64> Quality<V> for F {
     }
 }
 
-/// The default: every answer has quality 1.
+/// The default rating: every answer has the quality 1.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AnyAnswer;
 

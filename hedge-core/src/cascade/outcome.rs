@@ -1,4 +1,4 @@
-//! What one cascade did.
+//! The result of a cascade.
 
 use core::fmt;
 use core::time::Duration;
@@ -7,70 +7,70 @@ use super::{TierEnd, TierReport};
 use crate::error::ConfigError;
 use crate::name::Name;
 
-/// An answer, and what it took to get it.
+/// The answer of a cascade, with a summary of how it was obtained.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cascaded<V, const N: usize> {
-    /// What the tier answered.
+    /// The value that the tier returned.
     pub value: V,
-    /// What the cascade did.
+    /// A summary of the request.
     pub outcome: CascadeOutcome<N>,
 }
 
 impl<V, const N: usize> Cascaded<V, N> {
-    /// Only the answer.
+    /// Returns the answer and discards the outcome.
     pub fn into_inner(self) -> V {
         self.value
     }
 }
 
-/// What one cascade did.
+/// A summary of one request to a cascade.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct CascadeOutcome<const N: usize> {
-    /// Whether the answer met its tier's threshold. If not, it is the best there was.
+    /// Whether the answer met the threshold of its tier. If not, it is the best of all answers.
     pub accepted: bool,
-    /// Whether the cascade's time was up.
+    /// Whether the request ran out of time.
     pub timed_out: bool,
-    /// Which tier gave the answer, from 0; absent if none did.
+    /// The index of the tier that answered, from 0; `None` if no tier did.
     pub tier: Option<usize>,
-    /// How many tiers were asked besides the first.
+    /// The number of tiers that were started besides the first.
     pub hedges_fired: u8,
-    /// From the start of the cascade to its end.
+    /// The time from the start of the request to its end.
     pub total_latency: Duration,
-    /// What all tiers cost that were asked: for providers that bill a call that its caller gives up.
+    /// The cost of all tiers that were started, for providers that charge for cancelled calls.
     pub total_cost: f64,
-    /// What those tiers cost that answered: for providers that bill what they complete.
+    /// The cost of the tiers that answered, for providers that charge for completed calls.
     pub completed_cost: f64,
     pub(super) tiers: [TierReport; N],
     pub(super) len: usize,
 }
 
 impl<const N: usize> CascadeOutcome<N> {
-    /// What became of each tier, in order.
+    /// Returns the reports of all tiers in order.
     pub fn tiers(&self) -> &[TierReport] {
         self.tiers.get(..self.len).unwrap_or_default()
     }
 
-    /// The name of the tier that gave the answer; empty if none did.
+    /// Returns the name of the tier that answered; empty if no tier did.
     pub fn tier_name(&self) -> Name {
         let tier = self.tier.and_then(|tier| self.tiers.get(tier));
         tier.map_or(Name::EMPTY, |tier| tier.name)
     }
 }
 
-/// Why a cascade has no answer.
+/// The error of a request to a cascade.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum CascadeError<E, const N: usize> {
-    /// There are not as many requests as tiers; nothing was asked.
+    /// The number of requests differs from the number of tiers. No tier was started.
     Invalid(ConfigError),
     /// Every tier failed.
     Failed(Failures<E, N>),
-    /// The time was up before any tier had answered.
+    /// The request ran out of time before any tier had answered.
     Timeout(Failures<E, N>),
 }
 
-/// What each tier failed with.
+/// The errors of all tiers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Failures<E, const N: usize> {
     pub(super) errors: [Option<E>; N],
@@ -78,26 +78,26 @@ pub struct Failures<E, const N: usize> {
 }
 
 impl<E, const N: usize> Failures<E, N> {
-    /// The tiers that failed, in order, and their errors.
+    /// Returns the names and errors of the tiers that failed, in order.
     pub fn errors(&self) -> impl Iterator<Item = (Name, &E)> {
         let names = self.outcome.tiers.iter().map(|tier| tier.name);
         let errors = names.zip(&self.errors);
         errors.filter_map(|(name, error)| Some((name, error.as_ref()?)))
     }
 
-    /// What the cascade did.
+    /// Returns a summary of the request.
     pub fn outcome(&self) -> &CascadeOutcome<N> {
         &self.outcome
     }
 
-    /// The errors, each at its tier's place.
+    /// Returns the errors, each at the index of its tier.
     pub fn into_errors(self) -> [Option<E>; N] {
         self.errors
     }
 }
 
 impl<E, const N: usize> CascadeError<E, N> {
-    /// What each tier failed with, if any was asked.
+    /// Returns the errors of all tiers, if any tier was started.
     pub fn failures(&self) -> Option<&Failures<E, N>> {
         match self {
             Self::Failed(failures) | Self::Timeout(failures) => Some(failures),
@@ -105,7 +105,7 @@ impl<E, const N: usize> CascadeError<E, N> {
         }
     }
 
-    /// Whether the time was up.
+    /// Returns whether the request ran out of time.
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Timeout(_))
     }
@@ -141,7 +141,7 @@ impl<E: fmt::Display, const N: usize> fmt::Display for CascadeError<E, N> {
 }
 
 impl<E: core::error::Error + 'static, const N: usize> core::error::Error for CascadeError<E, N> {
-    /// The first tier's error.
+    /// Returns the error of the first tier that failed.
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
             Self::Invalid(error) => Some(error),

@@ -1,4 +1,4 @@
-//! What each tier of a cascade is asked.
+//! The closures that make the requests to the tiers of a cascade.
 
 use core::future::Future;
 use core::pin::Pin;
@@ -6,24 +6,25 @@ use core::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-/// One closure per tier, called when that tier is asked: a tuple of up to eight, an array, or a `Vec`.
+/// One closure per tier, called when that tier starts: a tuple of up to eight, an array, or a
+/// `Vec`.
 ///
-/// The futures that a tuple's closures return may be of different types; none is boxed. Those of an
-/// array or a `Vec` are all of one type, as those of [`BoxedRequest`] are.
+/// The closures of a tuple may return futures of different types, and none of them is boxed. The
+/// futures of an array or a `Vec` have one type, which can be that of [`BoxedRequest`].
 pub trait Requests<V, E> {
-    /// Any tier's future.
+    /// The type of the tiers' futures.
     type Future: Future<Output = Result<V, E>>;
 
-    /// For how many tiers they are.
+    /// Returns the number of tiers.
     fn len(&self) -> usize;
 
-    /// Whether there are none.
+    /// Returns whether there are no tiers.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// What asks the tier at an index, once; it gives nothing for one that there is not, or that was
-    /// asked before.
+    /// Returns a function that starts the tier at an index. It returns `None` for an index out of
+    /// range, and for a tier that was started before.
     fn starter(self) -> impl FnMut(usize) -> Option<Self::Future>;
 }
 
@@ -62,8 +63,8 @@ where
     }
 }
 
-/// A closure that returns a future, both of any type: for a `Vec` of as many tiers as a config lists.
-/// Made by [`boxed`].
+/// A boxed closure that returns a boxed future, for a `Vec` with as many tiers as a config lists.
+/// Created by [`boxed`].
 #[cfg(feature = "alloc")]
 pub type BoxedRequest<'r, V, E> = alloc::boxed::Box<
     dyn FnOnce() -> Pin<alloc::boxed::Box<dyn Future<Output = Result<V, E>> + Send + 'r>>
@@ -71,7 +72,7 @@ pub type BoxedRequest<'r, V, E> = alloc::boxed::Box<
         + 'r,
 >;
 
-/// Boxes a closure and the future that it will return.
+/// Boxes a closure and the future that it returns.
 #[cfg(feature = "alloc")]
 pub fn boxed<'r, V, E, F>(request: impl FnOnce() -> F + Send + 'r) -> BoxedRequest<'r, V, E>
 where
@@ -83,7 +84,7 @@ where
 }
 
 pin_project! {
-    /// The future of a tier that is asked. Of one that cannot be, it never ends.
+    /// The future of a tier that was started. It never completes if the tier could not be started.
     #[derive(Debug)]
     pub struct Asked<F> {
         #[pin]
@@ -109,16 +110,16 @@ impl<F: Future> Future for Asked<F> {
 }
 
 pin_project! {
-    /// The future of one of several tiers.
-    // The macro takes no docs on a variant's fields.
+    /// A future of one of several tiers.
+    // The macro does not accept documentation on the fields of a variant.
     #[allow(missing_docs)]
     #[project = EitherProj]
     #[derive(Debug)]
     pub enum Either<A, B> {
-        /// This tier's.
+        /// The future of this tier.
         This {
             #[pin] future: A },
-        /// That of one after it.
+        /// The future of a later tier.
         Later {
             #[pin] future: B },
     }

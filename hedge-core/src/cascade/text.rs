@@ -1,4 +1,4 @@
-//! Tiers in a config file.
+//! The config file format of tiers.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -8,22 +8,22 @@ use crate::error::ConfigError;
 use crate::name::Name;
 use crate::time::millis;
 
-/// A tier under the names of a config file.
+/// A tier with the field names of a config file.
 #[derive(Serialize, Deserialize)]
 #[serde(rename = "Tier", deny_unknown_fields)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 struct Text {
     #[serde(deserialize_with = "name")]
     name: Name,
-    /// How long it is out before the next tier is asked besides, in ms.
+    /// The delay after which the next tier starts too, in ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemars", schemars(range(min = 0.0, max = 1e12)))]
     delay_ms: Option<f64>,
-    /// What asking it costs, in a unit of yours.
+    /// The cost of a request to this tier, in any unit.
     #[serde(default = "one")]
     #[cfg_attr(feature = "schemars", schemars(range(min = 0.0)))]
     cost: f64,
-    /// How good its answer has to be, on the scale of the cascade's quality function.
+    /// The quality that an answer must have, on the scale of the cascade's quality function.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     quality_threshold: Option<f64>,
 }

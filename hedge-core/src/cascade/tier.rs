@@ -1,4 +1,4 @@
-//! One provider in a cascade, and what became of it.
+//! A provider in a cascade, and how its request ended.
 
 use core::fmt;
 use core::time::Duration;
@@ -6,7 +6,7 @@ use core::time::Duration;
 use crate::error::ConfigError;
 use crate::name::Name;
 
-/// A provider: when the next one is asked besides, what it costs, and how good its answer has to be.
+/// A provider in a cascade: its delay, its cost, and the quality that its answers must have.
 ///
 /// ```
 /// use core::time::Duration;
@@ -19,8 +19,9 @@ use crate::name::Name;
 /// assert_eq!(tier.name(), "large-model");
 /// ```
 ///
-/// With feature `serde` it is read from a config file, for [`Cascade::from_slice`](super::Cascade::from_slice).
-/// Its fields there are `name`, `delay_ms`, `cost` and `quality_threshold`; all but the first may be left out.
+/// With the feature `serde`, a tier can be read from a config file, for
+/// [`Cascade::from_slice`](super::Cascade::from_slice). The fields are `name`, `delay_ms`, `cost`
+/// and `quality_threshold`; all but `name` are optional.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tier {
     pub(super) name: Name,
@@ -30,8 +31,8 @@ pub struct Tier {
 }
 
 impl Tier {
-    /// A tier that costs one unit, whose every answer will do, and that is waited for until it has
-    /// answered or failed. A name of more than 32 bytes is cut.
+    /// Creates a tier that costs one unit, accepts every answer, and has no delay limit: the next
+    /// tier starts only when this one has failed. A name of more than 32 bytes is truncated.
     pub const fn new(name: &str) -> Self {
         Self {
             name: Name::truncated(name),
@@ -41,29 +42,29 @@ impl Tier {
         }
     }
 
-    /// How long it is out before the next tier is asked besides; zero asks both at once. The last tier's
-    /// makes no difference.
+    /// Sets the delay after which the next tier starts too; zero starts both at the same time. The
+    /// delay of the last tier has no effect.
     #[must_use]
     pub const fn delay(mut self, delay: Duration) -> Self {
         self.delay = Some(delay);
         self
     }
 
-    /// What asking it costs, in a unit of yours: 0 or more.
+    /// Sets the cost of a request to this tier, in any unit, 0 or more.
     #[must_use]
     pub const fn cost(mut self, cost: f64) -> Self {
         self.cost = cost;
         self
     }
 
-    /// How good its answer has to be, on the scale of the cascade's quality function.
+    /// Sets the quality that an answer must have, on the scale of the cascade's quality function.
     #[must_use]
     pub const fn quality_threshold(mut self, quality: f64) -> Self {
         self.threshold = Some(quality);
         self
     }
 
-    /// Its name.
+    /// Returns the name of the tier.
     pub fn name(&self) -> &str {
         self.name.as_str()
     }
@@ -80,48 +81,49 @@ impl Tier {
         }
     }
 
-    /// Whether an answer of this quality will do. None does that is not a number.
+    /// Returns whether an answer of this quality is accepted. NaN is accepted only without a
+    /// threshold.
     pub(super) fn accepts(&self, quality: f64) -> bool {
         self.threshold.is_none_or(|threshold| quality >= threshold)
     }
 }
 
-/// What became of one tier.
+/// The result of one tier.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct TierReport {
-    /// Its name.
+    /// The name of the tier.
     pub name: Name,
-    /// How it ended.
+    /// How the tier's request ended.
     pub end: TierEnd,
-    /// When it was asked, from the start of the cascade; absent if it never was.
+    /// When the tier started, from the start of the cascade; `None` if it was not started.
     pub start: Option<Duration>,
-    /// How long it took, or had taken when it was dropped, from its own start.
+    /// The time from the tier's own start until it ended or was dropped.
     pub latency: Option<Duration>,
-    /// How good its answer was; absent if it gave none.
+    /// The quality of its answer; `None` if there was none.
     pub quality: Option<f64>,
-    /// What asking it costs.
+    /// The cost of a request to this tier.
     pub cost: f64,
 }
 
-/// How a tier ended.
+/// How the request to a tier ended.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum TierEnd {
-    /// It was not asked.
+    /// The tier was not started.
     Unused,
-    /// It was dropped before it answered.
+    /// The tier was dropped before it answered.
     Cancelled,
-    /// It answered below its threshold.
+    /// The tier answered below its threshold.
     Insufficient,
-    /// It failed.
+    /// The tier failed.
     Failed,
-    /// It gave the answer.
+    /// The tier's answer was returned.
     Won,
 }
 
 impl TierEnd {
-    /// The end as in logs, in snake case.
+    /// Returns the end in snake case, as in logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unused => "unused",

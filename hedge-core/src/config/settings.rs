@@ -1,6 +1,6 @@
-//! What a config comes to.
+//! The checked values of a config, and how a builder takes them.
 
-use crate::hedger::{Budget, Options};
+use crate::hedger::{Budget, Builder, Labels, Options};
 use crate::name::Name;
 use crate::strategy::AnyStrategy;
 
@@ -33,4 +33,23 @@ pub struct Settings<const N: usize = 1000> {
     pub telemetry_prefix: Name,
     /// What one attempt costs.
     pub cost_per_attempt: f64,
+}
+
+// Here and not beside `Builder`, so that `hedger` knows nothing of configs.
+impl<T, S, M, K, const MAX: usize> Builder<T, S, M, K, MAX> {
+    /// Takes all that a config says: strategy, budget, options, names and cost.
+    pub fn settings<const N: usize>(
+        self,
+        settings: Settings<N>,
+    ) -> Builder<T, AnyStrategy<N>, M, K, MAX> {
+        let labels = Labels {
+            strategy_name: settings.strategy_name,
+            telemetry_prefix: settings.telemetry_prefix,
+        };
+        self.options(settings.options)
+            .budget(settings.budget)
+            .labels(labels)
+            .cost_per_attempt(settings.cost_per_attempt)
+            .strategy(settings.strategy)
+    }
 }

@@ -1,4 +1,4 @@
-//! What goes from stage to stage.
+//! The state of one run of a pipeline.
 
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
@@ -10,7 +10,8 @@ use core::fmt;
 
 use super::{Experiment, Value};
 
-/// One run of an experiment: what it is, what its stages have made and measured, and which are done.
+/// One run of an experiment: its description, its artifacts and metrics, and the stages that are
+/// complete.
 ///
 /// ```
 /// use hedge_core::experiment::{BackendRef, Context, Experiment};
@@ -31,7 +32,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// The start of a run.
+    /// Creates the context of a new run.
     pub fn new(experiment: Experiment) -> Self {
         Self {
             experiment,
@@ -42,72 +43,72 @@ impl Context {
         }
     }
 
-    /// Gives the run a name.
+    /// Sets the name of the run.
     #[must_use]
     pub fn with_run_id(mut self, run_id: &str) -> Self {
         self.run_id = run_id.to_owned();
         self
     }
 
-    /// What is run.
+    /// Returns the experiment.
     pub fn experiment(&self) -> &Experiment {
         &self.experiment
     }
 
-    /// The `id` of what is run.
+    /// Returns the `id` of the experiment.
     pub fn experiment_id(&self) -> &str {
         &self.experiment.id
     }
 
-    /// The name of the run; empty if it was given none.
+    /// Returns the name of the run; empty if it has none.
     pub fn run_id(&self) -> &str {
         &self.run_id
     }
 
-    /// What a stage has made, if there is one of this name and it is a `T`.
+    /// Returns the artifact with this name, if there is one and it is a `T`.
     pub fn artifact<T: Any>(&self, name: &str) -> Option<&T> {
         self.artifacts.get(name)?.downcast_ref()
     }
 
-    /// Takes out what a stage has made, if there is one of this name and it is a `T`.
+    /// Removes and returns the artifact with this name, if there is one and it is a `T`.
     pub fn take_artifact<T: Any>(&mut self, name: &str) -> Option<T> {
-        // Asked first: what is of another type stays.
+        // Check the type first: an artifact of another type stays.
         self.artifact::<T>(name)?;
         let artifact = self.artifacts.remove(name)?.downcast().ok()?;
         Some(*artifact)
     }
 
-    /// Keeps what a stage has made, in place of what had that name.
+    /// Stores an artifact, and replaces an earlier one with the same name.
     pub fn insert_artifact<T: Any + Send + Sync>(&mut self, name: &str, artifact: T) {
         self.artifacts.insert(name.to_owned(), Box::new(artifact));
     }
 
-    /// What a stage has measured.
+    /// Returns the metric with this name.
     pub fn metric(&self, name: &str) -> Option<&Value> {
         self.metrics.get(name)
     }
 
-    /// All that was measured. It can be serialised, as a whole.
+    /// Returns all metrics, which can be serialised as a whole.
     pub fn metrics(&self) -> &BTreeMap<String, Value> {
         &self.metrics
     }
 
-    /// Keeps what a stage has measured, in place of what had that name.
+    /// Stores a metric, and replaces an earlier one with the same name.
     pub fn insert_metric(&mut self, name: &str, metric: impl Into<Value>) {
         self.metrics.insert(name.to_owned(), metric.into());
     }
 
-    /// The names of the stages that are done, in order.
+    /// Returns the names of the completed stages in order.
     pub fn completed(&self) -> &[String] {
         &self.completed
     }
 
-    /// Whether the stage of this name is done.
+    /// Returns whether the stage with this name is complete.
     pub fn is_complete(&self, stage: &str) -> bool {
         self.completed.iter().any(|name| name == stage)
     }
 
-    /// Marks a stage as done. A [`Pipeline`](super::Pipeline) does that.
+    /// Marks a stage as complete. A [`Pipeline`](super::Pipeline) does this for its stages.
     pub fn complete(&mut self, stage: &str) {
         self.completed.push(stage.to_owned());
     }
@@ -125,7 +126,7 @@ impl fmt::Debug for Context {
         f.debug_struct("Context")
             .field("experiment", experiment)
             .field("run_id", run_id)
-            // Of those only the names can be told.
+            // Artifacts may have any type, so only their names can be shown.
             .field("artifacts", &artifacts.keys())
             .field("metrics", metrics)
             .field("completed", completed)

@@ -1,4 +1,4 @@
-//! What a stage says of itself.
+//! The descriptions of stages.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -8,7 +8,9 @@ use serde::Serialize;
 
 use super::Value;
 
-/// What a stage is called, needs and takes. It serialises to the schema that pipelines of this kind share:
+/// A description of a stage: its name, and the options that it requires and accepts.
+///
+/// It serialises to the schema that pipelines of this kind share:
 ///
 /// ```
 /// use hedge_core::experiment::Description;
@@ -24,28 +26,28 @@ use super::Value;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Description {
-    /// The version of this schema.
+    /// The version of the schema.
     #[serde(rename = "__schema_version__")]
     pub schema_version: &'static str,
-    /// What a [`StageDef`](super::StageDef) calls the stage.
+    /// The name of the stage, as used in a [`StageDef`](super::StageDef).
     pub name: String,
-    /// What it does.
+    /// A description for users.
     pub description: String,
-    /// What it has to be given.
+    /// The names of required options.
     pub required: Vec<String>,
-    /// What it may be given.
+    /// The names of optional options.
     pub optional: Vec<String>,
-    /// The type of each.
+    /// The types of the options.
     pub types: BTreeMap<String, Value>,
-    /// What is taken for those that are not given, if that is known beforehand.
+    /// The default values of optional options, where they are known in advance.
     pub defaults: BTreeMap<String, Value>,
-    /// What else tools may want to know.
+    /// Additional information for tools.
     #[serde(rename = "__extensions__")]
     pub extensions: BTreeMap<String, Value>,
 }
 
 impl Description {
-    /// A stage that needs and takes nothing.
+    /// Creates a description without options.
     pub fn new(name: &str, description: &str) -> Self {
         Self {
             schema_version: "1.0.0",
@@ -59,7 +61,7 @@ impl Description {
         }
     }
 
-    /// What it has to be given.
+    /// Adds a required option.
     #[must_use]
     pub fn required(mut self, name: &str, kind: impl Into<Value>) -> Self {
         self.required.push(name.into());
@@ -67,7 +69,7 @@ impl Description {
         self
     }
 
-    /// What it may be given; nothing is the default if that is [`Value::Null`].
+    /// Adds an optional option. It has no default if `default` is [`Value::Null`].
     #[must_use]
     pub fn optional(
         mut self,
@@ -84,7 +86,7 @@ impl Description {
         self
     }
 
-    /// What else tools may want to know.
+    /// Adds information for tools.
     #[must_use]
     pub fn extension(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.extensions.insert(name.into(), value.into());

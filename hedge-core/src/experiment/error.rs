@@ -1,4 +1,4 @@
-//! Why a stage or a pipeline has stopped.
+//! The errors of stages and pipelines.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -8,36 +8,36 @@ use super::ReadError;
 use crate::boxed::BoxError;
 use crate::outcome::Error;
 
-/// Why a stage has not done its work.
+/// The error of a stage.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StageError {
-    /// The experiment says nothing of hedging, and neither does the run.
+    /// Neither the experiment nor the run has hedging options.
     MissingConfig,
-    /// The stage that hedges was put into a pipeline without a request.
+    /// The hedging stage was added to a pipeline without a request.
     MissingRequest,
-    /// A strategy was named that there is not.
+    /// The strategy does not exist.
     InvalidStrategy(ReadError),
-    /// Another option cannot be right.
+    /// Another option is invalid.
     InvalidConfig(ReadError),
-    /// Every attempt failed, or the time was up.
+    /// Every attempt failed, or the request ran out of time.
     RequestFailed(Error<BoxError>),
-    /// The pipeline has no stage of this name.
+    /// The pipeline has no stage with this name.
     UnknownStage {
-        /// The names of those that it has.
+        /// The names of the stages in the pipeline.
         known: Vec<String>,
     },
-    /// What a stage of yours says.
+    /// An error of a custom stage.
     Other(BoxError),
 }
 
 impl StageError {
-    /// An error of yours.
+    /// Returns the error of a custom stage.
     pub fn other(error: impl Into<BoxError>) -> Self {
         Self::Other(error.into())
     }
 
-    /// The error of an option of the stage that hedges.
+    /// Returns the error of an option of the hedging stage.
     #[cfg(feature = "std")]
     pub(crate) fn hedging(error: ReadError) -> Self {
         let strategy = ["strategy", "workload_inner"];
@@ -64,7 +64,7 @@ impl From<String> for StageError {
 
 impl From<ReadError> for StageError {
     fn from(error: ReadError) -> Self {
-        // Whose option it is, is not known: a stage of yours may have a `strategy` too.
+        // A custom stage may have an option `strategy` too, so use the general variant.
         Self::InvalidConfig(error)
     }
 }
@@ -102,7 +102,7 @@ impl core::error::Error for StageError {
     }
 }
 
-/// Where a pipeline has stopped, and why.
+/// The error of a pipeline: the stage at which it stopped, and why.
 #[derive(Debug)]
 pub struct PipelineError {
     pub(super) index: usize,
@@ -111,17 +111,17 @@ pub struct PipelineError {
 }
 
 impl PipelineError {
-    /// The place of the stage in the experiment's pipeline, from 0.
+    /// Returns the index of the stage in the experiment's pipeline, from 0.
     pub fn index(&self) -> usize {
         self.index
     }
 
-    /// The name of the stage.
+    /// Returns the name of the stage.
     pub fn stage(&self) -> &str {
         &self.stage
     }
 
-    /// Why the stage has not done its work.
+    /// Returns the error of the stage.
     pub fn error(&self) -> &StageError {
         &self.error
     }

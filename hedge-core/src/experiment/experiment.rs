@@ -1,4 +1,4 @@
-//! What an experiment says.
+//! The description of an experiment.
 
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
@@ -16,10 +16,10 @@ use crate::config::Overrides;
 use crate::config::value::{closest, located};
 use crate::name::Name;
 
-/// What is asked, how it is hedged, and which stages it goes through.
+/// An experiment: the backend it calls, its hedging options, and the stages it runs.
 ///
-/// It is read from any format that names its fields, such as JSON or TOML, and is right when it has been
-/// read: an error tells the path of the field and what would be right.
+/// An experiment can be read from any format with named fields, such as JSON or TOML. It is
+/// validated when it is read: an error contains the path of the field and the valid values.
 ///
 /// ```
 /// use hedge_core::experiment::Experiment;
@@ -41,16 +41,16 @@ use crate::name::Name;
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schemars", schemars(deny_unknown_fields))]
 pub struct Experiment {
-    /// What it is called.
+    /// The name of the experiment.
     #[cfg_attr(feature = "schemars", schemars(schema_with = "schema::text"))]
     pub id: String,
-    /// Which backend it asks.
+    /// The backend that is called.
     pub backend: BackendRef,
-    /// The stages, in order.
+    /// The stages in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "schemars", schemars(default))]
     pub pipeline: Vec<StageDef>,
-    /// What makes its requests reliable.
+    /// The options for reliable requests.
     #[cfg_attr(feature = "schemars", schemars(default))]
     pub reliability: Reliability,
 }
@@ -60,11 +60,11 @@ pub struct Experiment {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct BackendRef {
-    /// What it is called, at most 32 bytes. Unless the config gives a `strategy_name`, hedging keeps its
-    /// state under this name.
+    /// The name of the backend, at most 32 bytes. Hedging uses it as `strategy_name` if the config
+    /// has none.
     #[serde(deserialize_with = "backend_id")]
     pub id: Name,
-    /// Whatever else your stages want to know of it.
+    /// Further options, for custom stages.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub options: BTreeMap<String, Value>,
 }
@@ -74,30 +74,30 @@ pub struct BackendRef {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct StageDef {
-    /// Which stage.
+    /// The name of the stage.
     #[cfg_attr(feature = "schemars", schemars(schema_with = "schema::text"))]
     pub name: String,
-    /// What it is told in this place of this pipeline. `hedging` takes every option of [`HedgeConfig`](crate::HedgeConfig), in
-    /// the place of those under `reliability.hedging`.
+    /// The options of the stage. The stage `hedging` accepts every option of
+    /// [`HedgeConfig`](crate::HedgeConfig), which override those under `reliability.hedging`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub options: BTreeMap<String, Value>,
-    /// Whether it is run. Default: true.
+    /// Whether the stage is run. Default: true.
     #[serde(default = "yes")]
     pub enabled: bool,
 }
 
-/// What makes an experiment's requests reliable.
+/// The options for reliable requests.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Reliability {
-    /// How they are hedged; absent if they are not.
+    /// The hedging options; `None` without hedging.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hedging: Option<Hedging>,
 }
 
 impl Experiment {
-    /// An experiment without stages, and without hedging.
+    /// Creates an experiment without stages and without hedging.
     ///
     /// ```
     /// use hedge_core::StrategyKind;
@@ -122,11 +122,11 @@ impl Experiment {
         }
     }
 
-    /// Checks all that is known of it, as is done when it is read: ids, and the options of hedging.
+    /// Validates the experiment as when it is read: the ids and the hedging options.
     ///
     /// # Errors
     ///
-    /// Tells the path of a field that cannot be right, its value and what would be.
+    /// Returns the path of an invalid field, its value and what is valid.
     pub fn validate(&self) -> Result<(), ReadError> {
         if self.id.is_empty() {
             let problem = "`id` is \"\", but must be 1 byte or more".to_owned();
@@ -151,14 +151,14 @@ impl Experiment {
                 let overrides = stage.overrides().map_err(in_place)?;
                 let default = Hedging::default();
                 let hedging = hedging.unwrap_or(&default);
-                // What is wrong without overrides was found above.
+                // Any error without overrides was returned above.
                 Run::new(hedging.stage_config(), &overrides).map_err(in_place)?;
             }
         }
         Ok(())
     }
 
-    /// What is ignored of it, and should not go unnoticed: `options` of hedging that do not exist.
+    /// Returns warnings about ignored parts: unknown hedging `options`.
     ///
     /// ```
     /// use hedge_core::experiment::Experiment;
@@ -190,7 +190,7 @@ impl Experiment {
 }
 
 impl BackendRef {
-    /// The backend of this name, without options.
+    /// Creates a backend with this name and no options.
     pub fn new(id: Name) -> Self {
         Self {
             id,
@@ -200,7 +200,7 @@ impl BackendRef {
 }
 
 impl StageDef {
-    /// The stage of this name, enabled and without options.
+    /// Creates an enabled stage with this name and no options.
     pub fn new(name: &str) -> Self {
         Self {
             name: name.into(),
@@ -209,17 +209,17 @@ impl StageDef {
         }
     }
 
-    /// The options as a type of yours.
+    /// Deserialises the options as a custom type.
     ///
     /// # Errors
     ///
-    /// Says where something is wrong, and what would be right.
+    /// Returns where the options are invalid, and what is valid.
     pub fn read_options<T: serde::de::DeserializeOwned>(&self) -> Result<T, ReadError> {
         let read = Value::Map(self.options.clone()).read();
         read.map_err(|error| error.inside("options"))
     }
 
-    /// The options as some of a [`HedgeConfig`](crate::HedgeConfig).
+    /// Parses the options as overrides of a [`HedgeConfig`](crate::HedgeConfig).
     pub(crate) fn overrides(&self) -> Result<Overrides, ReadError> {
         let read = Overrides::strict(Value::Map(self.options.clone()));
         read.map_err(|error| error.inside("options"))
@@ -230,7 +230,7 @@ fn yes() -> bool {
     true
 }
 
-/// Reads a name that is no `strategy_name`.
+/// Parses the `id` of a backend. The error does not mention `strategy_name`.
 fn backend_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Name, D::Error> {
     let text = String::deserialize(deserializer)?;
     Name::parse_for("id", &text).map_err(serde::de::Error::custom)

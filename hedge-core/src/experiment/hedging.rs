@@ -1,4 +1,4 @@
-//! How an experiment is hedged.
+//! The hedging options of an experiment.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -15,7 +15,8 @@ use crate::error::ConfigError;
 use crate::hedger::check_room;
 use crate::outcome::StrategyKind;
 
-/// How an experiment is hedged: the options that matter most, and all others under `options`.
+/// The hedging options of an experiment: the most important ones as fields, and all others under
+/// `options`.
 ///
 /// ```
 /// use hedge_core::experiment::Hedging;
@@ -31,27 +32,27 @@ use crate::outcome::StrategyKind;
 /// assert_eq!((config.delay_ms, config.timeout_ms), (Some(100.0), 2000.0));
 /// ```
 ///
-/// What is not given is as in [`HedgeConfig`]. A config of this kind may ask for 3 hedges at most.
+/// Options that are not set have the defaults of [`HedgeConfig`]. At most 3 hedges are allowed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schemars", schemars(transform = super::schema::hedging))]
 pub struct Hedging {
-    /// When to hedge. Default: `percentile`.
+    /// The strategy. Default: `percentile`.
     pub strategy: StrategyKind,
     /// `fixed`: the hedge delay, in ms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_ms: Option<f64>,
-    /// `percentile`: which percentile of the last latencies the hedge delay is.
+    /// `percentile`: the percentile of recent latencies that is the hedge delay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub percentile: Option<f64>,
-    /// How many hedges a request may have, 1 to 3. Default: 1; 2 in a stage.
+    /// The maximum number of hedges per request, 1 to 3. Default: 1; 2 in a stage.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_hedges: Option<u8>,
-    /// What share of the requests hedges may be, in percent.
+    /// The maximum share of requests that are hedged, in percent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget_percent: Option<f64>,
-    /// Every other option.
+    /// All other options.
     #[serde(skip_serializing_if = "HedgingOptions::is_empty")]
     pub options: HedgingOptions,
 }
@@ -69,18 +70,20 @@ impl Default for Hedging {
     }
 }
 
-/// Options by name. They are read leniently: one that does not exist is kept and reported, and is no error,
-/// since others may read the same file. The value of one that exists has to be right.
+/// Hedging options by name.
+///
+/// Unknown options are kept and reported but are no error, since other programs may read the same
+/// file. The values of known options must be valid.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HedgingOptions {
-    /// Those that exist.
+    /// The known options.
     pub known: Overrides,
-    /// Those that do not.
+    /// The unknown options.
     pub unknown: BTreeMap<String, Value>,
 }
 
 impl HedgingOptions {
-    /// Whether there is none.
+    /// Returns whether there are no options.
     pub fn is_empty(&self) -> bool {
         self.known.is_empty() && self.unknown.is_empty()
     }
@@ -96,11 +99,10 @@ impl From<Overrides> for HedgingOptions {
 }
 
 impl Hedging {
-    /// The most hedges that it may ask for.
+    /// The maximum number of hedges in a config of this kind.
     const MAX_HEDGES: usize = 3;
 
-    /// The options, ready for a hedger. What is given by
-    /// field counts, and not what `options` says of the same.
+    /// Returns the options as a config for a hedger. Fields take precedence over `options`.
     pub fn config(&self) -> HedgeConfig {
         let options = &self.options.known;
         let fields = Overrides {
@@ -114,16 +116,16 @@ impl Hedging {
         fields.or(options.clone()).to_config()
     }
 
-    /// The options of which the names do not exist, and which have no effect.
+    /// Returns the names of unknown options, which have no effect.
     pub fn unknown_options(&self) -> impl Iterator<Item = &str> {
         self.options.unknown.keys().map(String::as_str)
     }
 
-    /// Checks every option.
+    /// Validates all options.
     ///
     /// # Errors
     ///
-    /// Tells the path of a field that cannot be right, its value and what would be.
+    /// Returns the path of an invalid field, its value and what is valid.
     pub fn validate(&self) -> Result<(), ReadError> {
         let given = |option: &str| match option {
             "strategy" => true,
@@ -146,7 +148,7 @@ impl Hedging {
         })
     }
 
-    /// Where in here the option is.
+    /// Returns the path of an option within these options.
     pub(crate) fn path_of(&self, option: &str) -> String {
         if self.options.known.names().any(|name| name == option) {
             format!("options.{option}")
@@ -155,7 +157,7 @@ impl Hedging {
         }
     }
 
-    /// The options in a stage.
+    /// Returns the config for a stage.
     pub(crate) fn stage_config(&self) -> HedgeConfig {
         let mut config = self.config();
         if self.max_hedges.or(self.options.known.max_hedges).is_none() {
@@ -165,26 +167,26 @@ impl Hedging {
     }
 }
 
-/// What a run comes to that has options of its own.
+/// The options of a run with overrides.
 #[derive(Clone, Debug)]
-// Without std there is no stage that hedges, and it is only checked.
+// Without `std` there is no hedging stage, and the options are only validated.
 #[cfg_attr(not(feature = "std"), allow(dead_code))]
 pub(crate) struct Run {
-    /// What its hedger is made from.
+    /// The config of the run's hedger.
     pub(crate) config: HedgeConfig,
-    /// Options of its own that a hedger has for all its requests: with any, the run needs another hedger
-    /// than runs without.
+    /// Overrides that apply to all requests of a hedger. If there are any, the run needs a separate
+    /// hedger.
     pub(crate) apart: Overrides,
-    /// Options of its own that a request can have alone.
+    /// Overrides that apply to a single request.
     pub(crate) alone: Overrides,
 }
 
 impl Run {
-    /// `base` with `overrides` in its place.
+    /// Applies `overrides` to `base`.
     ///
     /// # Errors
     ///
-    /// Tells the path of an option that cannot be right, as in a [`StageDef`](super::StageDef).
+    /// Returns the path of an invalid option, as in a [`StageDef`](super::StageDef).
     pub(crate) fn new(base: HedgeConfig, overrides: &Overrides) -> Result<Self, ReadError> {
         let mut config = base;
         config.strategy_name = overrides.strategy_name.or(config.strategy_name);
@@ -205,7 +207,8 @@ impl Run {
             ..Overrides::default()
         };
         apart.apply(&mut config);
-        // A file that names `fixed` has to say for how long; whoever names it for one run need not.
+        // A file with the strategy `fixed` must set a delay. An override to `fixed` need not, and
+        // gets a default.
         if apart.strategy.is_some() && config.delay_ms.is_none() {
             config.delay_ms = Some(100.0);
         }
@@ -219,7 +222,7 @@ impl Run {
             let path = if overrides.names().any(|name| name == option) {
                 format!("options.{option}")
             } else {
-                // It goes with one that is overridden.
+                // The error is about an option that conflicts with an override.
                 "options".into()
             };
             ReadError::option(path, &error)
@@ -228,8 +231,8 @@ impl Run {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        // What a request has alone has to be in range, but need not go with what its hedger has: fewer hedges
-        // than a budget is meant for are no mistake.
+        // Options of a single request must be in range, but may conflict with those of the hedger:
+        // for example, allowing fewer hedges than the budget is meant for is valid.
         let mut alone = HedgeConfig::default();
         self.alone.apply(&mut alone);
         check(&alone)?;
@@ -237,13 +240,13 @@ impl Run {
     }
 }
 
-/// Checks every option, for a hedger with room for as many hedges as a file may ask for.
+/// Validates all options for a hedger with room for the maximum number of hedges.
 fn check(config: &HedgeConfig) -> Result<(), ConfigError> {
     config.validate()?;
     check_room(config.max_hedges, Hedging::MAX_HEDGES + 1)
 }
 
-/// As [`Hedging::config`] says. See [`Hedging::unknown_options`] for what has no effect.
+/// Converts like [`Hedging::config`]. [`Hedging::unknown_options`] returns what has no effect.
 impl From<Hedging> for HedgeConfig {
     fn from(hedging: Hedging) -> Self {
         hedging.config()

@@ -1,14 +1,14 @@
-//! What a request did, as a metric.
+//! The metric of a request.
 
 use core::time::Duration;
 
 use super::Value;
 use crate::outcome::Outcome;
 
-/// A map of the outcome's fields, in its names; latencies in ms, null where there is none.
+/// Converts an outcome to a map of its fields. Latencies are in ms; `None` becomes null.
 impl From<&Outcome> for Value {
     fn from(outcome: &Outcome) -> Self {
-        // Divided once: 10.419, not 10.418999999999999.
+        // Divide once: this gives 10.419 rather than 10.418999999999999.
         let millis = |latency: Duration| latency.as_nanos() as f64 / 1e6;
         let ms = |latency: Option<Duration>| Self::from(latency.map(millis));
         Self::from([

@@ -1,8 +1,9 @@
 //! Experiments in a file, and pipelines that run them.
 //!
-//! An [`Experiment`] says in a file what is asked, how it is hedged, and which stages it goes through. A
-//! [`Pipeline`] has the stages; a [`Context`] goes from one to the next, and collects what they make
-//! (*artifacts*) and what they measure (*metrics*). A stage of your own is a struct and two methods:
+//! An [`Experiment`] describes in a file which backend is called, how its requests are hedged, and
+//! which stages are run. A [`Pipeline`] contains the stages. A [`Context`] is passed from one stage
+//! to the next, and collects what they produce (*artifacts*) and what they measure (*metrics*). A
+//! custom stage is a struct with two methods:
 //!
 //! ```
 //! use hedge_core::experiment::{Context, Description, Experiment, Pipeline, Stage, StageDef, StageError};
@@ -40,8 +41,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The stage that hedges is `experiment::HedgingStage` (feature `std`), which the runtime crates have under their
-//! `stage`.
+//! The hedging stage is `experiment::HedgingStage` (feature `std`). The runtime crates export it in
+//! their module `experiment`.
 
 use alloc::boxed::Box;
 use core::future::Future;
@@ -75,15 +76,15 @@ pub use runner::HedgingStage;
 
 /// One step of a [`Pipeline`]; see the [module](self).
 pub trait Stage {
-    /// What it is called, needs and takes, for tools and for whoever writes an experiment.
+    /// Returns a description for tools and for the authors of experiments.
     fn describe(&self) -> Description;
 
-    /// Does its work: reads from `context` what it needs, and puts there what it makes. `stage` is its
-    /// entry in the experiment's pipeline, with its options.
+    /// Runs the stage. It reads its inputs from `context` and stores its results there. `stage` is
+    /// its entry in the experiment's pipeline, with its options.
     ///
     /// # Errors
     ///
-    /// If it has not; the pipeline stops there.
+    /// Returns an error if the stage failed; the pipeline then stops.
     fn run(
         &self,
         context: &mut Context,
@@ -91,5 +92,5 @@ pub trait Stage {
     ) -> impl Future<Output = Result<(), StageError>> + Send;
 }
 
-/// A future of some type.
+/// A boxed future.
 pub(crate) type BoxFuture<'f, T> = Pin<Box<dyn Future<Output = T> + Send + 'f>>;

@@ -1,4 +1,4 @@
-//! Stages one after the other.
+//! Pipelines that run stages in order.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -6,36 +6,37 @@ use core::fmt;
 
 use super::{BoxFuture, Context, Description, PipelineError, Stage, StageDef, StageError};
 
-/// The stages that experiments may name. See the [module](super).
+/// A set of stages that experiments can use. See the [module](super).
 #[derive(Default)]
 pub struct Pipeline {
     stages: Vec<Box<dyn AnyStage + Send + Sync>>,
 }
 
 impl Pipeline {
-    /// A pipeline that knows no stage.
+    /// Creates a pipeline without stages.
     pub const fn new() -> Self {
         Self { stages: Vec::new() }
     }
 
-    /// Adds a stage, under the name that it describes itself by. Of stages of the same name the last counts.
+    /// Adds a stage under the name in its description. A later stage replaces an earlier one with
+    /// the same name.
     #[must_use]
     pub fn stage(mut self, stage: impl Stage + Send + Sync + 'static) -> Self {
         self.stages.push(Box::new(stage));
         self
     }
 
-    /// What its stages are called, need and take.
+    /// Returns the descriptions of all stages.
     pub fn describe(&self) -> Vec<Description> {
         self.stages.iter().map(|stage| stage.describe()).collect()
     }
 
-    /// Runs the stages that the experiment names, one after the other, those that are not enabled left out.
+    /// Runs the enabled stages of the experiment in order.
     ///
     /// # Errors
     ///
-    /// If a stage is not known, before any is run; if one fails, at once. What the stages before it have made
-    /// is in the context then.
+    /// Returns an error before any stage is run if a stage is unknown, and stops at the first stage
+    /// that fails. The results of the earlier stages are then in the context.
     pub async fn run(&self, context: &mut Context) -> Result<(), PipelineError> {
         let defs = context.experiment().pipeline.clone();
         let mut stages = Vec::with_capacity(defs.len());

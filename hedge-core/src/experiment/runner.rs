@@ -1,4 +1,4 @@
-//! The stage of a pipeline that hedges.
+//! The hedging stage of a pipeline.
 
 use core::any::Any;
 use core::fmt::{self, Write};
@@ -20,12 +20,14 @@ use crate::outcome::{Hedged, Outcome, StrategyKind};
 use crate::runtime::{Call, Hedger, Registry, RegistryError, Runtime};
 use crate::strategy::Hints;
 
-/// The stage that hedges: it makes a request as the experiment's `reliability.hedging` says, and keeps the
-/// answer as artifact `hedging_result` and what was done for it as metric `hedging`.
+/// The hedging stage.
 ///
-/// Hedgers are kept over runs in a [`Registry`], one for each `strategy_name`, and where there is none for
-/// each backend's `id`: what is learned in one run serves the next. Runs with options of their own leave
-/// them as they are: see [`run_with`](Self::run_with).
+/// It makes a request with the options in the experiment's `reliability.hedging`. It stores the
+/// answer as the artifact `hedging_result`, and the outcome as the metric `hedging`.
+///
+/// Hedgers are kept across runs in a [`Registry`], one for each `strategy_name`, or else for each
+/// backend `id`: later runs use what earlier runs have learned. Runs with overrides do not change
+/// these hedgers: see [`run_with`](Self::run_with).
 pub struct HedgingStage<R> {
     name: String,
     registry: Registry<R>,
@@ -35,11 +37,11 @@ pub struct HedgingStage<R> {
 type BoxedRequest =
     dyn Fn(&Context, Attempt) -> BoxFuture<'static, Result<Artifact, BoxError>> + Send + Sync;
 
-/// Puts an answer into a context, of whatever type it is.
+/// A function that stores an answer of any type in a context.
 type Artifact = Box<dyn FnOnce(&mut Context, &str) + Send>;
 
 impl<R> HedgingStage<R> {
-    /// A stage called `hedging`, with a registry of its own.
+    /// Creates a stage named `hedging` with a new registry.
     pub fn new() -> Self {
         Self {
             name: "hedging".to_owned(),
@@ -48,23 +50,23 @@ impl<R> HedgingStage<R> {
         }
     }
 
-    /// Calls it something else, and so its artifact `…_result` and its metric: for pipelines that hedge more
-    /// than one request.
+    /// Sets the name of the stage, its artifact `…_result` and its metric. Use it for pipelines
+    /// that hedge more than one request.
     #[must_use]
     pub fn named(mut self, name: &str) -> Self {
         self.name = name.to_owned();
         self
     }
 
-    /// Uses hedgers that others use too.
+    /// Sets the registry, to share hedgers with other code.
     #[must_use]
     pub fn with_registry(mut self, registry: Registry<R>) -> Self {
         self.registry = registry;
         self
     }
 
-    /// Gives it the request that it makes in a [`Pipeline`](crate::experiment::Pipeline). `request` is called once
-    /// per attempt, and takes from the context what it needs.
+    /// Sets the request that the stage makes in a [`Pipeline`](crate::experiment::Pipeline).
+    /// `request` is called once per attempt, and reads its inputs from the context.
     #[must_use]
     pub fn with_request<V, E, F, Fut>(mut self, request: F) -> Self
     where
@@ -85,12 +87,12 @@ impl<R> HedgingStage<R> {
         self
     }
 
-    /// Its hedgers, with what they have learned and counted.
+    /// Returns the registry of hedgers, with what they have learned and counted.
     pub fn registry(&self) -> &Registry<R> {
         &self.registry
     }
 
-    /// What it is called, needs and takes.
+    /// Returns the description of the stage.
     pub fn describe(&self) -> Description {
         describe(&self.name)
     }
@@ -101,14 +103,17 @@ impl<R> HedgingStage<R> {
 }
 
 impl<R: Runtime> HedgingStage<R> {
-    /// Makes a request as the experiment says: `launch` is called once per attempt, as by
-    /// [`Hedger::request`]. Keeps the answer and what was done for it, and marks the stage as done.
+    /// Makes a request with the options of the experiment.
+    ///
+    /// `launch` is called once per attempt, as by [`Hedger::request`]. Stores the answer and the
+    /// outcome in the context, and marks the stage as complete.
     ///
     /// # Errors
     ///
-    /// [`StageError::MissingConfig`], [`StageError::InvalidStrategy`] and [`StageError::InvalidConfig`] before
-    /// anything is sent; [`StageError::RequestFailed`] when every attempt failed or the time was up. The
-    /// context is as it was then.
+    /// Returns [`StageError::MissingConfig`], [`StageError::InvalidStrategy`] and
+    /// [`StageError::InvalidConfig`] before anything is sent, and [`StageError::RequestFailed`] if
+    /// every attempt failed or the request ran out of time. The context is unchanged in these
+    /// cases.
     pub async fn run<V, E, F, Fut>(
         &self,
         context: &mut Context,
@@ -123,28 +128,30 @@ impl<R: Runtime> HedgingStage<R> {
         self.run_with(context, &Overrides::default(), launch).await
     }
 
-    /// The same with options of its own, in the place of the experiment's.
+    /// Makes a request with `overrides` of the experiment's options.
     ///
-    /// Hints, less time, fewer hedges, and no hedging at all (`enabled = false` or `strategy = "off"`) are
-    /// for this request alone: it goes through the same hedger as those of other runs.
+    /// Hints, a shorter timeout, fewer hedges, and no hedging (`enabled = false` or `strategy =
+    /// "off"`) apply to this request only: it uses the same hedger as other runs.
     ///
-    /// Every other option that differs from the experiment's, such as another strategy or budget, needs
-    /// another hedger. It is kept in the registry beside the first, under the name of that with `~` and 8
-    /// digits that stand for the options, such as `openai~726b041a` (of a longer name, only what leaves room
-    /// for them). Runs with the same options share it and learn together. What the first one has
-    /// learned, its options and its budget stay as they are; each has a budget of its own. Outcomes
-    /// and events have the name without the digits.
+    /// Every other option that differs from the experiment's, such as the strategy or the budget,
+    /// needs a separate hedger. It is stored in the registry next to the first one, under the name
+    /// of that hedger followed by `~` and 8 hexadecimal digits derived from the options, such as
+    /// `openai~726b041a`. A long name is truncated to leave room for them. Runs with the same
+    /// options share a hedger and learn together. What the first hedger has learned, its options
+    /// and its budget do not change: each hedger has a separate budget. Outcomes and events have
+    /// the name without the digits.
     ///
-    /// `strategy_name` says which hedger is the first one.
+    /// `strategy_name` selects the first hedger.
     ///
-    /// Each set of options that needs another hedger takes up room in the [`Registry`], until it is
-    /// [removed](Registry::remove). Such options should come from a config, not from requests.
+    /// Each set of options that needs a separate hedger takes room in the [`Registry`], until it is
+    /// [removed](Registry::remove). Such options should come from a config rather than from
+    /// requests.
     ///
     /// # Errors
     ///
-    /// As [`run`](Self::run), for an option of `overrides` with its path in a [`StageDef`]:
-    /// `options.percentile`. [`StageError::Other`] with a [`RegistryError::Full`] when another hedger is needed
-    /// and there is no room for it.
+    /// Returns the errors of [`run`](Self::run). For an option in `overrides`, the path is that in
+    /// a [`StageDef`]: `options.percentile`. Returns [`StageError::Other`] with a
+    /// [`RegistryError::Full`] if a separate hedger is needed and there is no room for it.
     pub async fn run_with<V, E, F, Fut>(
         &self,
         context: &mut Context,
@@ -180,7 +187,7 @@ impl<R: Runtime> HedgingStage<R> {
         hedged.map_err(|error| StageError::RequestFailed(error.map(Into::into)))
     }
 
-    /// The hedger of this run, and what is left of its options for the request to have alone.
+    /// Returns the hedger of this run, and the overrides that apply to its single request.
     fn plan(
         &self,
         context: &Context,
@@ -201,7 +208,7 @@ impl<R: Runtime> HedgingStage<R> {
             return Ok((hedger, Overrides::default()));
         }
         let run = Run::new(base, overrides).map_err(|error| {
-            // What is wrong without them is no fault of theirs.
+            // If the experiment's own options are invalid, report those instead.
             let wrong = hedging.validate().map_err(in_place).err();
             StageError::hedging(wrong.unwrap_or(error))
         })?;
@@ -212,7 +219,7 @@ impl<R: Runtime> HedgingStage<R> {
     }
 }
 
-/// `call` with `alone`, which are options that a request can have alone.
+/// Applies the overrides of a single request to `call`.
 fn with<R: Runtime>(mut call: Call<'_, R>, alone: Overrides) -> Call<'_, R> {
     call = call.hints(Hints {
         prompt_length: alone.prompt_length,
@@ -220,7 +227,7 @@ fn with<R: Runtime>(mut call: Call<'_, R>, alone: Overrides) -> Call<'_, R> {
         time_of_day: alone.time_of_day,
         priority: alone.priority,
     });
-    // They are there to say no: `off` and `false`.
+    // Both overrides are only set to disable hedging.
     if alone.strategy.is_some() || alone.enabled.is_some() {
         call = call.unhedged();
     }
@@ -234,13 +241,14 @@ fn with<R: Runtime>(mut call: Call<'_, R>, alone: Overrides) -> Call<'_, R> {
     call
 }
 
-/// The registry's key of the hedger called `name`, or of the one beside it for runs with options `apart`.
+/// Returns the registry key of the hedger called `name`, or of the separate hedger for runs with
+/// the options `apart`.
 fn key(name: Name, apart: &Overrides) -> Name {
     if apart.is_empty() {
         return name;
     }
     let mut digits = Fnv::default();
-    // With the whole name: of a long one there is only room for the first part. Writing cannot fail.
+    // Hash the whole name, since a long one is truncated in the key. Writing cannot fail.
     let _ = write!(digits, "{name};").and_then(|()| apart.spell(&mut digits));
     let room = Name::CAPACITY - "~01234567".len();
     let mut first = name.as_str();
@@ -252,8 +260,8 @@ fn key(name: Name, apart: &Overrides) -> Name {
     Name::truncated(&format!("{first}~{:08x}", digits.0))
 }
 
-/// A number that stands for a text: FNV-1a, the same on every machine and after every restart, as the keys of what
-/// is exported have to be.
+/// An FNV-1a hash. It is the same on every machine and after every restart, as the keys of exported
+/// states must be.
 struct Fnv(u32);
 
 impl Default for Fnv {
@@ -271,7 +279,7 @@ impl Write for Fnv {
     }
 }
 
-/// Why the registry has no hedger for a run.
+/// Converts the registry's error for a run.
 fn refused(error: RegistryError, hedging: &Hedging, overrides: &Overrides) -> StageError {
     let error = match error {
         RegistryError::Config { error, .. } => error,
@@ -286,13 +294,13 @@ fn refused(error: RegistryError, hedging: &Hedging, overrides: &Overrides) -> St
     StageError::hedging(read)
 }
 
-/// An error of the experiment's options.
+/// Adds the path of the experiment's hedging options to an error.
 fn in_place(error: ReadError) -> ReadError {
     error.inside("hedging").inside("reliability")
 }
 
-/// In a pipeline it makes the request that [`with_request`](HedgingStage::with_request) gave it, with the
-/// `options` of its entry in the place of the experiment's.
+/// In a pipeline, makes the request that was set by [`with_request`](HedgingStage::with_request),
+/// with the `options` of its entry as overrides.
 impl<R: Runtime + Send + Sync> Stage for HedgingStage<R>
 where
     R::Sleep: Send,

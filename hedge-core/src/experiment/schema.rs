@@ -8,14 +8,14 @@ use super::{HedgingOptions, Value};
 use crate::config::Overrides;
 use crate::config::schema::{add, add_ranges};
 
-/// Adds to the schema of [`Hedging`](super::Hedging) what its types do not say.
+/// Extends the schema of [`Hedging`](super::Hedging) by constraints that its types do not express.
 pub(super) fn hedging(schema: &mut Schema) {
     add_ranges(schema);
     add(schema, "max_hedges", json_schema!({ "maximum": 3 }));
     add(schema, "budget_percent", json_schema!({ "maximum": 300 }));
 }
 
-/// Any text but none.
+/// Returns the schema of a non-empty text.
 pub(super) fn text(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "minLength": 1 })
 }
@@ -34,7 +34,7 @@ impl JsonSchema for Value {
     }
 }
 
-/// As that of [`Overrides`], but others may be there.
+/// The schema of [`Overrides`], with additional properties allowed.
 impl JsonSchema for HedgingOptions {
     fn schema_name() -> Cow<'static, str> {
         "HedgingOptions".into()

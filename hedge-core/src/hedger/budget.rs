@@ -2,7 +2,8 @@
 
 use crate::attempt::Cause;
 use crate::error::ConfigError;
-use crate::hedger::{Lock, Traffic};
+use crate::hedger::Traffic;
+use crate::lock::Lock;
 use crate::outcome::Suppressed;
 use crate::time::Instant;
 

@@ -1,23 +1,22 @@
-//! How a hedger is put together.
+//! The builder of hedgers.
 
 use core::cell::RefCell;
 use core::time::Duration;
 
-use crate::config::Settings;
 use crate::error::ConfigError;
 use crate::hedger::{
     Budget, BudgetHandle, Hedger, HedgerState, Labels, LocalHedger, Options, Policy, SharedState,
 };
 use crate::metrics::{Metrics, NoMetrics, Recorder};
 use crate::name::Name;
-use crate::strategy::{AnyStrategy, Percentile, Strategy};
+use crate::strategy::{Percentile, Strategy};
 use crate::telemetry::{NoSink, Sink};
 use crate::time::Timer;
 
-/// Collects the parts of a [`Hedger`], and refuses what cannot be right.
+/// A builder for a [`Hedger`], which validates all options.
 ///
-/// Unless told otherwise: the 95th percentile of the last 1000 requests, one hedge, a budget of 10 %, a
-/// timeout of 30 s, metrics, no sink.
+/// The defaults are the 95th percentile of the last 1000 requests, one hedge, a budget of 10 %, a
+/// timeout of 30 s, metrics, and no sink.
 ///
 /// ```
 /// use hedge_core::manual::ManualTimer;
@@ -60,33 +59,33 @@ impl<T> Builder<T, Percentile, Metrics, NoSink, 2> {
 }
 
 impl<T, S, M, K, const MAX: usize> Builder<T, S, M, K, MAX> {
-    /// When to hedge.
+    /// Sets the strategy.
     pub fn strategy<R>(self, strategy: R) -> Builder<T, R, M, K, MAX> {
         self.map(|_, metrics, sink| (strategy, metrics, sink))
     }
 
-    /// The strategy as `f` makes it of the one so far.
+    /// Replaces the strategy by the result of `f`.
     pub fn map_strategy<R>(self, f: impl FnOnce(S) -> R) -> Builder<T, R, M, K, MAX> {
         self.map(|strategy, metrics, sink| (f(strategy), metrics, sink))
     }
 
-    /// Counts nothing: smaller, and a strategy that learns nothing then needs no clock for requests
-    /// that are ready at once.
+    /// Disables metrics. The hedger is smaller, and with a strategy that does not learn it needs no
+    /// clock for requests that are ready immediately.
     pub fn without_metrics(self) -> Builder<T, S, NoMetrics, K, MAX> {
         self.map(|strategy, _, sink| (strategy, NoMetrics, sink))
     }
 
-    /// Makes another sink of the one there is, as to put one before it.
+    /// Replaces the sink by the result of `f`, for example to add another sink.
     pub fn map_sink<R>(self, f: impl FnOnce(K) -> R) -> Builder<T, S, M, R, MAX> {
         self.map(|strategy, metrics, sink| (strategy, metrics, f(sink)))
     }
 
-    /// Hands events to `sink`.
+    /// Sets the sink that receives events.
     pub fn sink<R>(self, sink: R) -> Builder<T, S, M, R, MAX> {
         self.map(|strategy, metrics, _| (strategy, metrics, sink))
     }
 
-    /// Makes room for `N` attempts in every request, 1 to 8; the primary is one of them.
+    /// Sets the room for attempts in every request to `N`, 1 to 8, including the primary.
     pub fn attempts<const N: usize>(self) -> Builder<T, S, M, K, N> {
         self.map(|strategy, metrics, sink| (strategy, metrics, sink))
     }
@@ -120,51 +119,38 @@ impl<T, S, M, K, const MAX: usize> Builder<T, S, M, K, MAX> {
         }
     }
 
-    /// What hedges may cost. Ignored where the hedger is built on a budget that others share.
+    /// Sets the budget for hedges. Ignored if the hedger is built with a budget that already
+    /// exists.
     pub fn budget(mut self, budget: Budget) -> Self {
         self.budget = budget;
         self
     }
 
-    /// How many hedges a request may have. Default: 1.
+    /// Sets the maximum number of hedges per request. Default: 1.
     pub fn max_hedges(mut self, hedges: u8) -> Self {
         self.options.max_hedges = hedges;
         self
     }
 
-    /// How long a request may take, all attempts included. Default: 30 s.
+    /// Sets the time limit of a request, over all its attempts. Default: 30 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = Some(timeout);
         self
     }
 
-    /// All options that may change while the hedger works, at once.
+    /// Sets all options that can change while the hedger runs.
     pub fn options(mut self, options: Options) -> Self {
         self.options = options;
         self
     }
 
-    /// All that a config says: strategy, budget, options, names and cost.
-    pub fn settings<const N: usize>(
-        mut self,
-        settings: Settings<N>,
-    ) -> Builder<T, AnyStrategy<N>, M, K, MAX> {
-        self.options = settings.options;
-        self.budget = settings.budget;
-        let Settings {
-            strategy_name,
-            telemetry_prefix,
-            ..
-        } = settings;
-        self.labels = Labels {
-            strategy_name,
-            telemetry_prefix,
-        };
-        self.cost_per_attempt = settings.cost_per_attempt;
-        self.strategy(settings.strategy)
+    /// Sets both names, which have been checked.
+    pub(crate) fn labels(mut self, labels: Labels) -> Self {
+        self.labels = labels;
+        self
     }
 
-    /// What outcomes and events call this hedger; at most 32 bytes.
+    /// Sets the name of the hedger in outcomes and events, at most 32 bytes.
     pub fn strategy_name(mut self, name: &str) -> Self {
         match Name::parse_for("strategy_name", name) {
             Ok(name) => self.labels.strategy_name = name,
@@ -173,8 +159,8 @@ impl<T, S, M, K, const MAX: usize> Builder<T, S, M, K, MAX> {
         self
     }
 
-    /// What the names of its events begin with: parts of letters, digits and `_`, joined by dots, at
-    /// most 32 bytes. Default: `hedging`.
+    /// Sets the prefix of event names: parts of letters, digits and `_`, joined by dots, at most 32
+    /// bytes. Default: `hedging`.
     pub fn telemetry_prefix(mut self, prefix: &str) -> Self {
         match telemetry_prefix(prefix) {
             Ok(prefix) => self.labels.telemetry_prefix = prefix,
@@ -183,13 +169,13 @@ impl<T, S, M, K, const MAX: usize> Builder<T, S, M, K, MAX> {
         self
     }
 
-    /// What one attempt costs, in a unit of yours. Default: 1.
+    /// Sets the cost of one attempt, in any unit. Default: 1.
     pub fn cost_per_attempt(mut self, cost: f64) -> Self {
         self.cost_per_attempt = cost;
         self
     }
 
-    /// Seeds the draws of strategies that hedge only a share of the slow requests. Default: 0.
+    /// Sets the seed for strategies that hedge a random share of the slow requests. Default: 0.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
@@ -199,7 +185,7 @@ impl<T, S, M, K, const MAX: usize> Builder<T, S, M, K, MAX> {
     ///
     /// # Errors
     ///
-    /// Names the first option that cannot be right.
+    /// Returns the first invalid option.
     pub fn build_local(self) -> Result<LocalHedger<T, S, M, K, MAX>, ConfigError>
     where
         T: Timer,
@@ -210,8 +196,8 @@ impl<T, S, M, K, const MAX: usize> Builder<T, S, M, K, MAX> {
         self.build_with(RefCell::new, RefCell::new)
     }
 
-    /// Builds a hedger that keeps what its requests share in what `state` and `budget` make: any
-    /// [`Lock`](crate::adapter::Lock) around each, or a budget that already exists.
+    /// Builds a hedger with custom storage for its shared state: `state` and `budget` create a
+    /// [`Lock`](crate::adapter::Lock) around each, or return a budget that already exists.
     ///
     /// ```
     /// use std::sync::{Arc, Mutex};
@@ -220,7 +206,7 @@ impl<T, S, M, K, const MAX: usize> Builder<T, S, M, K, MAX> {
     /// use hedge_core::{Budget, Hedger};
     ///
     /// # #[cfg(feature = "std")] {
-    /// // One budget for two backends and whatever else deposits and charges.
+    /// // Two backends and a retry layer can share this budget.
     /// let budget = Arc::new(Mutex::new(Budget::percent(5.0)));
     /// let clock = ManualTimer::<8>::new();
     /// let build = || Hedger::builder(&clock).build_with(Mutex::new, |_| budget.clone());
@@ -233,7 +219,7 @@ impl<T, S, M, K, const MAX: usize> Builder<T, S, M, K, MAX> {
     ///
     /// # Errors
     ///
-    /// Names the first option that cannot be right.
+    /// Returns the first invalid option.
     pub fn build_with<L, B>(
         self,
         state: impl FnOnce(HedgerState<S, M>) -> L,
@@ -250,9 +236,9 @@ impl<T, S, M, K, const MAX: usize> Builder<T, S, M, K, MAX> {
         }
         let policy = Policy::new(self.strategy, self.options).seeded(self.seed);
         let state = state(HedgerState::new(policy, self.metrics));
-        // Uptime counts from now on, not from the first request.
+        // Measure uptime from now rather than from the first request.
         state.reset_metrics(self.timer.now());
-        // The budget that counts, which others may have made.
+        // Validate the budget that is used, which may already have existed.
         let budget = budget(self.budget);
         let (labels, cost) = (self.labels, self.cost_per_attempt);
         let hedger = Hedger::assemble(self.timer, state, budget, self.sink, labels, cost);
@@ -261,12 +247,12 @@ impl<T, S, M, K, const MAX: usize> Builder<T, S, M, K, MAX> {
     }
 }
 
-/// `cost_per_attempt`, if it is one.
+/// Checks that `cost_per_attempt` is valid.
 pub(crate) fn check_cost(cost: f64) -> Result<(), ConfigError> {
     ConfigError::check_at_least("cost_per_attempt", cost, 0.0)
 }
 
-/// `prefix` as a dotted name.
+/// Parses `prefix` as a dotted name.
 pub(crate) fn telemetry_prefix(prefix: &str) -> Result<Name, ConfigError> {
     let part = |part: &str| {
         !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')

@@ -1,4 +1,4 @@
-//! Hedges in flight, counted from their withdrawal to their end.
+//! Permits for hedges in flight.
 
 use core::borrow::Borrow;
 use core::fmt;
@@ -9,7 +9,7 @@ use crate::attempt::Cause;
 use crate::outcome::Suppressed;
 use crate::time::Instant;
 
-/// The places in flight of some hedges. They are given back when this is dropped, whatever dropped it.
+/// The permits of hedges in flight. They are returned to the budget when this is dropped.
 ///
 /// `O` is the budget or a reference to it.
 pub(crate) struct InFlight<O: Borrow<B>, B: BudgetHandle> {
@@ -21,12 +21,12 @@ pub(crate) struct InFlight<O: Borrow<B>, B: BudgetHandle> {
 }
 
 impl<O: Borrow<B>, B: BudgetHandle> InFlight<O, B> {
-    /// No place yet, in `budget`.
+    /// Creates a holder of permits for `budget`, without any.
     pub(crate) const fn none(budget: O) -> Self {
         Self::of(budget, 0)
     }
 
-    /// One place that was withdrawn from `budget` before.
+    /// Creates a holder of one permit, which was withdrawn from `budget` before.
     #[cfg(feature = "std")]
     pub(crate) const fn one(budget: O) -> Self {
         Self::of(budget, 1)
@@ -78,7 +78,7 @@ impl<O: Borrow<B>, B: BudgetHandle> InFlight<O, B> {
         }
     }
 
-    /// Gives back the places of `hedges` that ended, or as many as there are.
+    /// Returns the permits of `hedges` that have ended, or as many as there are.
     pub(crate) fn give_back(&mut self, hedges: u32) {
         let hedges = hedges.min(self.places.into());
         if hedges > 0 {
@@ -87,7 +87,7 @@ impl<O: Borrow<B>, B: BudgetHandle> InFlight<O, B> {
         }
     }
 
-    /// Leaves one place to somebody else, who gives it back.
+    /// Hands one permit over to the attempt, which returns it.
     pub(crate) fn hand_over(&mut self) {
         self.places = self.places.saturating_sub(1);
     }

@@ -1,4 +1,4 @@
-//! What a program holds for each backend it calls.
+//! The hedger, and the state that its requests share.
 
 use core::cell::RefCell;
 
@@ -15,7 +15,6 @@ mod builder;
 mod ewma;
 mod guard;
 mod in_flight;
-mod lock;
 mod options;
 mod plan;
 mod policy;
@@ -29,7 +28,6 @@ pub use budget::{Budget, BudgetHandle, Payment};
 pub use builder::Builder;
 pub(crate) use builder::{check_cost, telemetry_prefix};
 pub(crate) use in_flight::InFlight;
-pub use lock::Lock;
 pub(crate) use options::Labels;
 pub use options::Options;
 pub(crate) use plan::Losers;
@@ -39,7 +37,7 @@ pub use registry::{FixedRegistry, InsertError};
 pub use state::{HedgerState, SharedState};
 pub use traffic::Traffic;
 
-/// What the requests of one hedger share.
+/// The parts of a hedger that its requests share.
 #[derive(Debug)]
 pub(crate) struct HedgerParts<L, B, K> {
     pub(crate) state: L,
@@ -51,17 +49,17 @@ pub(crate) struct HedgerParts<L, B, K> {
 
 /// Hedges the requests to one backend.
 ///
-/// It is used through a shared reference, by any number of requests at once. Its parts are generic so
-/// that it fits a server and a microcontroller alike: the timer `T`, the [`SharedState`] `L`
-/// that keeps what requests share, the budget `B`, the event sink `K`, and `MAX`, how many attempts a
-/// request has room for. The runtime crates name the usual choices.
+/// A hedger is used through a shared reference, by any number of requests at once. Its parts are
+/// generic, to fit servers as well as microcontrollers: the timer `T`, the [`SharedState`] `L`, the
+/// budget `B`, the event sink `K`, and `MAX`, the number of attempts for which a request has room.
+/// The runtime crates provide aliases with the usual types.
 #[derive(Debug)]
 pub struct Hedger<T, L, B, K = NoSink, const MAX: usize = 2> {
     timer: T,
     parts: HedgerParts<L, B, K>,
 }
 
-/// A hedger for one thread: a single-threaded executor, a test or a simulation.
+/// A hedger for one thread, as in a single-threaded executor, a test or a simulation.
 ///
 /// ```
 /// use core::time::Duration;
@@ -89,15 +87,15 @@ pub type LocalHedger<T, S, M = Metrics, K = NoSink, const MAX: usize = 2> =
     Hedger<T, RefCell<HedgerState<S, M>>, RefCell<Budget>, K, MAX>;
 
 impl<T> Hedger<T, (), ()> {
-    /// Starts to build a hedger.
+    /// Returns a builder for a hedger.
     pub const fn builder(timer: T) -> Builder<T, Percentile, Metrics, NoSink, 2> {
         Builder::new(timer)
     }
 }
 
 impl<T, L, B, K, const MAX: usize> Hedger<T, L, B, K, MAX> {
-    /// A hedger of parts, in a `const` if need be. Nothing is checked, and what cannot be right is clamped;
-    /// [`validate`](Self::validate) says what that was.
+    /// Creates a hedger from its parts, also in a `const`. Nothing is validated, and invalid values
+    /// are clamped; [`validate`](Self::validate) returns an error for them.
     pub const fn from_parts(timer: T, state: L, budget: B, sink: K) -> Self {
         Self::assemble(timer, state, budget, sink, Labels::DEFAULT, 1.0)
     }
@@ -128,29 +126,29 @@ impl<T, L, B, K, const MAX: usize> Hedger<T, L, B, K, MAX> {
         }
     }
 
-    /// The same hedger under a name of its own.
+    /// Sets the name of the hedger.
     #[must_use]
     pub const fn named(mut self, strategy_name: Name) -> Self {
         self.parts.labels.strategy_name = strategy_name;
         self
     }
 
-    /// The hedger's `strategy_name`; empty if it has none.
+    /// Returns the hedger's `strategy_name`; empty if it has none.
     pub const fn strategy_name(&self) -> Name {
         self.parts.labels.strategy_name
     }
 
-    /// What the names of its events begin with.
+    /// Returns the prefix of the names of events.
     pub const fn telemetry_prefix(&self) -> Name {
         self.parts.labels.telemetry_prefix
     }
 
-    /// The clock that requests are timed by.
+    /// Returns the timer.
     pub const fn timer(&self) -> &T {
         &self.timer
     }
 
-    /// What requests may spend.
+    /// Returns the budget.
     pub const fn budget(&self) -> &B {
         &self.parts.budget
     }
@@ -159,18 +157,19 @@ impl<T, L, B, K, const MAX: usize> Hedger<T, L, B, K, MAX> {
         &self.parts
     }
 
-    /// Who hears of events.
+    /// Returns the sink.
     pub const fn sink(&self) -> &K {
         &self.parts.sink
     }
 }
 
 impl<T: Timer, L: SharedState, B: BudgetHandle, K, const MAX: usize> Hedger<T, L, B, K, MAX> {
-    /// Whether its parts can be right. A builder has asked; whoever assembled them in a `const` has not.
+    /// Validates the parts of the hedger. A builder has already done so; use this for a hedger that
+    /// was created in a `const`.
     ///
     /// # Errors
     ///
-    /// Names the first option that cannot be right.
+    /// Returns the first invalid option.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let HedgerParts {
             state,
@@ -196,29 +195,29 @@ where
     B: BudgetHandle,
     K: Sink,
 {
-    /// What was counted, every request that has ended included.
+    /// Returns the metrics of all requests that have ended.
     pub fn metrics(&self) -> MetricsSnapshot {
         self.parts.state.metrics(self.timer.now())
     }
 
-    /// Starts counting anew.
+    /// Resets all metrics.
     pub fn reset_metrics(&self) {
         self.parts.state.reset_metrics(self.timer.now());
     }
 
-    /// Access to the strategy, as for its `stats()`. No request is planned or recorded meanwhile: `f`
-    /// must be short, and must not use the hedger.
+    /// Calls `f` with the strategy, for example to read its `stats()`. No request is planned or
+    /// recorded meanwhile: `f` must be short, and must not use the hedger.
     pub fn with_strategy<R>(&self, f: impl FnOnce(&mut L::Strategy) -> R) -> R {
         self.parts
             .state
             .edit(self.timer.now(), |policy| f(&mut policy.strategy))
     }
 
-    /// Changes the strategy of the working hedger. What the old one had learned is lost.
+    /// Replaces the strategy of the running hedger. What the old strategy had learned is lost.
     ///
     /// # Errors
     ///
-    /// Names the first option that cannot be right; nothing is changed then.
+    /// Returns the first invalid option. Nothing is changed in this case.
     pub fn set_strategy(&self, strategy: L::Strategy) -> Result<(), ConfigError> {
         strategy.validate()?;
         self.parts
@@ -227,17 +226,18 @@ where
         Ok(())
     }
 
-    /// Forgets what was learned. Options, metrics and budget stay.
+    /// Resets what the strategy and the guard have learned. Options, metrics and budget stay.
     pub fn reset(&self) {
         self.parts
             .state
             .edit(self.timer.now(), |policy| policy.reset());
     }
 
-    /// What was learned, to be kept over a restart. Neither the guard's opinion, which takes 24 hedges
-    /// to come back, nor the metrics are part of it.
+    /// Returns what the hedger has learned, so that it can be restored after a restart.
     ///
-    /// Without an allocator, [`with_strategy`](Self::with_strategy) gets at
+    /// The state of the guard, which takes 24 hedges to recover, and the metrics are not included.
+    ///
+    /// Without an allocator, use [`with_strategy`](Self::with_strategy) to call
     /// [`Strategy::export`](crate::Strategy::export).
     #[cfg(feature = "alloc")]
     pub fn export(&self) -> crate::strategy::Learned {
@@ -245,12 +245,12 @@ where
         self.with_strategy(|strategy| crate::strategy::Learned::of(strategy, now))
     }
 
-    /// Goes on with what was learned before, in place of what has been learned since.
+    /// Restores what was learned before, and replaces what has been learned since.
     ///
     /// # Errors
     ///
-    /// If it is of another kind of strategy, or if something in it cannot be right; nothing is changed
-    /// then.
+    /// Returns an error if `learned` is of another kind of strategy or contains an invalid value.
+    /// Nothing is changed in this case.
     #[cfg(feature = "alloc")]
     pub fn restore(
         &self,
@@ -260,19 +260,21 @@ where
         self.with_strategy(|strategy| learned.restore(strategy, now))
     }
 
-    /// The options in force.
+    /// Returns the current options.
     pub fn options(&self) -> Options {
         self.parts
             .state
             .edit(self.timer.now(), |policy| policy.options())
     }
 
-    /// Changes options of the working hedger, for requests that are made from now on. The budget is not asked: where
-    /// fewer hedges are allowed than its share would pay for, the rest is not spent.
+    /// Changes the options of the running hedger, for requests that are made from now on.
+    ///
+    /// The options are not checked against the budget: if they allow fewer hedges than the budget
+    /// pays for, the remainder is not spent.
     ///
     /// # Errors
     ///
-    /// Names the first option that cannot be right; nothing is changed then.
+    /// Returns the first invalid option. Nothing is changed in this case.
     pub fn set_options(&self, options: Options) -> Result<(), ConfigError> {
         check_room(options.max_hedges, MAX)?;
         self.parts
@@ -280,26 +282,26 @@ where
             .edit(self.timer.now(), |policy| policy.set_options(options))
     }
 
-    /// Changes the budget's options. Hedges in flight stay counted.
+    /// Changes the options of the budget. Hedges in flight stay counted.
     ///
     /// # Errors
     ///
-    /// Names the first option that cannot be right; nothing is changed then.
+    /// Returns the first invalid option. Nothing is changed in this case.
     pub fn set_budget(&self, budget: Budget) -> Result<(), ConfigError> {
         budget.validate(self.options().max_hedges)?;
         self.parts.budget.edit(|old| old.reconfigure(budget));
         Ok(())
     }
 
-    /// How many hedges are running, in all that share the budget.
+    /// Returns the number of running hedges, over all hedgers that share the budget.
     pub fn in_flight(&self) -> u32 {
         self.parts.budget.edit(|budget| budget.in_flight())
     }
 }
 
-/// `max_hedges` hedges and a primary need room.
+/// Checks that there is room for a primary and `max_hedges` hedges.
 pub(crate) fn check_room(max_hedges: u8, max_attempts: usize) -> Result<(), ConfigError> {
-    // A hedger of one attempt never hedges, whatever the options say.
+    // A hedger with one attempt never hedges, so `max_hedges` does not matter.
     if max_attempts == 1 {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! What a hedger may be told while it works.
+//! The options that can change while a hedger runs.
 
 use core::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::name::Name;
 use crate::strategy::Hints;
 use crate::time;
 
-/// Options that apply to every strategy and may change while a hedger works.
+/// Options that apply to every strategy and can change while a hedger runs.
 ///
 /// ```
 /// use core::time::Duration;
@@ -23,31 +23,32 @@ use crate::time;
 pub struct Options {
     /// Whether requests are hedged at all. Default: true.
     pub enabled: bool,
-    /// Learn and count, but start no hedge. Hedges that would have been started are charged to the
-    /// budget and reported as [`Suppressed::ObserveOnly`](crate::Suppressed::ObserveOnly). Default: false.
+    /// Whether to only observe: learn and count, but start no hedges. Hedges that would have been
+    /// started are withdrawn from the budget and reported as
+    /// [`Suppressed::ObserveOnly`](crate::Suppressed::ObserveOnly). Default: false.
     pub observe_only: bool,
-    /// How many hedges a request may have, 1 to 7. Default: 1.
+    /// The maximum number of hedges per request, 1 to 7. Default: 1.
     pub max_hedges: u8,
-    /// How long a request may take, all attempts included. Default: 30 s.
+    /// The time limit of a request, over all its attempts. Default: 30 s.
     pub timeout: Option<Duration>,
     /// Whether losers are dropped before a success is reported. If not, they stay in the request's
-    /// future, to be polled on. Default: true.
+    /// future, so that they can be polled further. Default: true.
     pub enable_cancellation: bool,
-    /// The least that a learned delay may be. Default: 0.
+    /// The minimum of a learned delay. Default: 0.
     pub min_delay: Duration,
-    /// The most that a learned delay may be. Default: none.
+    /// The maximum of a learned delay. Default: none.
     pub max_delay: Option<Duration>,
     /// Whether hedges are put off while they do not help: when none of the last 24 won, all but one in a
     /// hundred wait for twice the hedge delay, and longer while none wins. Fewer retries start while few succeed. The
     /// guard sees this hedger's requests, not the load that hedges cause elsewhere. Default: true where the strategy
     /// learns, but for `exponential_backoff`, whose delay hedges that lose lengthen.
     pub guard: Option<bool>,
-    /// What is assumed about a request whose caller does not say. Default: nothing.
+    /// The hints for requests whose caller does not set them. Default: none.
     pub hints: Hints,
 }
 
 impl Options {
-    /// The defaults.
+    /// The default options.
     pub const DEFAULT: Self = Self {
         enabled: true,
         observe_only: false,
@@ -60,11 +61,11 @@ impl Options {
         hints: Hints::NONE,
     };
 
-    /// Whether they can be right.
+    /// Validates the options.
     ///
     /// # Errors
     ///
-    /// Names the first option that cannot.
+    /// Returns the first invalid option.
     pub fn validate(&self) -> Result<(), ConfigError> {
         ConfigError::check_range("max_hedges", self.max_hedges.into(), 1.0, 7.0)?;
         if self.timeout == Some(Duration::ZERO) {
@@ -89,7 +90,7 @@ impl Default for Options {
     }
 }
 
-/// What a hedger is called, for good.
+/// The names of a hedger, which cannot change.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Labels {
     pub(crate) strategy_name: Name,

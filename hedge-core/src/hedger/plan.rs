@@ -1,4 +1,4 @@
-//! What one request is told about the hedger's state when it first has to wait.
+//! The plan of one request, made when it first has to wait.
 
 use core::time::Duration;
 
@@ -8,8 +8,10 @@ use crate::strategy::{Plan, Strategy};
 use crate::time;
 use crate::time::Instant;
 
-/// The plan and the limits of one request, in 32 bytes, so that a request in flight stays small and
-/// servers can publish it in a few atomics.
+/// The plan and the limits of one request.
+///
+/// It has 32 bytes, so that a request in flight stays small and servers can publish it in a few
+/// atomics.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RequestPlan {
     delay: u64,
@@ -22,33 +24,33 @@ pub struct RequestPlan {
     losers: Losers,
 }
 
-/// What becomes of attempts when their request is answered without them.
+/// How attempts end when another one has answered their request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-// Without std there are no tasks.
+// Tasks need `std`.
 #[cfg_attr(not(feature = "std"), allow(dead_code))]
 pub(crate) enum Losers {
-    /// They are dropped, which ends them.
+    /// The future drops them, which ends them.
     Dropped,
-    /// They stay in the request, to be polled on.
+    /// They stay in the future, so that they can be polled further.
     Kept,
-    /// They are tasks, which end some time after they were dropped, and hold their places in flight themselves.
+    /// They are tasks that are aborted, and end some time later. Each one holds its own permit.
     Aborted,
-    /// The same, but they run on when they are dropped.
+    /// They are tasks that run to completion. Each one holds its own permit.
     Detached,
 }
 
 impl Losers {
-    /// Whether attempts hold their places in flight themselves.
+    /// Returns whether attempts hold their own permits.
     pub(crate) fn hold_places(self) -> bool {
         matches!(self, Self::Aborted | Self::Detached)
     }
 }
 
-/// More nanoseconds than there are.
+/// The number of nanoseconds that stands for `None`.
 const NEVER: u64 = u64::MAX;
 
 impl RequestPlan {
-    /// Those of a request that is never hedged.
+    /// The plan of a request that is never hedged.
     pub(crate) const OFF: Self = Self {
         delay: NEVER,
         step: 0,
@@ -77,12 +79,12 @@ impl RequestPlan {
         }
     }
 
-    /// Whether hedging is off altogether, retries included.
+    /// Returns whether hedging is off, including retries.
     pub(crate) fn is_off(&self) -> bool {
         self.reason() == Suppressed::Off
     }
 
-    /// The same for a request that its caller does not want hedged.
+    /// Returns the plan with hedging turned off.
     pub(crate) fn off(self) -> Self {
         Self {
             delay: NEVER,
@@ -91,7 +93,7 @@ impl RequestPlan {
         }
     }
 
-    /// The same for a request with less time, in nanoseconds.
+    /// Returns the plan with a time limit of at most `timeout` nanoseconds.
     pub(crate) fn within(self, timeout: u64) -> Self {
         Self {
             timeout: self.timeout.min(timeout),
@@ -99,8 +101,8 @@ impl RequestPlan {
         }
     }
 
-    /// The same for a request that began at `start` and has to end by `deadline`, if it is not
-    /// [`Instant::MAX`].
+    /// Returns the plan for a request that started at `start` and must end by `deadline`.
+    /// [`Instant::MAX`] means no deadline.
     pub(crate) fn until(self, deadline: Instant, start: Instant) -> Self {
         match deadline {
             Instant::MAX => self,
@@ -108,12 +110,12 @@ impl RequestPlan {
         }
     }
 
-    /// The same for a request with other ways with its losers.
+    /// Returns the plan with another choice about losers.
     pub(crate) fn with_losers(self, losers: Losers) -> Self {
         Self { losers, ..self }
     }
 
-    /// The same with fewer hedges.
+    /// Returns the plan with at most `max_hedges` hedges.
     pub(crate) fn at_most(self, max_hedges: u8) -> Self {
         Self {
             max_hedges: self.max_hedges.min(max_hedges),
@@ -121,7 +123,7 @@ impl RequestPlan {
         }
     }
 
-    /// Why no hedge is planned; `NotDue` if one is.
+    /// Returns why no hedge is planned; `NotDue` if one is.
     pub(crate) fn reason(&self) -> Suppressed {
         let reason = Suppressed::ALL.get(usize::from(self.reason));
         reason.copied().unwrap_or(Suppressed::NotDue)
@@ -131,12 +133,12 @@ impl RequestPlan {
         (self.delay != NEVER).then(|| Duration::from_nanos(self.delay))
     }
 
-    /// The same in nanoseconds; the largest number if there is none.
+    /// Returns the delay in nanoseconds; the largest number if no hedge is planned.
     pub(crate) fn delay_nanos(&self) -> u64 {
         self.delay
     }
 
-    /// When hedge `k`, 1 or more, is due, in nanoseconds from the start of the request.
+    /// Returns when hedge `k`, 1 or more, is due, in nanoseconds from the start of the request.
     pub(crate) fn offset(&self, k: u8) -> Option<u64> {
         let later = self.step.saturating_mul(u64::from(k.saturating_sub(1)));
         (self.delay != NEVER).then(|| self.delay.saturating_add(later))
@@ -162,7 +164,7 @@ impl RequestPlan {
         self.losers
     }
 
-    /// For a cell made of atomics.
+    /// Encodes the plan for storage in atomics.
     #[cfg(feature = "std")]
     pub(crate) fn to_words(self) -> [u64; 4] {
         let [c0, c1, c2, c3] = self.chance.to_le_bytes();
@@ -187,7 +189,7 @@ impl RequestPlan {
             reason,
             max_hedges,
             observe_only: flags & 1 != 0,
-            // The others are a request's own.
+            // The other variants are never published: they are options of a single request.
             losers: if flags & 2 == 0 {
                 Losers::Dropped
             } else {
@@ -197,8 +199,10 @@ impl RequestPlan {
     }
 }
 
-/// What has to be known of a hedger even for a request that is ready at once: a kind of strategy and two
-/// flags in one byte, so that servers can publish it in an atomic and a request keeps it at no cost.
+/// The flags of a hedger that are needed even for a request that is ready immediately.
+///
+/// The kind of the strategy and two flags are stored in one byte, so that servers can publish it in
+/// an atomic and each request can hold a copy.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct HedgerFlags(u8);
 
@@ -236,7 +240,7 @@ impl HedgerFlags {
         self.0 & Self::OFF != 0
     }
 
-    /// Whether its requests teach something, so that they have to be timed.
+    /// Returns whether the hedger learns from requests, so that they have to be timed.
     pub(crate) const fn learns(self) -> bool {
         self.0 & Self::LEARNS != 0
     }

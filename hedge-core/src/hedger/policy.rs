@@ -1,4 +1,4 @@
-//! What a hedger decides by: its strategy, options and guard.
+//! The decisions of a hedger: its strategy, options and guard.
 
 use core::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::record::{Record, RequestEnd};
 use crate::strategy::{Hints, Plan, Strategy};
 use crate::time::Instant;
 
-/// A strategy and what surrounds it, as behind a hedger's lock.
+/// A strategy, with its options and guard, which a hedger keeps behind a lock.
 #[derive(Clone, Debug)]
 pub struct Policy<S> {
     pub(crate) strategy: S,
@@ -26,14 +26,14 @@ pub struct Policy<S> {
     draws: SplitMix,
 }
 
-/// What a request that wants to hedge tells.
+/// The question whether a hedge may be started.
 #[derive(Clone, Copy, Debug)]
 pub struct HedgeQuery {
-    /// The share of such requests that may.
+    /// The share of such requests that may hedge.
     pub(crate) chance: f32,
-    /// How much time it has left.
+    /// The time until the deadline; `None` if there is none.
     pub(crate) remaining: Option<Duration>,
-    /// Whether an attempt failed; if not, the hedge delay passed.
+    /// Whether the hedge follows a failed attempt rather than the hedge delay.
     pub(crate) retry: bool,
     /// Whether that delay has just passed for the request's first hedge.
     pub(crate) first_due: bool,
@@ -66,7 +66,7 @@ impl Refusal {
 }
 
 impl<S> Policy<S> {
-    /// A policy that has learned nothing.
+    /// Creates a policy that has not learned anything.
     pub const fn new(strategy: S, options: Options) -> Self {
         Self {
             strategy,
@@ -114,8 +114,8 @@ impl<S: Strategy> Policy<S> {
         Ok(())
     }
 
-    /// The terms of the next request, and whether every request without hints has the same until the
-    /// next record.
+    /// Returns the plan of the next request, and whether it also applies to all other requests
+    /// without hints until the next record.
     pub(crate) fn request_plan(&mut self, hints: &Hints, now: Instant) -> (RequestPlan, bool) {
         let plan = if self.options.enabled {
             let hints = hints.or(self.options.hints);
@@ -134,7 +134,7 @@ impl<S: Strategy> Policy<S> {
     }
 
     fn clamp(&self, delay: Duration) -> Duration {
-        // That of a hedge which is not to be.
+        // No hedge is planned; `max_delay` must not turn that into a hedge.
         if delay == Duration::MAX {
             return delay;
         }
@@ -157,7 +157,7 @@ impl<S: Strategy> Policy<S> {
         {
             return Err(Refusal::Final(Suppressed::Deadline));
         }
-        // A failure is worth another attempt, however slow or fast the others are.
+        // A failed attempt is worth another one, whatever the latencies are.
         if query.retry {
             return if self.guarded() && !self.retry_guard.admit() {
                 Err(Refusal::for_now(Suppressed::Guard))
@@ -180,7 +180,7 @@ impl<S: Strategy> Policy<S> {
         Ok(traffic)
     }
 
-    /// In [0, 1), uniform.
+    /// Draws a uniform number in [0, 1).
     fn draw(&mut self) -> f32 {
         (self.draws.next() >> 40) as f32 / (1 << 24) as f32
     }

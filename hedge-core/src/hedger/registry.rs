@@ -1,4 +1,4 @@
-//! Hedgers under their names, without an allocator.
+//! A registry of hedgers that needs no allocator.
 
 use core::fmt;
 
@@ -6,9 +6,9 @@ use heapless::Vec;
 
 use crate::name::Name;
 
-/// At most `N` values, as a hedger for each backend, under their names.
+/// A map of up to `N` values by name, for example a hedger for each backend.
 ///
-/// A name is found by going through all: meant for a handful. Nothing is ever evicted.
+/// Lookup is a linear search, meant for a handful of names. Values are never evicted.
 ///
 /// ```
 /// use hedge_core::manual::ManualTimer;
@@ -28,26 +28,26 @@ pub struct FixedRegistry<H, const N: usize> {
 }
 
 impl<H, const N: usize> FixedRegistry<H, N> {
-    /// A registry that is empty.
+    /// Creates an empty registry.
     pub const fn new() -> Self {
         Self {
             entries: Vec::new(),
         }
     }
 
-    /// The value of this name, if there is one.
+    /// Returns the value with this name, if there is one.
     pub fn get(&self, name: &str) -> Option<&H> {
         self.iter()
             .find(|(other, _)| other.as_str() == name)
             .map(|(_, value)| value)
     }
 
-    /// The value of this name; made with `make` if there is none.
+    /// Returns the value with this name, and creates it with `make` if there is none.
     ///
     /// # Errors
     ///
-    /// [`InsertError::Make`] with what `make` returned; [`InsertError::Full`] if there is no room, and
-    /// `make` is not called then.
+    /// Returns [`InsertError::Make`] with the error of `make`, and [`InsertError::Full`] if there
+    /// is no room, without calling `make`.
     pub fn get_or_try_insert_with<E>(
         &mut self,
         name: Name,
@@ -58,7 +58,7 @@ impl<H, const N: usize> FixedRegistry<H, N> {
             None if self.entries.is_full() => return Err(InsertError::Full { capacity: N }),
             None => {
                 let value = make().map_err(InsertError::Make)?;
-                // There is room.
+                // There is room, as checked above.
                 let _ = self.entries.push((name, value));
                 self.entries.len().saturating_sub(1)
             }
@@ -69,11 +69,11 @@ impl<H, const N: usize> FixedRegistry<H, N> {
             .ok_or(InsertError::Full { capacity: N })
     }
 
-    /// Puts `value` under `name`, and gives back the one that was there.
+    /// Inserts `value` under `name`, and returns the previous value.
     ///
     /// # Errors
     ///
-    /// Gives `value` back if there is no room.
+    /// Returns `value` if there is no room.
     pub fn insert(&mut self, name: Name, value: H) -> Result<Option<H>, H> {
         let place = self.place(name);
         match place.and_then(|place| self.entries.get_mut(place)) {
@@ -85,24 +85,24 @@ impl<H, const N: usize> FixedRegistry<H, N> {
         }
     }
 
-    /// Takes the value of this name out.
+    /// Removes and returns the value with this name.
     pub fn remove(&mut self, name: &str) -> Option<H> {
         let named = |(other, _): &(Name, H)| other.as_str() == name;
         let place = self.entries.iter().position(named)?;
         Some(self.entries.remove(place).1)
     }
 
-    /// Every value under its name, in the order they came.
+    /// Returns all names and values, in order of insertion.
     pub fn iter(&self) -> impl Iterator<Item = (Name, &H)> {
         self.entries.iter().map(|(name, value)| (*name, value))
     }
 
-    /// How many values there are.
+    /// Returns the number of values.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is no value.
+    /// Returns whether there are no values.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -118,16 +118,16 @@ impl<H, const N: usize> Default for FixedRegistry<H, N> {
     }
 }
 
-/// Why a [`FixedRegistry`] has no value to give.
+/// The error of [`FixedRegistry::get_or_try_insert_with`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum InsertError<E> {
-    /// There is no room for another.
+    /// There is no room for another value.
     Full {
-        /// How many there are, which is how many there is room for.
+        /// The number of values, which equals the capacity.
         capacity: usize,
     },
-    /// It could not be made.
+    /// The value could not be created.
     Make(E),
 }
 

@@ -1,36 +1,37 @@
-//! What the requests of one hedger share, behind a lock.
+//! The state that the requests of one hedger share.
 
-use crate::hedger::{HedgeQuery, HedgerFlags, Lock, Policy, Refusal, RequestPlan, Traffic};
+use crate::hedger::{HedgeQuery, HedgerFlags, Policy, Refusal, RequestPlan, Traffic};
+use crate::lock::Lock;
 use crate::metrics::{MetricsSnapshot, Recorder};
 use crate::record::Record;
 use crate::strategy::{Hints, Strategy};
 use crate::time::Instant;
 
-/// Keeps what requests share: policy and metrics.
+/// The policy and the metrics that requests share.
 ///
 /// Any [`Lock`] around a [`HedgerState`] is one. Servers use `Sharded`, which lets requests that end without
-/// hedging pass each other. A request calls [`terms`](Self::terms) at most once and
-/// [`settle`](Self::settle) or [`settle_alone`](Self::settle_alone) once; no call waits for another request.
+/// hedging pass each other. A request calls [`request_plan`](Self::request_plan) at most once and
+/// [`record`](Self::record) at most once. No call waits for another request.
 pub trait SharedState {
-    /// What decides.
+    /// The type of the strategy.
     type Strategy: Strategy;
-    /// What counts.
+    /// The type of the metrics.
     type Metrics: Recorder;
 
-    /// What is known of the hedger without asking its strategy.
+    /// Returns flags that are known without calling the strategy.
     fn flags(&self) -> HedgerFlags;
 
-    /// The terms of a request that has to wait.
+    /// Returns the plan of a request that has to wait.
     fn request_plan(&self, hints: &Hints, now: Instant) -> RequestPlan;
 
-    /// Whether a request may hedge, as far as strategy and guard go.
+    /// Returns whether the strategy and the guard allow a hedge.
     ///
     /// # Errors
     ///
     /// Says why not, and whether it may be asked again.
     fn may_hedge(&self, query: &HedgeQuery) -> Result<Traffic, Refusal>;
 
-    /// Counts a request that has ended, and learns from it.
+    /// Records a request that has ended in the metrics and the policy.
     fn record(&self, record: &Record);
 
     /// Counts a request that has ended, and does not learn from it.
@@ -39,17 +40,18 @@ pub trait SharedState {
     /// A number that no other request of this state has.
     fn next_id(&self) -> u64;
 
-    /// Exclusive access to the policy, every request that has ended taken into account.
+    /// Calls `f` with exclusive access to the policy, after all requests that have ended were
+    /// recorded.
     fn edit<R>(&self, now: Instant, f: impl FnOnce(&mut Policy<Self::Strategy>) -> R) -> R;
 
-    /// The metrics, every request that has ended counted.
+    /// Returns the metrics of all requests that have ended.
     fn metrics(&self, now: Instant) -> MetricsSnapshot;
 
-    /// Starts counting anew.
+    /// Resets all metrics.
     fn reset_metrics(&self, now: Instant);
 }
 
-/// A [`Policy`] and its metrics, to be put behind a [`Lock`].
+/// A [`Policy`] and its metrics, to be put into a [`Lock`].
 #[derive(Clone, Debug)]
 pub struct HedgerState<S, M> {
     policy: Policy<S>,
@@ -58,7 +60,7 @@ pub struct HedgerState<S, M> {
 }
 
 impl<S, M> HedgerState<S, M> {
-    /// A fresh state.
+    /// Creates a state.
     pub const fn new(policy: Policy<S>, metrics: M) -> Self {
         Self {
             policy,
@@ -91,7 +93,7 @@ impl<S: Strategy, M: Recorder, L: Lock<Data = HedgerState<S, M>>> SharedState fo
 
     fn record(&self, record: &Record) {
         self.with(|state| {
-            // First, so that a strategy that panics over a request does not hide it.
+            // Update the metrics first, so that the request is counted even if the strategy panics.
             state.metrics.record(record);
             state.policy.record(record);
         });

@@ -1,4 +1,4 @@
-//! What a hedger counts.
+//! Metrics of a hedger.
 
 use crate::outcome::Suppressed;
 use crate::record::{Record, RequestEnd};
@@ -13,17 +13,17 @@ mod tests;
 pub use histogram::Histogram;
 pub use snapshot::MetricsSnapshot;
 
-/// Counts requests: [`Metrics`], or [`NoMetrics`] to leave them out.
+/// Records the metrics of requests: [`Metrics`], or [`NoMetrics`] to record nothing.
 ///
-/// A server keeps one for each shard and merges them to read them, so a merge must give exactly what
-/// one recorder of all the requests would have. Every method is called under the hedger's lock: it
+/// A server keeps one recorder per shard and merges them to read them, so a merge must give exactly
+/// what one recorder of all requests would have. Every method is called under the hedger's lock: it
 /// must be short, and must not call back into the hedger.
 ///
 /// ```
 /// use hedge_core::metrics::Recorder;
 /// use hedge_core::{Instant, MetricsSnapshot, Record};
 ///
-/// /// Only counts.
+/// /// Counts requests, and nothing else.
 /// #[derive(Debug, Default)]
 /// struct Requests(u64);
 ///
@@ -47,32 +47,34 @@ pub use snapshot::MetricsSnapshot;
 /// }
 /// ```
 pub trait Recorder: Default {
-    /// Whether there is anything to record. If not, requests are not timed for it, and
+    /// Whether this type records anything. If not, requests are not timed for it, and
     /// [`record`](Self::record) need not be called.
     const ON: bool;
 
-    /// Counts a request.
+    /// Records a request.
     fn record(&mut self, record: &Record);
 
-    /// Counts requests in the order in which they ended. Servers gather requests and call this; override it where that
-    /// is cheaper than one [`record`](Self::record) after the other.
+    /// Records requests in the order in which they ended.
+    ///
+    /// Servers record requests in batches with this method. Override it where that is cheaper than
+    /// one [`record`](Self::record) at a time.
     fn record_batch(&mut self, records: &[Record]) {
         for record in records {
             self.record(record);
         }
     }
 
-    /// Counts every request of `other` too.
+    /// Adds the requests of `other`.
     fn merge(&mut self, other: &Self);
 
-    /// Forgets every request and counts [`uptime`](MetricsSnapshot::uptime) from `now`.
+    /// Discards all requests, and measures [`uptime`](MetricsSnapshot::uptime) from `now`.
     fn reset(&mut self, now: Instant);
 
-    /// What was counted until `now`.
+    /// Returns the metrics up to `now`.
     fn snapshot(&self, now: Instant) -> MetricsSnapshot;
 }
 
-/// Counts requests and how long they took, in constant memory: 4.5 KiB.
+/// Records counts and latencies of requests in constant memory of 4.5 KiB.
 ///
 /// ```
 /// use core::time::Duration;
@@ -90,7 +92,7 @@ pub trait Recorder: Default {
 /// assert_eq!(snapshot.total_requests, 2);
 /// assert_eq!(snapshot.failed, 1);
 /// assert_eq!(snapshot.requests_per_second, 1.0);
-/// // Of the request that was won.
+/// // Only the latency of the request that was won is included.
 /// assert_eq!(snapshot.max_latency, Some(Duration::from_millis(20)));
 /// ```
 #[derive(Clone, Debug, PartialEq)]
@@ -112,7 +114,7 @@ pub struct Metrics {
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Costs {
     total: f64,
-    /// What the primaries alone cost.
+    /// The cost of the primaries.
     primary: f64,
 }
 
@@ -122,13 +124,13 @@ impl Costs {
         primary: 0.0,
     };
 
-    /// What a request cost that made so many attempts.
+    /// Adds the cost of a request that made `attempts` attempts.
     fn add(&mut self, cost: f64, attempts: u8) {
-        // One NaN would stay in the sums for ever.
+        // A single NaN would stay in the sums forever.
         if cost.is_finite() {
             self.total += cost;
             self.primary += match attempts {
-                // Most requests, which need not pay for a division.
+                // Most requests have one attempt, and need no division.
                 0 | 1 => cost,
                 attempts => cost / f64::from(attempts),
             };
@@ -137,8 +139,8 @@ impl Costs {
 }
 
 impl Metrics {
-    /// Nothing counted yet. Uptime counts from [`reset`](Recorder::reset), or else from the end of
-    /// the first request.
+    /// Creates empty metrics. Uptime is measured from [`reset`](Recorder::reset), or else from the
+    /// end of the first request.
     pub const fn new() -> Self {
         Self {
             started: None,
@@ -170,7 +172,7 @@ impl Metrics {
         }
     }
 
-    /// Counts everything but the cost.
+    /// Records everything except the cost.
     fn count(&mut self, record: &Record) {
         self.count_end(record.end, record.total);
         if record.hedged() {
@@ -190,7 +192,7 @@ impl Metrics {
         }
     }
 
-    /// How long the requests took that were won, from their start to their answer.
+    /// Returns the latencies of the requests that were won, from their start to their answer.
     pub const fn latencies(&self) -> &Histogram {
         &self.latencies
     }
@@ -215,7 +217,7 @@ impl Recorder for Metrics {
         if let Some(first) = records.first() {
             self.started.get_or_insert(first.ended_at);
         }
-        // In locals, which the compiler keeps in registers.
+        // Use local variables, which the compiler keeps in registers.
         let mut latencies = self.latencies.batch();
         let mut costs = self.costs;
         for record in records {
@@ -234,7 +236,7 @@ impl Recorder for Metrics {
     }
 
     fn merge(&mut self, other: &Self) {
-        // Of two starts the earlier; `None` if neither has started.
+        // Use the earlier of the two starts; `None` if neither has started.
         self.started = match (self.started, other.started) {
             (Some(mine), Some(theirs)) => Some(mine.min(theirs)),
             (mine, theirs) => mine.or(theirs),
@@ -265,7 +267,7 @@ impl Recorder for Metrics {
     }
 }
 
-/// Counts nothing, takes no memory, and gives an empty snapshot.
+/// Records nothing, takes no memory, and returns empty snapshots.
 ///
 /// ```
 /// use core::time::Duration;

@@ -1,4 +1,4 @@
-//! What was counted, at one moment.
+//! The metrics at one moment.
 
 use core::fmt;
 use core::time::Duration;
@@ -7,14 +7,14 @@ use super::Metrics;
 use crate::outcome::Suppressed;
 use crate::time::Instant;
 
-/// What a hedger counted until one moment.
+/// The metrics of a hedger at one moment.
 ///
-/// Rates are fractions, 0 to 1, unless said otherwise, and 0 when there is nothing to divide by: they
-/// are never NaN. Latencies are those of requests that were won, from the start of the request to its
-/// answer; quantiles are within 3.2 % ([`Histogram`](crate::metrics::Histogram) says how), the smallest, the
-/// largest and the mean are exact.
+/// Rates are fractions from 0 to 1 unless stated otherwise, and 0 if there is nothing to divide by:
+/// they are never NaN. Latencies are those of requests that were won, from the start of the request
+/// to its answer. Quantiles are within 3.2 % (see [`Histogram`](crate::metrics::Histogram)); the
+/// minimum, the maximum and the mean are exact.
 ///
-/// It prints as a table:
+/// A snapshot is displayed as a table:
 ///
 /// ```
 /// use core::time::Duration;
@@ -45,75 +45,75 @@ use crate::time::Instant;
 pub struct MetricsSnapshot {
     /// Requests that have ended: `won + failed + timed_out + cancelled`.
     pub total_requests: u64,
-    /// Requests that got an answer.
+    /// Requests that were answered.
     pub won: u64,
-    /// Requests whose every attempt failed, or one of them fatally.
+    /// Requests that failed: every attempt failed, or one of them fatally.
     pub failed: u64,
-    /// Requests whose time was up.
+    /// Requests that ran out of time.
     pub timed_out: u64,
-    /// Requests that their caller dropped.
+    /// Requests that the caller dropped.
     pub cancelled: u64,
 
     /// Requests that started at least one hedge.
     pub hedged_requests: u64,
-    /// Requests that a hedge won.
+    /// Requests that were won by a hedge.
     pub hedge_wins: u64,
-    /// Hedges started: every attempt but the primaries.
+    /// Hedges that were started: all attempts except primaries.
     pub hedges: u64,
-    /// Requests of which a hedge came due by the passing of its delay, whether it was started or not.
+    /// Requests whose hedge delay passed, whether a hedge was started or not.
     pub hedges_due: u64,
     /// The share of requests that were hedged.
     pub hedge_rate: f64,
-    /// The share of hedged requests that a hedge won.
+    /// The share of hedged requests that were won by a hedge.
     pub hedge_win_rate: f64,
-    /// The share of requests that a hedge won.
+    /// The share of all requests that were won by a hedge.
     pub hedge_effectiveness: f64,
 
-    /// How many latencies were sampled: as many as requests were won.
+    /// The number of latency samples, which equals `won`.
     pub sample_count: u64,
-    /// The shortest latency; like all of them, absent before the first sample.
+    /// The shortest latency. All latencies are `None` before the first sample.
     pub min_latency: Option<Duration>,
-    /// The arithmetic mean.
+    /// The arithmetic mean of the latencies.
     pub mean_latency: Option<Duration>,
-    /// The same as `p50_latency`.
+    /// The median latency, equal to `p50_latency`.
     pub median_latency: Option<Duration>,
-    /// Half of the latencies are at most this long.
+    /// The 50th percentile of the latencies.
     pub p50_latency: Option<Duration>,
-    /// 75 % of the latencies are at most this long.
+    /// The 75th percentile of the latencies.
     pub p75_latency: Option<Duration>,
-    /// 90 % of the latencies are at most this long.
+    /// The 90th percentile of the latencies.
     pub p90_latency: Option<Duration>,
-    /// 95 % of the latencies are at most this long.
+    /// The 95th percentile of the latencies.
     pub p95_latency: Option<Duration>,
-    /// 99 % of the latencies are at most this long.
+    /// The 99th percentile of the latencies.
     pub p99_latency: Option<Duration>,
-    /// 99.9 % of the latencies are at most this long.
+    /// The 99.9th percentile of the latencies.
     pub p999_latency: Option<Duration>,
     /// The longest latency.
     pub max_latency: Option<Duration>,
 
-    /// What all attempts cost: one unit each, or the hedger's cost per attempt. A cost that is not
-    /// finite is left out.
+    /// The cost of all attempts: one unit each, or the hedger's cost per attempt. A cost that is
+    /// not finite is ignored.
     pub total_cost: f64,
-    /// What a request cost on average.
+    /// The average cost of a request.
     pub avg_cost: f64,
-    /// By how many percent hedges raised the cost over that of the primaries alone.
+    /// The percentage by which hedges raised the cost above that of the primaries.
     pub cost_overhead: f64,
 
-    /// The time since the hedger was built or its metrics were reset; of one that was assembled from parts, as in a
-    /// `static`, since the end of its first request.
+    /// The time since the hedger was built or its metrics were reset. For a hedger that was
+    /// assembled from parts, as in a `static`, the time since the end of its first request.
     pub uptime: Duration,
-    /// Requests that ended per second of `uptime`.
+    /// The number of requests that ended per second of `uptime`.
     pub requests_per_second: f64,
 
     refused: [u64; Suppressed::ALL.len()],
 }
 
 impl MetricsSnapshot {
-    /// How many requests started no hedge for this reason.
+    /// Returns how many requests started no hedge for this reason.
     ///
-    /// Every request that started none has one reason, be it only that no hedge was due, so that all
-    /// reasons and `hedged_requests` add up to `total_requests`.
+    /// Every request without a hedge has one reason, which can be that no hedge was due. All
+    /// reasons and `hedged_requests` therefore add up to `total_requests`.
     ///
     /// ```
     /// use core::time::Duration;
@@ -134,8 +134,8 @@ impl MetricsSnapshot {
 }
 
 impl fmt::Display for MetricsSnapshot {
-    /// A table, at most 80 columns wide for counts of up to eight digits. Reasons for not hedging
-    /// are listed if there are any.
+    /// Writes a table of at most 80 columns, for counts of up to eight digits. Reasons for not
+    /// hedging are listed if there are any.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         section(
             f,
@@ -190,7 +190,7 @@ impl fmt::Display for MetricsSnapshot {
     }
 }
 
-/// A line of names and one of values under them.
+/// Writes a line of names, and a line with their values.
 fn section(f: &mut fmt::Formatter<'_>, label: &str, columns: &[(&str, Cell)]) -> fmt::Result {
     write!(f, "{label:8}")?;
     for (name, _) in columns {
@@ -203,7 +203,7 @@ fn section(f: &mut fmt::Formatter<'_>, label: &str, columns: &[(&str, Cell)]) ->
             Cell::Percent(percent) => write!(f, " {percent:>6.1} %"),
             Cell::Number(number) if number >= 10.0 => write!(f, " {number:>8.1}"),
             Cell::Number(number) => write!(f, " {number:>8.4}"),
-            // Days of uptime still fit.
+            // Whole seconds leave room for days of uptime.
             Cell::Time(Some(time)) if time.as_secs() >= 1000 => write!(f, " {time:>8.0?}"),
             Cell::Time(Some(time)) => write!(f, " {time:>8.2?}"),
             Cell::Time(None) => write!(f, " {:>8}", "-"),
@@ -214,7 +214,7 @@ fn section(f: &mut fmt::Formatter<'_>, label: &str, columns: &[(&str, Cell)]) ->
 
 enum Cell {
     Count(u64),
-    /// Already times 100.
+    /// A percentage, already multiplied by 100.
     Percent(f64),
     Number(f64),
     Time(Option<Duration>),
@@ -265,7 +265,7 @@ pub(super) fn of(metrics: &Metrics, now: Instant) -> MetricsSnapshot {
     }
 }
 
-/// A quotient, or 0 if there is none.
+/// Returns the quotient, or 0 if `whole` is 0.
 fn ratio(part: f64, whole: f64) -> f64 {
     let ratio = part / whole;
     if ratio.is_finite() { ratio } else { 0.0 }

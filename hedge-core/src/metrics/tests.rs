@@ -77,7 +77,7 @@ fn every_field() {
         assert_eq!(snapshot.refused(reason), expected, "{reason}");
     }
 
-    // Only of what was won: 1 to 96 ms, and 200 ms.
+    // Only the latencies of won requests: 1 to 96 ms, and 200 ms.
     assert_eq!(snapshot.sample_count, 97);
     assert_eq!(snapshot.min_latency, Some(Duration::from_millis(1)));
     assert_eq!(snapshot.max_latency, Some(Duration::from_millis(200)));
@@ -96,7 +96,8 @@ fn every_field() {
 #[test]
 fn quantiles_are_what_their_names_say() {
     let mut metrics = Metrics::new();
-    // Each 1 % above the one before, so that no two of these ranks are within the tolerance.
+    // Each value is 1 % above the one before, so that no two of these ranks are within the
+    // tolerance.
     for rank in 1..1000 {
         let latency = Duration::from_secs_f64(1e-5 * 1.01f64.powi(rank));
         metrics.record(&Record::new(Sample::Finished(latency)).at(at(0)));
@@ -141,7 +142,7 @@ fn a_cost_that_is_no_number_is_left_out() {
         metrics.record(&Record { cost, ..won(1) });
     }
     assert_eq!(metrics.snapshot(at(0)).total_cost, 2.0);
-    // Nothing to compare with: free attempts, or sums beyond all numbers.
+    // There is no overhead to compute for free attempts, or if the sums overflow.
     for cost in [0.0, f64::MAX] {
         let mut metrics = Metrics::new();
         for _ in 0..3 {
@@ -251,7 +252,7 @@ fn won(ms: u64) -> Record {
     Record::new(Sample::Finished(Duration::from_millis(ms)))
 }
 
-/// A request of `attempts`, 1 or more, that cost one unit each.
+/// Returns the record of a request with `attempts` attempts, 1 or more, that cost one unit each.
 fn hedged(ms: u64, attempts: u8, end: RequestEnd) -> Record {
     Record {
         end,
@@ -262,7 +263,8 @@ fn hedged(ms: u64, attempts: u8, end: RequestEnd) -> Record {
     }
 }
 
-/// A request of one attempt. Its cost is no number now and then, and its latency more than sums have room for.
+/// Generates records of requests with one attempt. Some costs are not finite, and some latencies
+/// overflow the sums.
 fn single() -> impl Strategy<Value = Record> {
     let ends = vec![
         RequestEnd::Won(0),
@@ -290,7 +292,7 @@ fn single() -> impl Strategy<Value = Record> {
     )
 }
 
-/// Whatever a request can do. Costs are such that their sums are exact in any order.
+/// Generates records of all kinds. The costs have sums that are exact in any order.
 fn report() -> impl Strategy<Value = Record> {
     (
         0..100_000u64,
@@ -308,7 +310,7 @@ fn report() -> impl Strategy<Value = Record> {
             };
             let report = hedged(ms, attempts, end);
             let suppressed = report.suppressed.map(|_| Suppressed::ALL[reason]);
-            // Divisible by every number of attempts.
+            // Divisible by all numbers of attempts.
             Record {
                 due,
                 suppressed,

@@ -1,29 +1,30 @@
-//! The trait of what decides in a race.
+//! The traits that make the decisions of a race.
 
 use crate::attempt::{Attempt, Verdict};
 use crate::record::RequestEnd;
 use crate::replicas::NoReplica;
 use crate::time::Instant;
 
-/// Decides for one request when attempts start, and is given their results.
+/// Decides when the attempts of one request start, and receives their results.
 ///
-/// It reads no clock: every method is given the time. So the same decisions run under a future, in a
-/// simulation, and in a test by hand. No method is called while an attempt is being polled.
+/// A controller reads no clock: every method receives the time. The same decisions can therefore
+/// run under a future, in a simulation and in a unit test. No method is called while an attempt is
+/// being polled.
 pub trait Controller {
-    /// What the controller makes of a request that is over.
+    /// The controller's summary of a completed request.
     type Output;
 
-    /// Whether a request has to be timed from before its first poll. If not, the clock is first read
-    /// when the primary is not ready at once.
+    /// Returns whether the request must be timed from before its first poll. If not, the clock is
+    /// first read when the primary is pending after that poll.
     fn timed(&mut self) -> bool {
         true
     }
 
-    /// The request starts. Not called if it is not [`timed`](Self::timed) and its primary ends it when
-    /// first polled.
+    /// Starts the request. Not called if the request is not [`timed`](Self::timed) and its primary
+    /// ends it when first polled.
     fn start(&mut self, now: Instant);
 
-    /// The primary, asked right before it is launched, after [`start`](Self::start) if the request is
+    /// Returns the primary. Called right before it is launched, and after [`start`](Self::start) if the request is
     /// [`timed`](Self::timed).
     ///
     /// # Errors
@@ -34,33 +35,35 @@ pub trait Controller {
         Ok(Attempt::PRIMARY)
     }
 
-    /// When the request's time is up; asked after [`start`](Self::start).
+    /// Returns when the request runs out of time. Called after [`start`](Self::start).
     fn deadline(&mut self) -> Option<Instant>;
 
-    /// When the next attempt is due; `None` if, as things stand, there will be none.
+    /// Returns when the next attempt is due; `None` if currently none is planned.
     fn due(&mut self) -> Option<Instant>;
 
     /// The next attempt is due: the attempt to start, or `None` if it may not start now. If it may start later,
     /// [`due`](Self::due) says when, from then on.
     fn admit(&mut self, now: Instant) -> Option<Attempt>;
 
-    /// The request is over, and its losers are dropped (unless they are kept). Called once for every
-    /// request that was polled. `now` is [`Instant::ZERO`] if the request was not timed.
+    /// Completes the request, after its losers were dropped (unless they are kept). Called once for
+    /// every request that was polled. `now` is [`Instant::ZERO`] if the request was not timed.
     fn completed(&mut self, end: RequestEnd, now: Instant) -> Self::Output;
 
-    /// Whether losers stay in the race after it has given its result, to be polled on.
+    /// Returns whether losers stay in the race after it has returned its result, so that they can
+    /// be polled further.
     fn keeps_losers(&mut self) -> bool {
         false
     }
 
-    /// A kept loser finished, with an `Ok` if it `succeeded`.
+    /// Reports that a kept loser finished, with an `Ok` if it `succeeded`.
     fn loser_finished(&mut self, index: u8, succeeded: bool, now: Instant) {
         let _ = (index, succeeded, now);
     }
 }
 
-/// A [`Controller`] that can tell an answer from a failure.
+/// A [`Controller`] that classifies the results of attempts.
 pub trait ResultController<V, E>: Controller {
-    /// Attempt `index` returned `result`. `now` is [`Instant::ZERO`] if the request was not timed.
+    /// Classifies the `result` of attempt `index`. `now` is [`Instant::ZERO`] if the request was
+    /// not timed.
     fn finished(&mut self, index: u8, result: &Result<V, E>, now: Instant) -> Verdict;
 }

@@ -1,7 +1,7 @@
-//! The hedged race: one future that owns every attempt of a request.
+//! The hedged race: one future that owns all attempts of a request.
 //!
-//! [`Race`] knows how to start, poll and drop attempts and nothing about when or why: it asks a
-//! [`Controller`], which in turn holds no future and reads no clock.
+//! [`Race`] starts, polls and drops attempts. When and why is decided by a [`Controller`], which
+//! holds no future and reads no clock.
 
 use core::future::Future;
 use core::mem;
@@ -25,24 +25,25 @@ mod slots;
 
 pub use slots::{Capacity, Max, Nil, Slot, Slots};
 
-/// What a race resolves to.
+/// The output of a race.
 #[derive(Debug)]
 pub struct Finish<V, E, R, P: Controller> {
-    /// How it ended.
+    /// How the race ended.
     pub end: RequestEnd,
-    /// The result of the attempt that `end` names; after a timeout the error that was kept, if there is one.
+    /// The result of the attempt that `end` names. After a timeout, the error that was kept, if
+    /// there is one.
     pub result: Option<Result<V, E>>,
-    /// What else was kept of the results that were refused.
+    /// The remaining refused results that were kept.
     pub refused: R,
-    /// What the controller makes of the request.
+    /// The controller's summary of the request.
     pub output: P::Output,
 }
 
 pin_project! {
-    /// Future of [`race`].
+    /// The future returned by [`race`].
     ///
-    /// Nothing happens before the first poll. After it has given its result it is never ready again;
-    /// polling it then drives losers that were kept, if any.
+    /// Nothing happens before the first poll. Once it has returned its result, it is never ready
+    /// again; polling it then drives the losers that were kept, if any.
     #[project = RaceProj]
     #[derive(Debug)]
     #[must_use = "futures do nothing unless you `.await` or poll them"]
@@ -51,16 +52,16 @@ pin_project! {
         T: Timer,
         P: Controller,
     {
-        // In this order, for fields are dropped in order: the attempts, and only then the session, which
-        // reports a race that was dropped.
+        // Fields are dropped in order: drop the attempts before the session, which reports that the
+        // race was dropped.
         #[pin]
         attempts: S,
-        // Sleeps until `alarm_at`. Made only when there is something to wait for.
+        // Sleeps until `alarm_at`. Created only when there is something to wait for.
         #[pin]
         alarm: Option<T::Sleep>,
         alarm_at: Instant,
         launch: L,
-        // What to return if nobody wins.
+        // The results to choose from if no attempt wins.
         refused: R,
         launched: u8,
         session: Session<T, P>,
@@ -69,9 +70,9 @@ pin_project! {
 
 /// Races up to `MAX` attempts. `launch` is called once per attempt, when it starts.
 ///
-/// Resolves to the first accepted result; losers are dropped before it resolves (unless the controller
-/// keeps them). If all fail, resolves to the earliest attempt's result. The primary is polled first, so ties go to
-/// the earliest attempt.
+/// Resolves to the first accepted result. Losers are dropped before it resolves, unless the
+/// controller keeps them. If all attempts fail, it resolves to the result of the earliest attempt.
+/// Attempts are polled in order, so the earliest attempt wins a tie.
 pub fn race<const MAX: usize, T, P, L, F, V, E>(
     timer: T,
     controller: P,
@@ -87,7 +88,8 @@ where
     race_in(timer, controller, launch)
 }
 
-/// The same with room for the attempts, and a way to keep refused results, of the caller's choice.
+/// Races attempts like [`race`], with custom storage for attempts and custom handling of refused
+/// results.
 pub fn race_in<T, P, L, F, V, E, R, S>(timer: T, controller: P, launch: L) -> Race<T, P, L, R, S>
 where
     T: Timer,
@@ -130,8 +132,10 @@ where
     T: Timer,
     P: Controller,
 {
-    /// Polls the race, and returns `f` of its end. The end is not moved before, which would take longer than to make
-    /// it: copying what was just written in pieces stalls until the pieces have left the store buffer.
+    /// Polls the race, and passes its output to `f`.
+    ///
+    /// The output is passed without being moved: copying a value that was just written in smaller
+    /// pieces would stall until the store buffer has drained.
     #[inline(always)]
     pub(crate) fn poll_then<F, V, E, O>(
         self: Pin<&mut Self>,
@@ -155,7 +159,7 @@ where
                 return Poll::Pending;
             }
         }
-        // In the first poll, or in a later one if that panicked.
+        // This is the first poll, or all earlier polls panicked before the launch.
         if *this.launched == 0 {
             match this.session.controller.primary() {
                 Ok(primary) => {
@@ -167,8 +171,8 @@ where
                 }
             }
         }
-        // Most requests end with their primary, before anything else was launched. That is inlined into the caller,
-        // and the rest is not.
+        // Fast path: most requests end with their primary before another attempt is launched. This
+        // part is inlined into the caller, and `poll_on` is not.
         let mut ended = None;
         if *this.launched == 1 {
             turn.next = S::CAPACITY;
@@ -187,21 +191,22 @@ where
     }
 }
 
-/// One poll of a race.
+/// The state of one poll of a race.
 #[derive(Default)]
 struct Turn {
-    /// The time, if it is known. It is read at most once unless attempts finish.
+    /// The time, if it was read. Each poll reads it at most once, plus once after each attempt that
+    /// finishes and once after the alarm.
     now: Option<Instant>,
-    /// The first place that has yet to be polled.
+    /// The first place that was not polled yet.
     next: usize,
 }
 
-/// How a race ended, with what result, and when.
+/// How a race ended, its result, and when it ended.
 type Ended<V, E> = (RequestEnd, Option<Result<V, E>>, Instant);
 
-/// What follows when no attempt that runs has given an acceptable result.
+/// The next step when no running attempt has returned an acceptable result.
 enum Step<V, E> {
-    /// Another attempt was started, which has to be polled.
+    /// Another attempt was started and has to be polled.
     Poll,
     /// The race is pending.
     Wait,
@@ -214,18 +219,18 @@ where
     T: Timer,
     P: Controller,
 {
-    /// Asks what the result of an attempt that has just finished means.
+    /// Classifies the result of an attempt that has just finished.
     #[inline(always)]
     fn judge<V, E>(&mut self, index: u8, result: &Result<V, E>) -> (Verdict, Instant)
     where
         P: ResultController<V, E>,
     {
-        // After the poll that finished it: an attempt may compute for long in one poll.
+        // Read the clock after the poll: an attempt may compute for a long time in one poll.
         let at = self.session.read_clock();
         (self.session.controller.finished(index, result, at), at)
     }
 
-    /// Keeps the result of an attempt that was refused at `at`, unless it ends the race.
+    /// Keeps the result of an attempt that was refused at `at`, unless the result ends the race.
     fn refuse<V, E>(
         &mut self,
         index: u8,
@@ -245,7 +250,7 @@ where
         None
     }
 
-    /// Polls the attempts that run and have not been polled, up to one whose result ends the race.
+    /// Polls the running attempts from `turn.next` on, until the result of one ends the race.
     fn poll_attempts<F, V, E>(
         &mut self,
         turn: &mut Turn,
@@ -273,7 +278,8 @@ where
         None
     }
 
-    /// Polls a race that may have `ended`.
+    /// Polls the race to its end or until it is pending. `ended` is set if the primary has already
+    /// ended it.
     #[inline(never)]
     fn poll_on<F, V, E>(
         &mut self,
@@ -308,7 +314,8 @@ where
         Poll::Ready(self.complete(end, result, at))
     }
 
-    /// Starts the next attempt if it is due, ends the race if nothing is left to wait for, and waits otherwise.
+    /// Starts the next attempt if it is due, ends the race if there is nothing left to wait for,
+    /// and waits otherwise.
     fn proceed<F, V, E>(&mut self, turn: &mut Turn, cx: &mut Context<'_>) -> Step<V, E>
     where
         P: ResultController<V, E>,
@@ -343,7 +350,7 @@ where
                 refused = true;
                 continue;
             }
-            // What is due after the deadline, or never, will not be.
+            // An attempt that is due at or after the deadline never starts.
             let end = deadline.unwrap_or(Instant::MAX);
             let due = due.filter(|due| *due < end);
             if due.is_none() && self.attempts.live() == 0 {
@@ -360,13 +367,13 @@ where
             if self.poll_alarm(wake, cx).is_pending() {
                 return Step::Wait;
             }
-            // A timer is never early, whatever the clock says.
+            // The timer fired, so `wake` has been reached even if the clock reads earlier.
             turn.now = Some(self.session.read_clock().max(wake));
             refused = false;
         }
     }
 
-    /// Starts `attempt`. Returns its place, which no other attempt has had, even if one could not be launched.
+    /// Starts `attempt` and returns its place.
     fn start<F>(&mut self, attempt: Attempt) -> usize
     where
         L: FnMut(Attempt) -> F,
@@ -379,7 +386,7 @@ where
         place
     }
 
-    /// When the next attempt is due, if there is a place for it.
+    /// Returns when the next attempt is due; `None` if it is refused or has no place.
     fn due<F>(&mut self) -> Option<Instant>
     where
         F: Future,
@@ -391,8 +398,8 @@ where
         self.session.controller.due()
     }
 
-    /// Sleeps until `wake`. Polled every time: embassy keeps one deadline per task, so that a wake-up
-    /// for an attempt may have used up this one.
+    /// Sleeps until `wake`. The alarm is polled in every call: embassy keeps one deadline per task,
+    /// so that the wake-up of an attempt may have replaced this one.
     fn poll_alarm(&mut self, wake: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let alarm = match self.alarm.as_mut().as_pin_mut() {
             Some(mut alarm) => {
@@ -409,13 +416,13 @@ where
         *self.alarm_at = wake;
         let poll = alarm.map_or(Poll::Ready(()), |alarm| alarm.poll(cx));
         if poll.is_ready() {
-            // A future that has ended must not be polled again.
+            // A future must not be polled after it has completed.
             self.alarm.set(None);
         }
         poll
     }
 
-    /// Reports the end, once the losers are dropped.
+    /// Reports the end of the race. Losers must be dropped before.
     #[inline(always)]
     fn complete<V, E>(
         &mut self,
@@ -455,7 +462,7 @@ where
     T: Timer,
     P: Controller,
 {
-    /// How many attempts are running.
+    /// Returns the number of running attempts.
     pub fn live<F>(&self) -> usize
     where
         F: Future,
@@ -464,12 +471,12 @@ where
         self.attempts.live()
     }
 
-    /// Whether the result has been given.
+    /// Returns whether the race has returned its result.
     pub fn is_complete(&self) -> bool {
         self.session.stage == Stage::Completed
     }
 
-    /// The controller.
+    /// Returns the controller.
     pub fn controller(&self) -> &P {
         &self.session.controller
     }

@@ -1,19 +1,19 @@
-//! What becomes of results that do not end a race.
+//! Storage for results that do not end a race.
 
-/// What is kept of the results that were refused, to be returned if nobody wins.
+/// Keeps refused results, one of which is returned if no attempt wins.
 pub trait Refused<P, V, E>: Default {
-    /// Attempt `index` was refused; `controller` has just judged it.
+    /// Keeps the `result` of attempt `index`, which `controller` has just classified.
     fn keep(&mut self, controller: &P, index: u8, result: Result<V, E>);
 
-    /// What to return when every attempt was refused, and which attempt's it is.
+    /// Returns the result of the race when every attempt was refused, with the index of its
+    /// attempt.
     fn take(&mut self) -> Option<(u8, Result<V, E>)>;
 
-    /// What to return when the time is up.
+    /// Returns the result to report when the request runs out of time.
     fn take_late(&mut self) -> Option<Result<V, E>>;
 }
 
-/// Keeps the earliest attempt's: the value that was refused and the error, until it is known which of
-/// them is wanted.
+/// Keeps the refused value and the error of the earliest attempt that returned one.
 #[derive(Debug)]
 pub struct Earliest<V, E> {
     value: Option<(u8, V)>,
@@ -55,7 +55,7 @@ impl<P, V, E> Refused<P, V, E> for Earliest<V, E> {
         }
     }
 
-    /// The earliest error: a value that was refused is no answer to give late.
+    /// Returns the earliest error. A refused value is not reported after a timeout.
     fn take_late(&mut self) -> Option<Result<V, E>> {
         self.error.take().map(|(_, error)| Err(error))
     }

@@ -1,10 +1,11 @@
-//! The controller of a race, with the clock that times it.
+//! The controller of a race and its clock.
 
 use super::Controller;
 use crate::record::RequestEnd;
 use crate::time::{Instant, Timer};
 
-/// A controller and its clock. Reports a race that is dropped before its end.
+/// A controller and the clock that times it. Reports to the controller if the race is dropped
+/// before its end.
 #[derive(Debug)]
 pub(super) struct Session<T: Timer, P: Controller> {
     pub(super) timer: T,
@@ -30,10 +31,11 @@ impl<T: Timer, P: Controller> Session<T, P> {
         }
     }
 
-    /// Begins the first poll. Returns the time, if that is needed from before the primary is polled.
+    /// Begins the first poll. Returns the time, if the request must be timed from before that poll.
     #[inline(always)]
     pub(super) fn open(&mut self) -> Option<Instant> {
-        // First, so that the controller hears of the end even if it panics at the start.
+        // Set the stage first, so that the end is reported even if the controller panics at the
+        // start.
         self.stage = Stage::Running;
         self.controller.timed().then(|| self.start())
     }
@@ -55,12 +57,13 @@ impl<T: Timer, P: Controller> Session<T, P> {
     }
 
     pub(super) fn complete(&mut self, end: RequestEnd, now: Instant) -> P::Output {
-        // First, so that a panic in the controller is not reported as a dropped race besides.
+        // Set the stage first, so that a panic in the controller does not also report a dropped
+        // race.
         self.stage = Stage::Completed;
         self.controller.completed(end, now)
     }
 
-    // Outlined, since most races are complete when they are dropped.
+    // Not inlined, since most races are complete when they are dropped.
     #[cold]
     fn abandon(&mut self) {
         let now = self.read_clock();

@@ -1,8 +1,8 @@
 //! Inline, pinned storage for up to `N` futures, without `unsafe` and without `alloc`.
 //!
-//! `Pin<&mut [F; N]>` cannot be projected to `Pin<&mut F>` in safe code. A struct field can, so the
-//! array is spelled as a chain of `N` structs: `Slot<F, Slot<F, Nil>>` is laid out like
-//! `[Option<F>; 2]`.
+//! `Pin<&mut [F; N]>` cannot be projected to `Pin<&mut F>` in safe code, but a struct field can.
+//! The array is therefore written as a chain of `N` structs: `Slot<F, Slot<F, Nil>>` has the size
+//! of `[Option<F>; 2]`.
 
 use core::future::Future;
 use core::pin::Pin;
@@ -10,31 +10,30 @@ use core::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-/// A fixed number of places, each empty or holding one pinned future.
+/// A fixed number of places, each of which is empty or holds one pinned future.
 pub trait Slots<F: Future>: Default {
-    /// How many futures fit.
+    /// The number of places.
     const CAPACITY: usize;
 
-    /// Puts `future` into place `index`, dropping what was there. Beyond [`CAPACITY`](Self::CAPACITY)
-    /// the future is dropped.
+    /// Puts `future` into place `index` and drops the future that was there. If `index` is not
+    /// below [`CAPACITY`](Self::CAPACITY), `future` is dropped.
     fn put(self: Pin<&mut Self>, index: usize, future: F);
 
-    /// Polls the live futures from place `from` on, in order, up to the first that is ready. That
-    /// one is dropped and its place and output returned.
+    /// Polls the futures from place `from` on, in order, until one is ready. Drops that future, and
+    /// returns its place and output.
     fn poll_from(
         self: Pin<&mut Self>,
         from: usize,
         cx: &mut Context<'_>,
     ) -> Option<(usize, F::Output)>;
 
-    /// Polls the future in the first place, if one is there. Once it is ready, it is dropped and its output
-    /// returned.
+    /// Polls the future in the first place. If it is ready, drops it and returns its output.
     fn poll_first(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<F::Output>;
 
     /// Drops every future.
     fn clear(self: Pin<&mut Self>);
 
-    /// How many places hold a future.
+    /// Returns the number of places that hold a future.
     fn live(&self) -> usize;
 }
 
@@ -67,7 +66,7 @@ impl<F: Future> Slots<F> for Nil {
 }
 
 pin_project! {
-    /// One place, and the places after it.
+    /// One place, followed by the remaining places.
     #[derive(Debug)]
     pub struct Slot<F, R> {
         #[pin]
@@ -137,13 +136,13 @@ impl<F: Future, R: Slots<F>> Slots<F> for Slot<F, R> {
 #[derive(Clone, Copy, Debug)]
 pub struct Max<const N: usize>;
 
-/// Implemented by [`Max<1>`](Max) to `Max<8>`.
+/// The storage that belongs to a [`Max`]. Implemented for `Max<1>` to `Max<8>`.
 #[diagnostic::on_unimplemented(
     message = "a race holds 1 to 8 attempts",
     label = "choose `MAX` in 1..=8"
 )]
 pub trait Capacity<F: Future> {
-    /// The storage.
+    /// The storage type.
     type Slots: Slots<F>;
 }
 

@@ -1,14 +1,15 @@
-//! Random draws: normal, gamma and beta.
+//! Random draws from the normal, gamma and beta distributions.
 //!
-//! In `f32`, which small microcontrollers compute in hardware, and with `libm` for what is not plain
-//! arithmetic, so that one seed gives the same draws, bit for bit, on every machine.
+//! Computed in `f32`, for which small microcontrollers have hardware, and with `libm` for
+//! functions, so that a seed gives the same draws, bit for bit, on every machine.
 
 use rand_core::Rng;
 
 #[cfg(test)]
 mod tests;
 
-/// Eight bytes of state, for a hedger's few draws: SplitMix64 (Steele, Lea and Flood, 2014).
+/// A generator with eight bytes of state, for a hedger's few draws: SplitMix64 (Steele, Lea and
+/// Flood, 2014).
 #[derive(Clone, Debug)]
 pub(crate) struct SplitMix(pub(crate) u64);
 
@@ -22,26 +23,26 @@ impl SplitMix {
     }
 }
 
-/// For tests of what is not drawn but estimated.
+/// Reference draws in `f64`, for tests of estimates.
 #[cfg(test)]
 impl SplitMix {
-    /// Between 0 and 1, never either.
+    /// Draws from the uniform distribution between 0 and 1, both excluded.
     pub(crate) fn uniform(&mut self) -> f64 {
         ((self.next() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
     }
 
-    /// From the normal distribution with mean 0 and variance 1 (Box and Muller, 1958).
+    /// Draws from the normal distribution with mean 0 and variance 1 (Box and Muller, 1958).
     pub(crate) fn normal(&mut self) -> f64 {
         let radius = libm::sqrt(-2.0 * libm::log(self.uniform()));
         radius * libm::cos(core::f64::consts::TAU * self.uniform())
     }
 }
 
-/// Draws from distributions, one after the other, out of a generator's bits.
+/// Draws from distributions, using the bits of a generator.
 #[derive(Debug)]
 pub(crate) struct Draws<'r, R> {
     rng: &'r mut R,
-    /// Normal draws come in pairs.
+    /// The second of a pair of normal draws.
     spare: Option<f32>,
 }
 
@@ -50,20 +51,20 @@ impl<'r, R: Rng> Draws<'r, R> {
         Self { rng, spare: None }
     }
 
-    /// From the uniform distribution between 0 and 1, never either.
+    /// Draws from the uniform distribution between 0 and 1, both excluded.
     pub(crate) fn uniform(&mut self) -> f32 {
-        // 23 bits and a half: all that a `f32` next to 1 can tell apart.
+        // Use 23 bits and a half, the resolution of an `f32` just below 1.
         ((self.rng.next_u32() >> 9) as f32 + 0.5) * (1.0 / (1 << 23) as f32)
     }
 
-    /// From the whole numbers below `n`, all equally likely but for a bias of n / 2³²; 0 if there are
-    /// none.
+    /// Draws a whole number below `n`, all equally likely but for a bias of n / 2³². Returns 0 if
+    /// `n` is 0.
     pub(crate) fn below(&mut self, n: u32) -> u32 {
         ((u64::from(self.rng.next_u32()) * u64::from(n)) >> 32) as u32
     }
 
-    /// From the normal distribution with mean 0 and variance 1, by the polar method (Marsaglia and
-    /// Bray, 1964).
+    /// Draws from the normal distribution with mean 0 and variance 1, by the polar method
+    /// (Marsaglia and Bray, 1964).
     pub(crate) fn normal(&mut self) -> f32 {
         if let Some(spare) = self.spare.take() {
             return spare;
@@ -79,24 +80,24 @@ impl<'r, R: Rng> Draws<'r, R> {
         }
     }
 
-    /// From the gamma distribution with this shape and scale 1 (Marsaglia and Tsang, 2000).
+    /// Draws from the gamma distribution with this shape and scale 1 (Marsaglia and Tsang, 2000).
     ///
-    /// The shape should be between 0.01 and 10⁸; if not, the nearest of these is used, and 0.01 for NaN.
+    /// `shape` is clamped to 0.01 to 10⁸; NaN becomes 0.01.
     pub(crate) fn gamma(&mut self, shape: f32) -> f32 {
         let shape = if shape >= 0.01 { shape.min(1e8) } else { 0.01 };
         if shape >= 1.0 {
             return self.gamma_from_one(shape);
         }
-        // The method wants a shape of 1 or more, and G(a) is distributed as G(a + 1) · U^(1/a).
+        // The method requires a shape of at least 1. G(a) is distributed as G(a + 1) · U^(1/a).
         let boost = libm::expf(libm::logf(self.uniform()) / shape);
         self.gamma_from_one(shape + 1.0) * boost
     }
 
-    /// From the beta distribution, as G(α) / (G(α) + G(β)).
+    /// Draws from the beta distribution, as G(α) / (G(α) + G(β)).
     pub(crate) fn beta(&mut self, alpha: f32, beta: f32) -> f32 {
         let (a, b) = (self.gamma(alpha), self.gamma(beta));
-        // Both can be too small for a float when both shapes are; then either end is as likely as its
-        // shape says.
+        // Both draws can underflow to 0 when both shapes are small. The result is then 0 or 1, with
+        // the probabilities given by the shapes.
         if a + b > 0.0 {
             a / (a + b)
         } else if self.uniform() * (alpha + beta) < alpha {
@@ -117,11 +118,12 @@ impl<'r, R: Rng> Draws<'r, R> {
             }
             let v = (1.0 + t) * (1.0 + t) * (1.0 + t);
             let u = self.uniform();
-            // Accepts nearly all without a logarithm.
+            // This test accepts most draws without computing a logarithm.
             if u < 1.0 - 0.0331 * (x * x) * (x * x) {
                 return d * v;
             }
-            // d (1 − v + ln v), by way of t, since v is so close to 1 when the shape is large.
+            // Equals d (1 − v + ln v), computed from t because v is close to 1 when the shape is
+            // large.
             let exponent = 3.0 * d * (libm::log1pf(t) - t - t * t * (1.0 + t / 3.0));
             if libm::logf(u) < 0.5 * x * x + exponent {
                 return d * v;
@@ -129,7 +131,7 @@ impl<'r, R: Rng> Draws<'r, R> {
         }
     }
 
-    /// Uniform between −1 and 1.
+    /// Draws from the uniform distribution between −1 and 1.
     fn symmetric(&mut self) -> f32 {
         self.rng.next_u32() as i32 as f32 * (1.0 / (1_u32 << 31) as f32)
     }

@@ -1,4 +1,4 @@
-//! Kolmogorov–Smirnov tests, each also shown to reject a sampler that is a little wrong.
+//! Kolmogorov–Smirnov tests, each of which must also reject a slightly wrong sampler.
 
 use std::vec::Vec;
 
@@ -14,8 +14,8 @@ const DRAWS: usize = 40_000;
 /// Exceeded by one correct sampler in 10 000.
 const CRITICAL: f64 = 2.23;
 
-/// √n · sup |Fₙ − F|, looked for at every 80th draw. A draw stands for all that is rounded to it, which
-/// matters next to 1.
+/// Returns √n · sup |Fₙ − F|, evaluated at every 80th draw. A draw represents all values that are
+/// rounded to it, which matters close to 1.
 fn statistic(
     seed: u64,
     cdf: impl Fn(f64) -> f64,
@@ -102,7 +102,7 @@ fn normal_draws_are_normal() {
         "5 % too wide",
         statistic(1, |x| normal.cdf(x), |draws| 1.05 * draws.normal()),
     );
-    // A sum of uniform draws, as is often taken for a normal one.
+    // A sum of uniform draws, which is often used as an approximation, must fail.
     assert_fails(
         "sum",
         statistic(
@@ -115,7 +115,7 @@ fn normal_draws_are_normal() {
 
 #[test]
 fn the_two_normals_of_a_pair_are_independent() {
-    // The sum of two is normal with variance 2 only then.
+    // The sum of two draws has variance 2 only if they are independent.
     let normal = Normal::standard();
     let sum = |draws: &mut Xoshiro<'_>| {
         (draws.normal() + draws.normal()) * core::f32::consts::FRAC_1_SQRT_2
@@ -141,7 +141,7 @@ fn gamma_draws_are_gamma() {
             &std::format!("gamma {shape}"),
             test(|draws, shape| draws.gamma(shape)),
         );
-        // Wrong by a twentieth of the standard deviation.
+        // A shift by a twentieth of the standard deviation must fail.
         let shift = |draws: &mut Xoshiro<'_>, shape| draws.gamma(shape) + 0.05 * libm::sqrtf(shape);
         assert_fails(&std::format!("shifted gamma {shape}"), test(shift));
         if shape < 1.0 {
@@ -154,7 +154,7 @@ fn gamma_draws_are_gamma() {
 #[test]
 fn beta_draws_are_beta() {
     for (row, alpha) in (0..).zip(SHAPES) {
-        // Every shape as α, with two partners each.
+        // Each shape is used as α, with two partners each.
         for (column, beta) in SHAPES.into_iter().enumerate().skip(row % 5).step_by(5) {
             let cdf = Beta::new(alpha.into(), beta.into()).unwrap();
             let seed = 100 + 10 * row as u64 + column as u64;
@@ -171,11 +171,11 @@ fn a_posterior_mean_with_noise_is_not_a_beta_draw() {
     let mean = alpha / (alpha + beta);
     let uniform = |draws: &mut Xoshiro<'_>| mean + 0.01 * (draws.uniform() - 0.5);
     assert_fails("1 % noise", statistic(1, |x| cdf.cdf(x), uniform));
-    // Nor is a normal one with the right mean and variance.
+    // A normal distribution with the right mean and variance must fail.
     let deviation = libm::sqrtf(mean * (1.0 - mean) / (alpha + beta + 1.0));
     let normal = |draws: &mut Xoshiro<'_>| (mean + deviation * draws.normal()).clamp(0.0, 1.0);
     assert_fails("normal", statistic(1, |x| cdf.cdf(x), normal));
-    // Nor one with α and β the wrong way round, or with a pseudo-count too many.
+    // Swapped α and β, or one pseudo-count too many, must fail.
     assert_fails(
         "swapped",
         statistic(1, |x| cdf.cdf(x), |draws| draws.beta(beta, alpha)),
@@ -188,7 +188,7 @@ fn a_posterior_mean_with_noise_is_not_a_beta_draw() {
 
 #[test]
 fn large_shapes_are_drawn_as_well_as_a_float_allows() {
-    // Normal to within the test's reach.
+    // The distribution is normal within the accuracy of the test.
     let normal = Normal::standard();
     for (seed, shape) in [(1, 1e5_f32), (2, 1e7)] {
         let standardised =
@@ -230,7 +230,8 @@ fn shapes_that_cannot_be_are_survived() {
     }
 }
 
-/// Whatever changes a single bit, be it the code or the machine, changes what a seed means.
+/// Checks the exact bits: any change of the code or of a platform's arithmetic would change the
+/// meaning of seeds.
 #[test]
 fn one_seed_gives_the_same_bits_everywhere() {
     let mut rng = Xoshiro128PlusPlus::seed_from_u64(42);

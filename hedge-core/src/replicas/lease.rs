@@ -3,7 +3,7 @@
 use core::ops::Deref;
 
 use crate::Instant;
-use crate::hedger::Lock;
+use crate::lock::Lock;
 
 use super::choice::{AttemptEnd, Choice, Chosen};
 use super::id::NoReplica;

@@ -1,4 +1,4 @@
-//! One request with options of its own, before it is made.
+//! A request with options, before it is made.
 
 use core::future::Future;
 use core::time::Duration;
@@ -17,7 +17,7 @@ use crate::telemetry::trace::Trace;
 use crate::time;
 use crate::time::{Instant, Timer};
 
-/// One request before it is made: options of its own, then [`request`](Self::request).
+/// A builder for one request with custom options. Finish with [`request`](Self::request).
 ///
 /// ```
 /// use core::time::Duration;
@@ -59,7 +59,7 @@ impl<'h, T, L, B, K, const MAX: usize> Call<'h, T, L, B, K, ByResult, MAX> {
 }
 
 impl<'h, T, L, B, K, C, const MAX: usize, G> Call<'h, T, L, B, K, C, MAX, G> {
-    /// The hedger.
+    /// Returns the hedger.
     pub const fn hedger(&self) -> &'h Hedger<T, L, B, K, MAX> {
         self.hedger
     }
@@ -99,35 +99,36 @@ where
         self
     }
 
-    /// Gives the request less time than the hedger would.
+    /// Limits the time of the request, if the hedger would allow more.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = time::nanos(timeout);
         self
     }
 
-    /// Ends the request at `deadline`, if it would not end sooner.
+    /// Ends the request at `deadline`, if it would end later.
     pub fn deadline(mut self, deadline: Instant) -> Self {
         self.options.deadline = deadline;
         self
     }
 
-    /// Keeps losers in the request's future when it is answered, as with `enable_cancellation` off, to be
-    /// polled on.
+    /// Keeps losers in the request's future once it is answered, so that they can be polled
+    /// further. The option `enable_cancellation = false` does this for all requests.
     pub fn keep_losers(mut self) -> Self {
         self.options.losers = Losers::Kept;
         self
     }
 
-    /// Tells the strategy what kind of request this is.
+    /// Passes hints about the request to the strategy.
     pub fn hints(mut self, hints: Hints) -> Self {
         self.options.hints = hints;
         self
     }
 
-    /// Judges results by `classify` instead of by `Ok` and `Err`.
+    /// Classifies results by `classify` instead of by `Ok` and `Err`.
     ///
-    /// An `Ok` that every attempt had refused is returned all the same, that of the earliest attempt,
-    /// with `outcome.accepted` false: the caller sees what it would have seen without hedging.
+    /// If every `Ok` is refused, the `Ok` of the earliest attempt is returned with
+    /// `outcome.accepted` set to false. The caller receives what it would have received without
+    /// hedging.
     pub fn classify<D>(self, classify: D) -> Call<'h, T, L, B, K, D, MAX, G> {
         Call {
             hedger: self.hedger,
@@ -146,11 +147,12 @@ where
         }
     }
 
-    /// Makes the request, as [`Hedger::request`] does.
+    /// Makes the request like [`Hedger::request`].
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when every attempt failed, [`Error::Timeout`] when the request's time is up.
+    /// Returns [`Error::Failed`] if every attempt failed, and [`Error::Timeout`] if the request ran
+    /// out of time.
     pub fn request<M, F, V, E>(
         self,
         launch: M,
@@ -164,9 +166,10 @@ where
         self.open(launch)
     }
 
-    /// Makes the request, as a future whose type can be named: to store it in a struct, or to poll losers that
-    /// are kept.
-    // An alias would have as many parameters.
+    /// Makes the request as a future whose type can be named.
+    ///
+    /// Use it to store the request in a struct, or to poll losers that are kept.
+    // An alias would need as many parameters.
     #[allow(clippy::type_complexity)]
     pub fn open<M, F, V, E>(
         self,
@@ -193,7 +196,7 @@ where
         )
     }
 
-    /// Returns only the request's decisions, to be driven by hand, as a simulation does.
+    /// Returns the decisions of the request without its future, to be driven by a simulation.
     pub fn controller(self) -> RequestController<'h, L, B, K, C, MAX, G> {
         let parts = self.hedger.parts();
         RequestController::new(parts, self.classify, self.placement, self.options)
@@ -289,7 +292,7 @@ where
     ///
     /// # Errors
     ///
-    /// As [`request`](Self::request).
+    /// Returns the errors of [`request`](Self::request).
     pub fn request_if<G, M, F, V, E>(
         self,
         ready: G,

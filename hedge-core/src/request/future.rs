@@ -1,4 +1,4 @@
-//! A request that is being made.
+//! The future of a request.
 
 use core::fmt;
 use core::future::Future;
@@ -15,10 +15,10 @@ use crate::telemetry::trace::Trace;
 use crate::time::Timer;
 
 pin_project! {
-    /// A request. Nothing happens before it is first polled.
+    /// The future of a request. Nothing happens before it is first polled.
     ///
-    /// With `enable_cancellation` off, losers stay here after the result was given; drop it, or poll on
-    /// through [`drain`](Self::drain).
+    /// With `enable_cancellation` off, losers stay in this future after it has returned its result.
+    /// Drop it to drop them, or drive them with [`drain`](Self::drain).
     #[must_use = "futures do nothing unless you `.await` or poll them"]
     pub struct Request<T, P, M, V, E, S>
     where
@@ -58,7 +58,7 @@ where
     }
 }
 
-/// The result that the caller is given.
+/// Converts the end of a race into the result for the caller.
 fn answer<V, E, R, P>(finish: Finish<V, E, R, P>) -> Poll<Result<Hedged<V>, Error<E>>>
 where
     P: Controller<Output = Outcome>,
@@ -83,7 +83,7 @@ where
     T: Timer,
     P: ResultController<V, E, Output = Outcome>,
 {
-    /// How many attempts are running.
+    /// Returns the number of running attempts.
     pub fn live<F>(&self) -> usize
     where
         M: FnMut(Attempt) -> F,
@@ -93,7 +93,7 @@ where
         self.race.live()
     }
 
-    /// Runs the losers that were kept to their ends, once the result has been given. Their results are
+    /// Runs the kept losers to completion, once the result has been returned. Their results are
     /// dropped.
     pub async fn drain<F>(mut self: Pin<&mut Self>)
     where
@@ -105,7 +105,7 @@ where
             if self.race.is_complete() {
                 let this = self.as_mut().project();
                 let _span = this.trace.enter();
-                // Never ready again.
+                // The race is never ready again.
                 let _ = this.race.poll(cx);
             }
             let over = self.live() == 0 || !self.race.is_complete();

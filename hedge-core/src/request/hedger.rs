@@ -1,4 +1,4 @@
-//! How a hedger makes requests.
+//! The methods of a hedger that make requests.
 
 use core::future::Future;
 
@@ -18,18 +18,21 @@ where
     B: BudgetHandle,
     K: Sink,
 {
-    /// Makes a request: `launch` is called once per attempt, when it starts, inside the caller's task.
+    /// Makes a request. `launch` is called in the caller's task once per attempt, when the attempt
+    /// starts.
     ///
-    /// The first attempt that returns `Ok` gives the value. An `Err` starts the next hedge at once, if
-    /// `max_hedges` and the budget allow, and never beats an attempt that is still running. Attempts
-    /// that lose are dropped before this resolves. Dropping the future drops every attempt.
+    /// The first attempt that returns `Ok` provides the value. After an `Err`, the next hedge
+    /// starts immediately if `max_hedges` and the budget allow it; the attempts that are still
+    /// running continue. Losers are dropped before this future resolves. Dropping the future drops
+    /// all attempts.
     ///
-    /// Hedge only what is idempotent: more than one attempt may reach the backend, and a dropped one may
-    /// have had its effect.
+    /// Only hedge idempotent requests: more than one attempt may reach the backend, and an attempt
+    /// that is dropped may have taken effect.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when every attempt failed, [`Error::Timeout`] when the request's time is up.
+    /// Returns [`Error::Failed`] if every attempt failed, and [`Error::Timeout`] if the request ran
+    /// out of time.
     pub fn request<M, F, V, E>(
         &self,
         launch: M,
@@ -62,7 +65,7 @@ where
         self.call().on(set).request(launch)
     }
 
-    /// A request with options of its own.
+    /// Returns a builder for a request with custom options.
     pub fn call(&self) -> Call<'_, T, L, B, K, ByResult, MAX> {
         Call::new(self)
     }

@@ -1,8 +1,9 @@
-//! Whether a hedge that is due could be started.
+//! The readiness check for hedges that are due.
 
-/// Says whether what a hedge needs is at hand. Closures `FnMut() -> bool` do.
+/// Checks whether the resources that a hedge needs are available. Implemented by closures `FnMut()
+/// -> bool`.
 pub trait Ready {
-    /// Whether a hedge that is due now could be started.
+    /// Returns whether a hedge that is due now can be started.
     fn is_ready(&mut self) -> bool;
 }
 
@@ -12,7 +13,7 @@ impl<F: FnMut() -> bool> Ready for F {
     }
 }
 
-/// The default: a hedge needs nothing that might be missing.
+/// The default check: a hedge can always be started.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AlwaysReady;
 

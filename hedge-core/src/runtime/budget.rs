@@ -1,4 +1,4 @@
-//! A budget for several hedgers.
+//! A budget that several hedgers share.
 
 use super::Runtime;
 use crate::attempt::Cause;
@@ -6,9 +6,10 @@ use crate::hedger::{Budget, BudgetHandle, Payment, Traffic};
 use crate::outcome::Suppressed;
 use crate::time::Instant;
 
-/// A [`Budget`] that several hedgers and a retry layer share: a clone is another handle to it.
+/// A [`Budget`] that several hedgers and a retry layer can share. A clone is another handle to the
+/// same budget.
 ///
-/// It has a clock of its own, for the reserve per second.
+/// The budget has its own clock, for the reserve per second.
 #[derive(Clone, Debug)]
 pub struct SharedBudget<R> {
     core: crate::runtime::sharded::SharedBudget,
@@ -16,7 +17,7 @@ pub struct SharedBudget<R> {
 }
 
 impl<R: Runtime> SharedBudget<R> {
-    /// Shares `budget`.
+    /// Creates a shared budget from `budget`.
     pub fn new(budget: Budget) -> Self {
         Self {
             core: crate::runtime::sharded::SharedBudget::new(budget),
@@ -24,26 +25,28 @@ impl<R: Runtime> SharedBudget<R> {
         }
     }
 
-    /// A request is made.
+    /// Adds what one request deposits.
     pub fn deposit(&self) {
         self.core.deposit();
     }
 
-    /// Takes what one hedge or retry costs, and a place in flight.
+    /// Withdraws the cost of one hedge or retry, and counts it in flight.
     ///
     /// # Errors
     ///
-    /// Takes nothing and says which limit refused.
+    /// Returns which limit refused, and takes nothing.
     pub fn try_charge(&self) -> Result<(), Suppressed> {
         self.core.withdraw(self.timer.now())
     }
 
-    /// Gives back the places in flight of `attempts` that ended. Their tokens stay spent.
+    /// Reports that `attempts` hedges or retries have ended and are no longer in flight. Their
+    /// tokens stay spent.
     pub fn give_back(&self, attempts: u32) {
         self.core.give_back(attempts);
     }
 
-    /// Exclusive access to the budget, every deposit counted. `f` must not use a hedger that shares it.
+    /// Returns the result of `f` with exclusive access to the budget, after every deposit was
+    /// counted. `f` must not use a hedger that shares the budget.
     pub fn edit<V>(&self, f: impl FnOnce(&mut Budget) -> V) -> V {
         self.core.edit(f)
     }
@@ -55,7 +58,7 @@ impl<R: Runtime> From<Budget> for SharedBudget<R> {
     }
 }
 
-/// Hedgers have clocks of their own, with other epochs: the time that they tell is not used.
+/// Hedgers have separate clocks with different epochs, so the time that they pass is not used.
 impl<R: Runtime> BudgetHandle for SharedBudget<R> {
     fn deposit_in(&self, traffic: Traffic) {
         self.core.deposit_in(traffic);

@@ -1,4 +1,4 @@
-//! What lets a face do without generics: strategies and sinks behind a box.
+//! Boxed strategies and sinks, which keep the type parameters out of the server's hedger.
 
 use core::any::Any;
 use core::fmt;
@@ -14,7 +14,7 @@ use crate::strategy::{
 use crate::telemetry::{Event, Sink};
 use crate::time::Instant;
 
-/// Any strategy. A request that does not hedge never asks it anything, so the box costs nothing there.
+/// A strategy of any type. A request that does not hedge makes no call through the box.
 pub struct BoxedStrategy(Box<dyn Erased>);
 
 trait Erased: Strategy + Send {
@@ -28,13 +28,13 @@ impl<S: Strategy + Send + 'static> Erased for S {
 }
 
 impl BoxedStrategy {
-    /// Boxes `strategy`. One that a config picked is boxed as what it is, so that
-    /// [`downcast`](Self::downcast) finds it under its own name.
+    /// Boxes `strategy`. The variant of an [`AnyStrategy`] is boxed without the enum, so that
+    /// [`downcast`](Self::downcast) finds it by its own type.
     pub(crate) fn new<S: Strategy + Send + 'static>(strategy: S) -> Self {
         Self(Box::new(strategy))
     }
 
-    /// The strategy that a config picked.
+    /// Boxes the variant of `strategy` that is in use.
     pub(crate) fn picked<const N: usize>(strategy: AnyStrategy<N>) -> Self {
         match strategy {
             AnyStrategy::Off(strategy) => Self::new(strategy),
@@ -48,7 +48,7 @@ impl BoxedStrategy {
         }
     }
 
-    /// The strategy, if it is an `S`.
+    /// Returns the strategy if it is an `S`.
     pub(crate) fn downcast<S: 'static>(&mut self) -> Option<&mut S> {
         (*self.0).as_any().downcast_mut()
     }
@@ -64,7 +64,7 @@ impl Strategy for BoxedStrategy {
     forward!(self => self.0, self.0);
 }
 
-/// Any sink, or none.
+/// A sink of any type, or `None`.
 #[derive(Default)]
 pub struct BoxedSink(Option<Box<dyn Sink + Send + Sync>>);
 

@@ -1,4 +1,4 @@
-//! The hedger.
+//! The hedger of servers, and its builder.
 
 use core::future::Future;
 use core::time::Duration;
@@ -22,17 +22,17 @@ use crate::time::Instant;
 
 /// Hedges the requests to one backend. A clone is another handle to the same hedger.
 ///
-/// Attempts have room for one primary and up to three hedges, `MAX` in all;
+/// A request has room for `MAX` attempts: by default, the primary and up to three hedges.
 /// [`Builder::attempts`] changes that.
 #[derive(Clone, Debug)]
 pub struct Hedger<R, const MAX: usize = 4> {
     core: Arc<Core<R, MAX>>,
 }
 
-/// What the requests of a [`Hedger`] share.
+/// The state that the requests of a [`Hedger`] share.
 pub type ServerState = Sharded<BoxedStrategy, Metrics>;
 
-/// One request before it is made: options of its own. See [`Call`](crate::Call).
+/// A builder for one request with custom options. See [`Call`](crate::Call).
 pub type Call<'h, R, C = ByResult, const MAX: usize = 4, G = AlwaysReady> =
     crate::request::Call<'h, R, ServerState, SharedBudget<R>, BoxedSink, C, MAX, G>;
 
@@ -40,8 +40,10 @@ type Core<R, const MAX: usize> =
     crate::hedger::Hedger<R, ServerState, SharedBudget<R>, BoxedSink, MAX>;
 
 impl<R: Runtime> Hedger<R> {
-    /// Starts to build a hedger: the 95th percentile of the last 1000 requests, one hedge, a budget of
-    /// 10 %, a timeout of 30 s, unless told otherwise.
+    /// Returns a builder for a hedger.
+    ///
+    /// The defaults are the 95th percentile of the last 1000 requests, one hedge, a budget of 10 %
+    /// and a timeout of 30 s.
     pub fn builder() -> Builder<R> {
         Builder {
             core: crate::hedger::Hedger::builder(R::default())
@@ -52,31 +54,33 @@ impl<R: Runtime> Hedger<R> {
         }
     }
 
-    /// A hedger as `config` says.
+    /// Builds a hedger from `config`.
     ///
     /// # Errors
     ///
-    /// Names the first option that cannot be right, its value and what would be.
+    /// Returns the first invalid option, its value and what is valid.
     pub fn from_config(config: &HedgeConfig) -> Result<Self, ConfigError> {
         Builder::from_config(config)?.build()
     }
 }
 
 impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
-    /// Makes a request: `launch` is called once per attempt, when it starts, inside the caller's task.
+    /// Makes a request. `launch` is called in the caller's task once per attempt, when the attempt
+    /// starts.
     ///
-    /// The first attempt that returns `Ok` gives the value. An `Err` starts the next hedge at once, if
-    /// `max_hedges` and the budget allow, and never beats an attempt that is still running. Attempts
-    /// that lose are dropped before this resolves; with `enable_cancellation` off when the future is dropped,
-    /// which `.await` does at once: for losers to run on they have to be tasks. Dropping the future drops every
-    /// attempt.
+    /// The first attempt that returns `Ok` provides the value. After an `Err`, the next hedge
+    /// starts immediately if `max_hedges` and the budget allow it; the attempts that are still
+    /// running continue. Losers are dropped before this future resolves. With `enable_cancellation`
+    /// off, they are dropped with the future, which `.await` does immediately: only attempts that
+    /// are tasks can outlive it. Dropping the future drops all attempts.
     ///
-    /// Hedge only what is idempotent: more than one attempt may reach the backend, and a dropped one may
-    /// have had its effect.
+    /// Only hedge idempotent requests: more than one attempt may reach the backend, and an attempt
+    /// that is dropped may have taken effect.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when every attempt failed, [`Error::Timeout`] when the request's time is up.
+    /// Returns [`Error::Failed`] if every attempt failed, and [`Error::Timeout`] if the request ran
+    /// out of time.
     pub fn request<V, E, F, Fut>(
         &self,
         launch: F,
@@ -109,23 +113,23 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
         self.core.request_on(set, launch)
     }
 
-    /// A request with options of its own.
+    /// Returns a builder for a request with custom options.
     pub fn call(&self) -> Call<'_, R, ByResult, MAX> {
         self.core.call()
     }
 
-    /// What was counted, every request that has ended included.
+    /// Returns the metrics of all requests that have ended.
     pub fn metrics(&self) -> MetricsSnapshot {
         self.core.metrics()
     }
 
-    /// Starts counting anew.
+    /// Resets all metrics.
     pub fn reset_metrics(&self) {
         self.core.reset_metrics();
     }
 
-    /// Access to the strategy, if it is an `S`; as for its `stats()`. `f` must be short, and
-    /// must not use the hedger.
+    /// Calls `f` with the strategy, if it is an `S`, for example to read its `stats()`. `f` must be
+    /// short, and must not use the hedger.
     pub fn with_strategy<S: Strategy + 'static, V>(
         &self,
         f: impl FnOnce(&mut S) -> V,
@@ -134,11 +138,11 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
             .with_strategy(|strategy| strategy.downcast().map(f))
     }
 
-    /// Changes the strategy of the working hedger. What the old one had learned is lost.
+    /// Replaces the strategy of the running hedger. What the old strategy had learned is lost.
     ///
     /// # Errors
     ///
-    /// Names the first option that cannot be right; nothing is changed then.
+    /// Returns the first invalid option. Nothing is changed in this case.
     pub fn set_strategy<S>(&self, strategy: S) -> Result<(), ConfigError>
     where
         S: Strategy + Send + 'static,
@@ -146,44 +150,50 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
         self.core.set_strategy(BoxedStrategy::new(strategy))
     }
 
-    /// Forgets what was learned. Options, metrics and budget stay.
+    /// Resets what the strategy and the guard have learned. Options, metrics and budget stay.
     pub fn reset(&self) {
         self.core.reset();
     }
 
-    /// What was learned, to be kept over a restart. Neither the guard's opinion, which takes 24 hedges
-    /// to come back, nor the metrics are part of it.
+    /// Returns what the hedger has learned, so that it can be restored after a restart.
+    ///
+    /// The state of the guard, which takes 24 hedges to recover, and the metrics are not included.
     pub fn export(&self) -> Learned {
         self.core.export()
     }
 
-    /// Goes on with what was learned before, in place of what has been learned since.
+    /// Restores what was learned before, and replaces what has been learned since.
     ///
     /// # Errors
     ///
-    /// If it is of another kind of strategy, or if something in it cannot be right; nothing is changed
-    /// then.
+    /// Returns an error if `learned` is of another kind of strategy or contains an invalid value.
+    /// Nothing is changed in this case.
     pub fn restore(&self, learned: &Learned) -> Result<(), RestoreError> {
         self.core.restore(learned)
     }
 
-    /// Changes options, budget and strategy to `settings`, which are valid. A strategy of the same kind goes on with what the
+    /// Changes options, budget and strategy to `settings`, which must be valid.
+    ///
+    /// A strategy of the same kind keeps what it has learned, as far as its options allow, and the
+    /// guard keeps its state.
     /// one before it had learned, as far as its options allow, and the guard with its opinion.
     ///
     /// # Errors
     ///
-    /// If there is no room for so many hedges; nothing is changed then.
+    /// Returns an error if the hedger type has no room for this many hedges. Nothing is changed in
+    /// this case.
     pub(super) fn reconfigure(&self, settings: Settings) -> Result<(), ConfigError> {
         self.core.set_options(settings.options)?;
         self.core.set_budget(settings.budget)?;
         let now = self.core.timer().now();
         let mut new = BoxedStrategy::picked(settings.strategy);
-        // In one go, so that no request is learned from in between and lost.
+        // Hold the lock throughout, so that no record between export and restore is lost.
         let other_kind = self.core.with_strategy(|strategy| {
             if strategy.kind() != new.kind() {
                 return Some(new);
             }
-            // What does not fit any more, as that of another `workload_inner`, is learned anew.
+            // What cannot be restored, for example because `workload_inner` changed, is learned
+            // again.
             let _ = Learned::of(strategy, now).restore(&mut new, now);
             *strategy = new;
             None
@@ -191,63 +201,68 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
         other_kind.map_or(Ok(()), |new| self.core.set_strategy(new))
     }
 
-    /// The options in force.
+    /// Returns the current options.
     pub fn options(&self) -> Options {
         self.core.options()
     }
 
-    /// Changes options of the working hedger, for requests that are made from now on.
+    /// Changes the options of the running hedger, for requests that are made from now on.
     ///
     /// # Errors
     ///
-    /// Names the first option that cannot be right; nothing is changed then.
+    /// Returns the first invalid option. Nothing is changed in this case.
     pub fn set_options(&self, options: Options) -> Result<(), ConfigError> {
         self.core.set_options(options)
     }
 
-    /// The budget, to share it.
+    /// Returns the budget, to share it.
     pub fn budget(&self) -> &SharedBudget<R> {
         self.core.budget()
     }
 
-    /// Changes the budget's options, for all that share it. Hedges in flight stay counted.
+    /// Changes the options of the budget for everything that shares it. Hedges in flight stay
+    /// counted.
     ///
     /// # Errors
     ///
-    /// Names the first option that cannot be right; nothing is changed then.
+    /// Returns the first invalid option. Nothing is changed in this case.
     pub fn set_budget(&self, budget: Budget) -> Result<(), ConfigError> {
         self.core.set_budget(budget)
     }
 
-    /// How many hedges are running, in all that share the budget.
+    /// Returns the number of running hedges, over all hedgers that share the budget.
     pub fn in_flight(&self) -> u32 {
         self.core.budget().edit(|budget| budget.in_flight())
     }
 
-    /// The hedger's `strategy_name`; empty if it has none.
+    /// Returns the hedger's `strategy_name`; empty if it has none.
     pub fn strategy_name(&self) -> Name {
         self.core.strategy_name()
     }
 
-    /// The runtime's `instant` on the hedger's clock, as [`Call::deadline`](crate::Call::deadline) takes it.
+    /// Converts the runtime's `instant` to the hedger's clock, for
+    /// [`Call::deadline`](crate::Call::deadline).
     pub fn instant(&self, instant: R::Instant) -> Instant {
         self.core.timer().instant(instant)
     }
 }
 
 impl<R: Spawn, const MAX: usize> Hedger<R, MAX> {
-    /// A request whose losers run on: nothing is aborted when another attempt wins, when the time is up
-    /// or when this future is dropped, as a write wants that should reach every replica. Every attempt
-    /// is a task from its start. A hedge that runs on stays counted in flight until it ends, and no event
-    /// tells of it as cancelled.
+    /// Makes a request whose losers run to completion.
+    ///
+    /// No attempt is aborted when another one wins, when the request runs out of time or when this
+    /// future is dropped. Use it for a write that should reach every replica. Each attempt is a
+    /// task from its start. A hedge stays counted in flight until its task ends, and is not
+    /// reported as cancelled.
     ///
     /// # Errors
     ///
-    /// As [`request`](Self::request). A panic of an attempt resumes here.
+    /// Returns the errors of [`request`](Self::request). A panic of an attempt resumes in the
+    /// caller.
     ///
     /// # Panics
     ///
-    /// As the runtime does where it cannot spawn.
+    /// Panics where the runtime panics if it cannot spawn.
     pub fn request_detached<V, E, F, Fut>(
         &self,
         launch: F,
@@ -262,16 +277,18 @@ impl<R: Spawn, const MAX: usize> Hedger<R, MAX> {
         self.call().request_detached(launch)
     }
 
-    /// A request whose attempts are tasks of their own, so that attempts that compute a lot run beside
-    /// each other. Tasks that lose are aborted, at their next `.await`.
+    /// Makes a request whose attempts are separate tasks.
+    ///
+    /// Attempts that compute a lot then run in parallel. Losers are aborted at their next `.await`.
     ///
     /// # Errors
     ///
-    /// As [`request`](Self::request). A panic of an attempt resumes here.
+    /// Returns the errors of [`request`](Self::request). A panic of an attempt resumes in the
+    /// caller.
     ///
     /// # Panics
     ///
-    /// As the runtime does where it cannot spawn.
+    /// Panics where the runtime panics if it cannot spawn.
     pub fn request_spawned<V, E, F, Fut>(
         &self,
         launch: F,
@@ -287,17 +304,18 @@ impl<R: Spawn, const MAX: usize> Hedger<R, MAX> {
     }
 }
 
-/// Attempts as tasks, with options of the request's own.
+/// Requests with custom options whose attempts are tasks.
 impl<'h, R: Spawn, C, const MAX: usize> Call<'h, R, C, MAX> {
-    /// As [`Hedger::request_detached`].
+    /// Makes a request whose losers run to completion, like [`Hedger::request_detached`].
     ///
     /// # Errors
     ///
-    /// As [`request`](crate::Call::request). A panic of an attempt resumes here.
+    /// Returns the errors of [`request`](crate::Call::request). A panic of an attempt resumes in
+    /// the caller.
     ///
     /// # Panics
     ///
-    /// As the runtime does where it cannot spawn.
+    /// Panics where the runtime panics if it cannot spawn.
     pub fn request_detached<V, E, F, Fut>(
         mut self,
         mut launch: F,
@@ -315,15 +333,16 @@ impl<'h, R: Spawn, C, const MAX: usize> Call<'h, R, C, MAX> {
         self.request(move |attempt| Spawned::attempt(attempt, budget, &mut launch).running_on())
     }
 
-    /// As [`Hedger::request_spawned`].
+    /// Makes a request whose attempts are separate tasks, like [`Hedger::request_spawned`].
     ///
     /// # Errors
     ///
-    /// As [`request`](crate::Call::request). A panic of an attempt resumes here.
+    /// Returns the errors of [`request`](crate::Call::request). A panic of an attempt resumes in
+    /// the caller.
     ///
     /// # Panics
     ///
-    /// As the runtime does where it cannot spawn.
+    /// Panics where the runtime panics if it cannot spawn.
     pub fn request_spawned<V, E, F, Fut>(
         mut self,
         mut launch: F,
@@ -416,7 +435,7 @@ where
     }
 }
 
-/// Collects the parts of a [`Hedger`], and refuses what cannot be right.
+/// A builder for a [`Hedger`], which validates all options.
 #[derive(Debug)]
 #[must_use = "a builder does nothing until it builds"]
 pub struct Builder<R, const MAX: usize = 4> {
@@ -425,11 +444,11 @@ pub struct Builder<R, const MAX: usize = 4> {
 }
 
 impl<R: Runtime> Builder<R> {
-    /// As `config` says; parts may still be changed.
+    /// Returns a builder with the options of `config`, which can still be changed.
     ///
     /// # Errors
     ///
-    /// Names the first option that cannot be right, its value and what would be.
+    /// Returns the first invalid option, its value and what is valid.
     pub fn from_config(config: &HedgeConfig) -> Result<Self, ConfigError> {
         config.validate().map(Self::from_settings)
     }
@@ -445,13 +464,16 @@ impl<R: Runtime> Builder<R> {
 }
 
 impl<R: Runtime, const MAX: usize> Builder<R, MAX> {
-    /// When to hedge: a built-in strategy or one of your own.
+    /// Sets the strategy, which can be built-in or custom.
     pub fn strategy(self, strategy: impl Strategy + Send + 'static) -> Self {
         self.map(|core| core.strategy(BoxedStrategy::new(strategy)))
     }
 
-    /// Makes room for `N` attempts in every request, 1 to 8; the primary is one of them. A request's
-    /// future grows by the size of an attempt for each. Default: 4, which a tower layer takes for granted.
+    /// Sets the room for attempts in every request to `N`, 1 to 8, including the primary. Default:
+    /// 4.
+    ///
+    /// The future of a request grows by the size of one attempt for each. A tower layer requires
+    /// the default.
     pub fn attempts<const N: usize>(self) -> Builder<R, N> {
         Builder {
             core: self.core.attempts(),
@@ -459,55 +481,55 @@ impl<R: Runtime, const MAX: usize> Builder<R, MAX> {
         }
     }
 
-    /// What hedges may cost, for this hedger alone.
+    /// Sets the budget for hedges, for this hedger only.
     pub fn budget(mut self, budget: Budget) -> Self {
         self.shared = None;
         self.map(|core| core.budget(budget))
     }
 
-    /// What hedges may cost, together with all others that hold a clone.
+    /// Sets the budget for hedges, shared with all holders of a clone.
     pub fn shared_budget(mut self, budget: SharedBudget<R>) -> Self {
         self.shared = Some(budget);
         self
     }
 
-    /// How many hedges a request may have. Default: 1.
+    /// Sets the maximum number of hedges per request. Default: 1.
     pub fn max_hedges(self, hedges: u8) -> Self {
         self.map(|core| core.max_hedges(hedges))
     }
 
-    /// How long a request may take, all attempts included. Default: 30 s.
+    /// Sets the time limit of a request, over all its attempts. Default: 30 s.
     pub fn timeout(self, timeout: Duration) -> Self {
         self.map(|core| core.timeout(timeout))
     }
 
-    /// All options that may change while the hedger works, at once.
+    /// Sets all options that can change while the hedger runs.
     pub fn options(self, options: Options) -> Self {
         self.map(|core| core.options(options))
     }
 
-    /// What outcomes and events call this hedger; at most 32 bytes.
+    /// Sets the name of the hedger in outcomes and events, at most 32 bytes.
     pub fn strategy_name(self, name: &str) -> Self {
         self.map(|core| core.strategy_name(name))
     }
 
-    /// What the names of its events begin with: parts of letters, digits and `_`, joined by dots, at
-    /// most 32 bytes. Default: `hedging`.
+    /// Sets the prefix of event names: parts of letters, digits and `_`, joined by dots, at most 32
+    /// bytes. Default: `hedging`.
     pub fn telemetry_prefix(self, prefix: &str) -> Self {
         self.map(|core| core.telemetry_prefix(prefix))
     }
 
-    /// What one attempt costs, in a unit of yours. Default: 1.
+    /// Sets the cost of one attempt, in any unit. Default: 1.
     pub fn cost_per_attempt(self, cost: f64) -> Self {
         self.map(|core| core.cost_per_attempt(cost))
     }
 
-    /// Seeds the draws of strategies that hedge only a share of the slow requests. Default: 0.
+    /// Sets the seed for strategies that hedge a random share of the slow requests. Default: 0.
     pub fn seed(self, seed: u64) -> Self {
         self.map(|core| core.seed(seed))
     }
 
-    /// Hands events to `sink`.
+    /// Sets the sink that receives events.
     pub fn sink(self, sink: impl Sink + Send + Sync + 'static) -> Self {
         self.map(|core| core.sink(BoxedSink::new(sink)))
     }
@@ -523,7 +545,7 @@ impl<R: Runtime, const MAX: usize> Builder<R, MAX> {
     ///
     /// # Errors
     ///
-    /// Names the first option that cannot be right, its value and what would be.
+    /// Returns the first invalid option, its value and what is valid.
     pub fn build(self) -> Result<Hedger<R, MAX>, ConfigError> {
         let Self { core, shared } = self;
         let budget = |own| shared.unwrap_or_else(|| SharedBudget::new(own));

@@ -1,7 +1,8 @@
-//! The hedger of a program with threads and an allocator, over any runtime.
+//! The hedger for programs with threads and an allocator, generic over the runtime.
 //!
-//! `hedge-tokio` and `hedge-async-std` name these types for their runtimes. A crate for another runtime
-//! implements [`Runtime`] for its [`Timer`], and [`Spawn`] if attempts may be tasks of their own.
+//! `hedge-tokio` and `hedge-async-std` define aliases of these types for their runtimes. A crate
+//! for another runtime implements [`Runtime`] for its [`Timer`], and [`Spawn`] if attempts can be
+//! tasks.
 //!
 //! ```
 //! use std::time;
@@ -65,11 +66,12 @@ pub(crate) use tasks::Tasks;
 
 use crate::time::{Instant, Timer};
 
-/// A runtime by its timer: whatever is built makes its own, with [`Default`].
+/// A runtime, represented by its timer. Each hedger creates its timer with [`Default`].
 pub trait Runtime: Timer + Clone + Default {
-    /// What the runtime calls a point in time.
+    /// The runtime's type for a point in time.
     type Instant;
 
-    /// This timer's name for the runtime's `instant`; the epoch if it was before that.
+    /// Converts the runtime's `instant` to this timer's clock. Returns the epoch if `instant` was
+    /// before it.
     fn instant(&self, instant: Self::Instant) -> Instant;
 }

@@ -9,15 +9,15 @@ use crate::config::HedgeConfig;
 use crate::error::ConfigError;
 use crate::outcome::{Error, Hedged};
 
-/// Makes one hedged request as `config` says, and keeps nothing.
+/// Makes one hedged request with the options of `config`, without a lasting hedger.
 ///
-/// A strategy that learns has nothing to learn from here and hedges as it does before its first sample.
-/// Whoever calls a backend more than once should keep a [`Hedger`].
+/// A strategy that learns cannot learn from a single request, and hedges as it does before its
+/// first sample. Keep a [`Hedger`] to call a backend more than once.
 ///
 /// # Errors
 ///
-/// [`RequestError::Config`] for an option that cannot be right, before anything is sent;
-/// [`RequestError::Request`] as [`Hedger::request`].
+/// Returns [`RequestError::Config`] for an invalid option, before anything is sent, and
+/// [`RequestError::Request`] for the errors of [`Hedger::request`].
 pub async fn request<R, V, E, F, Fut>(
     launch: F,
     config: &HedgeConfig,
@@ -31,13 +31,13 @@ where
     hedger.request(launch).await.map_err(RequestError::Request)
 }
 
-/// Why [`request`] has no answer.
+/// The error of [`request`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum RequestError<E> {
-    /// An option cannot be right; nothing was sent.
+    /// An option is invalid. Nothing was sent.
     Config(ConfigError),
-    /// Every attempt failed, or the time was up.
+    /// Every attempt failed, or the request ran out of time.
     Request(Error<E>),
 }
 

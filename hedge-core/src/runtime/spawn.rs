@@ -1,4 +1,4 @@
-//! Attempts as tasks.
+//! Attempts that run as tasks.
 
 use core::fmt;
 use core::future::Future;
@@ -10,32 +10,33 @@ use crate::attempt::Attempt;
 use crate::hedger::InFlight;
 use crate::telemetry::trace;
 
-/// A runtime that runs tasks.
+/// A runtime that can spawn tasks.
 pub trait Spawn: Runtime + Send + Sync + Unpin + 'static {
-    /// A task, which runs on when this is dropped.
+    /// The handle of a task. The task keeps running if the handle is dropped.
     type Task<T>: Unpin;
 
-    /// Starts a task.
+    /// Spawns a task.
     fn spawn<T, F>(future: F) -> Self::Task<T>
     where
         T: Send + 'static,
         F: Future<Output = T> + Send + 'static;
 
-    /// What the task returned; `None` if it was aborted. A panic of the task resumes here. Not called
+    /// Waits for the output of the task; `None` if it was aborted. A panic of the task resumes in
+    /// the caller. Not called again once it was ready.
     /// again once it was ready.
     fn join<T>(task: &mut Self::Task<T>, cx: &mut Context<'_>) -> Poll<Option<T>>;
 
-    /// Ends the task, at its next `.await`.
+    /// Aborts the task at its next `.await`.
     fn abort<T>(task: &Self::Task<T>);
 }
 
-/// A task of its own for an attempt, or for a part of one.
+/// A task for an attempt, or for a part of one.
 ///
-/// A panic of the task resumes in whoever awaits it. A task that its runtime drops never ends for
-/// whoever awaits it, as if the attempt hung.
+/// A panic of the task resumes in the future that awaits it. If the runtime drops the task, this
+/// future never completes, as if the attempt hung.
 #[must_use = "the task is aborted when this is dropped"]
 pub struct Spawned<R: Spawn, T> {
-    /// Absent once it has ended, for it must not be polled again.
+    /// `None` once the task has ended, since it must not be polled again.
     task: Option<R::Task<T>>,
     runs_on: bool,
 }
@@ -45,7 +46,7 @@ impl<R: Spawn, T: Send + 'static> Spawned<R, T> {
     ///
     /// # Panics
     ///
-    /// As the runtime does where it cannot spawn.
+    /// Panics where the runtime panics if it cannot spawn.
     pub fn new(future: impl Future<Output = T> + Send + 'static) -> Self {
         Self {
             task: Some(R::spawn(trace::carried(future))),
@@ -53,8 +54,8 @@ impl<R: Spawn, T: Send + 'static> Spawned<R, T> {
         }
     }
 
-    /// Spawns what `launch` makes of an attempt, which stays counted in flight as long as its task runs: an
-    /// aborted task computes on until its next `.await`.
+    /// Spawns the future that `launch` returns for an attempt. A hedge stays counted in flight
+    /// until its task ends: an aborted task keeps computing until its next `.await`.
     pub(crate) fn attempt<F>(
         attempt: Attempt,
         budget: &SharedBudget<R>,
@@ -63,7 +64,7 @@ impl<R: Spawn, T: Send + 'static> Spawned<R, T> {
     where
         F: Future<Output = T> + Send + 'static,
     {
-        // Before anything can panic.
+        // Create the permit before anything can panic, so that it is always returned.
         let place = attempt
             .is_hedge()
             .then(|| InFlight::<_, SharedBudget<R>>::one(budget.clone()));
@@ -74,7 +75,7 @@ impl<R: Spawn, T: Send + 'static> Spawned<R, T> {
         })
     }
 
-    /// The same, but not aborted when this is dropped.
+    /// Returns the task, set to run on when this is dropped.
     pub(crate) fn running_on(mut self) -> Self {
         self.runs_on = true;
         self

@@ -1,6 +1,7 @@
-//! What threads share: atomics and locks of std, or those of loom, a model checker that tries how they may interleave.
+//! Synchronisation primitives: those of `std`, or those of loom, a model checker that explores the
+//! interleavings of threads.
 //!
-//! `hedge_loom` is set by `tests/loom` alone, which builds this crate once more.
+//! Only `tests/loom` sets `hedge_loom`, and compiles this crate separately.
 
 #[cfg(not(hedge_loom))]
 pub(crate) use {
@@ -16,7 +17,8 @@ pub(crate) use loom::{
     thread_local,
 };
 
-/// How many threads can run at once. Asked of the system once: it reads files to know.
+/// Returns how many threads can run at once. Cached, since the operating system reads files to
+/// determine it.
 #[cfg(not(hedge_loom))]
 pub(crate) fn processors() -> usize {
     static PROCESSORS: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
@@ -24,7 +26,7 @@ pub(crate) fn processors() -> usize {
     *PROCESSORS.get_or_init(count)
 }
 
-/// A number that no other thread has.
+/// Returns a number that is unique to the calling thread.
 #[cfg(not(hedge_loom))]
 pub(crate) fn number_of_thread() -> usize {
     use core::sync::atomic::{AtomicUsize, Ordering};
@@ -52,7 +54,7 @@ pub(crate) fn processors() -> usize {
     1
 }
 
-/// The same in every run, as a model has to be.
+/// Returns a number that is the same in every run, as the model checker requires.
 #[cfg(hedge_loom)]
 pub(crate) fn number_of_thread() -> usize {
     use loom::sync::atomic::{AtomicUsize, Ordering};

@@ -73,6 +73,7 @@ mod percentile;
 mod plan;
 mod recent;
 mod warmup;
+mod window;
 mod workload;
 
 pub use adaptive::{Adaptive, AdaptiveStats, ArmStats};

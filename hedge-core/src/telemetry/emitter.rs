@@ -1,4 +1,4 @@
-//! How one request tells of itself.
+//! Emission of the events of one request.
 
 use core::mem;
 
@@ -7,10 +7,10 @@ use crate::name::Name;
 use crate::panics::catch_nested_panic;
 use crate::telemetry::trace;
 
-/// Hands the events of one request to all who listen.
+/// Passes the events of one request to the sink and to `tracing`.
 ///
-/// A sink that panics hears no more of that request. It is dropped while the panic unwinds, of which there
-/// are events as well, and a second panic then would end the program.
+/// A sink that panics receives no more events of that request. The request is dropped while the
+/// panic unwinds, which produces events too, and a second panic would abort the program.
 #[derive(Debug)]
 pub(crate) struct Emitter {
     state: Audience,
@@ -19,12 +19,13 @@ pub(crate) struct Emitter {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Audience {
-    /// Whether anybody listens has not been asked.
+    /// Not determined yet.
     Unknown,
     Heard,
-    /// By all but the sink.
+    /// Events go to `tracing` only.
     Traced,
-    /// Nobody listens. So it is while somebody is told, and stays for good if that panicked.
+    /// Events go nowhere. This is also the state during an emission, so that it remains if the
+    /// emission panics.
     Silent,
 }
 
@@ -36,14 +37,14 @@ impl Emitter {
         }
     }
 
-    /// Whether anybody listens; if not, no event need be made. That is asked once, for the whole request.
+    /// Returns whether events have to be built at all. Determined once for the whole request.
     #[inline]
     pub(crate) fn is_heard(&mut self, sink: &impl Sink) -> bool {
         if sink.is_nobody() && !trace::CAN_LISTEN {
             return false;
         }
         if self.state == Audience::Unknown {
-            // As it stays if the question panics.
+            // Remains in place if `enabled` panics.
             self.state = Audience::Silent;
             self.state = if sink.enabled() {
                 Audience::Heard
@@ -56,7 +57,7 @@ impl Emitter {
         self.state != Audience::Silent
     }
 
-    /// Tells of `event`, of which somebody [wants to hear](Self::is_heard).
+    /// Emits `event`. Call it only if [`is_heard`](Self::is_heard) returns true.
     #[inline]
     pub(crate) fn emit(&mut self, sink: &impl Sink, prefix: &Name, event: &Event) {
         let state = mem::replace(&mut self.state, Audience::Silent);
@@ -83,7 +84,7 @@ mod tests {
     use crate::telemetry::{Event, Sink};
     use crate::time::Timer;
 
-    /// Listens now and then.
+    /// A sink that can be enabled and disabled.
     #[derive(Default)]
     struct Fickle {
         asked: Cell<u32>,
@@ -134,7 +135,7 @@ mod tests {
         }
     }
 
-    /// Fails at every question.
+    /// A sink that panics whenever it is called.
     struct Fails;
 
     impl Sink for Fails {
@@ -150,7 +151,7 @@ mod tests {
         let clock = ManualTimer::<8>::new();
         let hedger = Hedger::builder(&clock).sink(Fails).build_local().unwrap();
         let request = hedger.request(|_| async { Ok::<_, ()>(()) });
-        // Dropped by that, it would ask for the sake of its last event.
+        // Dropping the request during the unwinding would call `enabled` again, for its last event.
         let unwound = catch_unwind(AssertUnwindSafe(|| clock.drive(request)));
         assert!(unwound.is_err());
         assert_eq!(hedger.metrics().cancelled, 1);

@@ -1,4 +1,4 @@
-//! Events as metrics.
+//! A sink that exports events as metrics.
 
 use core::time::Duration;
 use std::string::String;
@@ -20,20 +20,20 @@ const WINS: &str = "hedge_wins_total";
 const SUPPRESSED: &str = "hedge_suppressed_total";
 const DURATION: &str = "hedge_request_duration_seconds";
 
-/// Counts requests and hedges through the facade of the crate `metrics`, and so in Prometheus,
-/// OpenTelemetry and wherever else there is an exporter for it.
+/// Counts requests and hedges with the `metrics` crate, and so for Prometheus, OpenTelemetry and
+/// every other exporter of that crate.
 ///
 /// | metric | labels | what |
 /// |---|---|---|
-/// | `hedge_requests_total` | `result`: `ok`, `failed`, `timeout`, `dropped` | requests that ended; `failed` if every answer was refused, too |
-/// | `hedge_attempts_total` | | attempts they started, the primaries included |
+/// | `hedge_requests_total` | `result`: `ok`, `failed`, `timeout`, `dropped` | requests that ended; `failed` includes requests whose every answer was refused |
+/// | `hedge_attempts_total` | | attempts that were started, including primaries |
 /// | `hedge_hedged_requests_total` | | requests that started a hedge |
-/// | `hedge_wins_total` | | requests that a hedge won |
-/// | `hedge_suppressed_total` | `reason`, as [`Suppressed::as_str`] | hedges that were due and not started, of hedged requests too; and answered requests that were to have none: `off`, `warming_up`, `pushback`, `max_hedges` |
-/// | `hedge_request_duration_seconds` | | a histogram of how long requests took that had an answer |
+/// | `hedge_wins_total` | | requests that were won by a hedge |
+/// | `hedge_suppressed_total` | `reason`, as [`Suppressed::as_str`] | hedges that were due and not started, including those of hedged requests; and answered requests for which no hedge was planned: `off`, `warming_up`, `pushback`, `max_hedges` |
+/// | `hedge_request_duration_seconds` | | histogram of the duration of requests that were answered |
 ///
-/// All have the labels `strategy` and `strategy_name`. The names are [`NAMES`](Self::NAMES). The recorder has to be installed before the first
-/// request: handles are made once.
+/// All metrics have the labels `strategy` and `strategy_name`. [`NAMES`](Self::NAMES) lists the
+/// names. Install the recorder before the first request: the handles are created once.
 ///
 /// ```
 /// use hedge_core::manual::ManualTimer;
@@ -49,16 +49,19 @@ const DURATION: &str = "hedge_request_duration_seconds";
 /// ```
 #[derive(Default)]
 pub struct MetricsSink {
-    /// Those of the first strategy that there was; others are looked up every time.
+    /// The handles of the first strategy that was seen. Those of other strategies are looked up
+    /// every time.
     handles: OnceLock<Handles>,
 }
 
 impl MetricsSink {
-    /// The names of its metrics, in the order of the table above. (An exporter may add to them, as Prometheus'
-    /// adds `_bucket`, `_sum` and `_count` to that of a histogram.)
+    /// The names of the metrics, in the order of the table above.
+    ///
+    /// Exporters may extend them: Prometheus adds `_bucket`, `_sum` and `_count` to the name of a
+    /// histogram.
     pub const NAMES: [&str; 6] = [REQUESTS, ATTEMPTS, HEDGED, WINS, SUPPRESSED, DURATION];
 
-    /// A sink for one hedger.
+    /// Creates a sink for one hedger.
     pub const fn new() -> Self {
         Self {
             handles: OnceLock::new(),
@@ -97,7 +100,7 @@ impl MetricsSink {
     }
 }
 
-/// How a request ended.
+/// The values that the end of a request adds to the metrics.
 struct End {
     result: Outcome,
     strategy: StrategyKind,
@@ -163,7 +166,7 @@ struct Handles {
     attempts: Counter,
     hedged: Counter,
     wins: Counter,
-    /// One for each reason, made when there is need.
+    /// One counter per reason, created when first used.
     suppressed: [OnceLock<Counter>; Suppressed::ALL.len()],
     duration: Histogram,
 }
@@ -199,7 +202,7 @@ impl Handles {
         if let Some(duration) = end.duration {
             self.duration.record(duration);
         }
-        // The others have had an event of their own.
+        // The other reasons were counted by a `HedgeSuppressed` event.
         let untold = |reason: &Suppressed| {
             use Suppressed::{MaxHedges, Off, Pushback, WarmingUp};
             matches!(reason, Off | WarmingUp | Pushback | MaxHedges)
@@ -258,7 +261,7 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    /// What is counted, as Prometheus would show it, zeros left out.
+    /// Returns the non-zero metrics that `f` records, as Prometheus would show them.
     fn counted(f: impl FnOnce()) -> BTreeMap<String, String> {
         let recorder = DebuggingRecorder::new();
         let snapshotter = recorder.snapshotter();
@@ -303,7 +306,7 @@ mod tests {
                 };
                 clock.drive(hedger.request(attempt)).is_ok()
             };
-            // In time; won by a hedge; refused by the budget; out of time.
+            // Answered by the primary, won by a hedge, refused by the budget, and timed out.
             assert!(take(10, 1) && take(100, 30) && take(100, 30) && !take(900, 900));
             let failing = hedger
                 .call()
@@ -329,7 +332,7 @@ mod tests {
                 "1",
             ),
             (
-                // Of the one that timed out, too.
+                // Includes the request that timed out.
                 format!("hedge_suppressed_total{{{labels},reason=budget_rate}}"),
                 "2",
             ),
@@ -339,7 +342,8 @@ mod tests {
         assert_eq!(counted, BTreeMap::from(expected));
     }
 
-    /// The table in the documentation, [`MetricsSink::NAMES`] and what is recorded name the same metrics.
+    /// Checks that the table in the documentation, [`MetricsSink::NAMES`] and the recorded metrics
+    /// have the same names.
     #[test]
     fn names_are_as_documented() {
         let rows = include_str!("metrics.rs").lines().filter_map(|line| {

@@ -1,4 +1,4 @@
-//! Events: what happened, in order, as it happens.
+//! Events of requests, in the order in which they happen.
 //!
 //! A [`Sink`] is told of every [`Event`]: one of your own, a [`RingSink`] that keeps the last ones, `MetricsSink`
 //! for Prometheus and other exporters (feature `metrics`), a `LatencySink` that writes a trace of latencies (feature
@@ -6,19 +6,20 @@
 //!
 //! # Tracing
 //!
-//! With the feature `tracing`, and without a sink, every request is a span, `hedge.request`, at the level INFO, with its
-//! events in it at DEBUG, both with the target `hedge`. Attempts run in the span, as tasks too, so that what an HTTP
-//! client tells nests in it. The names of events begin with the hedger's `telemetry_prefix`.
+//! With the feature `tracing`, and even without a sink, every request is a span `hedge.request` at
+//! the level INFO, with its events at the level DEBUG. Both have the target `hedge`. Attempts run
+//! inside the span, also as tasks, so that the spans of an HTTP client are nested in it. The names
+//! of events start with the hedger's `telemetry_prefix`.
 //!
 //! | what | fields |
 //! |---|---|
-//! | span `hedge.request` | `strategy_name`, `strategy`, `accepted`, `hedged`, `hedge_won`, `winner`, `attempts`, `total_latency_ms`, `primary_latency_ms`, `backup_latency_ms`, `hedge_delay_ms`, `suppressed`, `cost`, `replica`: those of the [`Outcome`] that it has, also when it failed; `error`: `failed`, `refused` (no answer was accepted), `timeout`, `no_replica` or `dropped` |
+//! | span `hedge.request` | `strategy_name`, `strategy`, `accepted`, `hedged`, `hedge_won`, `winner`, `attempts`, `total_latency_ms`, `primary_latency_ms`, `backup_latency_ms`, `hedge_delay_ms`, `suppressed`, `cost`, `replica`: the fields of the [`Outcome`], also if the request failed; `error`: `failed`, `refused` (no answer was accepted), `timeout`, `no_replica` or `dropped` |
 //! | event `hedging.hedge.fired` | `attempt`, `cause`, `delay_ms`, `elapsed_ms`, `replica` |
 //! | event `hedging.hedge.suppressed` | `reason` |
 //! | event `hedging.hedge.won` | `attempt`, `latency_ms`, `replica` |
 //! | event `hedging.request.cancelled` | `attempt`, `elapsed_ms`, `replica` |
 //! | event `hedging.request.dropped` | `attempts`, `duration_ms` |
-//! | events `hedging.cascade.…` | those of the [`EventKind`]; a cascade has no span of its own |
+//! | events `hedging.cascade.…` | the fields of the [`EventKind`]; a cascade has no separate span |
 
 mod emitter;
 #[cfg(feature = "std")]
@@ -44,25 +45,25 @@ use crate::outcome::{Outcome, StrategyKind, Suppressed};
 use crate::replicas::ReplicaId;
 use crate::time::Instant;
 
-/// Something that happened in a request.
+/// An event of a request.
 ///
-/// A `Copy` value, handed to a [`Sink`] in the order of events within a request, after the hedger's
-/// lock was released. Its full name is the hedger's `telemetry_prefix`, a dot and [`EventKind::name`]:
-/// `hedging.request.start`, unless told otherwise.
+/// Events are `Copy`. A [`Sink`] receives the events of a request in order, after the hedger's lock
+/// was released. The full name of an event is the hedger's `telemetry_prefix`, a dot and
+/// [`EventKind::name`], by default `hedging.request.start`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Event {
-    /// Which request, unique among the requests of its hedger or cascade.
+    /// The number of the request, unique within its hedger or cascade.
     pub request: u64,
-    /// When, on the hedger's timer.
+    /// When the event happened, on the hedger's timer.
     pub at: Instant,
     /// The hedger's `strategy_name`, or the cascade's name; empty if it has none.
     pub strategy_name: Name,
-    /// What.
+    /// What happened.
     pub kind: EventKind,
 }
 
-/// What happened.
+/// The kinds of events, with their data.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum EventKind {
@@ -70,137 +71,138 @@ pub enum EventKind {
     RequestStart,
     /// `hedge.fired`: a hedge was started.
     HedgeFired {
-        /// Which, and why.
+        /// The hedge, and why it was started.
         attempt: Attempt,
-        /// After how long the first hedge was planned; absent if none was, and a failure started this one.
+        /// The delay after which the first hedge was planned; `None` if none was planned and a
+        /// failure started this hedge.
         delay: Option<Duration>,
     },
     /// `hedge.suppressed`: a hedge was due, and was not started then. Reported once, though it may be asked for again and
     /// be started later.
     HedgeSuppressed {
-        /// Why.
+        /// Why the hedge was not started.
         reason: Suppressed,
-        /// Which kind of strategy decided.
+        /// The kind of the strategy.
         strategy: StrategyKind,
     },
-    /// `hedge.won`: a hedge gave the answer.
+    /// `hedge.won`: a hedge returned the answer.
     HedgeWon {
-        /// Which attempt.
+        /// The index of the attempt.
         attempt: u8,
-        /// From its own start.
+        /// The latency of the hedge from its own start.
         latency: Duration,
         /// The replica that it went to, if one was chosen.
         replica: Option<ReplicaId>,
     },
-    /// `request.cancelled`: an attempt was dropped before it finished. Losers that are kept are not told of, for
-    /// when they end the request is over.
+    /// `request.cancelled`: an attempt was dropped before it finished. Not emitted for losers that
+    /// are kept, since the request is over when they end.
     RequestCancelled {
-        /// Which attempt.
+        /// The index of the attempt.
         attempt: u8,
-        /// From its own start.
+        /// The time from the attempt's own start.
         elapsed: Duration,
         /// The replica that it went to, if one was chosen.
         replica: Option<ReplicaId>,
     },
-    /// `request.stop`: the request was answered, and the answer accepted.
+    /// `request.stop`: the request was answered, and the answer was accepted.
     RequestStop {
-        /// From its start.
+        /// The time from the start of the request.
         duration: Duration,
-        /// What it did.
+        /// The summary of the request.
         outcome: Outcome,
     },
     /// `request.exception`: the request failed or timed out, or no answer was accepted.
     RequestException {
-        /// From its start.
+        /// The time from the start of the request.
         duration: Duration,
-        /// Whether its time was up.
+        /// Whether the request ran out of time.
         timed_out: bool,
-        /// How many attempts were started.
+        /// The number of attempts that were started.
         attempts: u8,
-        /// Which kind of strategy decided.
+        /// The kind of the strategy.
         strategy: StrategyKind,
     },
     /// `request.dropped`: the caller dropped the request.
     RequestDropped {
-        /// From its start.
+        /// The time from the start of the request.
         duration: Duration,
-        /// How many attempts were started.
+        /// The number of attempts that were started.
         attempts: u8,
-        /// Which kind of strategy decided.
+        /// The kind of the strategy.
         strategy: StrategyKind,
     },
-    /// `cascade.start`: a cascade was asked.
+    /// `cascade.start`: a cascade was started.
     CascadeStart {
-        /// How many tiers it has.
+        /// The number of its tiers.
         tiers: u8,
     },
-    /// `cascade.tier.start`: a tier was asked.
+    /// `cascade.tier.start`: a request was sent to a tier.
     TierStart {
-        /// Which, from 0.
+        /// The index of the tier, from 0.
         tier: u8,
-        /// Its name.
+        /// The name of the tier.
         name: Name,
     },
     /// `cascade.tier.completed`: a tier answered or failed.
     TierCompleted {
-        /// Which.
+        /// The index of the tier.
         tier: u8,
-        /// Its name.
+        /// The name of the tier.
         name: Name,
-        /// From its own start.
+        /// The latency from the tier's own start.
         latency: Duration,
-        /// How good its answer is; absent if it failed.
+        /// The quality of the answer; `None` if the tier failed.
         quality: Option<f64>,
-        /// Whether that will do.
+        /// Whether the answer meets the tier's threshold.
         accepted: bool,
     },
-    /// `cascade.tier.timeout`: a tier's delay passed, so that the next one is asked besides.
+    /// `cascade.tier.timeout`: a tier's delay passed, so that the next tier is started too.
     TierTimeout {
-        /// Which.
+        /// The index of the tier.
         tier: u8,
-        /// Its name.
+        /// The name of the tier.
         name: Name,
-        /// From its own start.
+        /// The time from the tier's own start.
         elapsed: Duration,
     },
     /// `cascade.tier.cancelled`: a tier was dropped before it answered.
     TierCancelled {
-        /// Which.
+        /// The index of the tier.
         tier: u8,
-        /// Its name.
+        /// The name of the tier.
         name: Name,
-        /// From its own start.
+        /// The time from the tier's own start.
         elapsed: Duration,
     },
-    /// `cascade.stop`: the cascade gave an answer.
+    /// `cascade.stop`: the cascade returned an answer.
     CascadeStop {
-        /// From its start.
+        /// The time from the start of the cascade.
         duration: Duration,
-        /// Which tier's.
+        /// The index of the tier that answered.
         tier: u8,
-        /// Whether it met the tier's threshold.
+        /// Whether the answer met the tier's threshold.
         accepted: bool,
-        /// What all tiers cost that were asked.
+        /// The cost of all tiers that were started.
         total_cost: f64,
-        /// What those cost that answered.
+        /// The cost of the tiers that answered.
         completed_cost: f64,
     },
     /// `cascade.exception`: no tier answered.
     CascadeException {
-        /// From its start.
+        /// The time from the start of the cascade.
         duration: Duration,
-        /// Whether its time was up.
+        /// Whether the cascade ran out of time.
         timed_out: bool,
     },
     /// `cascade.dropped`: the caller dropped the cascade's request.
     CascadeDropped {
-        /// From its start.
+        /// The time from the start of the cascade.
         duration: Duration,
     },
 }
 
 impl EventKind {
-    /// The event's name below the `telemetry_prefix`.
+    /// Returns the name of the event without the `telemetry_prefix`.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::RequestStart => "request.start",
@@ -231,33 +233,36 @@ impl fmt::Display for EventKind {
 
 /// Receives events.
 ///
-/// It is called while a request is being polled or dropped. Closures `Fn(&Event)` do.
+/// A sink is called while a request is being polled or dropped. Closures `Fn(&Event)` implement
+/// this trait.
 ///
-/// - It may use the hedger: no lock is held.
-/// - While it works, that one request waits, and no other does. One that takes long should hand events on, as
-///   through a channel that is never full or drops them.
-/// - If it panics, the panic unwinds through whoever polls or drops the request, as one of an attempt does.
-///   The request hears no more of that sink, and is accounted for like any other: its attempts are dropped,
-///   its places in flight are free again, tokens that hedges took stay spent, and it is counted once. Where
-///   that is not wanted, the sink has to catch its own panics.
+/// - A sink may use the hedger: no lock is held.
+/// - A sink blocks the request that it is called for, and no other request. A slow sink should pass
+///   events on, through a channel that drops events when it is full.
+/// - A panic in a sink unwinds through the code that polls or drops the request, like a panic in an
+///   attempt. The sink receives no more events of that request. The request is still completed: its
+///   attempts are dropped, its hedges are no longer counted in flight, the tokens of its hedges
+///   stay spent, and it is counted once. A sink that must not interrupt requests has to catch its
+///   own panics.
 pub trait Sink {
-    /// Something happened.
+    /// Receives an event.
     fn emit(&self, event: &Event);
 
-    /// Whether anybody listens. A request asks once, before it starts: if nobody does, no event of it is made,
-    /// and it is not timed for their sake.
+    /// Returns whether the sink wants events. A request calls this once, before it starts. If it
+    /// returns false, no events of the request are built, and the request is not timed for them.
     fn enabled(&self) -> bool {
         true
     }
 
-    /// Whether this is [`NoSink`], or made of such alone. Unlike [`enabled`](Self::enabled) it is known when a
-    /// program is built, which then leaves out all that makes events.
+    /// Returns whether this is [`NoSink`] or consists only of such. Unlike
+    /// [`enabled`](Self::enabled), it is known at compile time, so that the compiler can remove the
+    /// code that builds events.
     fn is_nobody(&self) -> bool {
         false
     }
 }
 
-/// Nobody listens.
+/// A sink that discards all events.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoSink;
 
@@ -279,7 +284,7 @@ impl<F: Fn(&Event)> Sink for F {
     }
 }
 
-/// Both are told, in this order.
+/// Both sinks receive each event, in this order.
 impl<A: Sink, B: Sink> Sink for (A, B) {
     fn emit(&self, event: &Event) {
         self.0.emit(event);

@@ -1,4 +1,4 @@
-//! The last events, kept.
+//! A sink that keeps the last events.
 
 use core::cell::RefCell;
 use core::fmt;
@@ -6,10 +6,11 @@ use core::fmt;
 use heapless::Deque;
 
 use super::{Event, Sink};
-use crate::hedger::Lock;
+use crate::lock::Lock;
 
-/// Keeps the last `N` events, without an allocator: for tests, and for a microcontroller that sends them
-/// on when it has time.
+/// Keeps the last `N` events without an allocator.
+///
+/// Use it in tests, or on a microcontroller that transmits events when it is idle.
 ///
 /// ```
 /// use hedge_core::manual::ManualTimer;
@@ -25,12 +26,13 @@ use crate::hedger::Lock;
 /// # Ok::<(), hedge_core::ConfigError>(())
 /// ```
 ///
-/// `L` is how it is guarded: for threads, [`new`](Self::new) takes a `Mutex`. `N` is 1 or more.
+/// `L` is the lock around the events: for threads, [`new`](Self::new) takes a `Mutex`. `N` must be
+/// 1 or more.
 pub struct RingSink<const N: usize, L = RefCell<Ring<N>>> {
     ring: L,
 }
 
-/// What a [`RingSink`] keeps.
+/// The contents of a [`RingSink`].
 #[derive(Clone, Debug)]
 pub struct Ring<const N: usize> {
     events: Deque<Event, N>,
@@ -38,7 +40,7 @@ pub struct Ring<const N: usize> {
 }
 
 impl<const N: usize> Ring<N> {
-    /// No events.
+    /// Creates an empty ring.
     pub const fn new() -> Self {
         Self {
             events: Deque::new(),
@@ -50,7 +52,7 @@ impl<const N: usize> Ring<N> {
         if self.events.is_full() && self.events.pop_front().is_some() {
             self.lost = self.lost.saturating_add(1);
         }
-        // There is room now, unless there never is any.
+        // There is room now, unless `N` is 0.
         let _ = self.events.push_back(event);
     }
 }
@@ -62,36 +64,36 @@ impl<const N: usize> Default for Ring<N> {
 }
 
 impl<const N: usize> RingSink<N> {
-    /// For one thread.
+    /// Creates a sink for one thread.
     pub const fn local() -> Self {
         Self::new(RefCell::new(Ring::new()))
     }
 }
 
 impl<const N: usize, L> RingSink<N, L> {
-    /// Guarded by this lock.
+    /// Creates a sink that uses the lock `ring`.
     pub const fn new(ring: L) -> Self {
         Self { ring }
     }
 }
 
 impl<const N: usize, L: Lock<Data = Ring<N>>> RingSink<N, L> {
-    /// Takes the oldest event.
+    /// Removes and returns the oldest event.
     pub fn pop(&self) -> Option<Event> {
         self.ring.with(|ring| ring.events.pop_front())
     }
 
-    /// How many events there are.
+    /// Returns the number of events.
     pub fn len(&self) -> usize {
         self.ring.with(|ring| ring.events.len())
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no events.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many events were overwritten before anybody took them.
+    /// Returns how many events were overwritten before they were popped.
     pub fn lost(&self) -> u64 {
         self.ring.with(|ring| ring.lost)
     }

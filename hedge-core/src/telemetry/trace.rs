@@ -1,10 +1,11 @@
-//! Requests as `tracing` sees them.
+//! Spans and events for `tracing`.
 //!
-//! With the feature `tracing` every request has a span, `hedge.request`, whose fields are those of its
-//! [`Outcome`](crate::Outcome), and its events are events in it. Attempts run in the span, so that those of
-//! an HTTP client nest. Without the feature all of this is nothing.
+//! With the feature `tracing` every request has a span, `hedge.request`, with the fields of its
+//! [`Outcome`](crate::Outcome), and its events are emitted in that span. Attempts run in the span,
+//! so that the spans of an HTTP client are nested in it. Without the feature, these types are
+//! empty.
 
-/// Whether spans may be wanted at all.
+/// Whether events can have a `tracing` subscriber at all.
 pub(crate) const CAN_LISTEN: bool = cfg!(feature = "tracing");
 
 #[cfg(feature = "tracing")]
@@ -30,7 +31,7 @@ mod on {
     use crate::record::RequestEnd;
     use crate::telemetry::{Event, EventKind};
 
-    /// A request's span, made when it is first polled.
+    /// The span of a request, created when the request is first polled.
     #[derive(Debug)]
     pub(crate) struct Trace {
         name: Name,
@@ -47,7 +48,7 @@ mod on {
             }
         }
 
-        /// Enters the span for as long as what it returns lives.
+        /// Enters the span until the returned guard is dropped.
         pub(crate) fn enter(&mut self) -> (Entered<'_>, Ending<'_>) {
             let name = self.name;
             let span = &*self.span.get_or_insert_with(|| span(name));
@@ -56,7 +57,7 @@ mod on {
         }
     }
 
-    /// Writes down how a request ended.
+    /// Records how a request ended.
     #[derive(Debug)]
     pub(crate) struct Ending<'t> {
         span: &'t Span,
@@ -82,7 +83,7 @@ mod on {
         }
     }
 
-    /// Says of a request without an end that it was dropped.
+    /// Records that the request was dropped, if it did not end before.
     impl Drop for Trace {
         fn drop(&mut self) {
             if let (Some(span), false) = (&self.span, self.ended) {
@@ -91,7 +92,8 @@ mod on {
         }
     }
 
-    /// Where a request's events belong, whoever polls or drops it: where the first of them was told, in its span.
+    /// The parent span of a request's events: the span in which the first of them was emitted, even
+    /// if the request is later polled or dropped elsewhere.
     #[derive(Debug)]
     pub(crate) struct Place(Option<Span>);
 
@@ -105,7 +107,7 @@ mod on {
         }
     }
 
-    /// A future that takes the request's span to the task it runs in.
+    /// Returns the future, set to run in the request's span when it becomes a task.
     pub(crate) fn carried<F: Future>(future: F) -> impl Future<Output = F::Output> + use<F> {
         future.in_current_span()
     }
@@ -149,12 +151,12 @@ mod on {
         span.record("cost", outcome.cost);
     }
 
-    /// Whether events are wanted.
+    /// Returns whether a subscriber wants events.
     pub(crate) fn is_listening() -> bool {
         enabled!(target: "hedge", Level::DEBUG)
     }
 
-    /// Says what happened. How a request starts and ends is its span's to tell.
+    /// Emits an event. The start and the end of a request are reported by its span instead.
     fn event(span: &Span, prefix: &Name, event: &Event) {
         let (prefix, name) = (prefix.as_str(), event.kind.name());
         match event.kind {

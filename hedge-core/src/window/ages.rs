@@ -1,4 +1,4 @@
-//! When samples are too old, at two bytes per eighth of that age instead of a stamp per sample.
+//! The ages of samples, at two bytes per eighth of the maximum age instead of one stamp per sample.
 
 use core::time::Duration;
 
@@ -6,19 +6,20 @@ use crate::time::{Instant, nanos};
 
 const PERIODS: usize = 8;
 
-/// How many samples arrived in each of the last periods, eighths of `max_age`. A period's samples
-/// leave together, when they are between 7/8 of `max_age` and all of it old.
+/// The number of samples that arrived in each of the last periods. A period is an eighth of
+/// `max_age`. The samples of a period are removed together, when their age is between 7/8 of
+/// `max_age` and `max_age`.
 #[derive(Clone, Debug)]
 pub(super) struct Ages {
     max_age: Option<Duration>,
-    /// Oldest first; their sum is the number of samples.
+    /// Oldest first. The sum is the number of samples.
     counts: [u16; PERIODS],
-    /// When the newest period ends.
+    /// The end of the newest period.
     ends: Instant,
 }
 
 impl Ages {
-    /// Samples never grow too old if `max_age` is absent.
+    /// Creates empty counts. If `max_age` is `None`, samples never expire.
     pub(super) const fn new(max_age: Option<Duration>) -> Self {
         Self {
             max_age,
@@ -31,7 +32,7 @@ impl Ages {
         self.max_age
     }
 
-    /// Whether samples stay however old they are.
+    /// Returns whether samples never expire.
     pub(super) const fn never(&self) -> bool {
         self.max_age.is_none()
     }
@@ -40,7 +41,7 @@ impl Ages {
         self.counts = [0; PERIODS];
     }
 
-    /// Begins the period that `now` is in. Returns how many samples that makes too old.
+    /// Starts the period that contains `now`. Returns how many samples expire.
     pub(super) fn advance(&mut self, now: Instant) -> u16 {
         let Some(max_age) = self.max_age else {
             return 0;
@@ -71,7 +72,7 @@ impl Ages {
         }
     }
 
-    /// Uncounts the oldest sample.
+    /// Subtracts the oldest sample.
     pub(super) fn evict(&mut self) {
         if self.max_age.is_some()
             && let Some(oldest) = self.counts.iter_mut().find(|count| **count > 0)

@@ -1,4 +1,4 @@
-//! Drawing from what the window has seen.
+//! Random draws from the samples of a window.
 
 use core::time::Duration;
 
@@ -8,15 +8,16 @@ use super::{Entry, Window};
 use crate::random::Draws;
 
 impl<const N: usize> Window<N> {
-    /// A latency drawn from the product-limit estimate of those longer than `bound`, or of all.
+    /// Draws from the product-limit estimate of the latencies that exceed `bound`, or of all
+    /// latencies.
     ///
-    /// Drawn by redistribution to the right (Efron, 1967): any sample above, all equally likely, and if
-    /// that is censored, again any above it.
+    /// Draws by redistribution to the right (Efron, 1967): picks one of the samples above the
+    /// bound, all equally likely; if that is censored, picks again from the samples above it.
     ///
     /// # Errors
     ///
-    /// If nothing that finished took so long, the bound that could not be exceeded: the given one or a
-    /// censored sample's. Zero, if there is no sample at all.
+    /// If no sample above the bound has finished, returns the bound that could not be exceeded:
+    /// `bound` or the value of a censored sample. Returns zero if there are no samples.
     pub(crate) fn draw_above<R: Rng>(
         &self,
         bound: Option<Duration>,
@@ -69,7 +70,8 @@ mod tests {
         window
     }
 
-    /// How many of 10 000 draws give each of `0..M` milliseconds, those beyond everything last.
+    /// Returns how many of 10 000 draws give each of `0..M` milliseconds, and how many were beyond
+    /// all samples.
     fn counts<const M: usize>(window: &Window<20>, bound: Option<Duration>) -> ([u32; M], u32) {
         let mut rng = Xoshiro128PlusPlus::seed_from_u64(1);
         let mut draws = Draws::new(&mut rng);
@@ -113,7 +115,7 @@ mod tests {
             Finished(ms(3)),
             Dropped(ms(4)),
         ]);
-        // The product-limit estimate has steps of 1/4 at 1 ms and of 3/4 × 1/2 at 3 ms.
+        // The product-limit estimate has a step of 1/4 at 1 ms and one of 3/4 × 1/2 at 3 ms.
         let ([_, one, two, three, four], beyond) = counts(&window, None);
         assert!(
             near(one, 2500) && near(three, 3750) && near(beyond, 3750),

@@ -1,9 +1,9 @@
-//! The last latencies of a backend, in order of arrival and in order of size.
+//! The last latencies of a backend, in order of arrival and in ascending order.
 //!
-//! An attempt that was dropped is *censored*: it would have taken longer than it was given. Counted
-//! as if it had finished then, it would pull every percentile down, and hedges, which drop the
-//! slowest attempts, would breed more hedges. So percentiles come from the product-limit estimate
-//! of the distribution (Kaplan and Meier, 1958).
+//! An attempt that was dropped is *censored*: it would have taken longer than its sample says. If
+//! it were counted as finished at that time, every percentile would be too low, and hedges, which
+//! drop the slowest attempts, would cause more hedges. Percentiles therefore come from the
+//! product-limit estimate of the distribution (Kaplan and Meier, 1958).
 
 use core::cmp::Ordering;
 use core::fmt;
@@ -16,34 +16,34 @@ use ages::Ages;
 
 mod ages;
 mod draw;
-mod table;
 #[cfg(test)]
 mod tests;
 
 /// The last `size` ≤ `N` latencies, to the microsecond.
 #[derive(Clone)]
 pub(crate) struct Window<const N: usize> {
-    /// In order of arrival, from `oldest` on and around the end at `size`.
+    /// A ring buffer of `size` entries in order of arrival, starting at `oldest`.
     ring: [Entry; N],
-    /// The same, ascending.
+    /// The entries in ascending order.
     sorted: [Entry; N],
-    /// Small integers keep the smallest windows, which live on microcontrollers, small.
+    /// Small integers save memory in the smallest windows, which are used on microcontrollers.
     size: u16,
     len: u16,
     oldest: u16,
-    /// Where in `sorted` the first censored entry is; `len` if there is none.
+    /// The index of the first censored entry in `sorted`; `len` if there is none.
     first_censored: u16,
     ages: Ages,
 }
 
-/// One, as a whole number of parts: microcontrollers have no `f64`.
+/// One in fixed-point arithmetic: microcontrollers have no `f64` hardware.
 const ONE: u64 = 1 << 32;
 
 impl<const N: usize> Window<N> {
-    /// The largest number of samples a window can be built for.
+    /// The greatest size of a window.
     pub(crate) const LIMIT: usize = u16::MAX as usize;
 
-    /// An empty window of `size` samples, clamped to 1 and `N`. Samples as old as `max_age` leave.
+    /// Creates an empty window of `size` samples, clamped to 1 to `N`. Samples expire after
+    /// `max_age`.
     pub(crate) const fn new(size: usize, max_age: Option<Duration>) -> Self {
         const {
             assert!(
@@ -63,29 +63,29 @@ impl<const N: usize> Window<N> {
         }
     }
 
-    /// How many samples there are.
+    /// Returns the number of samples.
     pub(crate) fn len(&self) -> usize {
         self.len.into()
     }
 
-    /// How many samples fit.
+    /// Returns how many samples fit.
     pub(crate) fn size(&self) -> usize {
         self.size.into()
     }
 
-    /// How many samples are censored.
+    /// Returns the number of censored samples.
     pub(crate) fn censored(&self) -> usize {
         let rest = self.sorted().get(self.first_censored.into()..);
         let rest = rest.unwrap_or_default();
         rest.iter().filter(|entry| entry.is_censored()).count()
     }
 
-    /// After how long samples leave, if that was set.
+    /// Returns the age at which samples expire, if set.
     pub(crate) const fn max_age(&self) -> Option<Duration> {
         self.ages.max_age()
     }
 
-    /// Forgets every sample.
+    /// Removes all samples.
     pub(crate) fn clear(&mut self) {
         self.len = 0;
         self.oldest = 0;
@@ -93,16 +93,18 @@ impl<const N: usize> Window<N> {
         self.ages.clear();
     }
 
-    /// Adds how long an attempt took, in place of the oldest sample if the window is full. Failures
-    /// are left out, and so are attempts dropped at once, which say nothing. Returns whether the
-    /// sample was added.
+    /// Adds the duration of an attempt, and replaces the oldest sample if the window is full.
     ///
-    /// A latency is rounded up and a bound down, so that neither claims to know more than was seen.
+    /// Failures are ignored, and so are attempts that were dropped immediately, which carry no
+    /// information. Returns whether the sample was added.
+    ///
+    /// Latencies are rounded up and censored durations down, so that neither claims more than was
+    /// observed.
     pub(crate) fn push(&mut self, sample: Sample, now: Instant) -> bool {
         Entry::of(sample).is_some_and(|entry| self.push_entry(entry, now))
     }
 
-    /// Adds how long the primaries of `records` took. Returns how many samples were added.
+    /// Adds the durations of the primaries in `records`. Returns how many samples were added.
     pub(crate) fn push_batch(&mut self, records: &[Record]) -> usize {
         let entries = records
             .iter()
@@ -112,7 +114,7 @@ impl<const N: usize> Window<N> {
                 .filter(|&(entry, now)| self.push_entry(entry, now))
                 .count();
         }
-        // It is full and stays so: nothing but the order has to be seen to.
+        // The window is full and its samples do not expire, so only the order changes.
         let mut oldest = self.oldest;
         let mut added = 0;
         for (entry, _) in entries {
@@ -155,7 +157,7 @@ impl<const N: usize> Window<N> {
         true
     }
 
-    /// Drops the samples that are too old. Returns whether there were any.
+    /// Removes expired samples. Returns whether there were any.
     pub(crate) fn expire(&mut self, now: Instant) -> bool {
         if self.ages.never() {
             return false;
@@ -174,31 +176,32 @@ impl<const N: usize> Window<N> {
         expired > 0
     }
 
-    /// The latency that a share `p` of attempts does not exceed; absent if there is no sample.
+    /// Returns the latency that a share `p` of attempts does not exceed; `None` if there are no
+    /// samples.
     ///
-    /// It is the smallest latency t seen with S(t) · n ≤ n − p (n + 1), where n is the number of
-    /// samples and S the product-limit estimate of the share of attempts that take longer than t.
-    /// Without censored samples below, that is the sample of rank ⌈p (n + 1)⌉ (n + 1, since the attempt
-    /// to come is one more draw). If p (n + 1) > n, or if censored samples keep the curve from
-    /// getting that low, it is the largest entry.
+    /// The result is the smallest observed latency t with S(t) · n ≤ n − p (n + 1), where n is the
+    /// number of samples and S the product-limit estimate of the share of attempts that take longer
+    /// than t. Without smaller censored samples, it is the sample of rank ⌈p (n + 1)⌉ (n + 1, since
+    /// the next attempt is one more draw). If p (n + 1) > n, or if censored samples keep the curve
+    /// above that level, it is the largest entry.
     ///
     /// Computed by redistribution to the right (Efron, 1967): every sample starts with a mass of 1,
-    /// and a censored one bequeaths its own to those above it in equal parts, so that the mass of
-    /// each is constant from one run of censored samples to the next.
+    /// and a censored sample distributes its mass equally among the samples above it. The mass per
+    /// sample is therefore constant between runs of censored samples.
     pub(crate) fn percentile(&self, p: f64) -> Option<Duration> {
-        /// Absorbs rounding, so that a curve that gets exactly there counts.
+        /// Tolerates rounding errors, so that a curve that reaches the level exactly counts.
         const SLACK: u64 = 1 << 16;
 
         let sorted = self.sorted();
         let n = sorted.len() as u64;
         let last = sorted.len().checked_sub(1)?;
-        // A NaN becomes 1.
+        // NaN becomes 1.
         let share = if p < 1.0 {
             (p * ONE as f64) as u64
         } else {
             ONE
         };
-        // How many samples, of the mass that each has by now, may lie above the answer.
+        // How many samples, of the current mass per sample, may lie above the result.
         let mut above = (n * ONE).saturating_sub(share * (n + 1)) + SLACK;
         let mut at = last.saturating_sub((above / ONE) as usize);
         let mut mark = usize::from(self.first_censored);
@@ -219,8 +222,10 @@ impl<const N: usize> Window<N> {
         sorted.get(at).map(|entry| entry.duration())
     }
 
-    /// The share of the hedges started after `delay` that would win if they took as long as these samples,
-    /// whatever their primary takes. What was censored counts as if it had finished then.
+    /// Returns the estimated share of hedges started after `delay` that win.
+    ///
+    /// Assumes that hedges and primaries independently take as long as these samples. Censored
+    /// samples count as finished.
     pub(crate) fn wins_after(&self, delay: Duration) -> f32 {
         let (sorted, delay) = (self.sorted(), Entry::finished(delay).micros());
         let first = sorted.partition_point(|entry| entry.micros() <= delay);
@@ -243,18 +248,25 @@ impl<const N: usize> Window<N> {
         }
     }
 
+    /// Returns the samples that are not too old at `now`, in order of arrival.
+    pub(crate) fn not_expired(&self, now: Instant) -> impl Iterator<Item = Entry> {
+        let expired = self.ages.clone().advance(now).min(self.len);
+        let places = (expired..self.len).map(|nth| self.after(self.oldest, nth));
+        places.filter_map(|place| self.ring.get(usize::from(place)).copied())
+    }
+
     /// Every sample, ascending.
     pub(crate) fn sorted(&self) -> &[Entry] {
         self.sorted.get(..self.len.into()).unwrap_or_default()
     }
 
-    /// The place in the ring `by` ≤ `size` after `place`.
+    /// Returns the index in the ring `by` ≤ `size` after `place`.
     fn after(&self, place: u16, by: u16) -> u16 {
         let room = self.size.saturating_sub(place);
         if by < room { place + by } else { by - room }
     }
 
-    /// How many samples are smaller, which is where the first of this size is or would be.
+    /// Returns how many samples are smaller than `entry`, which is the index where it belongs.
     fn below(&self, entry: Entry) -> usize {
         self.sorted().partition_point(|&smaller| smaller < entry)
     }
@@ -277,14 +289,16 @@ impl<const N: usize> Window<N> {
         self.len -= 1;
     }
 
-    /// One move of what lies between the two places, where a removal and then an insertion would
-    /// each move everything above. Of several that are equal the nearest is moved: to the microsecond, the
-    /// latencies of a fast backend often are.
+    /// Replaces `old` by `new` in the sorted entries.
+    ///
+    /// Moves only the entries between the two, where a removal and an insertion would each move all
+    /// entries above. Of several entries equal to `old`, it removes the one nearest to `new`, since
+    /// a fast backend often has equal latencies.
     fn replace_sorted(&mut self, old: Entry, new: Entry) {
         match old.cmp(&new) {
             Ordering::Equal => {}
             Ordering::Less => {
-                // The removal brings what lies below `new` down by one place.
+                // The removal moves the entries below `new` down by one.
                 let from = self.below(old.next()).saturating_sub(1);
                 let to = self.below(new).saturating_sub(1);
                 self.count_removed(from);
@@ -304,7 +318,7 @@ impl<const N: usize> Window<N> {
         }
     }
 
-    /// Keeps `first_censored` right; called before what is at `from` leaves.
+    /// Updates `first_censored` for a removal. Call it before the entry at `from` is removed.
     fn count_removed(&mut self, from: usize) {
         let first = usize::from(self.first_censored);
         if from < first {
@@ -315,7 +329,7 @@ impl<const N: usize> Window<N> {
         }
     }
 
-    /// Keeps `first_censored` right, given where `new` was put.
+    /// Updates `first_censored` for the insertion of `new` at `to`.
     fn count_inserted(&mut self, to: usize, new: Entry) {
         let first = usize::from(self.first_censored);
         if to <= first {
@@ -324,7 +338,7 @@ impl<const N: usize> Window<N> {
     }
 }
 
-/// Without its thousand samples.
+/// Omits the samples, of which there may be a thousand.
 impl<const N: usize> fmt::Debug for Window<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Window")
@@ -334,7 +348,7 @@ impl<const N: usize> fmt::Debug for Window<N> {
     }
 }
 
-/// Moves all but the last up by one place and puts `first` in front.
+/// Moves all but the last entry up by one and puts `first` in front.
 fn shift_up(span: &mut [Entry], first: Entry) {
     if let Some(end) = span.len().checked_sub(1) {
         span.copy_within(..end, 1);
@@ -344,7 +358,7 @@ fn shift_up(span: &mut [Entry], first: Entry) {
     }
 }
 
-/// Moves all but the first down by one place and puts `last` at the end.
+/// Moves all but the first entry down by one and puts `last` at the end.
 fn shift_down(span: &mut [Entry], last: Entry) {
     if !span.is_empty() {
         span.copy_within(1.., 0);
@@ -354,7 +368,7 @@ fn shift_down(span: &mut [Entry], last: Entry) {
     }
 }
 
-/// How many entries there are before the first that is censored. Looks at 16 at a time, which takes
+/// Returns the number of entries before the first censored one. Examines 16 at a time, which takes
 /// a few vector instructions.
 fn leading_events(entries: &[Entry]) -> usize {
     let (chunks, _) = entries.as_chunks::<16>();
@@ -364,17 +378,18 @@ fn leading_events(entries: &[Entry]) -> usize {
     start + rest.iter().take_while(|entry| !entry.is_censored()).count()
 }
 
-/// A latency in microseconds, above one bit that says whether it is only a bound. Of the same latency,
-/// what finished sorts before what was censored, as the estimate wants it.
+/// A latency in microseconds, with a lowest bit that marks it as censored. Of equal latencies,
+/// finished ones sort before censored ones, as the estimate requires.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Entry(u32);
 
 impl Entry {
     const ZERO: Self = Self(0);
     /// 35 minutes and 47 seconds; longer ones count as this long.
-    const MAX_MICROS: u64 = (u32::MAX >> 1) as u64;
+    pub(crate) const MAX_MICROS: u64 = (u32::MAX >> 1) as u64;
 
-    /// Absent for a failure, which says little about how long success takes.
+    /// Returns the entry of a sample; `None` for a failure, which says little about how long
+    /// success takes.
     pub(crate) fn of(sample: Sample) -> Option<Self> {
         match sample {
             Sample::Finished(latency) => Some(Self::finished(latency)),
@@ -383,7 +398,7 @@ impl Entry {
         }
     }
 
-    /// How long the primary took.
+    /// Returns the entry of the primary.
     fn primary(record: &Record) -> Option<Self> {
         match record.primary_end {
             AttemptEnd::Finished => Some(Self::finished_nanos(record.primary)),
@@ -408,12 +423,12 @@ impl Entry {
         Self(((elapsed / 1000).min(Self::MAX_MICROS) as u32) << 1 | 1)
     }
 
-    /// The smallest that is larger, for one that is not the largest.
+    /// Returns the next larger entry. The entry must not be the largest.
     const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
 
-    /// Whether it is of an attempt that was dropped at once.
+    /// Returns whether the attempt was dropped immediately, which carries no information.
     const fn says_nothing(self) -> bool {
         self.is_censored() && self.micros() == 0
     }

@@ -26,7 +26,7 @@ fn filled(samples: impl IntoIterator<Item = Sample>) -> Window<N> {
     window
 }
 
-/// What the window promises to keep true of its parts.
+/// Checks the invariants of the window's fields.
 fn assert_consistent<const N: usize>(window: &Window<N>) {
     let (len, size) = (window.len(), window.size());
     let place = |k| (usize::from(window.oldest) + k) % size;
@@ -37,8 +37,8 @@ fn assert_consistent<const N: usize>(window: &Window<N>) {
     assert_eq!(usize::from(window.first_censored), first.unwrap_or(len));
 }
 
-/// The product-limit estimate as in textbooks: at each time where something finished, the curve is
-/// multiplied by the share of those still running that went on.
+/// Computes the product-limit estimate as in textbooks: at each time where an attempt finished, the
+/// curve is multiplied by the share of the running attempts that continued.
 fn textbook(samples: &[Sample], p: f64) -> Option<Duration> {
     let n = samples.len() as f64;
     let target = (n - p * (n + 1.0)).max(0.0);
@@ -59,7 +59,7 @@ fn textbook(samples: &[Sample], p: f64) -> Option<Duration> {
 }
 
 fn sample() -> impl Strategy<Value = Sample> {
-    // Few distinct values, so that ties are common.
+    // Use few distinct values, so that ties are common.
     prop_oneof![
         3 => (0..60_u64).prop_map(finished),
         1 => (1..60_u64).prop_map(dropped),
@@ -68,7 +68,7 @@ fn sample() -> impl Strategy<Value = Sample> {
     ]
 }
 
-/// The same, or one that is left out.
+/// Generates a sample, or a failure, which the window ignores.
 fn any_sample() -> impl Strategy<Value = Sample> {
     let failed = (0..60_u64).prop_map(|micros| Sample::Failed(us(micros)));
     prop_oneof![6 => sample(), 1 => Just(dropped(0)), 1 => failed]
@@ -159,7 +159,7 @@ proptest! {
     #[test]
     fn samples_leave_between_seven_eighths_of_the_age_and_all_of_it(
         size in 1..=N,
-        // In hundredths of the age.
+        // In hundredths of the maximum age.
         arrivals in prop::collection::vec((0..40_u64, sample()), 1..4 * N),
         idle in 0..150_u64,
     ) {
@@ -230,7 +230,7 @@ fn a_rank_beyond_the_samples_is_the_largest_and_none_is_the_smallest() {
     for p in [0.25, 0.0, -1.0, f64::NEG_INFINITY] {
         assert_eq!(window.percentile(p), Some(us(10)), "{p}");
     }
-    // What was dropped sooner is no answer.
+    // An attempt that was dropped earlier is not a possible result.
     let window = filled([dropped(5), finished(10), finished(20)]);
     for p in [0.0, f64::NEG_INFINITY] {
         assert_eq!(window.percentile(p), Some(us(10)), "{p}");
@@ -251,7 +251,7 @@ fn the_largest_bound_stands_in_where_nothing_finished() {
     let window = filled([dropped(5), dropped(9), dropped(7)]);
     assert_eq!(window.percentile(0.5), Some(us(9)));
     assert_eq!(window.censored(), 3);
-    // Also where the curve stops half-way.
+    // The curve may also stop half-way.
     let window = filled([finished(1), finished(2), dropped(8), dropped(9)]);
     assert_eq!(window.percentile(0.4), Some(us(2)));
     assert_eq!(window.percentile(0.5), Some(us(9)));
@@ -259,7 +259,7 @@ fn the_largest_bound_stands_in_where_nothing_finished() {
 
 #[test]
 fn a_censored_sample_leaves_its_weight_to_those_above() {
-    // 6 samples; the one dropped at 25 makes 40, 50 and 60 count 4/3 each.
+    // Of 6 samples, one was dropped at 25, so that 40, 50 and 60 count 4/3 each.
     let samples = [
         finished(10),
         finished(20),
@@ -279,8 +279,9 @@ fn a_censored_sample_leaves_its_weight_to_those_above() {
 
 #[test]
 fn a_curve_that_gets_exactly_there_but_for_rounding_counts() {
-    // Of 15 samples the 7th and the 12th were dropped. The last three count 9/8 · 4/3 = 3/2 each, so that
-    // above the 13th the curve is at 3, and 3 = 15 − 12/16 · 16. But 3 · 8/9 has no end.
+    // Of 15 samples the 7th and the 12th were dropped. The last three count 9/8 · 4/3 = 3/2 each,
+    // so that the curve is at 3 above the 13th, and 3 = 15 − 12/16 · 16. But 3 · 8/9 is not exact
+    // in binary.
     let samples = |n| {
         if n == 7 || n == 12 {
             dropped(n)
@@ -297,7 +298,7 @@ fn a_curve_that_gets_exactly_there_but_for_rounding_counts() {
 fn of_equal_latencies_what_finished_comes_first() {
     let window = filled([dropped(10), finished(10), finished(20)]);
     assert_eq!(window.percentile(0.25), Some(us(10)));
-    // The dropped one would have taken longer than 10, so it counts towards 20.
+    // The dropped attempt would have taken longer than 10, so it counts towards 20.
     assert_eq!(window.percentile(0.3), Some(us(20)));
 }
 

@@ -1,4 +1,4 @@
-//! What may be hedged of HTTP.
+//! The policy for HTTP.
 
 use core::time::Duration;
 
@@ -8,18 +8,19 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::Policy;
 
-/// Hedges requests with an idempotent method and a body that can be cloned. Takes responses with 5xx and 429
-/// for failures, and their `Retry-After` for pushback. The response that is returned has the
-/// [`Outcome`] among its extensions.
+/// Hedges HTTP requests with an idempotent method and a body that can be cloned.
 ///
-/// If every attempt has such a response, the earliest one is returned, as it would have been without
-/// hedging.
+/// Responses with 5xx and 429 are failures, and their `Retry-After` is used as pushback. The
+/// response that is returned has the [`Outcome`] in its extensions.
+///
+/// If every attempt has such a response, the earliest one is returned, which is what the caller
+/// would have received without hedging.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct HttpPolicy;
 
 impl HttpPolicy {
-    /// The policy.
+    /// Creates the policy.
     pub const fn new() -> Self {
         Self
     }
@@ -42,9 +43,9 @@ impl<B: Clone, C, E> Policy<Request<B>, Response<C>, E> for HttpPolicy {
     }
 }
 
-/// Whether to make the same request twice intends no more than to make it once (RFC 9110, section 9.2.2).
+/// Returns whether requests with this method are idempotent (RFC 9110, section 9.2.2).
 ///
-/// Servers may not keep to that. A `PUT` that is hedged may also arrive after a later one.
+/// Servers may not comply with that. A `PUT` that is hedged may also arrive after a later one.
 pub fn is_idempotent(method: &Method) -> bool {
     matches!(
         *method,
@@ -52,8 +53,10 @@ pub fn is_idempotent(method: &Method) -> bool {
     )
 }
 
-/// What a response with this status and these headers means: 5xx and 429 are failures, with patience if
-/// there is a `Retry-After` in seconds. (A date in it is not read: that would take the time of day.)
+/// Classifies a response by its status and headers.
+///
+/// 5xx and 429 are failures, with pushback if there is a `Retry-After` in seconds. A `Retry-After`
+/// with a date is ignored, since it would require the time of day.
 ///
 /// ```
 /// use core::time::Duration;

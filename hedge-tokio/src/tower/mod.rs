@@ -1,4 +1,4 @@
-//! Hedging as a layer of [tower](https://docs.rs/tower): for hyper, reqwest, tonic and whatever else is a
+//! Hedging as a layer of [tower](https://docs.rs/tower), for hyper, reqwest, tonic and every other
 //! `Service`.
 //!
 //! ```
@@ -19,30 +19,32 @@
 //! # }
 //! ```
 //!
-//! A [`Policy`] says which requests may be hedged, makes the request that a hedge sends, and judges
-//! responses. [`HttpPolicy`] does so for HTTP: it hedges idempotent methods, and takes 5xx and 429 for
-//! failures.
+//! A [`Policy`] decides which requests may be hedged, copies the request for each hedge, and
+//! classifies responses. [`HttpPolicy`] does so for HTTP: it hedges idempotent methods, and treats
+//! 5xx and 429 as failures.
 //!
 //! # Readiness
 //!
-//! The primary is sent through the very service that was found ready. A hedge is sent through a clone that is
-//! ready the moment the hedge is due. If none is, as when a limit of concurrency below is reached, there is no
-//! hedge: nothing waits in a queue, takes a place that was reserved for another request, or is charged to the
-//! budget, and the request runs on with
-//! [`Suppressed::NotReady`](crate::Suppressed::NotReady). So a service whose clones become ready only after they
-//! were asked for a while is not hedged.
+//! The primary is sent through the service that was polled ready. A hedge is sent through a clone
+//! of the service if that clone is ready when the hedge is due. If it is not, for example because a
+//! concurrency limit below is reached, no hedge is started: nothing waits in a queue, takes a
+//! permit that another request has reserved, or is withdrawn from the budget. The request continues
+//! with [`Suppressed::NotReady`](crate::Suppressed::NotReady). A service whose clones become ready
+//! only after some time is therefore never hedged.
 //!
-//! # Where in the stack
+//! # Position in the stack
 //!
-//! Layers below are passed once per attempt, layers above once per request. A timeout for a request belongs
-//! above (or is the hedger's own), one for an attempt below; a limit of concurrency or rate below counts
-//! hedges too. Load that is shed below is a failure of that attempt. With a retry layer, put the hedge layer below it, and let both draw on one budget:
-//! [`SharedBudget::try_charge`](crate::SharedBudget::try_charge), as the example `shared_budget` does.
+//! Layers below the hedge layer see each attempt, and layers above see each request. Put a timeout
+//! for requests above (or use the hedger's timeout), and a timeout for attempts below. Limits of
+//! concurrency or rate below count hedges too. If a layer below sheds load, that attempt fails. Put
+//! a retry layer above the hedge layer, and let both draw on one budget with
+//! [`SharedBudget::try_charge`](crate::SharedBudget::try_charge), as the example `shared_budget`
+//! does.
 //!
 //! # Clients
 //!
-//! [`HttpPolicy`] fits the clients of hyper. One of reqwest has requests and responses of its own, and so has its
-//! policy:
+//! [`HttpPolicy`] works with the clients of hyper. The client of reqwest has different request and
+//! response types, and needs a custom policy:
 //!
 //! ```
 //! use hedge_tokio::Verdict;
@@ -54,7 +56,7 @@
 //!
 //! impl Policy<Request, Response, Error> for Reqwest {
 //!     fn copy(&self, request: &Request) -> Option<Request> {
-//!         // Absent for a body that streams.
+//! // `None` for a streaming body.
 //!         is_idempotent(request.method()).then(|| request.try_clone())?
 //!     }
 //!
@@ -66,9 +68,10 @@
 //! }
 //! ```
 //!
-//! Every call of gRPC is a `POST`, which [`HttpPolicy`] does not hedge: which of them only read, you say by their paths.
-//! And the body of tonic cannot be cloned, so a layer above has to collect it, such as tower's `filter_async` with
-//! `http_body_util::BodyExt::collect`; a layer below makes it tonic's again.
+//! Every gRPC call is a `POST`, which [`HttpPolicy`] does not hedge. Use a custom policy that
+//! recognises read-only calls by their paths. The body of tonic cannot be cloned: collect it in a
+//! layer above, such as tower's `filter_async` with `http_body_util::BodyExt::collect`, and convert
+//! it back to tonic's body in a layer below.
 //!
 //! ```
 //! use hedge_tokio::Verdict;

@@ -1,14 +1,14 @@
-//! What may be hedged, and what counts as an answer.
+//! The policy of a hedge layer.
 
 use hedge_core::{Attempt, Outcome, Verdict};
 
-/// Says of a service's requests which may be hedged, and of its responses which are answers.
+/// Decides which requests of a service may be hedged, and which of its responses are answers.
 ///
 /// ```
 /// use hedge_tokio::Verdict;
 /// use hedge_tokio::tower::Policy;
 ///
-/// /// Hedges queries, and nothing that writes.
+/// /// Hedges queries, but no writes.
 /// #[derive(Clone)]
 /// struct Queries;
 ///
@@ -25,19 +25,20 @@ use hedge_core::{Attempt, Outcome, Verdict};
 /// }
 /// ```
 pub trait Policy<Req, Res, E> {
-    /// A copy of the request for a hedge to send; absent if it must not be hedged. Asked once for every
-    /// request before it is sent, and of that copy once for every hedge that is due and has a service that is
-    /// ready.
+    /// Returns a copy of the request for a hedge; `None` if the request must not be hedged.
+    ///
+    /// Called once for every request before it is sent, and again with that copy for every hedge
+    /// that is due and has a service that is ready.
     fn copy(&self, request: &Req) -> Option<Req>;
 
-    /// The request of an attempt, the primary's too, before it is sent: to mark it in a header, or to send a hedge
-    /// to another replica.
+    /// Prepares the request of an attempt, including the primary, before it is sent: for example,
+    /// marks it in a header, or directs a hedge to another replica.
     fn prepare(&self, request: &mut Req, attempt: Attempt) {
         let _ = (request, attempt);
     }
 
-    /// What a result means for its request. Unless told otherwise `Ok` is an answer and `Err` is worth a
-    /// hedge at once.
+    /// Returns what a result means for its request. By default, `Ok` is accepted, and `Err` starts
+    /// a hedge immediately.
     fn classify(&self, result: &Result<Res, E>) -> Verdict {
         match result {
             Ok(_) => Verdict::Accept,
@@ -45,14 +46,14 @@ pub trait Policy<Req, Res, E> {
         }
     }
 
-    /// The response, on its way to the caller, and what the request did: to note it in a header or an
-    /// extension.
+    /// Modifies the response before it is returned to the caller: for example, adds the outcome in
+    /// a header or an extension.
     fn answered(&self, response: &mut Res, outcome: &Outcome) {
         let _ = (response, outcome);
     }
 }
 
-/// Hedges every request, by a clone. All of them have to be idempotent.
+/// Hedges every request with a clone. All requests must be idempotent.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cloned;
 

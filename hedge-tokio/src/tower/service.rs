@@ -1,4 +1,4 @@
-//! The layer and its service.
+//! The hedge layer and its service.
 
 use core::convert::Infallible;
 use core::fmt;
@@ -17,7 +17,7 @@ use tower_service::Service;
 use super::Policy;
 use crate::Hedger;
 
-/// Puts a [`HedgeService`] around a service; see the [module](super).
+/// Wraps services in a [`HedgeService`]; see the [module](super).
 #[derive(Clone, Debug)]
 pub struct HedgeLayer<P> {
     hedger: Hedger,
@@ -25,8 +25,10 @@ pub struct HedgeLayer<P> {
 }
 
 impl<P> HedgeLayer<P> {
-    /// Hedges by `hedger`, with room for the usual four attempts, what `policy` lets be hedged. A clone of the hedger is the same hedger: it tells
-    /// the metrics.
+    /// Creates a layer that hedges with `hedger` the requests that `policy` allows.
+    ///
+    /// The hedger must have room for the default of four attempts. Keep a clone of it to read its
+    /// metrics.
     pub const fn new(hedger: Hedger, policy: P) -> Self {
         Self { hedger, policy }
     }
@@ -46,8 +48,8 @@ impl<S, P: Clone> Layer<S> for HedgeLayer<P> {
 
 /// A service whose requests are hedged.
 ///
-/// When every attempt failed, the error is the earliest attempt's own. When the time was up it is
-/// [`TimedOut`].
+/// If every attempt failed, the error is that of the earliest attempt. If the request ran out of
+/// time, the error is [`TimedOut`].
 #[derive(Clone, Debug)]
 pub struct HedgeService<S, P> {
     inner: S,
@@ -56,7 +58,7 @@ pub struct HedgeService<S, P> {
 }
 
 impl<S, P> HedgeService<S, P> {
-    /// Hedges the requests to `inner`, as [`HedgeLayer`] does.
+    /// Creates a service that hedges the requests to `inner`, like [`HedgeLayer`].
     pub const fn new(inner: S, hedger: Hedger, policy: P) -> Self {
         Self {
             inner,
@@ -65,7 +67,7 @@ impl<S, P> HedgeService<S, P> {
         }
     }
 
-    /// The hedger.
+    /// Returns the hedger.
     pub const fn hedger(&self) -> &Hedger {
         &self.hedger
     }
@@ -89,8 +91,8 @@ where
     }
 
     fn call(&mut self, request: Req) -> ResponseFuture<S::Response> {
-        // The service that was found ready goes with this request; what takes its place has yet to be
-        // asked.
+        // Send the request through the service that was polled ready. The clone that replaces it
+        // has not been polled.
         let spare = self.inner.clone();
         let ready = mem::replace(&mut self.inner, spare.clone());
         let call = Called {
@@ -103,11 +105,11 @@ where
     }
 }
 
-/// What one request needs.
+/// The parts of one request.
 struct Called<S, P, Req> {
     hedger: Hedger,
     policy: P,
-    /// For hedges; absent if there may be none.
+    /// The request for hedges; `None` if it must not be hedged.
     copy: Option<Req>,
     spare: S,
 }
@@ -132,13 +134,13 @@ where
             call.unhedged()
         };
         let mut primary = Some((ready, request));
-        // What the next hedge will be sent through, and what it will send.
+        // The request and the service of the next hedge.
         let next = Mutex::new(None);
         let set_next = |found| *next.lock().unwrap_or_else(PoisonError::into_inner) = found;
         let (judge, set) = (&policy, &set_next);
-        // It owns what need not be shared between threads.
+        // Move everything that need not be shared between threads into the closure.
         let is_ready = move || {
-            // In this order, for a copy may be large.
+            // Check the service before copying the request, which may be large.
             let found = copy.as_ref().and_then(|copy| {
                 let service = probe(&spare)?;
                 Some((judge.copy(copy)?, service))
@@ -157,7 +159,7 @@ where
             async move {
                 match sent {
                     Some((request, service)) => service?.call(request).await,
-                    // There is always something.
+                    // Unreachable: a request was stored before each launch.
                     None => core::future::pending().await,
                 }
             }
@@ -165,7 +167,8 @@ where
         let mut hedged = pin!(call.request_if(is_ready, launch));
         let result = poll_fn(|cx| {
             let poll = hedged.as_mut().poll(cx);
-            // A place that was found for a hedge which the budget then refused is others' to take.
+            // If the budget refused the hedge, release the permit that its service may have
+            // reserved.
             set_next(None);
             poll
         });
@@ -203,14 +206,15 @@ where
     }
 }
 
-/// A clone of `spare` that is ready, or the error that it has to be, as of now: one that is not is dropped, and so
-/// takes no place in a queue.
+/// Returns a clone of `spare` if it is ready now, or its error. A clone that is not ready is
+/// dropped, and so takes no place in a queue.
 pub(super) fn probe<S, Req>(spare: &S) -> Option<Result<S, S::Error>>
 where
     S: Service<Req> + Clone,
 {
     let mut service = spare.clone();
-    // Whatever the task's share of work, which may be used up just now: the answer counts, and is asked for once.
+    // Ignore tokio's cooperative budget, which may be used up: the service is polled only once, and
+    // the answer must be correct.
     let mut ready = pin!(unconstrained(poll_fn(|cx| service.poll_ready(cx))));
     match ready.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Ok(())) => Some(Ok(service)),
@@ -219,15 +223,15 @@ where
     }
 }
 
-/// The request's time was up.
+/// The error of a request that ran out of time.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct TimedOut {
-    /// How long the request had run.
+    /// How long the request had been running.
     pub elapsed: Duration,
-    /// How many attempts were started.
+    /// The number of attempts that were started.
     pub attempts: u8,
-    /// The error of the earliest attempt that had failed by then, if one had.
+    /// The error of the earliest attempt that had failed by then; `None` if none had.
     error: Option<BoxError>,
 }
 
@@ -250,7 +254,7 @@ impl core::error::Error for TimedOut {
     }
 }
 
-/// The response to a request that is hedged.
+/// The response future of a [`HedgeService`].
 pub struct ResponseFuture<Res> {
     inner: Pin<Box<dyn Future<Output = Result<Res, BoxError>> + Send>>,
 }

@@ -131,7 +131,7 @@ async fn what_is_missing_or_wrong_is_an_error_before_anything_is_sent() {
     wrong = Context::new(experiment.clone());
     let error = stage.run(&mut wrong, never).await.unwrap_err();
     assert!(matches!(error, StageError::InvalidStrategy(_)), "{error}");
-    let text = "`reliability.hedging.strategy` is \"custom\", but must be off, fixed";
+    let text = "`reliability.hedging.strategy` is \"custom\", but must be off, on_failure, fixed";
     assert!(error.to_string().starts_with(text), "{error}");
 
     let hedging = experiment.reliability.hedging.as_mut().unwrap();

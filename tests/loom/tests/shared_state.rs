@@ -5,7 +5,9 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::sync::Arc;
 
-use hedge_core::adapter::{SharedState, Controller, Policy, Sharded, SharedBudget, HedgerState, RequestPlan};
+use hedge_core::adapter::{
+    Controller, HedgerState, Policy, RequestPlan, Sharded, SharedBudget, SharedState,
+};
 use hedge_core::metrics::{NoMetrics, Recorder};
 use hedge_core::strategy::{Hints, Plan, Sample, Strategy};
 use hedge_core::telemetry::NoSink;

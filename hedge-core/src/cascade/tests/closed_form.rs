@@ -3,7 +3,7 @@
 use super::*;
 use crate::random::SplitMix;
 
-/// One random cascade: for each tier, delay, latency and answer.
+/// A random tier: its delay, latency and answer.
 #[derive(Clone, Copy, Debug)]
 struct Drawn {
     delay: Option<u64>,
@@ -12,8 +12,8 @@ struct Drawn {
     threshold: f64,
 }
 
-/// What should come of it: when it ends, which tier gives the answer, whether that will do, and how many
-/// tiers are asked.
+/// Returns the expected result: when the cascade ends, which tier answers, whether the answer is
+/// accepted, and how many tiers start.
 fn expected(tiers: &[Drawn], timeout: u64) -> (u64, Option<usize>, bool, usize) {
     let mut starts = Vec::new();
     let mut next = Some(0);
@@ -69,7 +69,7 @@ fn cascades_do_what_the_closed_form_says() {
         let len = 1 + below(4) as usize;
         let drawn: Vec<Drawn> = (0..len)
             .map(|n| Drawn {
-                // Times that do not coincide, so that there are no ties to break.
+                // Use times that never coincide, so that there are no ties.
                 delay: (below(4) > 0).then(|| 16 * below(40) + n as u64),
                 latency: 16 * (1 + below(60)) + 4 + n as u64,
                 answer: if below(3) > 0 {

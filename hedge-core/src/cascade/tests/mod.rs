@@ -16,7 +16,7 @@ const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// What a provider does: after `millis`, an answer of some quality, or an error.
+/// Simulates a provider: after `millis`, returns an answer with a quality, or an error.
 async fn ask(clock: &Clock, millis: u64, answer: Result<f64, &'static str>) -> Result<f64, String> {
     clock.sleep(ms(millis)).await;
     answer.map_err(String::from)
@@ -62,7 +62,7 @@ fn a_tier_that_answers_in_time_is_the_only_one() {
         },
     )));
     let outcome = answer.unwrap().outcome;
-    // A tie goes to the answer.
+    // If the answer and the delay coincide, the answer wins.
     assert!(!asked.get());
     assert_eq!((outcome.tier, outcome.accepted), (Some(0), true));
     assert_eq!((outcome.total_cost, outcome.completed_cost), (3.0, 3.0));
@@ -163,7 +163,7 @@ fn all_of_it_has_a_timeout() {
     let text = "no tier answered within 40ms: a: busy; b: no answer; c: no answer";
     assert_eq!(format!("{error}"), text);
 
-    // A poor answer is better than none.
+    // The best answer below its threshold is returned rather than an error.
     let answer = clock.drive(cascade.request((
         || ask(&clock, 15, Ok(0.2)),
         || ask(&clock, 500, Ok(1.0)),

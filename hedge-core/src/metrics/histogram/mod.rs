@@ -1,4 +1,4 @@
-//! How latencies are distributed, in constant memory.
+//! A histogram of latencies in constant memory.
 
 use core::fmt;
 use core::time::Duration;
@@ -8,24 +8,25 @@ use crate::time::nanos;
 #[cfg(test)]
 mod tests;
 
-/// Values are counted in units of 2⁶ = 64 ns, so that a bucket as wide as one unit, the narrowest
-/// there is, holds ± 3.2 % from 1 µs up.
+/// Values are counted in units of 2⁶ = 64 ns, so that even the narrowest bucket, which is one unit
+/// wide, is within ± 3.2 % from 1 µs up.
 const UNIT_BITS: u32 = 6;
-/// 2⁴ = 16 buckets to an octave: half a bucket is at most 1/32 of any value in it.
+/// There are 2⁴ = 16 buckets per octave: half a bucket is at most 1/32 of any value in it.
 const OCTAVE_BITS: u32 = 4;
 const PER_OCTAVE: usize = 1 << OCTAVE_BITS;
-/// 2⁴³ ns, 2 h 26 min: what is longer falls into the last bucket.
+/// Values above 2⁴³ ns, which is 2 h 26 min, are counted in the last bucket.
 const RANGE_BITS: u32 = 43;
-/// One octave's worth for values below 16 units, which are counted linearly, and then the octaves.
+/// The buckets of values below 16 units, which are linear, followed by those of the octaves.
 const BUCKETS: usize = (RANGE_BITS - UNIT_BITS - OCTAVE_BITS + 1) as usize * PER_OCTAVE;
 
-/// A log-linear histogram of durations, as HdrHistogram is: 16 buckets of equal width to an octave,
-/// 4.3 KiB in all.
+/// A log-linear histogram of durations, like HdrHistogram: 16 buckets of equal width per octave,
+/// 4.3 KiB in total.
 ///
 /// The middle of a bucket is within 3.2 % of every value in it, for values from 1 µs to 2 h 26 min;
-/// below that, within 32 ns. Longer values are counted in the last bucket. [`count`](Self::count),
-/// [`sum`](Self::sum), [`mean`](Self::mean), [`min`](Self::min) and [`max`](Self::max) are exact.
-/// Histograms of parts merge into exactly the histogram of the whole.
+/// below that, it is within 32 ns. Longer values are counted in the last bucket.
+/// [`count`](Self::count), [`sum`](Self::sum), [`mean`](Self::mean), [`min`](Self::min) and
+/// [`max`](Self::max) are exact. Merging the histograms of parts gives exactly the histogram of the
+/// whole.
 ///
 /// ```
 /// use core::time::Duration;
@@ -44,17 +45,17 @@ const BUCKETS: usize = (RANGE_BITS - UNIT_BITS - OCTAVE_BITS + 1) as usize * PER
 #[derive(Clone, Eq, PartialEq)]
 pub struct Histogram {
     count: u64,
-    /// Nanoseconds, as are the next two. Wide enough for 2⁶⁴ values of 584 years.
+    /// In nanoseconds, like the next two fields. Wide enough for 2⁶⁴ values of 584 years.
     sum: u128,
-    /// The complement, so that an empty histogram is all zeros: no copy of it sits in flash, neither
-    /// for a `static` one nor for `reset`.
+    /// The complement of the minimum, so that an empty histogram is all zeros. Neither a `static`
+    /// nor `reset` then needs an image of it in flash.
     not_min: u64,
     max: u64,
     buckets: [u64; BUCKETS],
 }
 
 impl Histogram {
-    /// A histogram without samples.
+    /// Creates an empty histogram.
     pub const fn new() -> Self {
         Self {
             count: 0,
@@ -65,7 +66,7 @@ impl Histogram {
         }
     }
 
-    /// Counts `value`, as 584 years if it is longer.
+    /// Records `value`, limited to 584 years.
     pub fn record(&mut self, value: Duration) {
         self.record_nanos(nanos(value));
     }
@@ -76,7 +77,7 @@ impl Histogram {
         batch.finish();
     }
 
-    /// To count many values at less cost.
+    /// Returns a batch, which records many values at a lower cost.
     pub(crate) fn batch(&mut self) -> Batch<'_> {
         Batch {
             count: 0,
@@ -93,12 +94,12 @@ impl Histogram {
         }
     }
 
-    /// How many values were counted.
+    /// Returns the number of values.
     pub const fn count(&self) -> u64 {
         self.count
     }
 
-    /// All values together, at most [`Duration::MAX`].
+    /// Returns the sum of all values, at most [`Duration::MAX`].
     pub fn sum(&self) -> Duration {
         const GIGA: u128 = 1_000_000_000;
         u64::try_from(self.sum / GIGA).map_or(Duration::MAX, |secs| {
@@ -106,17 +107,18 @@ impl Histogram {
         })
     }
 
-    /// The smallest value; absent if there is none.
+    /// Returns the smallest value; `None` if the histogram is empty.
     pub fn min(&self) -> Option<Duration> {
         (self.count > 0).then_some(Duration::from_nanos(!self.not_min))
     }
 
-    /// The largest value; absent if there is none.
+    /// Returns the largest value; `None` if the histogram is empty.
     pub fn max(&self) -> Option<Duration> {
         (self.count > 0).then_some(Duration::from_nanos(self.max))
     }
 
-    /// The arithmetic mean, to the nanosecond below; absent if there are no values.
+    /// Returns the arithmetic mean, rounded down to the nanosecond; `None` if the histogram is
+    /// empty.
     pub fn mean(&self) -> Option<Duration> {
         let mean = self.sum.checked_div(self.count.into())?;
         Some(Duration::from_nanos(
@@ -124,11 +126,11 @@ impl Histogram {
         ))
     }
 
-    /// The `q`-quantile, 0 to 1: the value of rank ⌈`q` n⌉ of n, as in HdrHistogram; absent if there
-    /// are no values.
+    /// Returns the `q`-quantile, with `q` from 0 to 1; `None` if the histogram is empty.
     ///
-    /// It is the middle of that value's bucket, but never beyond the smallest or largest value. A `q`
-    /// out of range is brought into it, NaN to 0.
+    /// The quantile is the value of rank ⌈`q` n⌉ of n, as in HdrHistogram. The result is the middle
+    /// of that value's bucket, limited to the smallest and the largest value. A `q` out of range is
+    /// clamped, and NaN counts as 0.
     ///
     /// ```
     /// use core::time::Duration;
@@ -143,7 +145,7 @@ impl Histogram {
         self.quantiles([q]).map(|[value]| value)
     }
 
-    /// Several quantiles, in any order, in one pass over the buckets.
+    /// Returns several quantiles, in any order, in one pass over the buckets.
     ///
     /// ```
     /// use core::time::Duration;
@@ -177,17 +179,17 @@ impl Histogram {
         Some(values.map(Duration::from_nanos))
     }
 
-    /// ⌈`q` n⌉, 1 to n.
+    /// Returns ⌈`q` n⌉, clamped to 1 to n.
     fn rank(&self, q: f64) -> u64 {
-        // The cast saturates, and takes NaN to 0.
+        // The cast saturates, and converts NaN to 0.
         let rank = libm::ceil(q * self.count as f64) as u64;
         rank.max(1).min(self.count)
     }
 
-    /// The buckets that hold values, for exporters: the largest value each takes, which is
-    /// [`Duration::MAX`] for the last, and how many values it holds.
+    /// Returns the non-empty buckets, for exporters: the largest value that each one takes, which
+    /// is [`Duration::MAX`] for the last bucket, and the number of its values.
     ///
-    /// A bound is itself part of its bucket, as with the `le` label of Prometheus.
+    /// A bound is part of its bucket, as with the `le` label of Prometheus.
     ///
     /// ```
     /// use core::time::Duration;
@@ -217,7 +219,7 @@ impl Histogram {
         all.filter(|&(_, count)| count > 0)
     }
 
-    /// Counts every value of `other` too.
+    /// Adds all values of `other`.
     pub fn merge(&mut self, other: &Self) {
         self.count = self.count.saturating_add(other.count);
         self.sum = self.sum.saturating_add(other.sum);
@@ -228,13 +230,14 @@ impl Histogram {
         }
     }
 
-    /// Forgets every value.
+    /// Removes all values.
     pub fn reset(&mut self) {
         *self = Self::new();
     }
 }
 
-/// Values that are being counted. Apart from the buckets, for each of which the compiler would else write all the rest.
+/// A batch of values to record. It holds the totals separately, since the compiler would otherwise
+/// write them to memory with each bucket.
 pub(crate) struct Batch<'h> {
     count: u64,
     sum: u128,
@@ -244,7 +247,7 @@ pub(crate) struct Batch<'h> {
 }
 
 impl Batch<'_> {
-    /// Counts a value, in nanoseconds.
+    /// Records a value in nanoseconds.
     pub(crate) fn record_nanos(&mut self, value: u64) {
         self.count += 1;
         self.sum += u128::from(value);
@@ -253,7 +256,7 @@ impl Batch<'_> {
         self.histogram.count_in_bucket(value);
     }
 
-    /// Says how many values were counted.
+    /// Adds the totals to the histogram and returns how many values were recorded.
     pub(crate) fn finish(self) -> u64 {
         let histogram = self.histogram;
         histogram.count = histogram.count.saturating_add(self.count);
@@ -270,7 +273,7 @@ impl Default for Histogram {
 }
 
 impl fmt::Debug for Histogram {
-    /// The summary: the buckets would fill a screen.
+    /// Writes a summary, since the buckets would fill a screen.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Histogram")
             .field("count", &self.count)
@@ -283,19 +286,19 @@ impl fmt::Debug for Histogram {
 
 const LAST: usize = BUCKETS - 1;
 
-/// The bucket that takes `nanos`.
+/// Returns the bucket of `nanos`.
 const fn index(nanos: u64) -> usize {
-    // One less, so that a bucket takes its upper bound and not its lower.
+    // Subtract one, so that a bucket includes its upper bound and not its lower.
     let units = nanos.saturating_sub(1) >> UNIT_BITS;
-    // The first two octaves' worth of buckets are one unit wide, and each octave after that twice as
-    // wide as the one before: the top five bits tell which bucket of the octave it is.
+    // The first 32 buckets are one unit wide, and each octave after that has buckets twice as wide
+    // as the octave before. The top five bits select the bucket within the octave.
     let octave = u64::BITS - 1 - (units | PER_OCTAVE as u64).leading_zeros();
     let shift = octave - OCTAVE_BITS;
     let index = shift as usize * PER_OCTAVE + (units >> shift) as usize;
     if index < LAST { index } else { LAST }
 }
 
-/// The bounds of a bucket, in nanoseconds: it takes what is above the first and not above the second.
+/// Returns the bounds of a bucket in nanoseconds. It includes the upper bound and not the lower.
 const fn bounds(index: usize) -> (u64, u64) {
     let shift = (index / PER_OCTAVE).saturating_sub(1);
     let units = (index - shift * PER_OCTAVE) as u64;

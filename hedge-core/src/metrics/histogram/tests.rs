@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Half a bucket is 1/32 of its lower bound.
+/// Half a bucket is at most 1/32 of its lower bound.
 const TOLERANCE: f64 = 0.032;
 const QUANTILES: [f64; 8] = [0.5, 0.6, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999];
 
@@ -58,7 +58,7 @@ fn any_duration_is_counted() {
     assert_eq!(all.max(), Some(longest));
     assert_eq!(all.sum(), hours(8) + longest);
     assert_eq!(all.mean(), Some((hours(8) + longest) / 4));
-    // What is out of range is known to be in the last bucket, and no more.
+    // Values out of range are only known to be in the last bucket.
     let last = Duration::from_nanos(middle(LAST));
     assert_eq!(all.quantile(0.75), Some(last));
     let buckets: Vec<_> = all.buckets().collect();
@@ -86,7 +86,7 @@ fn quantiles_stay_between_the_smallest_and_the_largest() {
     for _ in 0..3 {
         same.record(Duration::from_nanos(1_025));
     }
-    // Not the middle of the bucket, which is 1056.
+    // The result is not the middle of the bucket, which is 1056.
     assert_eq!(same.quantile(0.5), Some(Duration::from_nanos(1_025)));
 }
 
@@ -107,8 +107,8 @@ fn counters_saturate() {
     assert!(full.quantile(0.5).is_some());
 }
 
-/// 96.5 % LN(117 ms, 0.55) + 3.5 % LN(1 s, 0.30), Pareto 10 ms U^(−1/1.1), and a tail so heavy that
-/// it runs from nanoseconds out of the histogram's range.
+/// The distributions are 96.5 % LN(117 ms, 0.55) + 3.5 % LN(1 s, 0.30), Pareto 10 ms U^(−1/1.1),
+/// and one whose tail is so heavy that it ranges from nanoseconds to beyond the histogram's range.
 #[test]
 fn agrees_with_hdrhistogram_on_heavy_tails() {
     let lognormal = |median: f64, sigma: f64, uniform: &mut Uniform| {
@@ -179,7 +179,7 @@ proptest! {
     }
 }
 
-/// Durations of every magnitude a histogram tells apart, and beyond.
+/// Generates durations of every magnitude that the histogram distinguishes, and beyond.
 fn anything() -> impl Strategy<Value = Duration> {
     (0..=u64::BITS, any::<u64>())
         .prop_map(|(bits, random)| Duration::from_nanos(random.checked_shr(bits).unwrap_or(0)))
@@ -203,12 +203,12 @@ fn assert_agrees_with_hdrhistogram(values: &[Duration], context: impl fmt::Displ
         .zip(ours.quantiles(QUANTILES).unwrap())
     {
         assert_eq!(ours.quantile(q), Some(value), "{context}, {q}");
-        // The middle of its bucket is within 0.05 %, which fits in what is left of the tolerance.
+        // The middle of its bucket is within 0.05 %, which fits in the remaining tolerance.
         let reference = reference.median_equivalent(reference.value_at_quantile(q));
         let value = nanos(value);
         let error = value.abs_diff(reference);
         let close = error <= 32 || error as f64 <= TOLERANCE * reference as f64;
-        // Out of range each saturates in its own way.
+        // Out of range, each histogram saturates differently.
         let saturated = index(reference) == LAST && index(value) == LAST;
         assert!(
             close || saturated,
@@ -217,7 +217,7 @@ fn assert_agrees_with_hdrhistogram(values: &[Duration], context: impl fmt::Displ
     }
 }
 
-/// SplitMix64 (Steele, Lea and Flood, 2014): uniform in (0, 1].
+/// A uniform distribution on (0, 1] from SplitMix64 (Steele, Lea and Flood, 2014).
 struct Uniform(u64);
 
 impl Uniform {

@@ -1,4 +1,4 @@
-//! The end of a request: what it showed, and who is given that.
+//! The end of a request: its record, and who receives it.
 
 use super::{Basis, CallOptions, RequestController, bit};
 use crate::hedger::{BudgetHandle, Losers, RequestPlan, SharedState};
@@ -15,8 +15,9 @@ use crate::time::Instant;
 impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize>
     RequestController<'_, L, B, K, C, MAX, G>
 {
-    /// Completes a request whose only attempt was accepted: most requests. It does what [`complete`](Self::complete) and
-    /// its caller do, for less, since most of the record is known.
+    /// Completes a request whose only attempt was accepted, as most requests do.
+    ///
+    /// Fast path of [`complete`](Self::complete): most fields of the record are known.
     #[inline(always)]
     pub(super) fn complete_single(&mut self, now: Instant) -> Outcome {
         if !self.deposited {
@@ -63,7 +64,8 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         outcome
     }
 
-    /// Counts a request that has ended. Returns what it showed, and which attempts are cancelled.
+    /// Completes a request in the general case. Returns its record, and a bit for each attempt that
+    /// is cancelled.
     #[inline(never)]
     pub(super) fn complete(&mut self, end: RequestEnd, now: Instant) -> (Record, u8) {
         if !self.deposited {
@@ -146,7 +148,8 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         record.hedge_start = self.start_of(shown).nanos_since(self.start_of(0));
     }
 
-    /// How `attempt` ended, by `finished_at` if it did, and after how many nanoseconds.
+    /// Returns how `attempt` ended and how many nanoseconds it took. `finished_at` is used if it
+    /// finished.
     fn sample(&self, attempt: u8, finished_at: Instant, now: Instant) -> (AttemptEnd, u64) {
         let bit = bit(attempt);
         let (end, at) = if self.accepted & bit != 0 {
@@ -160,12 +163,12 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
     }
 
     fn cost(&self) -> f64 {
-        // Any finite number may be a cost; a multiple of it has to stay one.
+        // `cost_per_attempt` may be any finite number; keep the sum finite too.
         let cost = self.parts.cost_per_attempt * f64::from(self.started);
         cost.min(f64::MAX)
     }
 
-    /// Why no hedge was started, if none was.
+    /// Returns why no hedge was started; `None` if one was.
     fn suppressed(&mut self) -> Option<Suppressed> {
         if self.started > 1 {
             return None;
@@ -173,7 +176,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         if self.refused.is_some() {
             return self.refused;
         }
-        // A request keeps the options that it was made with.
+        // Without a plan, use the options that the request was made with.
         let (off, max_hedges, reason) = match self.basis {
             Basis::CallOptions(CallOptions {
                 hedge, max_hedges, ..

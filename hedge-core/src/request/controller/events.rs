@@ -17,7 +17,8 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         self.emitter.is_heard(&self.parts.sink)
     }
 
-    /// Emits an event, if anybody listens. Inlined, so that a large event is made in place and not moved.
+    /// Emits an event if the sink or a subscriber is enabled. Inlined, so that a large event is
+    /// built in place and not moved.
     #[inline(always)]
     pub(super) fn emit(&mut self, at: Instant, kind: impl FnOnce(&Self) -> EventKind) {
         if !self.is_heard() {
@@ -40,7 +41,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
             .emit(&self.parts.sink, telemetry_prefix, &event);
     }
 
-    /// Emits a rare event, with less code for each.
+    /// Emits a rare event. Outlined, to generate less code per event.
     #[cold]
     pub(super) fn emit_rare(&mut self, at: Instant, kind: EventKind) {
         self.emit(at, |_| kind);

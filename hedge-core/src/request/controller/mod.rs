@@ -1,4 +1,4 @@
-//! The decisions of one request: the [`Controller`] over what a hedger's requests share.
+//! The decisions of one request: the [`Controller`] that connects it to the hedger's shared state.
 
 use crate::attempt::{Attempt, Cause, Classify, Verdict};
 use crate::hedger::{
@@ -18,7 +18,7 @@ use crate::time::Instant;
 mod completion;
 mod events;
 
-/// What a caller says about one request.
+/// The options of one request, as set by the caller.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CallOptions {
     pub(crate) deadline: Instant,
@@ -47,17 +47,18 @@ impl CallOptions {
     };
 }
 
-/// What applies to one request: its caller's options until it has to wait, then the plan that the hedger
-/// made of them.
+/// The source of the request's options: the caller's options until a plan is needed, then the plan
+/// that the hedger made from them.
 #[derive(Clone, Copy, Debug)]
 enum Basis {
     CallOptions(CallOptions),
     RequestPlan(RequestPlan),
 }
 
-/// The decisions of one request, for [`race`](crate::adapter::race) or for a simulation.
+/// The decisions of one request, for [`race`](crate::adapter::race) or a simulation.
 ///
-/// There is one for every request in flight, so it is kept small: times are nanoseconds, flags are bits.
+/// Each request in flight has one, so it is kept small: instants are nanoseconds, and flags are
+/// bits.
 #[derive(Debug)]
 pub struct RequestController<
     'h,
@@ -76,27 +77,27 @@ pub struct RequestController<
     emitter: Emitter,
     id: u64,
 
-    /// When each attempt started; the first is the request's own start.
+    /// When each attempt started. The first is the start of the request.
     starts: [Instant; MAX],
     primary_end: Instant,
     hedge_end: Instant,
-    /// No hedge before this. Counts from the epoch until the start is known.
+    /// No hedge starts before this. Relative to the epoch until the start is known.
     not_before: Instant,
-    /// By how many nanoseconds pushback has moved the schedule.
+    /// The number of nanoseconds by which pushback has moved the schedule.
     pushback_shift: u64,
 
     flags: Option<HedgerFlags>,
     started: u8,
-    /// A bit per attempt that runs.
+    /// One bit per running attempt.
     live: u8,
-    /// A bit per attempt that finished, and per attempt that gave an acceptable result.
+    /// One bit per attempt that finished, and one per attempt that returned an acceptable result.
     ended: u8,
     accepted: u8,
     /// A bit per attempt that was started because another had failed.
     retries: u8,
     /// The winning hedge, else the first that finished; 0 if none has.
     hedge: u8,
-    /// Attempts that failed and have not been answered with a hedge.
+    /// The number of failed attempts for which no hedge was started yet.
     pending_retries: u8,
     /// How often the wait for the next hedge has doubled, since that was refused.
     step: u8,
@@ -157,7 +158,8 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: u
         *self.flags.get_or_insert_with(|| self.parts.state.flags())
     }
 
-    /// By reference, as all that is large and has just been written: a copy would wait for the writes to be done.
+    /// Returns a reference, since copying a large value that was just written would wait for the
+    /// writes to complete.
     #[cfg_attr(feature = "std", inline)]
     fn plan(&mut self) -> &RequestPlan {
         if let Basis::CallOptions(_) = self.basis {
@@ -320,12 +322,13 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: u
         self.plan().deadline(start)
     }
 
-    /// Attempts ended: those whose bits are set.
+    /// Marks the attempts whose bits are set as ended, and returns the budget permits of the hedges
+    /// among them.
     #[inline]
     fn end_attempts(&mut self, attempts: u8) {
         let hedges = self.live & attempts & !1;
         self.live &= !attempts;
-        // Most requests have none, and need not count them.
+        // Most requests have no hedge, so skip counting.
         if hedges != 0 {
             self.in_flight.give_back(hedges.count_ones());
         }
@@ -451,13 +454,13 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         let delay = self.plan().delay();
         self.emit_rare(now, EventKind::HedgeFired { attempt, delay });
         if self.losers().hold_places() {
-            // The attempt, which is launched next, gives its place back itself.
+            // The attempt is launched next, and returns the permit itself.
             self.in_flight.hand_over();
         }
         Some(attempt)
     }
 
-    // Inlined, so that the outcome is made where the request's caller gets it.
+    // Inlined, so that the outcome is built in the caller's place.
     #[inline(always)]
     fn completed(&mut self, end: RequestEnd, now: Instant) -> Outcome {
         if end == RequestEnd::Won(0) && self.started == 1 {

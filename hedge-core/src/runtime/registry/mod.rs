@@ -16,11 +16,11 @@ use crate::strategy::{Learned, RestoreError};
 #[cfg(test)]
 mod tests;
 
-/// One hedger for each `strategy_name`, made from its config on first use and shared from then on: a
+/// A set of hedgers, one for each `strategy_name`, each created from its config on first use. A
 /// clone is another handle to the same registry.
 ///
-/// A config without a name goes by that of its strategy, such as `percentile`, and shares a hedger with
-/// all others that do.
+/// The key of a config without a name is the name of its strategy, such as `percentile`. All
+/// configs without a name and with the same strategy share a hedger.
 ///
 /// ```
 /// # use core::future::{Pending, pending};
@@ -43,7 +43,7 @@ mod tests;
 /// let mut config = HedgeConfig { strategy_name: Some("search".parse()?), ..HedgeConfig::default() };
 /// registry.hedger(&config)?;
 ///
-/// // The same hedger, reconfigured while it works.
+/// // Returns the same hedger, reconfigured while it runs.
 /// config.percentile = 99.0;
 /// registry.hedger(&config)?;
 /// for (name, hedger) in registry.list() {
@@ -53,12 +53,14 @@ mod tests;
 /// # Ok::<(), Box<dyn core::error::Error>>(())
 /// ```
 ///
-/// # Room
+/// # Capacity
 ///
-/// It holds [`CAPACITY`](Self::CAPACITY) hedgers unless [told otherwise](Registry::with_capacity), at some
-/// 40 kB each on two processors and 130 kB on eight or more. When it is full, a new name is an error. No
-/// hedger is ever evicted: that would lose its state, its metrics and its budget without a word, and the
-/// backend would be hedged as if nothing were known of it. Names should come from a config, not from requests; [`remove`](Self::remove) makes room.
+/// A registry holds [`CAPACITY`](Self::CAPACITY) hedgers by default, and
+/// [`with_capacity`](Registry::with_capacity) changes that. A hedger takes about 40 kB on two
+/// processors and 130 kB on eight or more. When the registry is full, a new name is an error.
+///
+/// Hedgers are never evicted, which would silently lose their state, metrics and budget. Names
+/// should come from a config rather than from requests; [`remove`](Self::remove) makes room.
 #[derive(Clone, Debug)]
 pub struct Registry<R, const MAX: usize = 4> {
     shared: Arc<Shared<R, MAX>>,
@@ -70,7 +72,7 @@ struct Shared<R, const MAX: usize> {
     state: RwLock<HedgerState<R, MAX>>,
 }
 
-/// What is done to each builder before it builds.
+/// The function that customizes each builder before it builds.
 type Customize<R, const MAX: usize> =
     Box<dyn Fn(Name, Builder<R, MAX>) -> Builder<R, MAX> + Send + Sync>;
 
@@ -85,7 +87,7 @@ impl<R, const MAX: usize> fmt::Debug for Shared<R, MAX> {
 #[derive(Debug)]
 struct HedgerState<R, const MAX: usize> {
     hedgers: BTreeMap<Name, Configured<R, MAX>>,
-    /// What was restored, of hedgers that have not been used since.
+    /// Restored states of hedgers that have not been used since.
     waiting: BTreeMap<Name, Learned>,
 }
 
@@ -96,19 +98,23 @@ struct Configured<R, const MAX: usize> {
 }
 
 impl<R> Registry<R> {
-    /// A registry that is empty.
+    /// Creates an empty registry.
     pub fn new() -> Self {
         Self::with_capacity(Self::CAPACITY)
     }
 
-    /// A registry with room for `capacity` hedgers. None is made, and no memory taken, before its use.
+    /// Creates a registry with room for `capacity` hedgers. Memory is allocated when a hedger is
+    /// first used.
     pub fn with_capacity(capacity: usize) -> Self {
         Self::empty(capacity, None)
     }
 
-    /// A registry that hands each builder to `customize` before it builds, with the hedger's name: for what no config
-    /// can say, such as a sink, a shared budget or a strategy of your own. It must not use the registry. Options and
-    /// budget follow the config when that changes.
+    /// Creates a registry that passes each builder to `customize`, with the hedger's name, before
+    /// it builds.
+    ///
+    /// Use it for parts that a config cannot express, such as a sink, a shared budget or a custom
+    /// strategy. `customize` must not use the registry. Options and budget follow the config when
+    /// that changes.
     ///
     /// ```
     /// # use core::future::{Pending, pending};
@@ -139,15 +145,15 @@ impl<R> Registry<R> {
         Self::empty(Self::CAPACITY, Some(Box::new(customize)))
     }
 
-    /// A registry with room for `capacity` hedgers whose requests make up to `N` attempts, 1 to 8; the primary is one of
-    /// them.
+    /// Creates a registry with room for `capacity` hedgers whose requests make up to `N` attempts,
+    /// 1 to 8, including the primary.
     pub fn with_attempts<const N: usize>(capacity: usize) -> Registry<R, N> {
         Registry::empty(capacity, None)
     }
 }
 
 impl<R, const MAX: usize> Registry<R, MAX> {
-    /// How many hedgers it holds unless told otherwise.
+    /// The default capacity.
     pub const CAPACITY: usize = 1024;
 
     fn empty(capacity: usize, customize: Option<Customize<R, MAX>>) -> Self {
@@ -164,24 +170,24 @@ impl<R, const MAX: usize> Registry<R, MAX> {
         }
     }
 
-    /// How many hedgers there are.
+    /// Returns the number of hedgers.
     pub fn len(&self) -> usize {
         self.read().hedgers.len()
     }
 
-    /// Whether there is no hedger.
+    /// Returns whether there are no hedgers.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many hedgers there is room for.
+    /// Returns the maximum number of hedgers.
     pub fn capacity(&self) -> usize {
         self.shared.capacity
     }
 
     fn read(&self) -> RwLockReadGuard<'_, HedgerState<R, MAX>> {
         let state = self.shared.state.read();
-        // Changes are made in one step: there is no half-way for a panic to leave behind.
+        // Ignore poisoning: each change is made in one step, so a panic leaves no partial state.
         state.unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -198,26 +204,27 @@ impl<R, const MAX: usize> Default for Registry<R, MAX> {
 }
 
 impl<R: Runtime, const MAX: usize> Registry<R, MAX> {
-    /// The hedger that `config` names, made if there is none.
+    /// Returns the hedger that `config` names, and creates it if there is none.
     ///
-    /// A hedger with another config takes this one on while it works: options, budget and strategy. What
-    /// was learned stays where the kind of strategy does, and so do metrics and hedges in flight in any
-    /// case. With the same config it costs a comparison under a shared lock.
+    /// An existing hedger with a different config is reconfigured while it runs: options, budget
+    /// and strategy change. What was learned is kept if the kind of strategy stays the same;
+    /// metrics and hedges in flight are always kept. With an unchanged config, this call costs a
+    /// comparison under a shared lock.
     ///
-    /// Where callers disagree, the last one counts, for all of them.
+    /// If callers pass different configs, the last one applies to all of them.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::Config`] for an option that cannot be right, or that cannot change while a
-    /// hedger works (`telemetry_prefix`, `cost_per_attempt`); [`RegistryError::Full`] for a new name when
-    /// there is no room. Nothing is changed then.
+    /// Returns [`RegistryError::Config`] for an option that is invalid or that cannot change while
+    /// a hedger runs (`telemetry_prefix`, `cost_per_attempt`), and [`RegistryError::Full`] for a
+    /// new name when there is no room. Nothing is changed in these cases.
     pub fn hedger(&self, config: &HedgeConfig) -> Result<Hedger<R, MAX>, RegistryError> {
         let name = config.strategy_name;
         let name = name.unwrap_or_else(|| Name::truncated(config.strategy.as_str()));
         self.hedger_at(name, name, config)
     }
 
-    /// The same under `key`; outcomes and events call the hedger `name`.
+    /// Returns the hedger under `key`. Outcomes and events report it as `name`.
     pub(crate) fn hedger_at(
         &self,
         key: Name,
@@ -257,7 +264,8 @@ impl<R: Runtime, const MAX: usize> Registry<R, MAX> {
                 };
                 let hedger = builder.build().map_err(refused)?;
                 if let Some(learned) = waiting.remove(&key) {
-                    // The config may name another strategy than that of then, which starts afresh.
+                    // If the config now has another kind of strategy, the hedger starts without
+                    // state.
                     let _ = hedger.restore(&learned);
                 }
                 vacant.insert(Configured {
@@ -269,14 +277,14 @@ impl<R: Runtime, const MAX: usize> Registry<R, MAX> {
         }
     }
 
-    /// The hedger of this name, if there is one.
+    /// Returns the hedger with this name, if there is one.
     pub fn get(&self, name: &str) -> Option<Hedger<R, MAX>> {
         let name = name.parse().ok()?;
         let state = self.read();
         state.hedgers.get(&name).map(|known| known.hedger.clone())
     }
 
-    /// Every hedger under its name, in the order of names.
+    /// Returns all hedgers with their names, in the order of names.
     pub fn list(&self) -> Vec<(Name, Hedger<R, MAX>)> {
         let state = self.read();
         let hedgers = state.hedgers.iter();
@@ -285,8 +293,8 @@ impl<R: Runtime, const MAX: usize> Registry<R, MAX> {
             .collect()
     }
 
-    /// Takes the hedger of this name out. Handles to it work on; the next use of the name makes another,
-    /// which knows nothing.
+    /// Removes the hedger with this name. Existing handles to it keep working. The next use of the
+    /// name creates a new hedger without state.
     pub fn remove(&self, name: &str) -> Option<Hedger<R, MAX>> {
         let name = name.parse().ok()?;
         let mut state = self.write();
@@ -294,8 +302,10 @@ impl<R: Runtime, const MAX: usize> Registry<R, MAX> {
         state.hedgers.remove(&name).map(|known| known.hedger)
     }
 
-    /// What all hedgers have learned, to be kept over a restart; that of hedgers which have not been used
-    /// since the last [`restore`](Self::restore) included. With feature `serde` it can be written to a file.
+    /// Returns what all hedgers have learned, so that it can be restored after a restart.
+    ///
+    /// This includes restored states whose hedgers have not been used since the last
+    /// [`restore`](Self::restore). With the feature `serde` the result can be written to a file.
     ///
     /// ```
     /// # #[cfg(feature = "serde")] {
@@ -326,16 +336,18 @@ impl<R: Runtime, const MAX: usize> Registry<R, MAX> {
     /// ```
     pub fn export(&self) -> BTreeMap<Name, Learned> {
         let mut learned = self.read().waiting.clone();
-        // Without the lock: to export a hedger takes a while.
+        // Export without holding the lock, since exporting a hedger takes a while.
         let hedgers = self.list().into_iter();
         learned.extend(hedgers.map(|(name, hedger)| (name, hedger.export())));
         learned
     }
 
-    /// Goes on with what was learned before: hedgers that exist at once, others when they are first used.
+    /// Restores what was learned before: existing hedgers immediately, others when they are first
+    /// used.
     ///
-    /// What cannot be right, or is of another kind of strategy, is left out: that hedger learns anew.
-    /// Those that exist and were given such are returned, each with what was wrong.
+    /// A state that is invalid or of another kind of strategy is ignored, and that hedger learns
+    /// from the start. The names of existing hedgers for which this happens are returned with the
+    /// reason.
     pub fn restore(&self, states: BTreeMap<Name, Learned>) -> Vec<(Name, RestoreError)> {
         let mut state = self.write();
         let HedgerState { hedgers, waiting } = &mut *state;
@@ -366,7 +378,7 @@ impl<R: Runtime, const MAX: usize> Configured<R, MAX> {
         if cost != self.config.cost_per_attempt {
             return Err(ConfigError::number("cost_per_attempt", cost, expected));
         }
-        // Another thread may have been faster.
+        // Another thread may have changed the config in the meantime.
         if *config != self.config {
             self.hedger.reconfigure(settings)?;
             self.config = config.clone();
@@ -375,22 +387,22 @@ impl<R: Runtime, const MAX: usize> Configured<R, MAX> {
     }
 }
 
-/// Why a [`Registry`] has no hedger to give.
+/// The error of a [`Registry`] that cannot return a hedger.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum RegistryError {
-    /// An option cannot be right.
+    /// An option is invalid.
     Config {
-        /// The hedger's name.
+        /// The name of the hedger.
         name: Name,
-        /// Which option, its value and what would be right.
+        /// The option, its value and what is valid.
         error: Box<ConfigError>,
     },
     /// There is no room for another hedger.
     Full {
         /// The name of the hedger.
         name: Name,
-        /// How many hedgers there are, which is how many there is room for.
+        /// The number of hedgers, which equals the capacity.
         capacity: usize,
     },
 }

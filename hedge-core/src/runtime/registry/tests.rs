@@ -8,7 +8,7 @@ use crate::record::{Record, Sample};
 use crate::strategy::{ExponentialBackoff, Percentile, Strategy};
 use crate::time::{Instant, Timer};
 
-/// Time stands still.
+/// A timer whose time stands still.
 #[derive(Clone, Debug, Default)]
 struct Still;
 
@@ -39,7 +39,7 @@ fn config(name: &str) -> HedgeConfig {
     }
 }
 
-/// Latencies of 1 to 100 ms, times `scale`.
+/// Records latencies of 1 to 100 ms, times `scale`.
 fn teach(hedger: &Hedger<Still>, scale: u64) {
     let taught = hedger.with_strategy(|strategy: &mut Percentile| {
         for millis in 1..=100 {
@@ -56,7 +56,7 @@ fn delay(hedger: &Hedger<Still>) -> Option<u128> {
 }
 
 fn assert_same(a: &Hedger<Still>, b: &Hedger<Still>) {
-    // A hedge that one starts is in flight for the other.
+    // A hedge that one hedger starts is in flight for the other.
     let before = a.in_flight();
     b.budget().try_charge().unwrap();
     assert_eq!(a.in_flight(), before + 1);
@@ -135,7 +135,7 @@ fn another_strategy_starts_afresh() {
 fn the_same_config_changes_nothing() {
     let registry = Registry::<Still>::new();
     let hedger = registry.hedger(&config("search")).unwrap();
-    // Whoever holds the hedger may have changed it; that is left alone.
+    // A handle may have changed the strategy. The registry leaves that as it is.
     hedger.set_strategy(ExponentialBackoff::new()).unwrap();
     registry.hedger(&config("search")).unwrap();
     assert_eq!(delay(&hedger), None);
@@ -216,7 +216,7 @@ fn what_was_learned_outlives_a_restart_and_waits_for_its_hedger() {
         ["three"]
     );
     assert_eq!(delay(&early), Some(96));
-    // Not used yet, and kept all the same.
+    // Restored but not used yet, and still exported.
     let two = Name::truncated("two");
     assert_eq!(restarted.export().get(&two), learned.get(&two));
     assert_eq!(delay(&restarted.hedger(&config("two")).unwrap()), Some(192));
@@ -255,7 +255,7 @@ fn what_no_config_can_say_is_said_to_the_builder() {
     });
     let a = registry.hedger(&config("a")).unwrap();
     let b = registry.hedger(&config("b")).unwrap();
-    // A hedge that one starts is in flight for the other.
+    // A hedge that one hedger starts is in flight for the other.
     a.budget().try_charge().unwrap();
     assert_eq!(b.in_flight(), 1);
 }

@@ -1,4 +1,4 @@
-//! A budget for many threads.
+//! The budget that threads share.
 
 use core::sync::atomic::Ordering;
 use std::boxed::Box;
@@ -11,7 +11,7 @@ use crate::outcome::Suppressed;
 use crate::runtime::sync::{AtomicU32, AtomicU64, Mutex};
 use crate::time::Instant;
 
-/// A [`Budget`] for many threads, and for several hedgers: a clone is another handle to the same budget.
+/// A [`Budget`] for many threads and several hedgers. A clone is another handle to the same budget.
 ///
 /// A deposit touches a counter that other threads rarely use, or none when the budget is full. What was
 /// deposited is counted before anything is withdrawn, so that the sum is exact.
@@ -41,7 +41,7 @@ struct Purse {
 }
 
 impl SharedBudget {
-    /// Shares `budget`.
+    /// Creates a shared budget from `budget`.
     pub fn new(budget: Budget) -> Self {
         Self(Arc::new(Purse {
             deposits: (0..shard_count())
@@ -90,7 +90,8 @@ impl BudgetHandle for SharedBudget {
     fn edit<R>(&self, f: impl FnOnce(&mut Budget) -> R) -> R {
         let mut budget = lock(&self.0.budget.0);
         for Padded(deposits) in &self.0.deposits {
-            // Most are empty, and reading leaves them with their threads.
+            // Most counters are zero, and reading them does not take their cache lines from other
+            // threads.
             if deposits.load(Ordering::Relaxed) > 0 {
                 let gathered = deposits.swap(0, Ordering::Relaxed);
                 budget.deposit_many(gathered as u32);
@@ -125,10 +126,10 @@ mod tests {
         assert_eq!(charges(), 2);
         (0..3).for_each(|_| budget.deposit());
         assert_eq!(charges(), 1);
-        // The half that was left, and a half.
+        // Half a token was left; this deposits the other half.
         budget.deposit();
         assert_eq!(charges(), 1);
-        // No more than the bucket holds.
+        // The deposits are limited to what the bucket holds.
         (0..1000).for_each(|_| budget.deposit());
         assert_eq!(charges(), 2);
     }
@@ -141,7 +142,7 @@ mod tests {
         };
         let shared = SharedBudget::new(Budget::percent(10.0));
         let mut alone = Budget::percent(10.0);
-        for n in 0..2000_u32 {
+        for n in 0..400_u32 {
             let traffic = if n % 3 == 0 { slow } else { Traffic::CALM };
             shared.deposit_in(traffic);
             alone.deposit_in(1, traffic);

@@ -1,9 +1,10 @@
-//! The state and the budget of servers: requests on different threads pass each other.
+//! The shared state and the budget of servers, in which threads rarely contend.
 //!
-//! A request that ends without hedging touches only a shard that other threads rarely use. What it
-//! taught waits there until a few requests have pending or a millisecond has passed, and is then handed
-//! to the policy in one go. What the policy decides is published in atomics, so that a request that has
-//! to wait reads it without a lock. Only a request that hedges takes the policy's lock.
+//! A request that ends without hedging touches only a shard that other threads rarely use. Its
+//! record is pending there until the shard has a batch or a millisecond has passed, and the batch
+//! is then flushed to the policy. The plan that the policy makes is published in atomics, so that a
+//! request that has to wait reads it without a lock. Only a request that hedges takes the policy's
+//! lock.
 
 use core::sync::atomic::Ordering;
 use std::boxed::Box;
@@ -33,24 +34,25 @@ mod tests;
 
 /// A [`SharedState`] for many threads.
 ///
-/// Counters are exact. The strategy hears of a request when [`MAX_BATCH`](Self::MAX_BATCH) requests of its thread
-/// have ended, or with the first that ends a millisecond later (twice that many, if another thread has
-/// the strategy just then); `edit` and `metrics` take every request into account.
+/// Counters are exact. The strategy receives records in batches: when
+/// [`MAX_BATCH`](Self::MAX_BATCH) requests of one thread have ended, or with the first request that
+/// ends a millisecond later. If another thread is using the strategy at that time, a batch can grow
+/// to twice that size. `edit` and `metrics` take every request into account.
 #[derive(Debug)]
 pub struct Sharded<S, M> {
     shards: Box<[Padded<Mutex<Shard<M>>>]>,
-    /// Apart from what every request reads.
+    /// On separate cache lines from what every request reads.
     policy_cell: Padded<Mutex<PolicyCell<S>>>,
     published: Padded<Published>,
     standing: AtomicU8,
 }
 
-/// What a shard keeps until it is handed on.
+/// The metrics of a shard and the records that are pending in it.
 #[derive(Debug)]
 struct Shard<M> {
     metrics: M,
     pending: Pending,
-    /// How many of them are in the metrics.
+    /// The number of pending records that the metrics already include.
     counted: usize,
     flushed_at: Instant,
 }
@@ -64,7 +66,8 @@ impl<M: Recorder> Shard<M> {
     }
 }
 
-/// Empties itself when it is dropped, so that a strategy that panics over a report is not asked again.
+/// Clears the records when it is dropped, so that records over which a strategy panicked are not
+/// recorded again.
 struct Emptied<'a>(&'a mut Pending);
 
 impl Drop for Emptied<'_> {
@@ -76,23 +79,23 @@ impl Drop for Emptied<'_> {
 #[derive(Debug)]
 struct PolicyCell<S> {
     policy: Policy<S>,
-    /// Whether the policy's last plan held for every request until the next record.
+    /// Whether the policy's last plan applies to every request until the next record.
     reusable: bool,
 }
 
 type Pending = Vec<Record, { 2 * MAX_BATCH }>;
 
-/// A model is to see it full.
+/// The model checker needs a small batch to reach a full shard.
 const MAX_BATCH: usize = if cfg!(hedge_loom) { 1 } else { 32 };
-/// A millisecond, in nanoseconds.
+/// One millisecond, in nanoseconds.
 const MAX_BATCH_AGE: u64 = 1_000_000;
 
 impl<S: Strategy, M: Recorder> Sharded<S, M> {
-    /// How many requests of one thread, none of them hedged, gather before the strategy hears of them, if
-    /// they end within a millisecond.
+    /// The number of unhedged requests of one thread that are recorded together, if they end within
+    /// a millisecond.
     pub const MAX_BATCH: usize = MAX_BATCH;
 
-    /// A state with a shard for every processor.
+    /// Creates a state with shards for the processors of this machine.
     pub fn new(state: HedgerState<S, M>) -> Self {
         let policy = state.into_policy();
         let shard = || Shard {
@@ -115,7 +118,7 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
         }
     }
 
-    /// A shard that is free, this thread's own if it can be had.
+    /// Returns a shard that is not locked: the shard of this thread if possible.
     #[inline(always)]
     fn shard(&self) -> Option<MutexGuard<'_, Shard<M>>> {
         let own = thread_index();
@@ -137,7 +140,8 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
         own_of(&self.shards, own).map(|shard| lock(&shard.0))
     }
 
-    /// Hands on what is pending in the shard, unless another thread has the policy and that can wait.
+    /// Flushes the shard's pending records, unless another thread has the policy and the records
+    /// `can_wait`.
     #[inline(never)]
     fn try_flush(&self, shard: &mut Shard<M>, now: Instant, can_wait: bool) {
         if can_wait {
@@ -151,7 +155,8 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
         }
     }
 
-    /// Hands on what is pending in the shard. Locks are always taken in this order: shard, then policy.
+    /// Flushes the shard's pending records to the policy. To avoid deadlocks, locks are always
+    /// taken in this order: shard, then policy.
     fn flush(&self, shard: &mut Shard<M>, mut cell: MutexGuard<'_, PolicyCell<S>>, now: Instant) {
         let PolicyCell { policy, reusable } = &mut *cell;
         shard.flushed_at = now;
@@ -211,14 +216,14 @@ impl<S: Strategy, M: Recorder> SharedState for Sharded<S, M> {
         lock(&self.policy_cell.0).policy.may_hedge(query)
     }
 
-    // Inlined, so that the record is made in its shard: copying what was just written in pieces would stall until
-    // the pieces have left the store buffer.
+    // Inlined, so that the record is built in its shard: copying a value that was just written in
+    // smaller pieces would stall until the store buffer has drained.
     #[inline(always)]
     fn record(&self, record: &Record) {
         let Some(mut shard) = self.shard() else {
             return;
         };
-        // There is room: a full shard is flushed before it is left.
+        // There is room: a full shard is flushed before its lock is released.
         let _ = shard.pending.push(*record);
         let (now, hedged) = (record.ended_at, record.hedged());
         let is_old = now.nanos_since(shard.flushed_at) >= MAX_BATCH_AGE;
@@ -243,7 +248,8 @@ impl<S: Strategy, M: Recorder> SharedState for Sharded<S, M> {
     fn edit<R>(&self, now: Instant, f: impl FnOnce(&mut Policy<S>) -> R) -> R {
         self.flush_all(now);
         let mut policy_cell = lock(&self.policy_cell.0);
-        // Whatever `f` does, and should it panic: the next request asks anew.
+        // Invalidate the plan before calling `f`, in case `f` panics: the next request makes a new
+        // one.
         self.published.0.set(None);
         policy_cell.reusable = false;
         let result = f(&mut policy_cell.policy);
@@ -264,7 +270,7 @@ impl<S: Strategy, M: Recorder> SharedState for Sharded<S, M> {
     fn reset_metrics(&self, now: Instant) {
         for shard in &self.shards {
             let mut shard = lock(&shard.0);
-            // What has been pending ended before now.
+            // The pending requests ended before now, so count them before the reset.
             shard.count();
             shard.metrics.reset(now);
         }

@@ -1,14 +1,15 @@
-//! What a request reads without a lock.
+//! The plan that requests read without a lock.
 
 use core::sync::atomic::Ordering;
 
 use crate::hedger::RequestPlan;
 use crate::runtime::sync::{AtomicU32, AtomicU64, fence};
 
-/// RequestPlan that readers take without a lock: a sequence lock over atomics. There is one writer at a time.
+/// A [`RequestPlan`] that readers take without a lock: a sequence lock over atomics. There is only
+/// one writer at a time.
 #[derive(Debug, Default)]
 pub(super) struct Published {
-    /// Odd while the words change.
+    /// An odd version means that the words are being written.
     version: AtomicU64,
     words: [AtomicU64; 4],
     valid: AtomicU32,

@@ -1,33 +1,34 @@
-//! How threads keep apart: a shard for each, and numbers of their own.
+//! The assignment of threads to shards.
 
 use core::cell::Cell;
 use std::sync::PoisonError;
 
 use crate::runtime::sync::{self, Mutex, MutexGuard};
 
-/// Alone on its cache lines (two, which processors fetch together).
+/// A value on separate cache lines (two, because processors fetch them in pairs).
 #[derive(Debug)]
 #[repr(align(128))]
 pub(super) struct Padded<T>(pub(super) T);
 
-/// Poisoning is ignored: what is guarded holds no invariant that a panic could break half-way.
+/// Locks `mutex` and ignores poisoning: the guarded values hold no invariant that a panic could
+/// break.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The shard of the thread with this index.
+/// Returns the shard of the thread with this index.
 pub(super) fn own_of<T>(shards: &[T], thread: usize) -> Option<&T> {
-    // A remainder, but without a division: their number is a power of two.
+    // Compute the remainder without a division: the number of shards is a power of two.
     shards.get(thread & shards.len().wrapping_sub(1))
 }
 
-/// A power of two. Twice the processors where they are few, for two threads that run may have the same
-/// remainder.
+/// Returns the number of shards, a power of two. It is twice the number of processors where those
+/// are few, since two running threads may have the same remainder.
 pub(super) fn shard_count() -> usize {
     (2 * sync::processors()).next_power_of_two().min(16)
 }
 
-/// A number for every thread, and for every request that it makes.
+/// The number of a thread, and of its last request.
 struct Thread {
     index: usize,
     requests: Cell<u64>,
@@ -49,7 +50,7 @@ pub(super) fn thread_index() -> usize {
     THREAD.try_with(|thread| thread.index).unwrap_or_default()
 }
 
-/// A number that no other request has, whichever thread makes it.
+/// Returns a number that is unique among the requests of all threads.
 pub(super) fn next_request() -> u64 {
     THREAD.try_with(Thread::next_request).unwrap_or_default()
 }

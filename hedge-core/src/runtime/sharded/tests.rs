@@ -8,7 +8,7 @@ use crate::metrics::Metrics;
 use crate::record::Sample;
 use crate::strategy::Plan;
 
-/// Panics over the third record, and counts them all.
+/// Counts all records and panics over the third.
 #[derive(Debug, Default)]
 struct Touchy(u32);
 
@@ -30,7 +30,7 @@ fn state() -> Sharded<Touchy, Metrics> {
     ))
 }
 
-/// A request of one attempt.
+/// Returns the record of a request with one attempt.
 fn single(now: Instant) -> Record {
     let latency = Duration::from_millis(5);
     Record::new(Sample::Finished(latency))
@@ -46,7 +46,7 @@ fn at(ms: u64) -> Instant {
 fn a_strategy_that_panics_over_a_record_is_not_asked_again() {
     let state = state();
     let panics = (1..=10).filter(|&n| {
-        // A millisecond apart, so that each is flushed at once.
+        // The records are a millisecond apart, so that each is flushed immediately.
         let record = || state.record(&single(at(2 * n)));
         catch_unwind(AssertUnwindSafe(record)).is_err()
     });
@@ -61,7 +61,7 @@ fn records_that_are_pending_are_all_taken_into_account() {
     let requests = || state.metrics(at(2)).total_requests;
     let heard = || lock(&state.policy_cell.0).policy.strategy.0;
     state.record(&single(at(2)));
-    // Within a millisecond of the first, so these wait.
+    // These records come within a millisecond of the first, so they wait.
     state.record(&single(at(2)));
     assert_eq!((requests(), heard()), (2, 1));
     state.edit(at(2), |_| ());
@@ -85,7 +85,7 @@ fn a_request_that_hedged_takes_along_what_is_pending() {
     assert_eq!(state.metrics(at(3)).total_requests, 0);
 }
 
-/// Notes how many attempts requests made.
+/// Remembers the numbers of attempts in the order of the records.
 #[derive(Debug, Default)]
 struct Order(std::vec::Vec<u8>);
 

@@ -9,7 +9,9 @@ use defmt_semihosting as _;
 use embassy_executor::Spawner;
 use embassy_time::Timer;
 use hedge_embassy::metrics::NoMetrics;
-use hedge_embassy::{Attempt, Budget, DefmtSink, Fixed, Hedger, Logged, Name, Options, hedger_with};
+use hedge_embassy::{
+    Attempt, Budget, DefmtSink, Fixed, Hedger, Logged, Name, Options, hedger_with,
+};
 use hedge_firmware::{clock, exit};
 use panic_semihosting as _;
 

@@ -1,11 +1,11 @@
-//! How shared state is guarded.
+//! Exclusive access to what requests share.
 
 use core::cell::RefCell;
 
 /// Short, non-reentrant, exclusive access to a value.
 ///
-/// It is held for a few dozen instructions and never across a `poll`, so a spin lock, a critical
-/// section or a blocking mutex all do.
+/// The lock is held for a few dozen instructions and never across a `poll`. A spin lock, a critical
+/// section and a blocking mutex are all suitable.
 ///
 /// ```
 /// use core::cell::RefCell;
@@ -16,14 +16,14 @@ use core::cell::RefCell;
 /// assert_eq!(count.with(|count| *count), 2);
 /// ```
 pub trait Lock {
-    /// What is guarded.
+    /// The type of the guarded value.
     type Data;
 
-    /// Runs `f` with exclusive access. `f` must not call back into the same lock.
+    /// Calls `f` with exclusive access. `f` must not use the same lock.
     fn with<R>(&self, f: impl FnOnce(&mut Self::Data) -> R) -> R;
 }
 
-/// For one thread (or one single-threaded executor): no cost, not `Sync`.
+/// A lock for one thread or one single-threaded executor. It costs nothing and is not `Sync`.
 impl<D> Lock for RefCell<D> {
     type Data = D;
 
@@ -32,7 +32,7 @@ impl<D> Lock for RefCell<D> {
     }
 }
 
-/// For threads. Ignores poisoning: the data holds no invariant a panic could break half-way.
+/// A lock for threads. Ignores poisoning: the data has no invariant that a panic could break.
 #[cfg(feature = "std")]
 impl<D> Lock for std::sync::Mutex<D> {
     type Data = D;

@@ -1,22 +1,21 @@
-//! A window as a column of numbers.
+//! A window as a column of numbers. Here and not in `window`, which knows nothing of strategies.
 
-use super::{Entry, Window};
+use core::time::Duration;
+
+use super::{ReadColumns, RestoreError, WriteColumns};
 use crate::record::Sample;
-use crate::strategy::{ReadColumns, RestoreError, WriteColumns};
 use crate::time::Instant;
+use crate::window::{Entry, Window};
 
 impl<const N: usize> Window<N> {
-    /// Writes the samples that are not too old: microseconds, the oldest first, and negative for what
-    /// was censored.
+    /// Writes the samples that are not too old, the oldest first, in microseconds. Censored samples are
+    /// negative.
     pub(crate) fn export(&self, name: &'static str, columns: &mut dyn WriteColumns, now: Instant) {
-        let expired = self.ages.clone().advance(now).min(self.len);
-        let places = (expired..self.len).map(|nth| self.after(self.oldest, nth));
-        let entries = places.filter_map(|place| self.ring.get(usize::from(place)));
-        columns.column(name, &mut entries.map(|entry| entry.signed()));
+        columns.column(name, &mut self.not_expired(now).map(signed));
     }
 
-    /// Takes these samples in place of those there are, as if they had just arrived; of more than fit
-    /// the last.
+    /// Replaces all samples by those of a column, as if they had just arrived. If more are given than
+    /// fit, takes the last ones.
     pub(crate) fn restore(
         &mut self,
         name: &'static str,
@@ -28,34 +27,30 @@ impl<const N: usize> Window<N> {
         let older = samples.len().saturating_sub(self.size());
         self.clear();
         for &micros in samples.iter().skip(older) {
-            self.push(Entry::sample(micros), now);
+            self.push(sample(micros), now);
         }
         Ok(())
     }
 }
 
-impl Entry {
-    fn signed(self) -> f64 {
-        let micros = f64::from(self.micros());
-        if self.is_censored() { -micros } else { micros }
-    }
+fn signed(entry: Entry) -> f64 {
+    let micros = f64::from(entry.micros());
+    if entry.is_censored() { -micros } else { micros }
+}
 
-    fn sample(micros: f64) -> Sample {
-        let latency = core::time::Duration::from_micros(micros.abs() as u64);
-        if micros < 0.0 {
-            Sample::Dropped(latency)
-        } else {
-            Sample::Finished(latency)
-        }
+fn sample(micros: f64) -> Sample {
+    let latency = Duration::from_micros(micros.abs() as u64);
+    if micros < 0.0 {
+        Sample::Dropped(latency)
+    } else {
+        Sample::Finished(latency)
     }
 }
 
 #[cfg(all(test, feature = "alloc"))]
 mod tests {
-    use core::time::Duration;
-
     use super::*;
-    use crate::strategy::Learned;
+    use crate::strategy::{Learned, Off};
 
     const fn ms(millis: u64) -> Duration {
         Duration::from_millis(millis)
@@ -70,14 +65,17 @@ mod tests {
         to: &mut Window<M>,
         now: Instant,
     ) -> Result<(), RestoreError> {
-        let mut learned = Learned::of(&crate::strategy::Off, now);
+        let mut learned = Learned::of(&Off, now);
         from.export("samples", &mut learned, now);
         to.restore("samples", &learned, now)
     }
 
     fn samples<const N: usize>(window: &Window<N>) -> std::vec::Vec<Sample> {
-        let micros = |entry: &Entry| Entry::sample(entry.signed());
-        window.sorted().iter().map(micros).collect()
+        window
+            .sorted()
+            .iter()
+            .map(|entry| sample(signed(*entry)))
+            .collect()
     }
 
     #[test]
@@ -97,7 +95,7 @@ mod tests {
         assert_eq!(samples(&restored), samples(&window));
         assert_eq!(restored.censored(), window.censored());
 
-        // In order of arrival too: the oldest leave first.
+        // The order of arrival is kept too: the oldest samples are replaced first.
         let mut smaller = Window::<10>::new(3, None);
         assert_eq!(moved(&restored, &mut smaller, at(0)), Ok(()));
         let last = [
@@ -125,7 +123,7 @@ mod tests {
         let mut restored = Window::<10>::new(10, Some(ms(800)));
         assert_eq!(moved(&window, &mut restored, at(1000)), Ok(()));
         assert_eq!(samples(&restored), [Sample::Finished(ms(2))]);
-        // Its age counts from here on.
+        // The age is measured from the restore.
         assert!(!restored.expire(at(1600)));
         assert!(restored.expire(at(1900)));
     }
