@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::replicas::ReplicaId;
+use crate::replica_id::ReplicaId;
 
 /// One attempt of a request, as passed to the closure that starts it.
 ///

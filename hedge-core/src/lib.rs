@@ -70,6 +70,7 @@ mod panics;
 mod race;
 mod random;
 mod record;
+mod replica_id;
 #[doc = include_str!("reliability.md")]
 pub mod reliability {}
 pub mod replicas;
@@ -77,6 +78,8 @@ mod request;
 #[cfg(feature = "std")]
 pub mod runtime;
 pub mod strategy;
+#[cfg(feature = "std")]
+mod sync;
 pub mod telemetry;
 mod time;
 mod window;

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use crate::name::Name;
 use crate::record::{AttemptEnd, Record, RequestEnd};
-use crate::replicas::{NoReplica, ReplicaId};
+use crate::replica_id::{NoReplica, ReplicaId};
 
 /// The value of a request, with a summary of how it was obtained.
 #[derive(Clone, Copy, Debug, PartialEq)]

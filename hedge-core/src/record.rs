@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use crate::attempt::Cause;
 use crate::outcome::Suppressed;
-use crate::replicas::NoReplica;
+use crate::replica_id::NoReplica;
 use crate::time::{Instant, nanos};
 
 /// The duration of an attempt, as far as it is known.

@@ -2,7 +2,7 @@
 
 use crate::attempt::{Attempt, Verdict};
 use crate::record::RequestEnd;
-use crate::replicas::NoReplica;
+use crate::replica_id::NoReplica;
 use crate::time::Instant;
 
 /// Decides when the attempts of one request start, and receives their results.

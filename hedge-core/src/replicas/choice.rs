@@ -6,12 +6,12 @@
 
 use core::time::Duration;
 
-use crate::Instant;
+use crate::time::Instant;
 
-use super::id::{NoReplica, ReplicaId, bit};
 use super::octaves::{self, OCTAVE, Octaves};
 use super::record::{self, Hold, Load, Record, Sample, SampleWeight};
 use super::table::{Shared, Table, places};
+use crate::replica_id::{NoReplica, ReplicaId, bit};
 
 /// Differences up to this are no reason to prefer a replica; beyond, a replica is suspect.
 const TOLERATED: Octaves = OCTAVE;

@@ -2,12 +2,12 @@
 
 use core::ops::Deref;
 
-use crate::Instant;
 use crate::lock::Lock;
+use crate::time::Instant;
 
 use super::choice::{AttemptEnd, Choice, Chosen};
-use super::id::NoReplica;
 use super::set::Replicas;
+use crate::replica_id::NoReplica;
 
 /// A shared set that attempts are given to: any [`Lock`] around [`Replicas`], `SharedReplicas` on servers, or a
 /// reference to one.

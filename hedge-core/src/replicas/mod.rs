@@ -24,7 +24,6 @@
 //! * A hedge goes to a replica that its request has not used, unless all of these are four times slower.
 
 mod choice;
-mod id;
 mod lease;
 mod octaves;
 mod record;
@@ -33,13 +32,17 @@ mod set;
 mod shared;
 mod stats;
 mod table;
+#[cfg(feature = "std")]
+mod tasks;
 #[cfg(test)]
 mod tests;
 
+pub use crate::replica_id::{NoReplica, NoRoom, ReplicaId};
 pub use choice::{AttemptEnd, Choice, Chosen};
-pub use id::{NoReplica, NoRoom, ReplicaId};
 pub use lease::{Lease, ReplicaSet};
 pub use set::Replicas;
 #[cfg(feature = "std")]
 pub use shared::SharedReplicas;
 pub use stats::{ReplicaState, ReplicaStats, ReplicasStats};
+#[cfg(feature = "std")]
+pub(crate) use tasks::Tasks;

@@ -1,6 +1,6 @@
 //! What is known about one replica: 16 bytes, in two halves that servers keep in an atomic each.
 
-use crate::Instant;
+use crate::time::Instant;
 
 use super::octaves::{self, OCTAVE, Octaves};
 

@@ -2,14 +2,14 @@
 
 use core::num::NonZero;
 
-use crate::Instant;
 use crate::random::SplitMix;
+use crate::time::Instant;
 
 use super::choice::{self, AttemptEnd, Choice, Chosen};
-use super::id::{NoReplica, NoRoom, ReplicaId, bit};
 use super::record::{Load, Record};
 use super::stats::{ReplicaState, ReplicaStats, ReplicasStats};
 use super::table::{Shared, Table, places};
+use crate::replica_id::{NoReplica, NoRoom, ReplicaId, bit};
 
 /// Up to `N` replicas of a service, `N` at most 64, and what is known about each.
 ///

@@ -4,17 +4,17 @@ use core::num::NonZero;
 use core::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use crate::Instant;
 use crate::random::SplitMix;
-use crate::runtime::sync::{self, AtomicU64, Mutex, MutexGuard};
+use crate::sync::{self, AtomicU64, Mutex, MutexGuard};
+use crate::time::Instant;
 
 use super::choice::{self, AttemptEnd, Choice, Chosen};
-use super::id::{NoReplica, NoRoom, ReplicaId, bit};
 use super::lease::ReplicaSet;
 use super::record::{Load, Record};
 use super::set::first;
 use super::stats::{ReplicaState, ReplicaStats, ReplicasStats};
 use super::table::{Shared, Table, places};
+use crate::replica_id::{NoReplica, NoRoom, ReplicaId, bit};
 
 /// Up to `N` replicas of a service, shared by any number of threads. A clone is another handle to the same set.
 ///

@@ -3,12 +3,12 @@
 use core::fmt;
 use core::time::Duration;
 
-use crate::Instant;
+use crate::time::Instant;
 use crate::time::millis;
 
-use super::id::ReplicaId;
 use super::octaves::{self, OCTAVE, Octaves};
 use super::record::{Load, Record};
+use crate::replica_id::ReplicaId;
 
 /// Whether a replica takes part.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

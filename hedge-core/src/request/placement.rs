@@ -109,7 +109,7 @@ pub struct OnReplicas<S: ReplicaSet, T: Timer, const MAX: usize, W = fn(ReplicaI
     open: [Option<Chosen>; MAX],
     replicas: [Option<ReplicaId>; MAX],
     #[cfg(feature = "std")]
-    tasks: Option<crate::runtime::Tasks>,
+    tasks: Option<crate::replicas::Tasks>,
 }
 
 impl<S: ReplicaSet, T: Timer, const MAX: usize> OnReplicas<S, T, MAX> {
@@ -149,9 +149,9 @@ impl<S: ReplicaSet, T: Timer, const MAX: usize, W> OnReplicas<S, T, MAX, W> {
 
     /// Attempts are tasks, which report their own ends once the request is over.
     #[cfg(feature = "std")]
-    pub(crate) fn in_tasks(&mut self) -> crate::runtime::Tasks {
+    pub(crate) fn in_tasks(&mut self) -> crate::replicas::Tasks {
         self.tasks
-            .get_or_insert_with(crate::runtime::Tasks::new)
+            .get_or_insert_with(crate::replicas::Tasks::new)
             .clone()
     }
 

@@ -53,8 +53,6 @@ mod once;
 mod registry;
 pub(crate) mod sharded;
 mod spawn;
-pub(crate) mod sync;
-mod tasks;
 
 pub use budget::SharedBudget;
 pub use erased::{BoxedSink, BoxedStrategy};
@@ -62,7 +60,6 @@ pub use hedger::{Builder, Call, Hedger, ServerState};
 pub use once::{RequestError, request};
 pub use registry::{Registry, RegistryError};
 pub use spawn::{Spawn, Spawned};
-pub(crate) use tasks::Tasks;
 
 use crate::time::{Instant, Timer};
 

@@ -8,8 +8,8 @@ use core::fmt;
 /// Compare whole ids. The [`index`](Self::index) serves to find the replica's connection in an array.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ReplicaId {
-    pub(super) index: u8,
-    pub(super) generation: u16,
+    pub(crate) index: u8,
+    pub(crate) generation: u16,
 }
 
 impl ReplicaId {
@@ -46,7 +46,7 @@ impl fmt::Display for ReplicaId {
 }
 
 /// The bit of a mask that stands for the place `index`. Places are below 64.
-pub(super) const fn bit(index: usize) -> u64 {
+pub(crate) const fn bit(index: usize) -> u64 {
     1 << (index as u32 & 63)
 }
 

@@ -4,9 +4,9 @@ use core::fmt;
 use core::future::Future;
 use std::sync::{Arc, PoisonError};
 
-use super::sync::Mutex;
+use super::{AttemptEnd, Chosen, ReplicaSet};
 use crate::attempt::Attempt;
-use crate::replicas::{AttemptEnd, Chosen, ReplicaSet};
+use crate::sync::Mutex;
 use crate::time::Timer;
 
 /// Settles for each attempt of a request whether the request or the attempt's task reports its end.
