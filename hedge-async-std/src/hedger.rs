@@ -88,7 +88,7 @@ pub type Call<'h, C = ByResult, const MAX: usize = 4> = runtime::Call<'h, AsyncS
 ///
 /// // A retry layer deposits for each of its requests and charges each retry.
 /// budget.deposit();
-/// if budget.try_charge().is_ok() {
+/// if budget.try_withdraw().is_ok() {
 ///     // … retry …
 ///     budget.give_back(1);
 /// }

@@ -104,9 +104,9 @@ fn a_hedger_can_be_changed_and_forget() {
     assert_eq!(samples(), Some(0));
 
     assert!(hedger.set_budget(Budget::percent(-1.0)).is_err());
-    assert!(hedger.budget().try_charge().is_ok());
+    assert!(hedger.budget().try_withdraw().is_ok());
     assert_eq!(hedger.set_budget(Budget::percent(0.0)), Ok(()));
-    assert!(hedger.budget().try_charge().is_err());
+    assert!(hedger.budget().try_withdraw().is_err());
     assert_eq!(hedger.in_flight(), 1);
 
     assert!(hedger.set_strategy(Percentile::new(2.0)).is_err());
@@ -152,8 +152,8 @@ fn budgets_are_shared_by_those_that_hold_a_clone() {
         builder.build().unwrap()
     };
     let (one, other) = (build(), build());
-    assert!(one.budget().try_charge().is_ok());
-    assert!(other.budget().try_charge().is_err());
+    assert!(one.budget().try_withdraw().is_ok());
+    assert!(other.budget().try_withdraw().is_err());
     assert_eq!(other.in_flight(), 1);
 }
 

@@ -117,7 +117,7 @@ impl Policy<u64, u64, BoxError> for Budgeted {
     type Future = Ready<()>;
 
     fn retry(&mut self, _: &mut u64, result: &mut Result<u64, BoxError>) -> Option<Ready<()>> {
-        if result.is_ok() || self.left == 0 || self.budget.try_charge().is_err() {
+        if result.is_ok() || self.left == 0 || self.budget.try_withdraw().is_err() {
             return None;
         }
         // A retry is a request of the layer below, which knows when it ends: no place in flight is held for it.

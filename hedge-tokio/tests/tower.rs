@@ -439,7 +439,7 @@ impl tower::retry::Policy<Request<String>, Response<String>, BoxError> for Budge
         _: &mut Request<String>,
         result: &mut Result<Response<String>, BoxError>,
     ) -> Option<Self::Future> {
-        let retry = result.is_err() && self.0.try_charge().is_ok();
+        let retry = result.is_err() && self.0.try_withdraw().is_ok();
         retry.then(|| core::future::ready(()))
     }
 

@@ -2,6 +2,8 @@
 
 #![no_main]
 
+// The lab uses more of it.
+#[allow(dead_code)]
 #[path = "../whatif/src/engine.rs"]
 mod engine;
 mod use_it;

@@ -2,9 +2,12 @@
 
 #![no_main]
 
+// The lab uses more of it.
+#[allow(dead_code)]
 #[path = "../whatif/src/engine.rs"]
 mod engine;
-#[path = "../whatif/src/trace.rs"]
+#[allow(dead_code)]
+#[path = "../whatif/src/trace/mod.rs"]
 mod trace;
 
 use core::time::Duration;
@@ -12,7 +15,7 @@ use core::time::Duration;
 use hedge_core::{Hedger, Instant, Percentile};
 use libfuzzer_sys::fuzz_target;
 
-use crate::engine::Still;
+use crate::engine::{Ask, Still};
 use crate::trace::{LONGEST, Reader};
 
 fuzz_target!(|data: &[u8]| {
@@ -47,7 +50,7 @@ fn simulate(reader: &Reader) {
             let millis = pair[attempt].unwrap_or(LONGEST);
             Duration::from_secs_f64(millis / 1e3)
         };
-        let (end, _) = engine::request::<_, 2>(&hedger, now, latency);
+        let (end, ..) = engine::request::<_, 2>(&hedger, &Ask::PLAIN, now, latency);
         now = end;
     }
 }

@@ -5,7 +5,7 @@ use core::time::Duration;
 use hedge_core::strategy::Strategy;
 use hedge_core::{Instant, Suppressed};
 
-use crate::engine::{self, Lab};
+use crate::engine::{self, Ask, Lab};
 
 /// Room for the most attempts that a config can ask for.
 pub(crate) const MAX: usize = 8;
@@ -20,7 +20,7 @@ pub(crate) fn use_it<S: Strategy>(hedger: &Lab<S, MAX>, mut now: Instant, reques
             6 if request % 5 == 0 => Duration::MAX,
             n => Duration::from_micros((n * 1_000 + request) << (request % 12)),
         };
-        let (end, outcome) = engine::request(hedger, now, latency);
+        let (end, _, outcome) = engine::request(hedger, &Ask::PLAIN, now, latency);
 
         assert!(end >= now);
         assert!(outcome.attempts >= 1 && outcome.attempts <= options.max_hedges + 1);

@@ -282,11 +282,16 @@ impl<V, E, const N: usize> Default for Kept<V, E, N> {
 impl<V, E, Q, K: Sink, const N: usize> Refused<CascadeController<'_, Q, K, N>, V, E>
     for Kept<V, E, N>
 {
-    fn keep(&mut self, pacer: &CascadeController<'_, Q, K, N>, index: u8, result: Result<V, E>) {
+    fn keep(
+        &mut self,
+        controller: &CascadeController<'_, Q, K, N>,
+        index: u8,
+        result: Result<V, E>,
+    ) {
         match result {
             Ok(value) => {
                 // Tiers may answer out of order. Of equally good answers, keep the first tier's.
-                let rank = |index: u8| (pacer.quality_of(index), core::cmp::Reverse(index));
+                let rank = |index: u8| (controller.quality_of(index), core::cmp::Reverse(index));
                 if self
                     .best
                     .as_ref()

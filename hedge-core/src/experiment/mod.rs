@@ -49,9 +49,9 @@ use core::future::Future;
 use core::pin::Pin;
 
 mod context;
+mod definition;
 mod description;
 mod error;
-mod experiment;
 mod hedging;
 mod metric;
 mod pipeline;
@@ -64,9 +64,9 @@ mod schema;
 pub use crate::boxed::BoxError;
 pub use crate::config::value::{ReadError, Value};
 pub use context::Context;
+pub use definition::{BackendRef, Experiment, Reliability, StageDef};
 pub use description::Description;
 pub use error::{PipelineError, StageError};
-pub use experiment::{BackendRef, Experiment, Reliability, StageDef};
 #[cfg(feature = "std")]
 pub(crate) use hedging::Run;
 pub use hedging::{Hedging, HedgingOptions};

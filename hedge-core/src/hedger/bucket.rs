@@ -208,12 +208,12 @@ mod tests {
             for retry in taken {
                 let _ = one_by_one.withdraw(cause(retry.into()), capacity, 5);
             }
-            let mut gathered = one_by_one.clone();
+            let mut pending = one_by_one.clone();
             for amount in &deposits {
                 one_by_one.deposit(*amount, 1, capacity);
             }
-            gathered.deposit(deposits.iter().sum(), deposits.len() as u32, capacity);
-            prop_assert_eq!(one_by_one, gathered);
+            pending.deposit(deposits.iter().sum(), deposits.len() as u32, capacity);
+            prop_assert_eq!(one_by_one, pending);
         }
     }
 

@@ -281,19 +281,19 @@ mod tests {
         for keep in [false, true] {
             options.enable_cancellation = keep;
             for plan in [plan, Plan::never(Suppressed::WarmingUp)] {
-                let terms = RequestPlan::new(&plan, &options);
-                assert_eq!(RequestPlan::from_words(terms.to_words()), terms);
-                assert_eq!(terms.offset(3), plan.offset(3).map(time::nanos));
+                let request = RequestPlan::new(&plan, &options);
+                assert_eq!(RequestPlan::from_words(request.to_words()), request);
+                assert_eq!(request.offset(3), plan.offset(3).map(time::nanos));
             }
         }
         for kind in StrategyKind::ALL {
-            let standing = HedgerFlags::of(kind, true, false, true);
+            let flags = HedgerFlags::of(kind, true, false, true);
             assert_eq!(
-                (standing.kind(), standing.off(), standing.learns()),
+                (flags.kind(), flags.off(), flags.learns()),
                 (kind, true, false)
             );
-            assert!(standing.traffic().slow);
-            assert_eq!(HedgerFlags::from_byte(standing.to_byte()), standing);
+            assert!(flags.traffic().slow);
+            assert_eq!(HedgerFlags::from_byte(flags.to_byte()), flags);
         }
     }
 }

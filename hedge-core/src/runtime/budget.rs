@@ -35,7 +35,7 @@ impl<R: Runtime> SharedBudget<R> {
     /// # Errors
     ///
     /// Returns which limit refused, and takes nothing.
-    pub fn try_charge(&self) -> Result<(), Suppressed> {
+    pub fn try_withdraw(&self) -> Result<(), Suppressed> {
         self.core.withdraw(self.timer.now())
     }
 

@@ -38,7 +38,7 @@
 //! for requests above (or use the hedger's timeout), and a timeout for attempts below. Limits of
 //! concurrency or rate below count hedges too. If a layer below sheds load, that attempt fails. Put
 //! a retry layer above the hedge layer, and let both draw on one budget with
-//! [`SharedBudget::try_charge`](crate::SharedBudget::try_charge), as the example `shared_budget`
+//! [`SharedBudget::try_withdraw`](crate::SharedBudget::try_withdraw), as the example `shared_budget`
 //! does.
 //!
 //! # Clients

@@ -53,7 +53,10 @@ fn deposits_of_both_kinds_count_once() {
         depositor.join().unwrap();
         assert!(early.is_ok());
         // Ten at the start.
-        assert_eq!(budget.edit(|budget| budget.tokens()), 9.0 + 0.5 + 2.0 * 0.375);
+        assert_eq!(
+            budget.edit(|budget| budget.tokens()),
+            9.0 + 0.5 + 2.0 * 0.375
+        );
     });
 }
 

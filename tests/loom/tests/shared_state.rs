@@ -64,7 +64,7 @@ impl Recorder for Requests {
 type Shared = Sharded<Counting, Requests>;
 
 /// A shared state, and its strategy to look at.
-fn ledger() -> (Arc<Shared>, Counting) {
+fn shared_state() -> (Arc<Shared>, Counting) {
     let strategy = Counting::default();
     (Arc::new(shared(strategy.clone())), strategy)
 }
@@ -79,61 +79,61 @@ fn at(millis: u64) -> Instant {
 }
 
 /// A request that ended at `millis`.
-fn settle(ledger: &Shared, millis: u64) {
-    let report = Record::new(Sample::Finished(Duration::from_millis(1)));
-    ledger.settle(&report, at(millis));
+fn end_request(state: &Shared, millis: u64) {
+    let record = Record::new(Sample::Finished(Duration::from_millis(1)));
+    state.record(&record.at(at(millis)));
 }
 
 /// What is planned after so many requests.
-fn terms_of(requests: u64) -> RequestPlan {
+fn plan_after(requests: u64) -> RequestPlan {
     let strategy = Counting(Arc::new(AtomicU64::new(requests)));
     let policy = Policy::new(strategy, Options::DEFAULT);
-    RefCell::new(HedgerState::new(policy, Requests::default())).terms(&Hints::NONE, at(1))
+    RefCell::new(HedgerState::new(policy, Requests::default())).request_plan(&Hints::NONE, at(1))
 }
 
 #[test]
-fn every_report_is_counted_and_heard_of_once() {
+fn every_record_is_counted_and_learned_from_once() {
     loom::model(|| {
-        let (ledger, strategy) = ledger();
-        let other = ledger.clone();
+        let (state, strategy) = shared_state();
+        let other = state.clone();
         // Long after the last: it is handed on at once, if nobody else has the strategy.
-        let thread = thread::spawn(move || settle(&other, 5));
-        settle(&ledger, 5);
+        let thread = thread::spawn(move || end_request(&other, 5));
+        end_request(&state, 5);
         thread.join().unwrap();
-        assert_eq!(ledger.metrics(at(6)).total_requests, 2);
-        ledger.edit(at(6), |_| ());
+        assert_eq!(state.metrics(at(6)).total_requests, 2);
+        state.edit(at(6), |_| ());
         assert_eq!(strategy.heard(), 2);
     });
 }
 
 #[test]
-fn an_edit_takes_every_report_before_it_into_account() {
+fn an_edit_takes_every_record_before_it_into_account() {
     loom::model(|| {
-        let (ledger, strategy) = ledger();
-        settle(&ledger, 0);
-        let other = ledger.clone();
-        let thread = thread::spawn(move || settle(&other, 0));
-        let heard = ledger.edit(at(1), |_| strategy.heard());
+        let (state, strategy) = shared_state();
+        end_request(&state, 0);
+        let other = state.clone();
+        let thread = thread::spawn(move || end_request(&other, 0));
+        let heard = state.edit(at(1), |_| strategy.heard());
         assert!((1..=2).contains(&heard));
-        assert!(ledger.metrics(at(1)).total_requests >= heard);
+        assert!(state.metrics(at(1)).total_requests >= heard);
         thread.join().unwrap();
-        assert_eq!(ledger.edit(at(1), |_| strategy.heard()), 2);
+        assert_eq!(state.edit(at(1), |_| strategy.heard()), 2);
     });
 }
 
 #[test]
-fn published_terms_are_of_one_piece() {
-    let [none, one] = [terms_of(0), terms_of(1)];
+fn published_plans_are_of_one_piece() {
+    let [none, one] = [plan_after(0), plan_after(1)];
     loom::model(move || {
-        let (ledger, _) = ledger();
+        let (state, _) = shared_state();
         // From now on they are published.
-        assert_eq!(ledger.terms(&Hints::NONE, at(1)), none);
-        let other = ledger.clone();
-        let thread = thread::spawn(move || settle(&other, 5));
-        let meanwhile = ledger.terms(&Hints::NONE, at(1));
+        assert_eq!(state.request_plan(&Hints::NONE, at(1)), none);
+        let other = state.clone();
+        let thread = thread::spawn(move || end_request(&other, 5));
+        let meanwhile = state.request_plan(&Hints::NONE, at(1));
         assert!(meanwhile == none || meanwhile == one, "{meanwhile:?}");
         thread.join().unwrap();
-        assert_eq!(ledger.terms(&Hints::NONE, at(5)), one);
+        assert_eq!(state.request_plan(&Hints::NONE, at(5)), one);
     });
 }
 
@@ -154,13 +154,13 @@ impl Timer for Stopped {
 
 type Whole = Hedger<Stopped, Shared, SharedBudget, NoSink, 2>;
 
+/// Not by a builder, which moves the window of the default strategy about: loom's threads have little stack.
 fn hedger() -> Arc<Whole> {
-    let (ledger, budget) = (
+    let (state, budget) = (
         shared(Counting::default()),
         SharedBudget::new(Budget::percent(10.0)),
     );
-    let builder = Hedger::builder(Stopped).without_metrics();
-    Arc::new(builder.build_with(|_| ledger, |_| budget).unwrap())
+    Arc::new(Hedger::from_parts(Stopped, state, budget, NoSink))
 }
 
 #[test]
@@ -180,9 +180,9 @@ fn options_that_change_reach_the_next_request() {
 
 /// When a request would be hedged.
 fn due(hedger: &Whole) -> Option<Instant> {
-    let mut pace = hedger.call().controller();
-    pace.start(at(5));
-    pace.due()
+    let mut controller = hedger.call().controller();
+    controller.start(at(5));
+    controller.due()
 }
 
 /// All of it together: two requests, of which one changes the options and reads the counters.

@@ -58,7 +58,7 @@ fn delay(hedger: &Hedger<Still>) -> Option<u128> {
 fn assert_same(a: &Hedger<Still>, b: &Hedger<Still>) {
     // A hedge that one hedger starts is in flight for the other.
     let before = a.in_flight();
-    b.budget().try_charge().unwrap();
+    b.budget().try_withdraw().unwrap();
     assert_eq!(a.in_flight(), before + 1);
     b.budget().give_back(1);
 }
@@ -73,7 +73,7 @@ fn a_name_has_one_hedger() {
     );
     assert_same(&search, &registry.get("search").unwrap());
     let ads = registry.hedger(&config("ads")).unwrap();
-    ads.budget().try_charge().unwrap();
+    ads.budget().try_withdraw().unwrap();
     assert_eq!(search.in_flight(), 0);
 
     let names: Vec<_> = registry.list().into_iter().map(|(name, _)| name).collect();
@@ -104,7 +104,7 @@ fn another_config_changes_options_and_budget_and_keeps_what_was_learned() {
     let hedger = registry.hedger(&config).unwrap();
     teach(&hedger, 1);
     assert_eq!(delay(&hedger), Some(96));
-    hedger.budget().try_charge().unwrap();
+    hedger.budget().try_withdraw().unwrap();
 
     config.percentile = 50.0;
     config.max_hedges = 3;
@@ -256,6 +256,6 @@ fn what_no_config_can_say_is_said_to_the_builder() {
     let a = registry.hedger(&config("a")).unwrap();
     let b = registry.hedger(&config("b")).unwrap();
     // A hedge that one hedger starts is in flight for the other.
-    a.budget().try_charge().unwrap();
+    a.budget().try_withdraw().unwrap();
     assert_eq!(b.in_flight(), 1);
 }

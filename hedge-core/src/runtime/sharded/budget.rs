@@ -67,8 +67,8 @@ impl BudgetHandle for SharedBudget {
         let shift = if traffic.slow { SLOW } else { 0 };
         if let Some(Padded(deposits)) = own_of(&self.0.deposits, thread_index()) {
             // Threads that pass each other here count at most one deposit each beyond enough: no half overflows.
-            let gathered = (deposits.load(Ordering::Relaxed) >> shift) as u32;
-            if gathered < self.0.enough.load(Ordering::Relaxed).min(u32::MAX / 2) {
+            let pending = (deposits.load(Ordering::Relaxed) >> shift) as u32;
+            if pending < self.0.enough.load(Ordering::Relaxed).min(u32::MAX / 2) {
                 deposits.fetch_add(1 << shift, Ordering::Relaxed);
             }
         }
@@ -93,13 +93,13 @@ impl BudgetHandle for SharedBudget {
             // Most counters are zero, and reading them does not take their cache lines from other
             // threads.
             if deposits.load(Ordering::Relaxed) > 0 {
-                let gathered = deposits.swap(0, Ordering::Relaxed);
-                budget.deposit_many(gathered as u32);
+                let pending = deposits.swap(0, Ordering::Relaxed);
+                budget.deposit_many(pending as u32);
                 let slow = Traffic {
                     slow: true,
                     ..Traffic::CALM
                 };
-                budget.deposit_in((gathered >> SLOW) as u32, slow);
+                budget.deposit_in((pending >> SLOW) as u32, slow);
             }
         }
         let result = f(&mut budget);

@@ -44,7 +44,7 @@ pub struct Sharded<S, M> {
     /// On separate cache lines from what every request reads.
     policy_cell: Padded<Mutex<PolicyCell<S>>>,
     published: Padded<Published>,
-    standing: AtomicU8,
+    flags: AtomicU8,
 }
 
 /// The metrics of a shard and the records that are pending in it.
@@ -104,7 +104,7 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
             counted: 0,
             flushed_at: Instant::ZERO,
         };
-        let standing = AtomicU8::new(policy.flags().to_byte());
+        let flags = AtomicU8::new(policy.flags().to_byte());
         Self {
             shards: (0..shard_count())
                 .map(|_| Padded(Mutex::new(shard())))
@@ -114,7 +114,7 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
                 reusable: false,
             })),
             published: Padded(Published::default()),
-            standing,
+            flags,
         }
     }
 
@@ -177,8 +177,8 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
     fn publish_flags(&self, policy: &Policy<S>) {
         let flags = policy.flags().to_byte();
         // They change seldom, and every request reads them.
-        if self.standing.load(Ordering::Relaxed) != flags {
-            self.standing.store(flags, Ordering::Relaxed);
+        if self.flags.load(Ordering::Relaxed) != flags {
+            self.flags.store(flags, Ordering::Relaxed);
         }
     }
 
@@ -195,7 +195,7 @@ impl<S: Strategy, M: Recorder> SharedState for Sharded<S, M> {
     type Metrics = M;
 
     fn flags(&self) -> HedgerFlags {
-        HedgerFlags::from_byte(self.standing.load(Ordering::Relaxed))
+        HedgerFlags::from_byte(self.flags.load(Ordering::Relaxed))
     }
 
     fn request_plan(&self, hints: &Hints, now: Instant) -> RequestPlan {
