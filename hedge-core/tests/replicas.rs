@@ -2,9 +2,10 @@
 
 use core::cell::{Cell, RefCell};
 use core::future::Future;
+use core::panic::AssertUnwindSafe;
 use core::task::{Context, Waker};
 use core::time::Duration;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 use hedge_core::adapter::{BudgetHandle, Lock};

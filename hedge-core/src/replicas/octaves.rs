@@ -41,7 +41,7 @@ pub(super) const fn log2_of_next(value: u16) -> Octaves {
 /// The value whose [`log2`] this is, to within 1 %.
 pub(super) const fn exp2(octaves: Octaves) -> u64 {
     let (whole, fraction) = (octaves as u32 >> 8 & 63, (octaves as u64 & 255) << 8);
-    ((1 << 16 | fraction - bulge(fraction)) << 47) >> (63 - whole)
+    (((1 << 16) + fraction - bulge(fraction)) << 47) >> (63 - whole)
 }
 
 /// The logarithm of `value` in 2⁻¹⁶ octaves.
@@ -56,7 +56,8 @@ const fn log2_fine(value: u64) -> u32 {
 
 /// How far log2(1 + f) lies above f, and 2^f below 1 + f, for a fraction of 2¹⁶: 0.344 f (1 − f).
 const fn bulge(fraction: u64) -> u64 {
-    (fraction * ((1 << 16) - fraction) >> 16) * 22_544 >> 16
+    let product = (fraction * ((1 << 16) - fraction)) >> 16;
+    (product * 22_544) >> 16
 }
 
 /// The logarithm of a time in nanoseconds, as a time.
@@ -68,5 +69,5 @@ pub(super) const fn duration(octaves: Octaves) -> Duration {
 pub(super) const fn exponential(random: u32) -> u32 {
     const LN_2: u64 = 45_426;
     let octaves_below_one = (32 << 16) - log2_fine(random as u64);
-    (octaves_below_one as u64 * LN_2 >> 20) as u32
+    ((octaves_below_one as u64 * LN_2) >> 20) as u32
 }

@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     let result = match &options.command {
         Some(Command::Table) => table::print(),
         Some(Command::Overload) => overload::print(),
-        Some(Command::Replicas(options)) => replicas::print(&options),
+        Some(Command::Replicas(options)) => replicas::print(options),
         Some(Command::Speed) => speed::print(),
         Some(Command::Traces(options)) => traces::print(options),
         Some(Command::Incidents(options)) => incidents::print(options),

@@ -1,6 +1,6 @@
 //! `whatif replicas`: which replica to ask, tried on simulated incidents.
 //!
-//! Every rule is hedged alike, so that only the choice of replicas differs.
+//! Every rule is hedged alike, by a plain P95 within a budget of 10 %, so that only the choice of replicas differs.
 
 mod chooser;
 mod client;

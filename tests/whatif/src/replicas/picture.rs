@@ -24,7 +24,7 @@ pub(crate) fn draw(file: &Path, scenario: Scenario, log: &Log) -> Result<(), Str
     let replicas = bins.first().map_or(0, |(_, shares, _)| shares.len());
 
     let mut svg = String::new();
-    let drawn = || -> Result<(), Box<dyn std::error::Error + '_>> {
+    let drawn = || -> Result<(), Box<dyn core::error::Error + '_>> {
         let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         root.fill(&WHITE)?;
         let (upper, lower) = root.split_vertically(SIZE.1 / 2);
