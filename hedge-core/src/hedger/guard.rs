@@ -309,7 +309,10 @@ mod tests {
         lose(&mut guard, 6, 100);
         // One due hedge in 20 s.
         let admitted = (0..60).filter(|n| guard.admit(0, at(20 * n)) == Admit);
-        assert_eq!(admitted.collect::<std::vec::Vec<_>>(), [1, 2, 4, 8, 16, 32]);
+        assert_eq!(
+            admitted.collect::<std::vec::Vec<_>>(),
+            [1, 2, 3, 5, 8, 12, 18, 27, 41]
+        );
     }
 
     #[test]

@@ -6,9 +6,9 @@ use crate::time::Instant;
 
 /// Decides which of the hedges that are held back start nevertheless, to see whether that would help again.
 ///
-/// By count: after 32 of them, then 64, then 100 each. By time, for who makes few requests: when none has started for as long
-/// as the last one came after the first, but for 5 seconds at least and 10 minutes at most. So the time between
-/// probes doubles.
+/// By count: after 32 of them, then 64, then 100 each. By time, for who makes few requests: when none has started for half
+/// as long as the last one came after the first, but for 5 seconds at least and 10 minutes at most. So the time
+/// between probes grows by a half, and one that happens to lose puts the next off by little.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Probe {
     /// How many were held back since the last probe.
@@ -47,7 +47,7 @@ impl Probe {
             }
         };
         self.held_back = self.held_back.saturating_add(1);
-        let wait = self.last.since(since);
+        let wait = self.last.since(since) / 2;
         let wait = wait.clamp(Self::LEAST_WAIT, Self::MOST_WAIT);
         let is_due = self.held_back >= self.gap.max(least_gap) || now.since(self.last) >= wait;
         if is_due {
@@ -87,22 +87,22 @@ mod tests {
 
     #[test]
     fn probes_by_time_grow_apart_to_ten_minutes() {
-        // One due hedge in 20 s: what matters is the time. The first is 0 s, the second 20 s after the first.
-        let gaps = gaps(&mut Probe::new(), 400, 20_000, 0);
-        assert_eq!(gaps[..5], [2, 1, 2, 4, 8]);
-        assert!(gaps[6..].iter().all(|gap| *gap == 30), "{gaps:?}");
+        // One due hedge in 20 s: what matters is the time.
+        let gaps = gaps(&mut Probe::new(), 800, 20_000, 0);
+        assert_eq!(gaps[..8], [2, 1, 1, 2, 3, 4, 6, 9]);
+        assert!(gaps[12..].iter().all(|gap| *gap == 30), "{gaps:?}");
     }
 
     #[test]
     fn five_seconds_are_the_least_wait() {
         let mut probe = Probe::new();
         assert!(!probe.ask(at(1000), 0));
-        assert!(!probe.ask(at(5999), 0));
-        assert!(probe.ask(at(6000), 0));
-        assert!(!probe.ask(at(10_999), 0));
-        assert!(probe.ask(at(11_000), 0));
-        // Ten seconds after the first, so ten seconds later.
-        assert!(!probe.ask(at(20_999), 0));
-        assert!(probe.ask(at(21_000), 0));
+        for second in [6, 11, 16] {
+            assert!(!probe.ask(at(1000 * second - 1), 0));
+            assert!(probe.ask(at(1000 * second), 0));
+        }
+        // 15 seconds after the first, so 7.5 seconds later.
+        assert!(!probe.ask(at(23_499), 0));
+        assert!(probe.ask(at(23_500), 0));
     }
 }
