@@ -15,6 +15,6 @@ pub use crate::race::{
     race, race_in,
 };
 pub use crate::record::RequestEnd;
-pub use crate::request::{AlwaysReady, Ready, Request, RequestController};
+pub use crate::request::{AlwaysReady, OnReplicas, Placement, Ready, Request, RequestController};
 #[cfg(feature = "std")]
 pub use crate::runtime::sharded::{Sharded, SharedBudget};

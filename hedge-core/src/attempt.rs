@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use crate::replica_id::ReplicaId;
 use crate::time;
 
 /// One attempt of a request, as passed to the closure that starts it.
@@ -21,6 +22,7 @@ use crate::time;
 pub struct Attempt {
     index: u8,
     cause: Cause,
+    replica: ReplicaId,
     elapsed: Duration,
     /// In nanoseconds; the largest number stands for `None`.
     remaining: u64,
@@ -31,6 +33,7 @@ impl Attempt {
     pub const PRIMARY: Self = Self {
         index: 0,
         cause: Cause::Primary,
+        replica: ReplicaId::FIRST,
         elapsed: Duration::ZERO,
         remaining: u64::MAX,
     };
@@ -41,9 +44,16 @@ impl Attempt {
         Self {
             index,
             cause,
+            replica: ReplicaId::FIRST,
             elapsed,
             remaining: u64::MAX,
         }
+    }
+
+    /// Returns the same attempt, placed at `replica`.
+    #[must_use]
+    pub const fn at(self, replica: ReplicaId) -> Self {
+        Self { replica, ..self }
     }
 
     /// Sets how long the attempt may take.
@@ -71,6 +81,12 @@ impl Attempt {
     /// Returns why the attempt was started.
     pub const fn cause(&self) -> Cause {
         self.cause
+    }
+
+    /// Returns the replica that was chosen for this attempt, if the request is made [on](crate::Call::on) a set of
+    /// replicas. If not, index 0.
+    pub const fn replica(&self) -> ReplicaId {
+        self.replica
     }
 
     /// Returns the time from the start of the request to the start of this attempt.

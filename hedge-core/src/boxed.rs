@@ -52,6 +52,7 @@ impl StdError for Boxed {
         let error = match &self.0 {
             Error::Failed { error, .. } => Some(error),
             Error::Timeout { error, .. } => error.as_ref(),
+            Error::NoReplica(reason) => return Some(reason),
         };
         error.map(|error| &**error as _)
     }

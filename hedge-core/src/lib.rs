@@ -70,12 +70,16 @@ mod panics;
 mod race;
 mod random;
 mod record;
+mod replica_id;
 #[doc = include_str!("reliability.md")]
 pub mod reliability {}
+pub mod replicas;
 mod request;
 #[cfg(feature = "std")]
 pub mod runtime;
 pub mod strategy;
+#[cfg(feature = "std")]
+mod sync;
 pub mod telemetry;
 mod time;
 mod window;

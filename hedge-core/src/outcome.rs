@@ -6,6 +6,7 @@ use core::time::Duration;
 use crate::attempt::Cause;
 use crate::name::Name;
 use crate::record::{AttemptEnd, Record, RequestEnd};
+use crate::replica_id::{NoReplica, ReplicaId};
 
 /// The value of a request, with a summary of how it was obtained.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -72,6 +73,10 @@ pub struct Outcome {
     pub strategy: StrategyKind,
     /// The hedger's `strategy_name`; empty if it has none.
     pub strategy_name: Name,
+    /// The replica that gave the value, if the request was made [on](crate::Call::on) a set of them.
+    pub replica: Option<ReplicaId>,
+    /// The replicas that attempts were sent to: bit i stands for index i.
+    pub replicas_used: u64,
 }
 
 impl Outcome {
@@ -95,6 +100,8 @@ impl Outcome {
             cost: record.cost,
             strategy,
             strategy_name,
+            replica: None,
+            replicas_used: 0,
         }
     }
 }
@@ -132,11 +139,13 @@ pub enum Suppressed {
     /// A resource that a hedge needs was not available: see
     /// [`Call::request_if`](crate::Call::request_if).
     NotReady,
+    /// No replica was to be had: see [`Call::among`](crate::Call::among).
+    NoReplica,
 }
 
 impl Suppressed {
     /// Every reason, in the order of [`index`](Self::index).
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::NotDue,
         Self::Off,
         Self::WarmingUp,
@@ -150,6 +159,7 @@ impl Suppressed {
         Self::MaxHedges,
         Self::ObserveOnly,
         Self::NotReady,
+        Self::NoReplica,
     ];
 
     /// Returns the reason's position in [`ALL`](Self::ALL).
@@ -173,6 +183,7 @@ impl Suppressed {
             Self::MaxHedges => "max_hedges",
             Self::ObserveOnly => "observe_only",
             Self::NotReady => "not_ready",
+            Self::NoReplica => "no_replica",
         }
     }
 }
@@ -267,6 +278,8 @@ pub enum Error<E> {
         /// The error of the earliest attempt that had failed by then; `None` if none had.
         error: Option<E>,
     },
+    /// Nothing was sent, for no replica was allowed: see [`Call::among`](crate::Call::among).
+    NoReplica(NoReplica),
 }
 
 impl<E> Error<E> {
@@ -274,6 +287,7 @@ impl<E> Error<E> {
     pub fn attempts(&self) -> u8 {
         match self {
             Self::Failed { attempts, .. } | Self::Timeout { attempts, .. } => *attempts,
+            Self::NoReplica(_) => 0,
         }
     }
 
@@ -298,6 +312,7 @@ impl<E> Error<E> {
                 attempts,
                 error: error.map(f),
             },
+            Self::NoReplica(reason) => Error::NoReplica(reason),
         }
     }
 
@@ -306,6 +321,7 @@ impl<E> Error<E> {
         match self {
             Self::Failed { error, .. } => Some(error),
             Self::Timeout { error, .. } => error,
+            Self::NoReplica(_) => None,
         }
     }
 }
@@ -323,6 +339,7 @@ impl<E> fmt::Display for Error<E> {
             } => {
                 write!(f, "no answer from {attempts} attempt{s} after {elapsed:?}")
             }
+            Self::NoReplica(reason) => write!(f, "nothing was sent: {reason}"),
         }
     }
 }
@@ -332,6 +349,7 @@ impl<E: core::error::Error + 'static> core::error::Error for Error<E> {
         match self {
             Self::Failed { error, .. } => Some(error),
             Self::Timeout { error, .. } => error.as_ref().map(|error| error as _),
+            Self::NoReplica(reason) => Some(reason),
         }
     }
 }

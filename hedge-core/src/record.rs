@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use crate::attempt::Cause;
 use crate::outcome::Suppressed;
+use crate::replica_id::NoReplica;
 use crate::time::{Instant, nanos};
 
 /// The duration of an attempt, as far as it is known.
@@ -67,6 +68,8 @@ pub enum RequestEnd {
     TimedOut,
     /// The caller dropped the request.
     Dropped,
+    /// Nothing was sent, for no replica was allowed.
+    NoReplica(NoReplica),
 }
 
 impl RequestEnd {
@@ -74,13 +77,13 @@ impl RequestEnd {
     pub const fn attempt(self) -> Option<u8> {
         match self {
             Self::Won(index) | Self::Fatal(index) | Self::Failed(index) => Some(index),
-            Self::TimedOut | Self::Dropped => None,
+            Self::TimedOut | Self::Dropped | Self::NoReplica(_) => None,
         }
     }
 
     /// Returns whether the request failed because its attempts failed.
     pub const fn is_failure(self) -> bool {
-        matches!(self, Self::Fatal(_) | Self::Failed(_))
+        matches!(self, Self::Fatal(_) | Self::Failed(_) | Self::NoReplica(_))
     }
 }
 

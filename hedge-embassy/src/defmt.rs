@@ -81,7 +81,9 @@ impl Format for Logged<'_, EventKind> {
             EventKind::HedgeSuppressed { reason, .. } => {
                 write!(f, "{=str}, {=str}", name, reason.as_str())
             }
-            EventKind::HedgeWon { attempt, latency } => {
+            EventKind::HedgeWon {
+                attempt, latency, ..
+            } => {
                 write!(
                     f,
                     "{=str}, attempt {=u8} after {}",
@@ -90,7 +92,9 @@ impl Format for Logged<'_, EventKind> {
                     Micros(*latency)
                 );
             }
-            EventKind::RequestCancelled { attempt, elapsed }
+            EventKind::RequestCancelled {
+                attempt, elapsed, ..
+            }
             | EventKind::AttemptTimeout { attempt, elapsed } => {
                 write!(
                     f,

@@ -30,6 +30,7 @@
 //! | decide when to hedge | [`strategy`]; [`Percentile`] unless there is a reason |
 //! | limit the cost of hedges | [`Budget`] |
 //! | set other options, metrics and a sink | [`hedger_with`] |
+//! | choose between links, by what each has shown | [`Replicas`] |
 //! | share a budget, or use another mutex | [`Shared`] |
 //! | build at run time with validation | [`Hedger::builder`](hedge_core::Hedger::builder) of an [`EmbassyTimer`], `build_with(Shared::new, Shared::new)` |
 //! | log events | `DefmtSink` and `Logged`, with the feature `defmt` |
@@ -90,7 +91,7 @@ mod timer;
 #[cfg(feature = "defmt")]
 pub use defmt::{DefmtSink, Logged};
 pub use hedger::{Hedger, hedger, hedger_with};
-pub use shared::Shared;
+pub use shared::{Replicas, Shared};
 pub use timer::EmbassyTimer;
 
 #[doc(inline)]
@@ -101,5 +102,5 @@ pub use hedge_core::{
     ConfigError, Error, Event, ExponentialBackoff, Fixed, Hedged, Hints, Instant, Metrics,
     MetricsSnapshot, Name, Off, OnFailure, Optimal, Options, Outcome, Percentile, Record, Sink,
     Strategy, StrategyKind, Suppressed, Timer, Verdict, WindowedPercentile, WorkloadAware, adapter,
-    metrics, strategy, telemetry,
+    metrics, replicas, strategy, telemetry,
 };

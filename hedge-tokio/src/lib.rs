@@ -34,6 +34,7 @@
 //! | spread computation over threads | [`Hedger::request_spawned`] |
 //! | use it in a tower stack | `tower::HedgeLayer` (feature `tower`) |
 //! | have a hedger for each of many backends | [`Registry`] |
+//! | choose among replicas, by what each has shown | [`replicas`], [`Hedger::request_on`] |
 //! | ask several providers in turn | [`cascade`] |
 //! | run an experiment from a file | `experiment` (feature `serde`) |
 //! | see what it did | [`Outcome`], [`Hedger::metrics`] |
@@ -61,5 +62,5 @@ pub use hedge_core::{
     ConfigError, Error, Event, ExponentialBackoff, Fixed, HedgeConfig, Hedged, Hints, Instant,
     MetricsSnapshot, Name, Off, OnFailure, Optimal, Options, Outcome, Overrides, Percentile,
     Record, Sink, Strategy, StrategyKind, Suppressed, Timer, Verdict, WindowedPercentile,
-    WorkloadAware, adapter, cascade, metrics, strategy, telemetry,
+    WorkloadAware, adapter, cascade, metrics, replicas, strategy, telemetry,
 };

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`choosing_a_strategy`] | When should I hedge? |
 //! | [`sizing_a_budget`] | What may it cost? |
+//! | [`choosing_replicas`] | Whom should I ask? |
 //! | [`idempotence`] | What may be hedged at all? |
 //! | [`reading_outcomes`] | Does it help? |
 //! | [`testing_your_code`] | How do I test code that hedges? |
@@ -17,6 +18,9 @@ pub mod choosing_a_strategy {
 }
 pub mod sizing_a_budget {
     #![doc = include_str!("sizing_a_budget.md")]
+}
+pub mod choosing_replicas {
+    #![doc = include_str!("choosing_replicas.md")]
 }
 pub mod idempotence {
     #![doc = include_str!("idempotence.md")]

@@ -99,7 +99,7 @@ impl<'c, Q, K: Sink, const N: usize> CascadeController<'c, Q, K, N> {
         };
         let tier = match end {
             RequestEnd::Won(index) => Some(index),
-            RequestEnd::Fatal(_) | RequestEnd::Dropped => None,
+            RequestEnd::Fatal(_) | RequestEnd::Dropped | RequestEnd::NoReplica(_) => None,
             RequestEnd::Failed(_) | RequestEnd::TimedOut => best(),
         };
         CascadeOutcome {

@@ -169,7 +169,9 @@ impl Metrics {
                 bump(&mut self.won, 1);
                 self.latencies.record_nanos(nanos);
             }
-            RequestEnd::Fatal(_) | RequestEnd::Failed(_) => bump(&mut self.failed, 1),
+            RequestEnd::Fatal(_) | RequestEnd::Failed(_) | RequestEnd::NoReplica(_) => {
+                bump(&mut self.failed, 1);
+            }
             RequestEnd::TimedOut => bump(&mut self.timed_out, 1),
             RequestEnd::Dropped => bump(&mut self.cancelled, 1),
         }

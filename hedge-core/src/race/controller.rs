@@ -23,11 +23,15 @@ pub trait Controller {
     /// ends it when first polled.
     fn start(&mut self, now: Instant);
 
-    /// Returns the primary, which is launched when the request is first polled; `None` if the request
-    /// has no time left, so that nothing is launched. Called after [`start`](Self::start) if the request is
+    /// Returns the primary. Called right before it is launched, and after [`start`](Self::start) if the request is
     /// [`timed`](Self::timed).
-    fn primary(&mut self) -> Option<Attempt> {
-        Some(Attempt::PRIMARY)
+    ///
+    /// # Errors
+    ///
+    /// Returns how the request ends if nothing may be sent: no replica is allowed, or no time is left.
+    #[inline(always)]
+    fn primary(&mut self) -> Result<Attempt, RequestEnd> {
+        Ok(Attempt::PRIMARY)
     }
 
     /// Returns when the request runs out of time. Called after [`start`](Self::start).
@@ -66,9 +70,9 @@ pub trait Controller {
         false
     }
 
-    /// Reports that a kept loser finished.
-    fn loser_finished(&mut self, index: u8) {
-        let _ = index;
+    /// Reports that a kept loser finished, with an `Ok` if it `succeeded`.
+    fn loser_finished(&mut self, index: u8, succeeded: bool, now: Instant) {
+        let _ = (index, succeeded, now);
     }
 }
 

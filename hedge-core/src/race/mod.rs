@@ -164,11 +164,15 @@ where
         }
         // This is the first poll, or all earlier polls panicked before the launch.
         if *this.launched == 0 {
-            let Some(primary) = this.session.controller.primary() else {
-                let at = this.session.read_clock();
-                return f(this.complete(RequestEnd::TimedOut, None, at));
-            };
-            this.start(primary);
+            match this.session.controller.primary() {
+                Ok(primary) => {
+                    this.start(primary);
+                }
+                Err(end) => {
+                    let at = this.session.read_clock();
+                    return f(this.complete(end, None, at));
+                }
+            }
         }
         // Fast path: most requests end with their primary before another attempt is launched. This
         // part is inlined into the caller, and `poll_on` is not.
@@ -459,14 +463,16 @@ where
         }
     }
 
-    fn poll_losers<F>(&mut self, cx: &mut Context<'_>)
+    fn poll_losers<F, V, E>(&mut self, cx: &mut Context<'_>)
     where
-        F: Future,
+        F: Future<Output = Result<V, E>>,
         S: Slots<F>,
     {
         let mut from = 0;
-        while let Some((index, _)) = self.attempts.as_mut().poll_from(from, cx) {
-            self.session.controller.loser_finished(index as u8);
+        while let Some((index, result)) = self.attempts.as_mut().poll_from(from, cx) {
+            let (succeeded, now) = (result.is_ok(), self.session.read_clock());
+            let controller = &mut self.session.controller;
+            controller.loser_finished(index as u8, succeeded, now);
             from = index + 1;
         }
     }

@@ -7,7 +7,10 @@ use crate::attempt::{Attempt, ByResult, Classify};
 use crate::hedger::{BudgetHandle, Hedger, Losers, SharedState};
 use crate::outcome::{Error, Hedged};
 use crate::race::{Capacity, Max, race};
-use crate::request::{AlwaysReady, CallOptions, Ready, Request, RequestController};
+use crate::replicas::{Chosen, ReplicaId, ReplicaSet};
+use crate::request::{
+    AlwaysReady, CallOptions, OnReplicas, Placement, Ready, Request, RequestController,
+};
 use crate::strategy::Hints;
 use crate::telemetry::Sink;
 use crate::telemetry::trace::Trace;
@@ -37,9 +40,10 @@ use crate::time::{Instant, Timer};
 /// ```
 #[derive(Debug)]
 #[must_use = "a call does nothing until its request is made"]
-pub struct Call<'h, T, L, B, K, C, const MAX: usize> {
+pub struct Call<'h, T, L, B, K, C, const MAX: usize, G = AlwaysReady> {
     hedger: &'h Hedger<T, L, B, K, MAX>,
     classify: C,
+    pub(crate) placement: G,
     pub(crate) options: CallOptions,
 }
 
@@ -48,24 +52,26 @@ impl<'h, T, L, B, K, const MAX: usize> Call<'h, T, L, B, K, ByResult, MAX> {
         Self {
             hedger,
             classify: ByResult,
+            placement: AlwaysReady,
             options: CallOptions::NONE,
         }
     }
 }
 
-impl<'h, T, L, B, K, C, const MAX: usize> Call<'h, T, L, B, K, C, MAX> {
+impl<'h, T, L, B, K, C, const MAX: usize, G> Call<'h, T, L, B, K, C, MAX, G> {
     /// Returns the hedger.
     pub const fn hedger(&self) -> &'h Hedger<T, L, B, K, MAX> {
         self.hedger
     }
 }
 
-impl<'h, T, L, B, K, C, const MAX: usize> Call<'h, T, L, B, K, C, MAX>
+impl<'h, T, L, B, K, C, const MAX: usize, G> Call<'h, T, L, B, K, C, MAX, G>
 where
     T: Timer + Clone,
     L: SharedState,
     B: BudgetHandle,
     K: Sink,
+    G: Placement,
 {
     /// Does not hedge this request: it is made once, and counted. It may be of another kind than those that are hedged,
     /// so that nothing is [learned](Self::teaches) from it and it does not [deposit](Self::deposits), unless asked to.
@@ -136,10 +142,20 @@ where
     /// If every `Ok` is refused, the `Ok` of the earliest attempt is returned with
     /// `outcome.accepted` set to false. The caller receives what it would have received without
     /// hedging.
-    pub fn classify<D>(self, classify: D) -> Call<'h, T, L, B, K, D, MAX> {
+    pub fn classify<D>(self, classify: D) -> Call<'h, T, L, B, K, D, MAX, G> {
         Call {
             hedger: self.hedger,
             classify,
+            placement: self.placement,
+            options: self.options,
+        }
+    }
+
+    fn place<H>(self, placement: H) -> Call<'h, T, L, B, K, C, MAX, H> {
+        Call {
+            hedger: self.hedger,
+            classify: self.classify,
+            placement,
             options: self.options,
         }
     }
@@ -153,7 +169,7 @@ where
     pub fn request<M, F, V, E>(
         self,
         launch: M,
-    ) -> impl Future<Output = Result<Hedged<V>, Error<E>>> + use<'h, T, L, B, K, C, M, F, V, E, MAX>
+    ) -> impl Future<Output = Result<Hedged<V>, Error<E>>> + use<'h, T, L, B, K, C, M, F, V, E, MAX, G>
     where
         M: FnMut(Attempt) -> F,
         F: Future<Output = Result<V, E>>,
@@ -161,6 +177,97 @@ where
         Max<MAX>: Capacity<F>,
     {
         self.open(launch)
+    }
+
+    /// Makes the request as a future whose type can be named.
+    ///
+    /// Use it to store the request in a struct, or to poll losers that are kept.
+    // An alias would need as many parameters.
+    #[allow(clippy::type_complexity)]
+    pub fn open<M, F, V, E>(
+        self,
+        launch: M,
+    ) -> Request<
+        T,
+        RequestController<'h, L, B, K, C, MAX, G>,
+        M,
+        V,
+        E,
+        <Max<MAX> as Capacity<F>>::Slots,
+    >
+    where
+        M: FnMut(Attempt) -> F,
+        F: Future<Output = Result<V, E>>,
+        C: Classify<V, E>,
+        Max<MAX>: Capacity<F>,
+    {
+        let timer = self.hedger.timer().clone();
+        let trace = Trace::new(self.hedger.strategy_name());
+        Request::new(
+            race::<MAX, _, _, _, _, _, _>(timer, self.controller(), launch),
+            trace,
+        )
+    }
+
+    /// Returns the decisions of the request without its future, to be driven by a simulation.
+    pub fn controller(self) -> RequestController<'h, L, B, K, C, MAX, G> {
+        let parts = self.hedger.parts();
+        RequestController::new(parts, self.classify, self.placement, self.options)
+    }
+}
+
+/// Where attempts go.
+impl<'h, T, L, B, K, C, const MAX: usize> Call<'h, T, L, B, K, C, MAX>
+where
+    T: Timer + Clone,
+    L: SharedState,
+    B: BudgetHandle,
+    K: Sink,
+{
+    /// Sends each attempt to a replica that `set` chooses: [`Attempt::replica`] says which. Hedges go to another one
+    /// than the primary, unless all others are far slower. What the attempts show is reported to the set, however
+    /// they end.
+    ///
+    /// An attempt that ends in [`Verdict::Fatal`](crate::Verdict::Fatal) is no failure of its replica: it is the
+    /// request's own fault.
+    ///
+    /// ```
+    /// use core::cell::RefCell;
+    /// use hedge_core::manual::ManualTimer;
+    /// use hedge_core::replicas::Replicas;
+    /// use hedge_core::{Fixed, Hedger};
+    /// use core::time::Duration;
+    ///
+    /// let clock = ManualTimer::<8>::new();
+    /// let hedger = Hedger::builder(&clock).strategy(Fixed::new(Duration::from_millis(20))).build_local()?;
+    /// let replicas = RefCell::new(Replicas::<3>::all());
+    /// let hedged = clock.drive(hedger.call().on(&replicas).request(|attempt| {
+    ///     let (clock, replica) = (&clock, attempt.replica());
+    ///     async move {
+    ///         // The primary's replica is stuck.
+    ///         clock.sleep(Duration::from_millis(if attempt.is_hedge() { 5 } else { 900 })).await;
+    ///         Ok::<_, ()>(replica)
+    ///     }
+    /// })).unwrap();
+    /// assert_eq!(hedged.outcome.replica, Some(hedged.value));
+    /// assert_eq!(hedged.outcome.replicas_used.count_ones(), 2);
+    /// # Ok::<(), hedge_core::ConfigError>(())
+    /// ```
+    pub fn on<S: ReplicaSet>(self, set: S) -> Call<'h, T, L, B, K, C, MAX, OnReplicas<S, T, MAX>> {
+        let timer = self.hedger.timer().clone();
+        self.place(OnReplicas::new(set, timer))
+    }
+
+    /// The same, and asks `ready` before a hedge is sent to a replica: what it needs there, such as an idle connection,
+    /// may not be available. If it returns false, the next best replica is chosen, and if there is none the hedge is
+    /// [`Suppressed::NotReady`](crate::Suppressed::NotReady).
+    pub fn on_ready<S: ReplicaSet, W: FnMut(ReplicaId) -> bool>(
+        self,
+        set: S,
+        ready: W,
+    ) -> Call<'h, T, L, B, K, C, MAX, OnReplicas<S, T, MAX, W>> {
+        let timer = self.hedger.timer().clone();
+        self.place(OnReplicas::with_ready(set, timer, ready))
     }
 
     /// Makes the request, and starts a hedge only if `ready` returns true when it is due: what it needs, such as an
@@ -211,63 +318,31 @@ where
         C: Classify<V, E>,
         Max<MAX>: Capacity<F>,
     {
-        self.open_if(ready, launch)
+        self.place(ready).open(launch)
+    }
+}
+
+impl<'h, T, L, B, K, C, const MAX: usize, S, W>
+    Call<'h, T, L, B, K, C, MAX, OnReplicas<S, T, MAX, W>>
+where
+    T: Timer + Clone,
+    L: SharedState,
+    B: BudgetHandle,
+    K: Sink,
+    S: ReplicaSet,
+    W: FnMut(ReplicaId) -> bool,
+{
+    /// Allows only replicas whose bit in `mask` is set: bit i stands for index i. Several masks have to allow a
+    /// replica all. The request fails with [`Error::NoReplica`] if none is left.
+    pub fn among(mut self, mask: u64) -> Self {
+        self.placement.among(mask);
+        self
     }
 
-    /// Makes the request as a future whose type can be named.
-    ///
-    /// Use it to store the request in a struct, or to poll losers that are kept.
-    // An alias would need as many parameters.
-    #[allow(clippy::type_complexity)]
-    pub fn open<M, F, V, E>(
-        self,
-        launch: M,
-    ) -> Request<T, RequestController<'h, L, B, K, C, MAX>, M, V, E, <Max<MAX> as Capacity<F>>::Slots>
-    where
-        M: FnMut(Attempt) -> F,
-        F: Future<Output = Result<V, E>>,
-        C: Classify<V, E>,
-        Max<MAX>: Capacity<F>,
-    {
-        self.open_if(AlwaysReady, launch)
-    }
-
-    // An alias would need as many parameters.
-    #[allow(clippy::type_complexity)]
-    fn open_if<G, M, F, V, E>(
-        self,
-        ready: G,
-        launch: M,
-    ) -> Request<
-        T,
-        RequestController<'h, L, B, K, C, MAX, G>,
-        M,
-        V,
-        E,
-        <Max<MAX> as Capacity<F>>::Slots,
-    >
-    where
-        G: Ready,
-        M: FnMut(Attempt) -> F,
-        F: Future<Output = Result<V, E>>,
-        C: Classify<V, E>,
-        Max<MAX>: Capacity<F>,
-    {
-        let timer = self.hedger.timer().clone();
-        let trace = Trace::new(self.hedger.strategy_name());
-        let controller = self.controller_if(ready);
-        Request::new(
-            race::<MAX, _, _, _, _, _, _>(timer, controller, launch),
-            trace,
-        )
-    }
-
-    /// Returns the decisions of the request without its future, to be driven by a simulation.
-    pub fn controller(self) -> RequestController<'h, L, B, K, C, MAX> {
-        self.controller_if(AlwaysReady)
-    }
-
-    fn controller_if<G>(self, ready: G) -> RequestController<'h, L, B, K, C, MAX, G> {
-        RequestController::new(self.hedger.parts(), self.classify, ready, self.options)
+    /// Sends the primary to a replica that the caller has chosen from the same set. If the request is never made,
+    /// that is reported as cancelled.
+    pub fn starting_at(mut self, chosen: Chosen) -> Self {
+        self.placement.start_at(chosen);
+        self
     }
 }

@@ -71,6 +71,7 @@ where
             attempts,
             error: result.and_then(Result::err),
         }),
+        (RequestEnd::NoReplica(reason), _) => Err(Error::NoReplica(reason)),
         (_, Some(Ok(value))) => Ok(Hedged { value, outcome }),
         (_, Some(Err(error))) => Err(Error::Failed { error, attempts }),
         (_, None) => return Poll::Pending,

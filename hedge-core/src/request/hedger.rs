@@ -6,6 +6,7 @@ use crate::attempt::{Attempt, ByResult};
 use crate::hedger::{BudgetHandle, Hedger, SharedState};
 use crate::outcome::{Error, Hedged};
 use crate::race::{Capacity, Max};
+use crate::replicas::ReplicaSet;
 use crate::request::Call;
 use crate::telemetry::Sink;
 use crate::time::Timer;
@@ -42,6 +43,26 @@ where
         Max<MAX>: Capacity<F>,
     {
         self.call().request(launch)
+    }
+
+    /// Makes a request whose attempts go to replicas that `set` chooses, as
+    /// [`call().on(set)`](crate::Call::on) does: [`Attempt::replica`] says which.
+    ///
+    /// # Errors
+    ///
+    /// As [`request`](Self::request), and [`Error::NoReplica`] if the set has none.
+    pub fn request_on<S, M, F, V, E>(
+        &self,
+        set: S,
+        launch: M,
+    ) -> impl Future<Output = Result<Hedged<V>, Error<E>>> + use<'_, T, L, B, K, S, M, F, V, E, MAX>
+    where
+        S: ReplicaSet,
+        M: FnMut(Attempt) -> F,
+        F: Future<Output = Result<V, E>>,
+        Max<MAX>: Capacity<F>,
+    {
+        self.call().on(set).request(launch)
     }
 
     /// Returns a builder for a request with custom options.

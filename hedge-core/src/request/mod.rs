@@ -4,10 +4,12 @@ mod call;
 mod controller;
 mod future;
 mod hedger;
+mod placement;
 mod ready;
 
 pub use call::Call;
 pub(crate) use controller::CallOptions;
 pub use controller::RequestController;
 pub use future::Request;
+pub use placement::{OnReplicas, Placement};
 pub use ready::{AlwaysReady, Ready};

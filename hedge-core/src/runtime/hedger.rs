@@ -13,6 +13,8 @@ use crate::metrics::{Metrics, MetricsSnapshot};
 use crate::name::Name;
 use crate::outcome::{Error, Hedged};
 use crate::race::{Capacity, Max};
+use crate::replicas::{ReplicaId, ReplicaSet};
+use crate::request::{AlwaysReady, OnReplicas};
 use crate::runtime::sharded::Sharded;
 use crate::strategy::{Learned, Percentile, RestoreError, Strategy};
 use crate::telemetry::Sink;
@@ -31,8 +33,8 @@ pub struct Hedger<R, const MAX: usize = 4> {
 pub type ServerState = Sharded<BoxedStrategy, Metrics>;
 
 /// A builder for one request with custom options. See [`Call`](crate::Call).
-pub type Call<'h, R, C = ByResult, const MAX: usize = 4> =
-    crate::request::Call<'h, R, ServerState, SharedBudget<R>, BoxedSink, C, MAX>;
+pub type Call<'h, R, C = ByResult, const MAX: usize = 4, G = AlwaysReady> =
+    crate::request::Call<'h, R, ServerState, SharedBudget<R>, BoxedSink, C, MAX, G>;
 
 type Core<R, const MAX: usize> =
     crate::hedger::Hedger<R, ServerState, SharedBudget<R>, BoxedSink, MAX>;
@@ -90,6 +92,26 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
         Max<MAX>: Capacity<Fut>,
     {
         self.core.request(launch)
+    }
+
+    /// Makes a request whose attempts go to replicas that `set` chooses: [`Attempt::replica`] says which. A shorthand
+    /// of [`call().on(set)`](crate::Call::on).
+    ///
+    /// # Errors
+    ///
+    /// As [`request`](Self::request), and [`Error::NoReplica`] if the set has none.
+    pub fn request_on<S, V, E, F, Fut>(
+        &self,
+        set: S,
+        launch: F,
+    ) -> impl Future<Output = Result<Hedged<V>, Error<E>>> + use<'_, R, S, V, E, F, Fut, MAX>
+    where
+        S: ReplicaSet,
+        F: FnMut(Attempt) -> Fut,
+        Fut: Future<Output = Result<V, E>>,
+        Max<MAX>: Capacity<Fut>,
+    {
+        self.core.request_on(set, launch)
     }
 
     /// Returns a builder for a request with custom options.
@@ -337,6 +359,80 @@ impl<'h, R: Spawn, C, const MAX: usize> Call<'h, R, C, MAX> {
         self.options.losers = Losers::Aborted;
         let budget = self.hedger().budget();
         self.request(move |attempt| Spawned::attempt(attempt, budget, &mut launch))
+    }
+}
+
+/// Attempts as tasks, at replicas. An attempt that runs on when its request is over is counted by its replica until
+/// its task ends.
+impl<'h, R, C, const MAX: usize, S, W> Call<'h, R, C, MAX, OnReplicas<S, R, MAX, W>>
+where
+    R: Spawn,
+    S: ReplicaSet + Clone + Send + 'static,
+    W: FnMut(ReplicaId) -> bool,
+{
+    /// As [`Hedger::request_detached`].
+    ///
+    /// # Errors
+    ///
+    /// As [`request`](crate::Call::request). A panic of an attempt resumes here.
+    ///
+    /// # Panics
+    ///
+    /// As the runtime does where it cannot spawn.
+    pub fn request_detached<V, E, F, Fut>(
+        mut self,
+        mut launch: F,
+    ) -> impl Future<Output = Result<Hedged<V>, Error<E>>> + use<'h, R, C, S, W, V, E, F, Fut, MAX>
+    where
+        F: FnMut(Attempt) -> Fut,
+        Fut: Future<Output = Result<V, E>> + Send + 'static,
+        V: Send + 'static,
+        E: Send + 'static,
+        C: Classify<V, E>,
+        Max<MAX>: Capacity<Spawned<R, Result<V, E>>>,
+    {
+        self.options.losers = Losers::Detached;
+        let budget = self.hedger().budget();
+        let tasks = self.placement.in_tasks();
+        let (set, timer) = (self.placement.set().clone(), self.hedger().timer().clone());
+        self.request(move |attempt| {
+            Spawned::attempt(attempt, budget, |attempt| {
+                tasks.attempt(attempt, set.clone(), timer.clone(), launch(attempt))
+            })
+            .running_on()
+        })
+    }
+
+    /// As [`Hedger::request_spawned`].
+    ///
+    /// # Errors
+    ///
+    /// As [`request`](crate::Call::request). A panic of an attempt resumes here.
+    ///
+    /// # Panics
+    ///
+    /// As the runtime does where it cannot spawn.
+    pub fn request_spawned<V, E, F, Fut>(
+        mut self,
+        mut launch: F,
+    ) -> impl Future<Output = Result<Hedged<V>, Error<E>>> + use<'h, R, C, S, W, V, E, F, Fut, MAX>
+    where
+        F: FnMut(Attempt) -> Fut,
+        Fut: Future<Output = Result<V, E>> + Send + 'static,
+        V: Send + 'static,
+        E: Send + 'static,
+        C: Classify<V, E>,
+        Max<MAX>: Capacity<Spawned<R, Result<V, E>>>,
+    {
+        self.options.losers = Losers::Aborted;
+        let budget = self.hedger().budget();
+        let tasks = self.placement.in_tasks();
+        let (set, timer) = (self.placement.set().clone(), self.hedger().timer().clone());
+        self.request(move |attempt| {
+            Spawned::attempt(attempt, budget, |attempt| {
+                tasks.attempt(attempt, set.clone(), timer.clone(), launch(attempt))
+            })
+        })
     }
 }
 

@@ -53,7 +53,6 @@ mod once;
 mod registry;
 pub(crate) mod sharded;
 mod spawn;
-pub(crate) mod sync;
 
 pub use budget::SharedBudget;
 pub use erased::{BoxedSink, BoxedStrategy};

@@ -13,11 +13,11 @@
 //!
 //! | what | fields |
 //! |---|---|
-//! | span `hedge.request` | `strategy_name`, `strategy`, `accepted`, `hedged`, `hedge_won`, `winner`, `attempts`, `total_latency_ms`, `primary_latency_ms`, `backup_latency_ms`, `hedge_delay_ms`, `suppressed`, `cost`: the fields of the [`Outcome`], also if the request failed; `error`: `failed`, `refused` (no answer was accepted), `timeout` or `dropped` |
-//! | event `hedging.hedge.fired` | `attempt`, `cause`, `delay_ms`, `elapsed_ms` |
+//! | span `hedge.request` | `strategy_name`, `strategy`, `accepted`, `hedged`, `hedge_won`, `winner`, `attempts`, `total_latency_ms`, `primary_latency_ms`, `backup_latency_ms`, `hedge_delay_ms`, `suppressed`, `cost`, `replica`: the fields of the [`Outcome`], also if the request failed; `error`: `failed`, `refused` (no answer was accepted), `timeout`, `no_replica` or `dropped` |
+//! | event `hedging.hedge.fired` | `attempt`, `cause`, `delay_ms`, `elapsed_ms`, `replica` |
 //! | event `hedging.hedge.suppressed` | `reason` |
-//! | event `hedging.hedge.won` | `attempt`, `latency_ms` |
-//! | event `hedging.request.cancelled` | `attempt`, `elapsed_ms` |
+//! | event `hedging.hedge.won` | `attempt`, `latency_ms`, `replica` |
+//! | event `hedging.request.cancelled` | `attempt`, `elapsed_ms`, `replica` |
 //! | event `hedging.attempt.timeout` | `attempt`, `elapsed_ms` |
 //! | event `hedging.request.dropped` | `attempts`, `duration_ms` |
 //! | events `hedging.cascade.…` | the fields of the [`EventKind`]; a cascade has no separate span |
@@ -43,6 +43,7 @@ pub use ring::{Ring, RingSink};
 use crate::attempt::Attempt;
 use crate::name::Name;
 use crate::outcome::{Outcome, StrategyKind, Suppressed};
+use crate::replicas::ReplicaId;
 use crate::time::Instant;
 
 /// An event of a request.
@@ -91,6 +92,8 @@ pub enum EventKind {
         attempt: u8,
         /// The latency of the hedge from its own start.
         latency: Duration,
+        /// The replica that it went to, if one was chosen.
+        replica: Option<ReplicaId>,
     },
     /// `request.cancelled`: an attempt was dropped before it finished. Not emitted for losers that
     /// are kept, since the request is over when they end.
@@ -99,6 +102,8 @@ pub enum EventKind {
         attempt: u8,
         /// The time from the attempt's own start.
         elapsed: Duration,
+        /// The replica that it went to, if one was chosen.
+        replica: Option<ReplicaId>,
     },
     /// `attempt.timeout`: an attempt was dropped since it exceeded `attempt_timeout`. The request goes
     /// on.

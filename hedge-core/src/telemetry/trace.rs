@@ -75,6 +75,7 @@ mod on {
             let error = match (finish.end, &finish.result) {
                 (RequestEnd::Won(_), _) => return,
                 (RequestEnd::TimedOut, _) => "timeout",
+                (RequestEnd::NoReplica(_), _) => "no_replica",
                 (_, Some(Ok(_))) => "refused",
                 _ => "failed",
             };
@@ -170,12 +171,22 @@ mod on {
             EventKind::HedgeSuppressed { reason, .. } => {
                 debug!(target: "hedge", parent: span, reason = reason.as_str(), "{prefix}.{name}");
             }
-            EventKind::HedgeWon { attempt, latency } => {
-                debug!(target: "hedge", parent: span, attempt, latency_ms = millis(latency), "{prefix}.{name}");
+            EventKind::HedgeWon {
+                attempt,
+                latency,
+                replica,
+            } => {
+                debug!(target: "hedge", parent: span, attempt, latency_ms = millis(latency), replica = replica.map(|replica| replica.index()), "{prefix}.{name}");
             }
-            EventKind::RequestCancelled { attempt, elapsed }
-            | EventKind::AttemptTimeout { attempt, elapsed } => {
+            EventKind::AttemptTimeout { attempt, elapsed } => {
                 debug!(target: "hedge", parent: span, attempt, elapsed_ms = millis(elapsed), "{prefix}.{name}");
+            }
+            EventKind::RequestCancelled {
+                attempt,
+                elapsed,
+                replica,
+            } => {
+                debug!(target: "hedge", parent: span, attempt, elapsed_ms = millis(elapsed), replica = replica.map(|replica| replica.index()), "{prefix}.{name}");
             }
             EventKind::RequestDropped {
                 duration, attempts, ..

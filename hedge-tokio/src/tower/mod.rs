@@ -94,6 +94,7 @@
 
 mod http;
 mod policy;
+mod replicas;
 mod service;
 
 #[doc(no_inline)]
@@ -101,4 +102,5 @@ pub use hedge_core::BoxError;
 
 pub use self::http::{HttpPolicy, is_idempotent, verdict};
 pub use policy::{Cloned, Policy};
+pub use replicas::HedgeReplicas;
 pub use service::{HedgeLayer, HedgeService, ResponseFuture, TimedOut};

@@ -9,7 +9,7 @@ use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::sync::{Mutex, PoisonError};
 
-use hedge_core::{Attempt, BoxError, ByAttempt, Error};
+use hedge_core::{Attempt, BoxError, ByAttempt, Error, Hedged};
 use tokio::task::unconstrained;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -101,9 +101,7 @@ where
             copy: self.policy.copy(&request),
             spare,
         };
-        ResponseFuture {
-            inner: Box::pin(call.response(ready, request)),
-        }
+        ResponseFuture::new(call.response(ready, request))
     }
 }
 
@@ -175,30 +173,43 @@ where
             set_next(None);
             poll
         });
-        match result.await {
-            Ok(mut hedged) => {
-                policy.answered(&mut hedged.value, &hedged.outcome);
-                Ok(hedged.value)
-            }
-            Err(Error::Failed { error, .. }) => Err(error.into()),
-            Err(Error::Timeout {
-                elapsed,
-                attempts,
-                error,
-            }) => Err(Box::new(TimedOut {
-                elapsed,
-                attempts,
-                error: error.map(Into::into),
-            })),
-            // `Error` is non-exhaustive, but has no other variants.
-            Err(error) => Err(error.to_string().into()),
+        answer(&policy, result.await)
+    }
+}
+
+/// What the caller is given.
+pub(super) fn answer<P, Req, Res, E>(
+    policy: &P,
+    result: Result<Hedged<Res>, Error<E>>,
+) -> Result<Res, BoxError>
+where
+    P: Policy<Req, Res, E>,
+    E: Into<BoxError>,
+{
+    match result {
+        Ok(mut hedged) => {
+            policy.answered(&mut hedged.value, &hedged.outcome);
+            Ok(hedged.value)
         }
+        Err(Error::Failed { error, .. }) => Err(error.into()),
+        Err(Error::Timeout {
+            elapsed,
+            attempts,
+            error,
+        }) => Err(Box::new(TimedOut {
+            elapsed,
+            attempts,
+            error: error.map(Into::into),
+        })),
+        Err(Error::NoReplica(reason)) => Err(reason.into()),
+        // There is no other.
+        Err(error) => Err(error.to_string().into()),
     }
 }
 
 /// Returns a clone of `spare` if it is ready now, or its error. A clone that is not ready is
 /// dropped, and so takes no place in a queue.
-fn probe<S, Req>(spare: &S) -> Option<Result<S, S::Error>>
+pub(super) fn probe<S, Req>(spare: &S) -> Option<Result<S, S::Error>>
 where
     S: Service<Req> + Clone,
 {
@@ -247,6 +258,16 @@ impl core::error::Error for TimedOut {
 /// The response future of a [`HedgeService`].
 pub struct ResponseFuture<Res> {
     inner: Pin<Box<dyn Future<Output = Result<Res, BoxError>> + Send>>,
+}
+
+impl<Res> ResponseFuture<Res> {
+    pub(super) fn new(
+        response: impl Future<Output = Result<Res, BoxError>> + Send + 'static,
+    ) -> Self {
+        Self {
+            inner: Box::pin(response),
+        }
+    }
 }
 
 impl<Res> Future for ResponseFuture<Res> {

@@ -152,7 +152,9 @@ impl Account {
                 check(self.is_racing(), "the race is over")?;
                 self.winner = Some(attempt);
             }
-            EventKind::RequestCancelled { attempt, elapsed } => {
+            EventKind::RequestCancelled {
+                attempt, elapsed, ..
+            } => {
                 check(attempt < self.started, "it was not started")?;
                 check(self.winner != Some(attempt), "it has won")?;
                 self.check_time(elapsed <= told, "it is longer than the request")?;
@@ -192,9 +194,9 @@ impl Account {
                 duration, attempts, ..
             } => {
                 self.check_time(duration == told, "it took another time")?;
-                // Nothing is sent once the deadline has passed.
+                // Nothing is sent where no replica is allowed, or once the deadline has passed.
                 let unsent = attempts == 0 && self.started == 1;
-                check(attempts == self.started || unsent, "other attempts")?;
+                check(unsent || attempts == self.started, "other attempts")?;
                 check(self.winner.is_none(), "a hedge had won")?;
                 return Ok(true);
             }
@@ -216,11 +218,20 @@ impl Account {
 /// Whether this is why a hedge that was due was refused, of which there is an event.
 fn is_refusal(reason: Suppressed) -> bool {
     use Suppressed::{
-        BudgetRate, BudgetRatio, Deadline, Guard, InFlight, NotDrawn, NotReady, ObserveOnly,
+        BudgetRate, BudgetRatio, Deadline, Guard, InFlight, NoReplica, NotDrawn, NotReady,
+        ObserveOnly,
     };
     matches!(
         reason,
-        BudgetRatio | BudgetRate | InFlight | Deadline | Guard | NotDrawn | ObserveOnly | NotReady
+        BudgetRatio
+            | BudgetRate
+            | InFlight
+            | Deadline
+            | Guard
+            | NotDrawn
+            | ObserveOnly
+            | NotReady
+            | NoReplica
     )
 }
 

@@ -176,6 +176,18 @@ macro_rules! for_each_case {
                 hints_of_the_call_go_first,
                 a_call_may_judge_results,
             }
+            replicas {
+                a_hedge_goes_to_another_replica,
+                a_retry_goes_to_another_replica,
+                without_a_set_there_is_no_replica,
+                a_failure_counts_against_its_replica,
+                a_timeout_counts_against_every_replica,
+                a_dropped_request_leaves_no_attempts,
+                losers_that_run_on_are_counted,
+                without_a_replica_nothing_is_sent,
+                a_mask_is_kept_to,
+                a_hedge_may_find_no_replica,
+            }
             live {
                 hedging_can_be_disabled,
                 hedges_can_be_only_observed,
@@ -210,6 +222,7 @@ macro_rules! for_each_case {
             }
             panics {
                 an_attempt_may_panic,
+                an_attempt_at_a_replica_may_panic,
                 the_launch_closure_may_panic,
                 the_classifier_may_panic,
                 a_request_that_panicked_may_be_polled,

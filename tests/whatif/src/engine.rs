@@ -165,7 +165,9 @@ impl<'h, S: Strategy, const MAX: usize> Running<'h, S, MAX> {
         let ended = match how {
             RequestEnd::Won(_) => Ended::Answered,
             RequestEnd::TimedOut | RequestEnd::Dropped => Ended::TimedOut,
-            RequestEnd::Fatal(_) | RequestEnd::Failed(_) => Ended::Failed,
+            RequestEnd::Fatal(_) | RequestEnd::Failed(_) | RequestEnd::NoReplica(_) => {
+                Ended::Failed
+            }
         };
         (ended, self.controller.completed(how, now))
     }

@@ -16,6 +16,7 @@ mod overload;
 mod parallel;
 mod queue;
 mod recommend;
+mod replicas;
 mod report;
 mod speed;
 mod table;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
     let result = match &options.command {
         Some(Command::Table) => table::print(),
         Some(Command::Overload) => overload::print(),
+        Some(Command::Replicas(options)) => replicas::print(options),
         Some(Command::Speed) => speed::print(),
         Some(Command::Traces(options)) => traces::print(options),
         Some(Command::Incidents(options)) => incidents::print(options),

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::candidate::Aims;
 use crate::order::{Draw, Order};
+use crate::replicas;
 use crate::trace::{self, Format, Unit};
 use crate::workload::{Model, Source};
 
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     Table,
     /// Measure what hedging does to a backend that browns out, as Markdown.
     Overload,
+    /// Try which replica to ask on simulated incidents, and check the targets.
+    Replicas(replicas::Options),
     /// Measure how many requests a second are simulated.
     Speed,
     /// Measure hedge, and two other rules, on every trace of a folder, in the traces' order.

@@ -7,12 +7,13 @@ use crate::outcome::{Outcome, Suppressed};
 use crate::panics::catch_nested_panic;
 use crate::race::Controller;
 use crate::record::{AttemptEnd, NONE, Record, RequestEnd};
-use crate::request::Ready;
+use crate::replicas;
+use crate::request::Placement;
 use crate::strategy::HintsClass;
 use crate::telemetry::{EventKind, Sink};
 use crate::time::Instant;
 
-impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize>
+impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize>
     RequestController<'_, L, B, K, C, MAX, G>
 {
     /// Completes a request whose only attempt was accepted, as most requests do.
@@ -44,11 +45,23 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize>
         if L::Metrics::ON || flags.learns() {
             self.report(&record);
         }
-        let outcome = Outcome::new(&record, flags.kind(), self.parts.labels.strategy_name);
+        let outcome = self.outcome(&record);
         self.emit(now, |_| EventKind::RequestStop {
             duration: outcome.total_latency,
             outcome,
         });
+        outcome
+    }
+
+    #[inline(always)]
+    pub(super) fn outcome(&mut self, record: &Record) -> Outcome {
+        let strategy_name = self.parts.labels.strategy_name;
+        let mut outcome = Outcome::new(record, self.flags().kind(), strategy_name);
+        if G::TIMED {
+            let winner = record.end.attempt();
+            outcome.replica = winner.and_then(|winner| self.placement.replica(winner));
+            outcome.replicas_used = self.placement.used();
+        }
         outcome
     }
 
@@ -63,6 +76,9 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize>
         let keep = self.live == 0 || matches!(end, RequestEnd::Won(_)) && self.keeps_losers();
         let losers = if keep { 0 } else { self.live };
         self.end_attempts(losers);
+        if G::TIMED {
+            self.let_go(losers, end, now);
+        }
         let record = self.record(end, now);
         if self.is_recorded() {
             catch_nested_panic(|| self.report(&record));
@@ -76,11 +92,27 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize>
 
     #[inline(always)]
     fn report(&self, record: &Record) {
-        if self.teaches {
+        if self.teaches && !self.is_untypical(record.end) {
             self.parts.state.record(record);
         } else {
             self.parts.state.count(record);
         }
+    }
+
+    /// Tells where attempts went that those whose bits are set are dropped.
+    fn let_go(&mut self, losers: u8, end: RequestEnd, now: Instant) {
+        // Time that is up says as much about a replica as a failure.
+        let end = match end {
+            RequestEnd::TimedOut => replicas::AttemptEnd::Failed,
+            _ => replicas::AttemptEnd::Cancelled,
+        };
+        for attempt in (0..self.started).filter(|attempt| losers & bit(*attempt) != 0) {
+            self.placement.let_go(attempt, end, now);
+        }
+    }
+
+    fn is_untypical(&self, end: RequestEnd) -> bool {
+        G::TIMED && (matches!(end, RequestEnd::NoReplica(_)) || self.placement.is_probe())
     }
 
     fn record(&mut self, end: RequestEnd, now: Instant) -> Record {

@@ -6,10 +6,11 @@ use super::{RequestController, bit};
 use crate::hedger::{BudgetHandle, Labels, SharedState};
 use crate::outcome::Outcome;
 use crate::record::RequestEnd;
+use crate::request::Placement;
 use crate::telemetry::{Event, EventKind, Sink};
 use crate::time::Instant;
 
-impl<L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
+impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize>
     RequestController<'_, L, B, K, C, MAX, G>
 {
     pub(super) fn is_heard(&mut self) -> bool {
@@ -72,15 +73,16 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
                     retries,
                     strategy,
                 },
-                RequestEnd::Fatal(_) | RequestEnd::Failed(_) | RequestEnd::TimedOut => {
-                    EventKind::RequestException {
-                        duration,
-                        timed_out: end == RequestEnd::TimedOut,
-                        attempts,
-                        retries,
-                        strategy,
-                    }
-                }
+                RequestEnd::Fatal(_)
+                | RequestEnd::Failed(_)
+                | RequestEnd::TimedOut
+                | RequestEnd::NoReplica(_) => EventKind::RequestException {
+                    duration,
+                    timed_out: end == RequestEnd::TimedOut,
+                    attempts,
+                    retries,
+                    strategy,
+                },
             }
         });
     }
@@ -94,11 +96,27 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
         backup_latency: Option<Duration>,
     ) {
         if let (RequestEnd::Won(attempt @ 1..), Some(latency)) = (end, backup_latency) {
-            self.emit_rare(now, EventKind::HedgeWon { attempt, latency });
+            let replica = self.placement.replica(attempt);
+            self.emit_rare(
+                now,
+                EventKind::HedgeWon {
+                    attempt,
+                    latency,
+                    replica,
+                },
+            );
         }
         for attempt in (0..self.started).filter(|attempt| cancelled & bit(*attempt) != 0) {
             let elapsed = now.since(self.start_of(attempt));
-            self.emit_rare(now, EventKind::RequestCancelled { attempt, elapsed });
+            let replica = self.placement.replica(attempt);
+            self.emit_rare(
+                now,
+                EventKind::RequestCancelled {
+                    attempt,
+                    elapsed,
+                    replica,
+                },
+            );
         }
     }
 }

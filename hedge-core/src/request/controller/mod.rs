@@ -9,7 +9,8 @@ use crate::metrics::Recorder;
 use crate::outcome::{Outcome, Suppressed};
 use crate::race::{Controller, ResultController};
 use crate::record::RequestEnd;
-use crate::request::{AlwaysReady, Ready};
+use crate::replicas::AttemptEnd;
+use crate::request::{AlwaysReady, Placement};
 use crate::strategy::Hints;
 use crate::telemetry::{Emitter, EventKind, Sink};
 use crate::time::Instant;
@@ -76,7 +77,7 @@ pub struct RequestController<
 > {
     parts: &'h HedgerParts<L, B, K>,
     classify: C,
-    ready: G,
+    placement: G,
     in_flight: InFlight<&'h B, B>,
     basis: Basis,
     emitter: Emitter,
@@ -122,20 +123,20 @@ pub struct RequestController<
     keeps_refused: bool,
 }
 
-impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
+impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize>
     RequestController<'h, L, B, K, C, MAX, G>
 {
     pub(crate) fn new(
         parts: &'h HedgerParts<L, B, K>,
         classify: C,
-        ready: G,
+        placement: G,
         options: CallOptions,
     ) -> Self {
         let may_hedge = options.may_hedge();
         Self {
             parts,
             classify,
-            ready,
+            placement,
             in_flight: InFlight::none(&parts.budget),
             basis: Basis::CallOptions(options),
             emitter: Emitter::new(),
@@ -225,19 +226,32 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
             .unwrap_or_default()
     }
 
+    /// How long after the start the next hedge is due, in nanoseconds.
+    fn offset(&mut self) -> Option<u64> {
+        let started = self.started;
+        let offset = self.plan().offset(started)?;
+        if G::TIMED
+            && started == 1
+            && let Some(patience) = self.placement.patience()
+        {
+            return Some(offset.min(patience));
+        }
+        Some(offset)
+    }
+
     /// When the next hedge is asked for since its delay has passed, pushback aside.
     fn scheduled(&mut self) -> Option<Instant> {
-        let (started, step) = (self.started, self.step);
-        let offset = self.plan().offset(started)?;
+        let step = self.step;
+        let offset = self.offset()?;
         let waited = doubled(offset, step);
         Some(self.start_of(0).later(waited).later(self.pushback_shift))
     }
 
     /// The last step of waiting for the next hedge that has passed by `now`, or the present one.
     fn step_at(&mut self, now: Instant) -> u8 {
-        let (started, mut step) = (self.started, self.step);
+        let mut step = self.step;
         let waited = now.nanos_since(self.start_of(0).later(self.pushback_shift));
-        match self.plan().offset(started) {
+        match self.offset() {
             None | Some(0) => step,
             Some(offset) => {
                 while step < 63 && doubled(offset, step + 1) <= waited {
@@ -249,26 +263,28 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
     }
 
     /// Asks whether an attempt may start, or may wait to be started, and pays for it.
-    fn permit(&mut self, retry: bool, now: Instant) -> Result<Payment, Refusal>
-    where
-        G: Ready,
-    {
+    fn permit(&mut self, retry: bool, now: Instant) -> Result<Payment, Refusal> {
         let observe_only = self.plan().observe_only();
         let query = self.query(retry, now);
         let mut traffic = self.parts.state.may_hedge(&query)?;
         // Where requests are not recorded nothing shows a surge, so that only the small part of the burst counts.
         traffic.surging |= !self.is_recorded();
-        if !self.ready.is_ready() {
-            return Err(Refusal::for_now(Suppressed::NotReady));
-        }
+        let index = self.started;
+        let placed = self.placement.place_hedge(index, now);
+        placed.map_err(Refusal::for_now)?;
         let cause = if retry { Cause::Retry } else { Cause::Delay };
         let withdrawn = self.in_flight.withdraw(cause, traffic, now);
-        let payment = withdrawn.map_err(Refusal::for_now)?;
-        if observe_only {
-            self.in_flight.give_back(1);
-            return Err(Refusal::Final(Suppressed::ObserveOnly));
+        let payment = match withdrawn {
+            Ok(_) if observe_only => {
+                self.in_flight.give_back(1);
+                Err(Refusal::Final(Suppressed::ObserveOnly))
+            }
+            withdrawn => withdrawn.map_err(Refusal::for_now),
+        };
+        if payment.is_err() {
+            self.placement.withdraw(index, now);
         }
-        Ok(payment)
+        payment
     }
 
     /// Whether the shared state is given a record of each request.
@@ -394,7 +410,7 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G, const MAX: usize>
     }
 }
 
-impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize> Controller
+impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize> Controller
     for RequestController<'_, L, B, K, C, MAX, G>
 {
     type Output = Outcome;
@@ -404,7 +420,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize> Co
             &self.basis,
             Basis::CallOptions(options) if options.deadline != Instant::MAX
         );
-        L::Metrics::ON || has_deadline || self.is_heard() || self.flags().learns()
+        G::TIMED || L::Metrics::ON || has_deadline || self.is_heard() || self.flags().learns()
     }
 
     fn start(&mut self, now: Instant) {
@@ -426,11 +442,21 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize> Co
         self.emit(now, |_| EventKind::RequestStart);
     }
 
-    fn primary(&mut self) -> Option<Attempt> {
+    #[inline(always)]
+    fn primary(&mut self) -> Result<Attempt, RequestEnd> {
         if self.started == 0 {
-            return None;
+            return Err(RequestEnd::TimedOut);
         }
-        Some(Attempt::PRIMARY.within(self.primary_limit()))
+        let primary = Attempt::PRIMARY.within(self.primary_limit());
+        match self.placement.place_primary(self.start_of(0)) {
+            Ok(None) => Ok(primary),
+            Ok(Some(replica)) => Ok(primary.at(replica)),
+            Err(reason) => {
+                self.refused = Some(Suppressed::NoReplica);
+                (self.started, self.live) = (0, 0);
+                Err(RequestEnd::NoReplica(reason))
+            }
+        }
     }
 
     fn deadline(&mut self) -> Option<Instant> {
@@ -462,18 +488,24 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize> Co
         let is_reserved = retry && self.in_flight.has_reserved();
         let permitted = if !is_reserved {
             self.permit(retry, now).map(Some)
-        } else if self.ready.is_ready() {
-            self.in_flight.use_reserved();
-            Ok(None)
         } else {
-            self.in_flight.refund_reserved();
-            Err(Refusal::for_now(Suppressed::NotReady))
+            match self.placement.place_hedge(self.started, now) {
+                Ok(_) => {
+                    self.in_flight.use_reserved();
+                    Ok(None)
+                }
+                Err(reason) => {
+                    self.in_flight.refund_reserved();
+                    Err(Refusal::for_now(reason))
+                }
+            }
         };
         self.due |= !retry;
         match permitted {
             // Who would be refused after a wait is refused before it.
             Ok(Some(payment)) if retry && self.not_before > now => {
                 self.in_flight.reserve(payment);
+                self.placement.withdraw(self.started, now);
                 return None;
             }
             Ok(_) => {}
@@ -499,6 +531,8 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize> Co
         self.asked = false;
         self.exhausted = false;
         let attempt = self.attempt(index);
+        let placed = self.placement.replica(index);
+        let attempt = placed.map_or(attempt, |replica| attempt.at(replica));
         let delay = self.plan().delay();
         self.emit_rare(now, EventKind::HedgeFired { attempt, delay });
         if self.losers().hold_places() {
@@ -534,11 +568,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize> Co
             return self.complete_single(now);
         }
         let (record, cancelled) = self.complete(end, now);
-        let outcome = Outcome::new(
-            &record,
-            self.flags().kind(),
-            self.parts.labels.strategy_name,
-        );
+        let outcome = self.outcome(&record);
         self.emit_end(end, cancelled, now, &outcome);
         outcome
     }
@@ -551,8 +581,14 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Ready, const MAX: usize> Co
         Self::keeps_losers(self)
     }
 
-    fn loser_finished(&mut self, index: u8) {
+    fn loser_finished(&mut self, index: u8, succeeded: bool, now: Instant) {
         self.end_attempts(bit(index));
+        let end = if succeeded {
+            AttemptEnd::Answered
+        } else {
+            AttemptEnd::Failed
+        };
+        self.placement.ended(index, end, now);
     }
 }
 
@@ -563,7 +599,7 @@ where
     B: BudgetHandle,
     K: Sink,
     C: Classify<V, E>,
-    G: Ready,
+    G: Placement,
 {
     fn finished(&mut self, index: u8, result: &Result<V, E>, now: Instant) -> Verdict {
         let attempt = self.attempt(index);
@@ -573,6 +609,12 @@ where
         self.end_attempts(bit);
         self.ended |= bit;
         self.accepted |= if accepted { bit } else { 0 };
+        // What no other attempt can mend is the request's own fault.
+        let end = match verdict {
+            Verdict::Accept | Verdict::Fatal => AttemptEnd::Answered,
+            _ => AttemptEnd::Failed,
+        };
+        self.placement.ended(index, end, now);
         if index == 0 {
             self.primary_end = now;
         } else if accepted || self.hedge == 0 {

@@ -8,7 +8,7 @@ use super::shards::{Padded, lock, own_of, shard_count, thread_index};
 use crate::attempt::Cause;
 use crate::hedger::{Budget, BudgetHandle, Payment, Traffic};
 use crate::outcome::Suppressed;
-use crate::runtime::sync::{AtomicU32, AtomicU64, Mutex};
+use crate::sync::{AtomicU32, AtomicU64, Mutex};
 use crate::time::Instant;
 
 /// A [`Budget`] for many threads and several hedgers. A clone is another handle to the same budget.

@@ -17,8 +17,8 @@ use crate::hedger::{
 };
 use crate::metrics::{MetricsSnapshot, Recorder};
 use crate::record::Record;
-use crate::runtime::sync::{AtomicU8, AtomicU64, Mutex, MutexGuard};
 use crate::strategy::{Hints, Strategy};
+use crate::sync::{AtomicU8, AtomicU64, Mutex, MutexGuard};
 use crate::time::Instant;
 
 use published::Published;

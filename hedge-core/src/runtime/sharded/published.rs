@@ -3,7 +3,7 @@
 use core::sync::atomic::Ordering;
 
 use crate::hedger::RequestPlan;
-use crate::runtime::sync::{AtomicU32, AtomicU64, fence};
+use crate::sync::{AtomicU32, AtomicU64, fence};
 
 /// A [`RequestPlan`] that readers take without a lock: a sequence lock over atomics. There is only
 /// one writer at a time.

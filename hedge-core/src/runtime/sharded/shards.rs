@@ -3,7 +3,7 @@
 use core::cell::Cell;
 use std::sync::PoisonError;
 
-use crate::runtime::sync::{self, Mutex, MutexGuard};
+use crate::sync::{self, Mutex, MutexGuard};
 
 /// A value on separate cache lines (two, because processors fetch them in pairs).
 #[derive(Debug)]

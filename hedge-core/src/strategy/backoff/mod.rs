@@ -267,7 +267,7 @@ fn ending(record: &Record) -> Option<Ending> {
             _ => None,
         },
         RequestEnd::Fatal(_) | RequestEnd::Failed(_) | RequestEnd::TimedOut => Some(Ending::Error),
-        RequestEnd::Dropped => None,
+        RequestEnd::Dropped | RequestEnd::NoReplica(_) => None,
     }
 }
 

@@ -57,7 +57,9 @@ pub async fn of_a_hedge_that_won<T: Timer + Clone, H: Home>(world: &World<T, H>)
         world.assert_took(attempt.elapsed(), 2 * hedge as u32);
     }
     let (attempt, latency) = ear.only(|event| match event {
-        EventKind::HedgeWon { attempt, latency } => Some((attempt, latency)),
+        EventKind::HedgeWon {
+            attempt, latency, ..
+        } => Some((attempt, latency)),
         _ => None,
     });
     assert_eq!(attempt, 2);
@@ -67,6 +69,7 @@ pub async fn of_a_hedge_that_won<T: Timer + Clone, H: Home>(world: &World<T, H>)
             EventKind::RequestCancelled {
                 attempt: a,
                 elapsed,
+                ..
             } if a == attempt => Some(elapsed),
             _ => None,
         });

@@ -15,6 +15,7 @@
 //! | [`suppressed`] | why there was no hedge |
 //! | [`budget`] | what hedges may cost |
 //! | [`per_call`] | options of one request |
+//! | [`replicas`] | requests on a set of replicas |
 //! | [`live`] | options of a working hedger |
 //! | [`events`] | what a sink is told |
 //! | [`shapes`] | unusual results, and the end of time |
@@ -47,6 +48,7 @@ pub mod outcome;
 pub mod panics;
 pub mod per_call;
 pub mod pushback;
+pub mod replicas;
 pub mod shapes;
 pub mod suppressed;
 pub mod timeout;

@@ -10,6 +10,7 @@ use std::boxed::Box;
 use std::panic;
 
 use hedge_core::adapter::{BudgetHandle, Lock};
+use hedge_core::replicas::Replicas;
 use hedge_core::strategy::{Hints, Plan, Strategy};
 use hedge_core::{Attempt, Budget, Event, Fixed, Hedger, Instant, Metrics, Record, Sink, Timer};
 
@@ -92,6 +93,35 @@ pub async fn an_attempt_may_panic<T: Timer + Clone, H: Home>(world: &World<T, H>
         assert_eq!(backend.started(), culprit + 1);
         assert_eq!((backend.running(), backend.dropped()), (0, culprit + 1));
         works(world, &hedger, culprit as u32).await;
+    }
+}
+
+/// An attempt at a replica that panics is not counted any more, nor are the others of its request.
+pub async fn an_attempt_at_a_replica_may_panic<T: Timer + Clone, H: Home>(world: &World<T, H>) {
+    let set = H::lock(Replicas::<3>::all());
+    let hedger = hedger(world);
+    for launches in [true, false] {
+        let backend = Backend::new(world, &[]);
+        {
+            let request = pin!(hedger.request_on(&set, |attempt| {
+                let fails = attempt.index() == 1;
+                if fails && !launches {
+                    fail();
+                }
+                let call = backend.call(attempt);
+                async move {
+                    if fails {
+                        fail();
+                    }
+                    call.await
+                }
+            }));
+            until_it_panics(request).await;
+        }
+        assert_eq!(
+            set.with(|replicas| replicas.stats(world.now()).in_flight()),
+            0
+        );
     }
 }
 

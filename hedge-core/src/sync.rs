@@ -35,6 +35,20 @@ pub(crate) fn number_of_thread() -> usize {
     THREADS.fetch_add(1, Ordering::Relaxed)
 }
 
+/// A number that differs from thread to thread and from process to process.
+#[cfg(not(hedge_loom))]
+pub(crate) fn seed() -> u64 {
+    use core::hash::{BuildHasher, Hasher};
+
+    std::hash::RandomState::new().build_hasher().finish()
+}
+
+/// The same in every run, as a model has to be.
+#[cfg(hedge_loom)]
+pub(crate) fn seed() -> u64 {
+    0
+}
+
 #[cfg(hedge_loom)]
 pub(crate) fn processors() -> usize {
     1

@@ -1,0 +1,328 @@
+//! A set of replicas for many threads.
+
+use core::num::NonZero;
+use core::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use crate::random::SplitMix;
+use crate::sync::{self, AtomicU64, Mutex, MutexGuard};
+use crate::time::Instant;
+
+use super::choice::{self, AttemptEnd, Choice, Chosen};
+use super::lease::ReplicaSet;
+use super::record::{Load, Record};
+use super::set::first;
+use super::stats::{ReplicaState, ReplicaStats, ReplicasStats};
+use super::table::{Shared, Table, places};
+use crate::replica_id::{NoReplica, NoRoom, ReplicaId, bit};
+
+/// Up to `N` replicas of a service, shared by any number of threads. A clone is another handle to the same set.
+///
+/// No thread waits for another to choose a replica or to report an attempt's end: what is known lies in two atomics a
+/// replica. Only those who add and remove replicas wait for one another.
+///
+/// ```
+/// use std::time::Duration;
+/// use hedge_core::Instant;
+/// use hedge_core::replicas::{AttemptEnd, Choice, SharedReplicas};
+///
+/// let replicas = SharedReplicas::<8>::of(3);
+/// let now = Instant::ZERO;
+/// let chosen = replicas.choose(Choice::PRIMARY, now)?;
+/// replicas.report(&chosen, AttemptEnd::Answered, now + Duration::from_millis(5));
+/// println!("{}", replicas.stats(now));
+/// # Ok::<(), hedge_core::replicas::NoReplica>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct SharedReplicas<const N: usize = 64>(Arc<Inner<N>>);
+
+#[derive(Debug)]
+struct Inner<const N: usize> {
+    active: AtomicU64,
+    /// [`Shared`], packed.
+    shared: AtomicU64,
+    /// The tick of holds, and above it whether there are any.
+    holds: AtomicU64,
+    places: [Place; N],
+    /// Held while replicas are added, removed or changed.
+    changes: Mutex<()>,
+}
+
+#[derive(Debug)]
+struct Place {
+    load: AtomicU64,
+    record: AtomicU64,
+}
+
+impl<const N: usize> SharedReplicas<N> {
+    const FITS_A_MASK: () = assert!(N <= 64, "a set has at most 64 replicas");
+
+    /// A set of `count` replicas, at most `N`, with the indices from 0.
+    pub fn of(count: usize) -> Self {
+        let () = Self::FITS_A_MASK;
+        let shared = Shared {
+            typical: 0,
+            p75: 0,
+            since_probe: choice::PROBE_SPACING,
+        };
+        Self(Arc::new(Inner {
+            active: AtomicU64::new(first(count.min(N))),
+            shared: AtomicU64::new(pack(shared)),
+            holds: AtomicU64::new(0),
+            places: core::array::from_fn(|_| Place {
+                load: AtomicU64::new(Load::NEW.pack()),
+                record: AtomicU64::new(Record::NEW.pack()),
+            }),
+            changes: Mutex::new(()),
+        }))
+    }
+
+    /// A set without replicas.
+    pub fn empty() -> Self {
+        Self::of(0)
+    }
+
+    /// Adds a replica at the lowest free index. Nothing is known about it: it is tried at once, with one attempt at
+    /// a time.
+    ///
+    /// # Errors
+    ///
+    /// If all places are taken.
+    pub fn add(&self) -> Result<ReplicaId, NoRoom> {
+        let _changes = self.changes();
+        let free = places(first(N)).find(|index| !self.0.is_present(*index));
+        let index = free.ok_or(NoRoom)?;
+        (&mut &*self.0).update_load(index, |load| Some(load.next_generation()));
+        self.0.active.fetch_or(bit(index), Ordering::Release);
+        Ok(self.0.id(index))
+    }
+
+    /// Removes a replica. Attempts that it still works on are no longer counted, and their reports are ignored.
+    /// Returns whether it was there.
+    pub fn remove(&self, id: ReplicaId) -> bool {
+        self.change(id, |mut inner, index| {
+            inner.active.fetch_and(!bit(index), Ordering::Release);
+            inner.update_load(index, |load| Some(load.next_generation()));
+            inner.update_record(index, |_| Some(Record::NEW))
+        })
+    }
+
+    /// Gives a replica no further attempts, until [`resume`](Self::resume). Those in flight are still counted.
+    /// Returns whether the replica is there.
+    pub fn drain(&self, id: ReplicaId) -> bool {
+        self.change(id, |mut inner, index| {
+            inner.active.fetch_and(!bit(index), Ordering::Release);
+            inner.update_record(index, |record| Some(record.drained(true)))
+        })
+    }
+
+    /// Ends a [`drain`](Self::drain). Returns whether the replica is there.
+    pub fn resume(&self, id: ReplicaId) -> bool {
+        self.change(id, |mut inner, index| {
+            inner.active.fetch_or(bit(index), Ordering::Release);
+            inner.update_record(index, |record| Some(record.drained(false)))
+        })
+    }
+
+    /// Gives a replica no attempts before `until`, because it asked for that: up to 35 minutes, in steps of 34 ms.
+    /// If every allowed replica is on hold, primaries are sent all the same. Returns whether the replica is there.
+    pub fn hold_until(&self, id: ReplicaId, until: Instant, now: Instant) -> bool {
+        self.change(id, |mut inner, index| {
+            choice::hold(&mut inner, index, until, now)
+        })
+    }
+
+    /// Sets how much a replica gets beside others, 1 for a new one. Kept within 3 %. Returns whether the replica is
+    /// there.
+    pub fn set_weight(&self, id: ReplicaId, weight: NonZero<u16>) -> bool {
+        self.change(id, |mut inner, index| {
+            inner.update_record(index, |record| Some(record.with_weight(weight.get())))
+        })
+    }
+
+    /// Makes a replica less welcome (or more, if negative), say because traffic to its zone costs money: with a bias of
+    /// 16 it counts as twice as busy as it is, with 32 as four times. Returns whether the replica is there.
+    pub fn set_bias(&self, id: ReplicaId, bias: i8) -> bool {
+        self.change(id, |mut inner, index| {
+            inner.update_record(index, |record| Some(record.with_bias(bias)))
+        })
+    }
+
+    /// Chooses a replica for an attempt that starts now, and counts it as in flight there.
+    ///
+    /// # Errors
+    ///
+    /// If no replica is allowed. Replicas that are slow or failing are chosen if there are no others.
+    pub fn choose(&self, choice: Choice, now: Instant) -> Result<Chosen, NoReplica> {
+        choice::choose::<N>(&mut &*self.0, choice, now)
+    }
+
+    /// Reports the end of an attempt, once. Returns `false`, and ignores the report, if the replica has been removed
+    /// since.
+    pub fn report(&self, chosen: &Chosen, end: AttemptEnd, now: Instant) -> bool {
+        choice::report(&mut &*self.0, chosen, end, now)
+    }
+
+    /// What is known about each replica. Prints as a table.
+    pub fn stats(&self, now: Instant) -> ReplicasStats<N> {
+        let inner = &*self.0;
+        ReplicasStats::collect(|index| {
+            let state = if inner.active() & bit(index) != 0 {
+                ReplicaState::Active
+            } else if inner.is_present(index) {
+                ReplicaState::Draining
+            } else {
+                return None;
+            };
+            let (load, record) = (inner.load(index), inner.record(index));
+            Some(ReplicaStats::new(inner.id(index), state, load, record, now))
+        })
+    }
+
+    fn changes(&self) -> MutexGuard<'_, ()> {
+        self.0
+            .changes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, id: ReplicaId, f: impl FnOnce(&Inner<N>, usize) -> bool) -> bool {
+        let _changes = self.changes();
+        let index = id.index();
+        self.0.is_present(index) && self.0.id(index) == id && f(&self.0, index)
+    }
+}
+
+impl<const N: usize> Default for SharedReplicas<N> {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
+impl<const N: usize> ReplicaSet for SharedReplicas<N> {
+    fn choose(&self, choice: Choice, now: Instant) -> Result<Chosen, NoReplica> {
+        Self::choose(self, choice, now)
+    }
+
+    fn report(&self, chosen: &Chosen, end: AttemptEnd, now: Instant) {
+        Self::report(self, chosen, end, now);
+    }
+}
+
+impl<const N: usize> ReplicaSet for &SharedReplicas<N> {
+    fn choose(&self, choice: Choice, now: Instant) -> Result<Chosen, NoReplica> {
+        SharedReplicas::choose(self, choice, now)
+    }
+
+    fn report(&self, chosen: &Chosen, end: AttemptEnd, now: Instant) {
+        SharedReplicas::report(self, chosen, end, now);
+    }
+}
+
+impl<const N: usize> Inner<N> {
+    fn active(&self) -> u64 {
+        self.active.load(Ordering::Acquire)
+    }
+
+    fn load(&self, index: usize) -> Load {
+        let place = self.places.get(index);
+        place.map_or(Load::NEW, |place| {
+            Load::unpack(place.load.load(Ordering::Relaxed))
+        })
+    }
+
+    fn record(&self, index: usize) -> Record {
+        let place = self.places.get(index);
+        place.map_or(Record::NEW, |place| {
+            Record::unpack(place.record.load(Ordering::Relaxed))
+        })
+    }
+
+    fn is_present(&self, index: usize) -> bool {
+        self.active() & bit(index) != 0 || self.record(index).is_drained()
+    }
+
+    fn id(&self, index: usize) -> ReplicaId {
+        ReplicaId {
+            index: index as u8,
+            generation: self.load(index).generation,
+        }
+    }
+}
+
+const ANY_HOLDS: u64 = 1 << 32;
+
+fn pack(shared: Shared) -> u64 {
+    u64::from(shared.typical) | u64::from(shared.p75) << 16 | u64::from(shared.since_probe) << 32
+}
+
+/// Replaces the value in `word` by what `f` returns. Never waits: a thread tries again only if another succeeded.
+fn update(word: Option<&AtomicU64>, f: impl Fn(u64) -> Option<u64>) -> bool {
+    word.is_some_and(|word| {
+        word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, f)
+            .is_ok()
+    })
+}
+
+impl<const N: usize> Table for &Inner<N> {
+    fn active(&self) -> u64 {
+        Inner::active(self)
+    }
+
+    fn load(&self, index: usize) -> Load {
+        Inner::load(self, index)
+    }
+
+    fn record(&self, index: usize) -> Record {
+        Inner::record(self, index)
+    }
+
+    fn update_load(&mut self, index: usize, f: impl Fn(Load) -> Option<Load>) -> bool {
+        let word = self.places.get(index).map(|place| &place.load);
+        update(word, |word| f(Load::unpack(word)).map(Load::pack))
+    }
+
+    fn update_record(&mut self, index: usize, f: impl Fn(Record) -> Option<Record>) -> bool {
+        let word = self.places.get(index).map(|place| &place.record);
+        update(word, |word| f(Record::unpack(word)).map(Record::pack))
+    }
+
+    fn shared(&self) -> Shared {
+        let word = self.shared.load(Ordering::Relaxed);
+        Shared {
+            typical: word as u16,
+            p75: (word >> 16) as u16,
+            since_probe: (word >> 32) as u8,
+        }
+    }
+
+    fn set_shared(&mut self, shared: Shared) {
+        self.shared.store(pack(shared), Ordering::Relaxed);
+    }
+
+    fn holds(&self) -> Option<u32> {
+        let word = self.holds.load(Ordering::Acquire);
+        (word & ANY_HOLDS != 0).then_some(word as u32)
+    }
+
+    fn set_holds(&mut self, tick: Option<u32>) {
+        let word = tick.map_or(0, |tick| u64::from(tick) | ANY_HOLDS);
+        self.holds.store(word, Ordering::Release);
+    }
+
+    fn random(&mut self) -> u64 {
+        RANDOM
+            .try_with(|random| {
+                let mut next = SplitMix(random.get());
+                let drawn = next.next();
+                random.set(next.0);
+                drawn
+            })
+            .unwrap_or_default()
+    }
+}
+
+sync::thread_local! {
+    /// Each thread draws for itself, so that threads do not wait for a shared generator.
+    static RANDOM: core::cell::Cell<u64> = core::cell::Cell::new(sync::seed());
+}

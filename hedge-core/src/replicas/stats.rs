@@ -1,0 +1,137 @@
+//! What is known about the replicas of a set, for people.
+
+use core::fmt;
+use core::time::Duration;
+
+use crate::time::Instant;
+use crate::time::millis;
+
+use super::octaves::{self, OCTAVE, Octaves};
+use super::record::{Load, Record};
+use crate::replica_id::ReplicaId;
+
+/// Whether a replica takes part.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum ReplicaState {
+    /// It is given attempts.
+    Active,
+    /// It is given none, but may still work on some.
+    Draining,
+}
+
+/// What is known about one replica.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct ReplicaStats {
+    /// The replica.
+    pub id: ReplicaId,
+    /// Whether it is given attempts.
+    pub state: ReplicaState,
+    /// How many attempts it is working on.
+    pub in_flight: u16,
+    /// A geometric moving average of latency, failures counted as slow answers. `None` before the first answer.
+    pub latency: Option<Duration>,
+    /// How long it has been working on something without any answer.
+    pub silence: Duration,
+    /// Whether it is more than twice as slow as the fastest, and gets only probes.
+    pub is_suspect: bool,
+    /// Whether it asked to be left alone for now.
+    pub on_hold: bool,
+    /// Its share beside others, to within 3 %.
+    pub weight: u16,
+    /// In 1/16 octaves.
+    pub bias: i8,
+}
+
+impl ReplicaStats {
+    pub(super) fn new(
+        id: ReplicaId,
+        state: ReplicaState,
+        load: Load,
+        record: Record,
+        now: Instant,
+    ) -> Self {
+        let silence = load.silence(now);
+        Self {
+            id,
+            state,
+            in_flight: load.in_flight,
+            latency: (record.samples() > 0).then(|| octaves::duration(record.latency)),
+            silence: if silence == 0 {
+                Duration::ZERO
+            } else {
+                octaves::duration(silence)
+            },
+            is_suspect: record.is_suspect(),
+            on_hold: record.hold != 0,
+            weight: rounded(record.weight()),
+            bias: record.bias_sixteenths(),
+        }
+    }
+}
+
+fn rounded(octaves: Octaves) -> u16 {
+    let weight = (octaves::exp2(octaves + 8 * OCTAVE) + 128) >> 8;
+    u16::try_from(weight).unwrap_or(u16::MAX)
+}
+
+/// What is known about each replica of a set. Prints as a table.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ReplicasStats<const N: usize> {
+    replicas: [Option<ReplicaStats>; N],
+}
+
+impl<const N: usize> ReplicasStats<N> {
+    pub(super) fn collect(get: impl FnMut(usize) -> Option<ReplicaStats>) -> Self {
+        Self {
+            replicas: core::array::from_fn(get),
+        }
+    }
+
+    /// The replicas that are there, in the order of their indices.
+    pub fn iter(&self) -> impl Iterator<Item = &ReplicaStats> {
+        self.replicas.iter().flatten()
+    }
+
+    /// The replica at `index`.
+    pub fn get(&self, index: usize) -> Option<&ReplicaStats> {
+        self.replicas.get(index)?.as_ref()
+    }
+
+    /// How many attempts all of them are working on.
+    pub fn in_flight(&self) -> u32 {
+        self.iter()
+            .map(|replica| u32::from(replica.in_flight))
+            .sum()
+    }
+}
+
+impl<const N: usize> fmt::Display for ReplicasStats<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:>7} {:>9} {:>12} {:>12} {:>6} {:>4}  state",
+            "replica", "in flight", "latency ms", "silence ms", "weight", "bias"
+        )?;
+        for replica in self.iter() {
+            // Formatted by hand, since `Display` without an allocator has nowhere to pad to.
+            write!(f, "\n{:>7} ", replica.id.index())?;
+            write!(f, "{:>9} ", replica.in_flight)?;
+            match replica.latency {
+                Some(latency) => write!(f, "{:>12.3} ", millis(latency))?,
+                None => write!(f, "{:>12} ", "-")?,
+            }
+            write!(f, "{:>12.3} ", millis(replica.silence))?;
+            write!(f, "{:>6} {:>4}  ", replica.weight, replica.bias)?;
+            f.write_str(match (replica.state, replica.on_hold, replica.is_suspect) {
+                (ReplicaState::Draining, ..) => "draining",
+                (_, true, _) => "on hold",
+                (_, _, true) => "suspect",
+                _ if replica.latency.is_none() => "unknown",
+                _ => "active",
+            })?;
+        }
+        Ok(())
+    }
+}

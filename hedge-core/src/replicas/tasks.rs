@@ -1,0 +1,116 @@
+//! Attempts that are tasks, and who reports their ends to a set of replicas.
+
+use core::fmt;
+use core::future::Future;
+use std::sync::{Arc, PoisonError};
+
+use super::{AttemptEnd, Chosen, ReplicaSet};
+use crate::attempt::Attempt;
+use crate::sync::Mutex;
+use crate::time::Timer;
+
+/// Settles for each attempt of a request whether the request or the attempt's task reports its end.
+///
+/// The request does as long as it lasts, since it can tell an answer from a failure. A task that runs on when the
+/// request is over reports its own end.
+#[derive(Clone)]
+pub(crate) struct Tasks(Arc<[Mutex<State>; 8]>);
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// There is no task, or it has ended.
+    NoTask,
+    Running,
+    /// The request is over.
+    LetGo(Chosen),
+}
+
+impl Tasks {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(core::array::from_fn(|_| {
+            Mutex::new(State::NoTask)
+        })))
+    }
+
+    /// The request is over. Returns whether the task of attempt `index` runs on, and reports its end.
+    pub(crate) fn let_go(&self, index: u8, chosen: Chosen) -> bool {
+        let running = |state| matches!(state, State::Running);
+        running(self.update(index, |state| {
+            if running(state) {
+                State::LetGo(chosen)
+            } else {
+                state
+            }
+        }))
+    }
+
+    /// Makes the future of an attempt's task from that of the attempt.
+    pub(crate) fn attempt<S, T, F, V, E>(
+        &self,
+        attempt: Attempt,
+        set: S,
+        timer: T,
+        future: F,
+    ) -> impl Future<Output = Result<V, E>> + use<S, T, F, V, E>
+    where
+        S: ReplicaSet,
+        T: Timer,
+        F: Future<Output = Result<V, E>>,
+    {
+        let index = attempt.index() as u8;
+        self.update(index, |_| State::Running);
+        let report = Report {
+            tasks: self.clone(),
+            index,
+            set,
+            timer,
+            end: AttemptEnd::Cancelled,
+        };
+        async move {
+            // All of it, since a closure would capture no more than its `end`.
+            let mut report = report;
+            let result = future.await;
+            // Nobody classifies the result of a task that ran on.
+            report.end = match result {
+                Ok(_) => AttemptEnd::Answered,
+                Err(_) => AttemptEnd::Failed,
+            };
+            drop(report);
+            result
+        }
+    }
+
+    /// Replaces a state by what `f` returns. Returns the old one.
+    fn update(&self, index: u8, f: impl FnOnce(State) -> State) -> State {
+        let Some(state) = self.0.get(usize::from(index)) else {
+            return State::NoTask;
+        };
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = *state;
+        *state = f(old);
+        old
+    }
+}
+
+impl fmt::Debug for Tasks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tasks").finish_non_exhaustive()
+    }
+}
+
+/// Reports the end of a task that outlived its request.
+struct Report<S: ReplicaSet, T: Timer> {
+    tasks: Tasks,
+    index: u8,
+    set: S,
+    timer: T,
+    end: AttemptEnd,
+}
+
+impl<S: ReplicaSet, T: Timer> Drop for Report<S, T> {
+    fn drop(&mut self) {
+        if let State::LetGo(chosen) = self.tasks.update(self.index, |_| State::NoTask) {
+            self.set.report(&chosen, self.end, self.timer.now());
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What reports teach.
+
+use super::super::octaves::{OCTAVE, exp2, exponential, log2};
+use super::super::record::{Record, Sample, SampleWeight};
+use super::*;
+
+#[test]
+fn logarithms_are_close_and_go_back() {
+    let mut random = SplitMix(1);
+    for _ in 0..10_000 {
+        let value = random.next() >> (random.next() % 64);
+        let exact = libm::log2(value.max(1) as f64);
+        let got = f64::from(log2(value)) / f64::from(OCTAVE);
+        assert!((got - exact).abs() < 0.013, "{value}: {got}, not {exact}");
+        let back = exp2(log2(value)) as f64 / value.max(1) as f64;
+        assert!(
+            value < 1000 || (0.98..=1.01).contains(&back),
+            "{value}: {back}"
+        );
+    }
+    assert_eq!((log2(0), log2(1), log2(u64::MAX)), (0, 0, 64 * OCTAVE - 1));
+}
+
+#[test]
+fn random_starts_are_exponential() {
+    let mut random = SplitMix(2);
+    let draws: Vec<_> = (0..100_000)
+        .map(|_| f64::from(exponential(random.next() as u32)) / 4096.0)
+        .collect();
+    let mean = draws.iter().sum::<f64>() / draws.len() as f64;
+    let above = draws.iter().filter(|draw| **draw > 2.0).count() as f64 / draws.len() as f64;
+    assert!((mean - 1.0).abs() < 0.02, "{mean}");
+    assert!((above - 0.135).abs() < 0.01, "{above}");
+}
+
+fn after(samples: &[(u16, SampleWeight)]) -> f64 {
+    let record = samples
+        .iter()
+        .fold(Record::NEW, |record, &(latency, weight)| {
+            record.learned(Sample { latency, weight }).unwrap_or(record)
+        });
+    f64::from(record.latency) / f64::from(OCTAVE)
+}
+
+#[test]
+fn the_first_samples_count_alike_and_later_ones_an_eighth() {
+    use SampleWeight::Usual;
+    let octaves = |octaves: u16| octaves * OCTAVE;
+    assert_eq!(after(&[(octaves(20), Usual)]), 20.0);
+    assert_eq!(after(&[(octaves(20), Usual), (octaves(21), Usual)]), 20.5);
+    let steady = [(octaves(20), Usual); 20];
+    let with = |latency, weight| after(&[&steady[..], &[(latency, weight)]].concat());
+    assert_eq!(with(octaves(21), Usual), 20.125);
+    assert_eq!(with(octaves(16), Usual), 19.5);
+    // A surprise counts twice.
+    assert_eq!(with(octaves(24), Usual), 21.0);
+    assert_eq!(with(octaves(24), SampleWeight::Failure), 21.0);
+    assert_eq!(with(octaves(16), SampleWeight::Probe), 18.0);
+}
+
+#[test]
+fn a_lower_bound_counts_only_if_it_is_news() {
+    use SampleWeight::{LowerBound, Usual};
+    let bound = |octaves: u16| (octaves * OCTAVE, LowerBound { probe: false });
+    let steady = [(20 * OCTAVE, Usual); 20];
+    let with = |sample| after(&[&steady[..], &[sample]].concat());
+    assert_eq!(after(&[bound(30)]), 0.0);
+    assert_eq!(with(bound(19)), 20.0);
+    assert_eq!(with(bound(24)), 21.0);
+}
+
+#[test]
+fn failures_count_relative_to_what_is_typical() {
+    let mut replicas = Replicas::<2>::all();
+    let mut now = teach(&mut replicas, 20, |_| ms(10));
+    for _ in 0..30 {
+        let chosen = replicas.choose(Choice::PRIMARY.among(0b01), now).unwrap();
+        now = now + ms(1);
+        replicas.report(&chosen, Failed, now);
+    }
+    let latency = replicas.stats(now).get(0).unwrap().latency.unwrap();
+    let ratio = latency.as_secs_f64() / 0.010;
+    assert!((14.0..17.0).contains(&ratio), "{ratio}");
+}
+
+#[test]
+fn silence_counts_before_any_answer() {
+    let mut replicas = Replicas::<2>::all();
+    let now = teach(&mut replicas, 20, |_| ms(10));
+    let stuck = replicas.choose(Choice::PRIMARY.among(0b01), now).unwrap();
+    // Both are equal, so the idle one is chosen; with as much to do, it would be either.
+    let later = now + ms(100);
+    let stats = replicas.stats(later);
+    let silence = stats.get(0).unwrap().silence;
+    assert!((ms(97)..=ms(102)).contains(&silence), "{silence:?}");
+    let mut chosen = Vec::new();
+    for _ in 0..3 {
+        let one = replicas.choose(Choice::PRIMARY, later).unwrap();
+        assert_eq!(one.id().index(), 1);
+        chosen.push(one);
+    }
+    // An answer ends it, a cancelled attempt does not.
+    let other = replicas.choose(Choice::PRIMARY.among(0b01), later).unwrap();
+    replicas.report(&other, Cancelled, later);
+    assert!(replicas.stats(later).get(0).unwrap().silence > ms(95));
+    let other = replicas.choose(Choice::PRIMARY.among(0b01), later).unwrap();
+    replicas.report(&stuck, Answered, later);
+    assert_eq!(
+        replicas.stats(later).get(0).unwrap().silence,
+        Duration::ZERO
+    );
+    replicas.report(&other, Answered, later);
+}
+
+#[test]
+fn a_clock_that_disagrees_between_threads_makes_nothing_suspect() {
+    let mut replicas = Replicas::<2>::all();
+    let now = teach(&mut replicas, 20, |_| Duration::from_micros(50));
+    let chosen = replicas.choose(Choice::PRIMARY, now).unwrap();
+    let earlier = Instant::ZERO + (now.since_epoch() - ms(1));
+    let other = replicas.choose(Choice::PRIMARY, earlier).unwrap();
+    assert!(
+        replicas
+            .stats(earlier)
+            .iter()
+            .all(|replica| replica.silence.is_zero())
+    );
+    assert!(
+        replicas
+            .stats(earlier)
+            .iter()
+            .all(|replica| !replica.is_suspect)
+    );
+    replicas.report(&chosen, Answered, now);
+    replicas.report(&other, Answered, earlier);
+}

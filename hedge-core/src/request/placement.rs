@@ -1,0 +1,291 @@
+//! Where the attempts of a request go.
+
+use crate::outcome::Suppressed;
+use crate::replicas::{AttemptEnd, Choice, Chosen, NoReplica, ReplicaId, ReplicaSet};
+use crate::request::Ready;
+use crate::time::{Instant, Timer};
+
+/// Decides for one request where its attempts go, and is told how they end.
+///
+/// A [`Ready`] leaves that to the closure that makes the attempts; [`OnReplicas`] chooses a replica for each.
+pub trait Placement {
+    /// Whether a request has to be timed.
+    const TIMED: bool;
+
+    /// Places the primary. `None` if the closure decides.
+    ///
+    /// # Errors
+    ///
+    /// If there is nowhere that it may go.
+    fn place_primary(&mut self, now: Instant) -> Result<Option<ReplicaId>, NoReplica>;
+
+    /// Places hedge `index`.
+    ///
+    /// # Errors
+    ///
+    /// Says why it cannot be started.
+    fn place_hedge(&mut self, index: u8, now: Instant) -> Result<Option<ReplicaId>, Suppressed>;
+
+    /// The hedge that was placed last is not started after all.
+    fn withdraw(&mut self, index: u8, now: Instant);
+
+    /// Whether the primary is a probe.
+    fn is_probe(&self) -> bool;
+
+    /// How long the primary may take before it is hedged, in nanoseconds. `None` for as long as the strategy says.
+    fn patience(&self) -> Option<u64>;
+
+    /// Attempt `index` has ended.
+    fn ended(&mut self, index: u8, end: AttemptEnd, now: Instant);
+
+    /// The request is over, and attempt `index`, which has not ended, is dropped. An attempt that is a task may run on.
+    fn let_go(&mut self, index: u8, end: AttemptEnd, now: Instant);
+
+    /// Where attempt `index` went.
+    fn replica(&self, index: u8) -> Option<ReplicaId>;
+
+    /// A mask of the replicas that were used.
+    fn used(&self) -> u64;
+}
+
+impl<G: Ready> Placement for G {
+    const TIMED: bool = false;
+
+    #[inline(always)]
+    fn place_primary(&mut self, _: Instant) -> Result<Option<ReplicaId>, NoReplica> {
+        Ok(None)
+    }
+
+    fn place_hedge(&mut self, _: u8, _: Instant) -> Result<Option<ReplicaId>, Suppressed> {
+        if self.is_ready() {
+            Ok(None)
+        } else {
+            Err(Suppressed::NotReady)
+        }
+    }
+
+    fn withdraw(&mut self, _: u8, _: Instant) {}
+
+    #[inline(always)]
+    fn is_probe(&self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn patience(&self) -> Option<u64> {
+        None
+    }
+
+    #[inline(always)]
+    fn ended(&mut self, _: u8, _: AttemptEnd, _: Instant) {}
+
+    fn let_go(&mut self, _: u8, _: AttemptEnd, _: Instant) {}
+
+    #[inline(always)]
+    fn replica(&self, _: u8) -> Option<ReplicaId> {
+        None
+    }
+
+    #[inline(always)]
+    fn used(&self) -> u64 {
+        0
+    }
+}
+
+/// Sends each attempt to a replica of a set: see [`Call::on`](crate::Call::on).
+///
+/// Reports every attempt once, however it ends. What has not been reported when this is dropped, as by a panic, is
+/// reported as cancelled.
+#[derive(Debug)]
+pub struct OnReplicas<S: ReplicaSet, T: Timer, const MAX: usize, W = fn(ReplicaId) -> bool> {
+    set: S,
+    timer: T,
+    /// Whether a hedge could be sent to a replica.
+    ready: W,
+    among: u64,
+    used: u64,
+    is_probe: bool,
+    /// The attempts that have not been reported.
+    open: [Option<Chosen>; MAX],
+    replicas: [Option<ReplicaId>; MAX],
+    #[cfg(feature = "std")]
+    tasks: Option<crate::replicas::Tasks>,
+}
+
+impl<S: ReplicaSet, T: Timer, const MAX: usize> OnReplicas<S, T, MAX> {
+    pub(crate) const fn new(set: S, timer: T) -> Self {
+        Self::with_ready(set, timer, |_| true)
+    }
+}
+
+impl<S: ReplicaSet, T: Timer, const MAX: usize, W> OnReplicas<S, T, MAX, W> {
+    pub(crate) const fn with_ready(set: S, timer: T, ready: W) -> Self {
+        Self {
+            set,
+            timer,
+            ready,
+            among: u64::MAX,
+            used: 0,
+            is_probe: false,
+            open: [None; MAX],
+            replicas: [None; MAX],
+            #[cfg(feature = "std")]
+            tasks: None,
+        }
+    }
+
+    pub(crate) fn among(&mut self, mask: u64) {
+        self.among &= mask;
+    }
+
+    pub(crate) fn start_at(&mut self, chosen: Chosen) {
+        self.keep(0, chosen);
+    }
+
+    #[cfg(feature = "std")]
+    pub(crate) const fn set(&self) -> &S {
+        &self.set
+    }
+
+    /// Attempts are tasks, which report their own ends once the request is over.
+    #[cfg(feature = "std")]
+    pub(crate) fn in_tasks(&mut self) -> crate::replicas::Tasks {
+        self.tasks
+            .get_or_insert_with(crate::replicas::Tasks::new)
+            .clone()
+    }
+
+    fn place(&mut self, index: u8, choice: Choice, now: Instant) -> Result<ReplicaId, NoReplica> {
+        let chosen = self.set.choose(choice.among(self.among), now)?;
+        self.keep(index, chosen);
+        Ok(chosen.id())
+    }
+
+    /// Keeps what was chosen for attempt `index`, to report its end.
+    fn keep(&mut self, index: u8, chosen: Chosen) {
+        let (index, id) = (usize::from(index), chosen.id());
+        if index == 0 {
+            self.is_probe = chosen.is_probe();
+        }
+        if let (Some(open), Some(replica)) =
+            (self.open.get_mut(index), self.replicas.get_mut(index))
+        {
+            *open = Some(chosen);
+            *replica = Some(id);
+            self.used |= id.mask();
+        } else {
+            // No request has so many attempts.
+            self.set
+                .report(&chosen, AttemptEnd::Cancelled, chosen.started());
+        }
+    }
+
+    fn take(&mut self, index: u8) -> Option<Chosen> {
+        self.open.get_mut(usize::from(index))?.take()
+    }
+}
+
+impl<S, T, const MAX: usize, W> Placement for OnReplicas<S, T, MAX, W>
+where
+    S: ReplicaSet,
+    T: Timer,
+    W: FnMut(ReplicaId) -> bool,
+{
+    const TIMED: bool = true;
+
+    fn place_primary(&mut self, now: Instant) -> Result<Option<ReplicaId>, NoReplica> {
+        // Again if the closure panicked and the request is polled nevertheless.
+        if let Some(placed) = self.replica(0) {
+            return Ok(Some(placed));
+        }
+        self.place(0, Choice::PRIMARY, now).map(Some)
+    }
+
+    fn place_hedge(&mut self, index: u8, now: Instant) -> Result<Option<ReplicaId>, Suppressed> {
+        let among = self.among;
+        let placed = loop {
+            let Ok(id) = self.place(index, Choice::hedge(self.used), now) else {
+                break Err(if self.among == among {
+                    Suppressed::NoReplica
+                } else {
+                    Suppressed::NotReady
+                });
+            };
+            if (self.ready)(id) {
+                break Ok(Some(id));
+            }
+            // The next best.
+            self.withdraw(index, now);
+            self.among &= !id.mask();
+        };
+        self.among = among;
+        placed
+    }
+
+    fn withdraw(&mut self, index: u8, now: Instant) {
+        self.ended(index, AttemptEnd::Cancelled, now);
+        if let Some(replica) = self.replicas.get_mut(usize::from(index)) {
+            *replica = None;
+        }
+        let used = self.replicas.iter().flatten();
+        self.used = used.fold(0, |used, replica| used | replica.mask());
+    }
+
+    fn is_probe(&self) -> bool {
+        self.is_probe
+    }
+
+    fn patience(&self) -> Option<u64> {
+        let primary = self.open.first()?.as_ref()?;
+        primary.patience().map(crate::time::nanos)
+    }
+
+    fn ended(&mut self, index: u8, end: AttemptEnd, now: Instant) {
+        self.report(index, end, now);
+    }
+
+    fn let_go(&mut self, index: u8, end: AttemptEnd, now: Instant) {
+        self.release(index, end, now);
+    }
+
+    fn replica(&self, index: u8) -> Option<ReplicaId> {
+        *self.replicas.get(usize::from(index))?
+    }
+
+    fn used(&self) -> u64 {
+        self.used
+    }
+}
+
+impl<S: ReplicaSet, T: Timer, const MAX: usize, W> OnReplicas<S, T, MAX, W> {
+    fn report(&mut self, index: u8, end: AttemptEnd, now: Instant) {
+        if let Some(chosen) = self.take(index) {
+            self.set.report(&chosen, end, now);
+        }
+    }
+
+    fn release(&mut self, index: u8, end: AttemptEnd, now: Instant) {
+        #[cfg(feature = "std")]
+        if let Some(tasks) = &self.tasks
+            && let Some(chosen) = self.open.get(usize::from(index)).copied().flatten()
+            && tasks.let_go(index, chosen)
+        {
+            // The task reports its end.
+            let _ = self.take(index);
+            return;
+        }
+        self.report(index, end, now);
+    }
+}
+
+impl<S: ReplicaSet, T: Timer, const MAX: usize, W> Drop for OnReplicas<S, T, MAX, W> {
+    fn drop(&mut self) {
+        // Losers that were kept, an attempt that could not be launched, or a request that was never polled.
+        if self.open.iter().any(Option::is_some) {
+            let now = self.timer.now();
+            for index in 0..MAX {
+                self.release(index as u8, AttemptEnd::Cancelled, now);
+            }
+        }
+    }
+}

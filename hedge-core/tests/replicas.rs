@@ -1,0 +1,396 @@
+//! Requests on a set of replicas: where their attempts go, and what is reported about them.
+
+use core::cell::{Cell, RefCell};
+use core::future::Future;
+use core::panic::AssertUnwindSafe;
+use core::task::{Context, Waker};
+use core::time::Duration;
+use std::panic::{catch_unwind, resume_unwind};
+use std::rc::Rc;
+
+use hedge_core::adapter::{BudgetHandle, Lock};
+use hedge_core::manual::ManualTimer;
+use hedge_core::replicas::{NoReplica, ReplicaStats, Replicas};
+use hedge_core::telemetry::EventKind;
+use hedge_core::{
+    Attempt, Budget, Error, Event, Fixed, Hedger, Options, Percentile, Suppressed, Verdict,
+};
+
+type Clock = ManualTimer<16>;
+type Set<const N: usize> = RefCell<Replicas<N>>;
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn unguarded() -> Options {
+    let mut options = Options::default();
+    options.guard = Some(false);
+    options
+}
+
+/// A hedger with room for two attempts that hedges after 20 ms.
+macro_rules! hedger {
+    ($clock:expr) => {
+        Hedger::builder($clock)
+            .strategy(Fixed::new(ms(20)))
+            .budget(Budget::unlimited())
+            .options(unguarded())
+            .build_local()
+            .unwrap()
+    };
+}
+
+fn stats<const N: usize>(set: &Set<N>, clock: &Clock, index: usize) -> ReplicaStats {
+    *set.borrow().stats(clock.now()).get(index).unwrap()
+}
+
+fn in_flight<const N: usize>(set: &Set<N>, clock: &Clock) -> u32 {
+    set.borrow().stats(clock.now()).in_flight()
+}
+
+#[test]
+fn a_hedge_goes_to_another_replica_and_the_outcome_says_which_won() {
+    let (clock, set) = (Clock::new(), RefCell::new(Replicas::<2>::all()));
+    let hedger = hedger!(&clock);
+    let asked = RefCell::new(Vec::new());
+    let hedged = clock.drive(hedger.request_on(&set, |attempt| {
+        asked.borrow_mut().push(attempt.replica());
+        let took = if attempt.is_hedge() { 5 } else { 500 };
+        let sleep = clock.sleep(ms(took));
+        async move {
+            sleep.await;
+            Ok::<_, ()>(attempt.replica())
+        }
+    }));
+    let hedged = hedged.unwrap();
+    let asked = asked.into_inner();
+    assert_eq!(asked.len(), 2);
+    assert_ne!(asked[0], asked[1]);
+    assert_eq!(hedged.value, asked[1]);
+    assert_eq!(hedged.outcome.replica, Some(asked[1]));
+    assert_eq!(hedged.outcome.replicas_used, 0b11);
+    assert_eq!(in_flight(&set, &clock), 0);
+    // The loser taught a bound at most, the winner its latency.
+    assert_eq!(stats(&set, &clock, asked[0].index()).latency, None);
+    let latency = stats(&set, &clock, asked[1].index()).latency.unwrap();
+    assert!((ms(4)..=ms(6)).contains(&latency), "{latency:?}");
+}
+
+#[test]
+fn without_replicas_the_outcome_names_none() {
+    let clock = Clock::new();
+    let hedger = hedger!(&clock);
+    let hedged = clock.drive(hedger.request(|attempt| async move {
+        assert_eq!(attempt.replica().index(), 0);
+        Ok::<_, ()>(())
+    }));
+    let outcome = hedged.unwrap().outcome;
+    assert_eq!((outcome.replica, outcome.replicas_used), (None, 0));
+}
+
+#[test]
+fn what_a_verdict_means_for_the_replica() {
+    for (verdict, is_failure) in [
+        (Verdict::Accept, false),
+        (Verdict::Fatal, false),
+        (Verdict::Retry, true),
+        (Verdict::RetryAfter(ms(1)), true),
+    ] {
+        let (clock, set) = (Clock::new(), RefCell::new(Replicas::<1>::all()));
+        let hedger = Hedger::builder(&clock).build_local().unwrap();
+        let request = |verdict: Verdict| {
+            let call = hedger.call().classify(move |_: &Result<(), ()>| verdict);
+            clock.drive(call.max_hedges(0).on(&set).request(|_| {
+                let sleep = clock.sleep(ms(10));
+                async move {
+                    sleep.await;
+                    Err(())
+                }
+            }))
+        };
+        for _ in 0..10 {
+            let _ = request(Verdict::Accept);
+        }
+        let _ = request(verdict);
+        let latency = stats(&set, &clock, 0).latency.unwrap();
+        assert_eq!(latency > ms(12), is_failure, "{verdict:?}: {latency:?}");
+        assert_eq!(in_flight(&set, &clock), 0);
+    }
+}
+
+#[test]
+fn attempts_that_the_timeout_ends_have_failed() {
+    let (clock, set) = (Clock::new(), RefCell::new(Replicas::<2>::all()));
+    let hedger = hedger!(&clock);
+    let call = hedger.call().timeout(ms(100)).on(&set);
+    let error = clock.drive(call.request(|_| core::future::pending::<Result<(), ()>>()));
+    assert!(matches!(error, Err(Error::Timeout { attempts: 2, .. })));
+    for index in 0..2 {
+        // 16 times as long as the attempt had lasted, for nothing is typical yet.
+        assert!(stats(&set, &clock, index).latency.unwrap() > ms(1000));
+    }
+    assert_eq!(in_flight(&set, &clock), 0);
+}
+
+#[test]
+fn nobody_allowed_is_an_error_and_nothing_is_sent() {
+    let (clock, set) = (Clock::new(), RefCell::new(Replicas::<2>::all()));
+    let events = RefCell::new(Vec::new());
+    let hedger = Hedger::builder(&clock)
+        .sink(|event: &Event| events.borrow_mut().push(event.kind))
+        .build_local()
+        .unwrap();
+    let sent = Cell::new(0);
+    let launch = |_: Attempt| {
+        sent.set(sent.get() + 1);
+        async { Ok::<_, ()>(()) }
+    };
+    let error = clock.drive(hedger.call().on(&set).among(0b100).request(launch));
+    assert_eq!(error, Err(Error::NoReplica(NoReplica::NotAllowed)));
+    let error = clock.drive(
+        hedger
+            .call()
+            .on(&set)
+            .among(0b01)
+            .among(0b10)
+            .request(launch),
+    );
+    assert_eq!(error, Err(Error::NoReplica(NoReplica::NotAllowed)));
+    let empty = RefCell::new(Replicas::<2>::empty());
+    let error = clock.drive(hedger.request_on(&empty, launch)).unwrap_err();
+    assert_eq!(
+        (error, error.attempts()),
+        (Error::NoReplica(NoReplica::Empty), 0)
+    );
+    assert_eq!(error.to_string(), "nothing was sent: no replica is active");
+    assert_eq!(sent.get(), 0);
+    let metrics = hedger.metrics();
+    assert_eq!(
+        (metrics.total_requests, metrics.failed, metrics.sample_count),
+        (3, 3, 0)
+    );
+    assert_eq!(metrics.total_cost, 0.0);
+    let failed =
+        |kind: &&EventKind| matches!(kind, EventKind::RequestException { attempts: 0, .. });
+    assert_eq!(events.borrow().iter().filter(failed).count(), 3);
+    let hedged = clock
+        .drive(hedger.call().on(&set).among(0b10).request(launch))
+        .unwrap();
+    assert_eq!(hedged.outcome.replica.unwrap().index(), 1);
+}
+
+#[test]
+fn a_hedge_without_a_replica_is_suppressed_and_costs_nothing() {
+    let (clock, set) = (Clock::new(), RefCell::new(Replicas::<1>::all()));
+    let hedger = Hedger::builder(&clock)
+        .strategy(Fixed::new(ms(20)))
+        .budget(Budget::percent(10.0).burst(1))
+        .build_local()
+        .unwrap();
+    let hedged = clock.drive(hedger.request_on(&set, |attempt| {
+        let id = attempt.replica();
+        set.borrow_mut().drain(id);
+        let sleep = clock.sleep(ms(50));
+        async move {
+            sleep.await;
+            Ok::<_, ()>(())
+        }
+    }));
+    let outcome = hedged.unwrap().outcome;
+    assert_eq!(
+        (outcome.attempts, outcome.suppressed),
+        (1, Some(Suppressed::NoReplica))
+    );
+    assert_eq!(hedger.budget().with(|budget| budget.in_flight()), 0);
+    assert_eq!(BudgetHandle::withdraw(hedger.budget(), clock.now()), Ok(()));
+}
+
+#[test]
+fn a_hedge_that_the_budget_refuses_leaves_no_trace() {
+    let (clock, set) = (Clock::new(), RefCell::new(Replicas::<2>::all()));
+    let hedger = Hedger::builder(&clock)
+        .strategy(Fixed::new(ms(20)))
+        .budget(Budget::percent(0.0))
+        .build_local()
+        .unwrap();
+    let hedged = clock.drive(hedger.request_on(&set, |_| {
+        let sleep = clock.sleep(ms(50));
+        async move {
+            sleep.await;
+            Ok::<_, ()>(())
+        }
+    }));
+    let outcome = hedged.unwrap().outcome;
+    assert_eq!(outcome.suppressed, Some(Suppressed::BudgetRatio));
+    assert_eq!(outcome.replicas_used.count_ones(), 1);
+    assert_eq!(in_flight(&set, &clock), 0);
+}
+
+#[test]
+fn whatever_ends_a_request_ends_its_attempts() {
+    let (clock, set) = (Clock::new(), RefCell::new(Replicas::<3>::all()));
+    let hedger = hedger!(&clock);
+    // Dropped before it is polled, and after.
+    for polls in 0..3 {
+        let mut request =
+            Box::pin(hedger.request_on(&set, |_| core::future::pending::<Result<(), ()>>()));
+        for _ in 0..polls {
+            let _ = request
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()));
+            clock.advance(ms(20));
+        }
+        let attempts = [0, 1, 2][polls];
+        assert_eq!(in_flight(&set, &clock), attempts);
+        drop(request);
+        assert_eq!(in_flight(&set, &clock), 0);
+    }
+    // An attempt panics when it is launched, or when it is polled.
+    for at_launch in [true, false] {
+        for victim in 0..2 {
+            let request = hedger.request_on(&set, |attempt| {
+                let now = attempt.index() == victim;
+                if now && at_launch {
+                    resume_unwind(Box::new(()));
+                }
+                async move {
+                    if now {
+                        resume_unwind(Box::new(()));
+                    }
+                    core::future::pending::<Result<(), ()>>().await
+                }
+            });
+            let panic = catch_unwind(AssertUnwindSafe(|| clock.drive(request)));
+            assert!(panic.is_err());
+            assert_eq!(in_flight(&set, &clock), 0, "{at_launch}, {victim}");
+        }
+    }
+}
+
+#[test]
+fn losers_that_are_kept_count_until_they_end() {
+    for drained in [true, false] {
+        let (clock, set) = (Clock::new(), RefCell::new(Replicas::<2>::all()));
+        let hedger = hedger!(&clock);
+        let request = hedger.call().keep_losers().on(&set).open(|attempt| {
+            let sleep = clock.sleep(ms(if attempt.is_hedge() { 5 } else { 90 }));
+            async move {
+                sleep.await;
+                Ok::<_, ()>(attempt.replica())
+            }
+        });
+        let mut request = Box::pin(request);
+        let hedged = clock.drive(request.as_mut()).unwrap();
+        let loser = 1 - hedged.value.index();
+        assert_eq!(stats(&set, &clock, loser).in_flight, 1);
+        if drained {
+            clock.drive(request.as_mut().drain());
+            assert_eq!(in_flight(&set, &clock), 0);
+            assert!(stats(&set, &clock, loser).latency.unwrap() > ms(85));
+        }
+        drop(request);
+        assert_eq!(in_flight(&set, &clock), 0);
+    }
+}
+
+#[test]
+fn a_probe_is_hedged_early_and_teaches_the_strategy_nothing() {
+    let (clock, set) = (Clock::new(), RefCell::new(Replicas::<2>::all()));
+    let hedger = Hedger::builder(&clock)
+        .strategy(Percentile::new(95.0))
+        .budget(Budget::unlimited())
+        .options(unguarded())
+        .build_local()
+        .unwrap();
+    let slow = Cell::new(false);
+    let serve = |number: u64| {
+        let request = hedger.request_on(&set, |attempt| {
+            let slow = slow.get() && attempt.replica().index() == 0;
+            // 10 to 19 ms, so that the percentiles differ.
+            let sleep = clock.sleep(ms(if slow { 300 } else { 10 + number * 7 % 10 }));
+            async move {
+                sleep.await;
+                Ok::<_, ()>(attempt.replica().index())
+            }
+        });
+        clock.drive(request).unwrap()
+    };
+    (0..300).for_each(|number| {
+        serve(number);
+    });
+    let delay = || hedger.with_strategy(|strategy| strategy.stats().delay.unwrap());
+    let before = delay();
+    assert!((ms(18)..=ms(20)).contains(&before), "{before:?}");
+    slow.set(true);
+    let mut probes = 0;
+    for number in 0..2_000 {
+        let hedged = serve(number);
+        if number > 300 && hedged.outcome.hedge_won {
+            probes += 1;
+            // At the 75th percentile, not the 95th.
+            let latency = hedged.outcome.total_latency - hedged.outcome.backup_latency.unwrap();
+            assert!((ms(15)..=ms(18)).contains(&latency), "{latency:?}");
+        }
+    }
+    assert!((10..=30).contains(&probes), "{probes}");
+    assert!(delay() <= before + ms(1), "{:?}", delay());
+}
+
+#[test]
+fn retries_go_elsewhere() {
+    let (clock, set) = (Clock::new(), RefCell::new(Replicas::<3>::all()));
+    let hedger = Hedger::builder(&clock)
+        .strategy(Fixed::new(ms(20)))
+        .attempts::<3>()
+        .max_hedges(2)
+        .build_local()
+        .unwrap();
+    let request = hedger.request_on(&set, |attempt| async move {
+        if attempt.index() < 2 { Err(()) } else { Ok(()) }
+    });
+    let outcome = clock.drive(request).unwrap().outcome;
+    assert_eq!((outcome.attempts, outcome.replicas_used), (3, 0b111));
+}
+
+#[test]
+fn events_say_which_replica() {
+    let (clock, set) = (Clock::new(), RefCell::new(Replicas::<2>::all()));
+    let events = Rc::new(RefCell::new(Vec::new()));
+    let heard = events.clone();
+    let hedger = Hedger::builder(&clock)
+        .strategy(Fixed::new(ms(20)))
+        .sink(move |event: &Event| heard.borrow_mut().push(event.kind))
+        .build_local()
+        .unwrap();
+    let request = hedger.request_on(&set, |attempt| {
+        let sleep = clock.sleep(ms(if attempt.is_hedge() { 5 } else { 90 }));
+        async move {
+            sleep.await;
+            Ok::<_, ()>(attempt.replica())
+        }
+    });
+    let winner = clock.drive(request).unwrap().value;
+    let (mut fired, mut stopped) = (false, false);
+    for event in events.borrow().iter() {
+        match event {
+            EventKind::HedgeFired { attempt, .. } => {
+                fired = true;
+                assert_eq!(attempt.replica(), winner);
+            }
+            EventKind::RequestCancelled { replica, .. } => {
+                assert_eq!(replica.unwrap().index(), 1 - winner.index());
+            }
+            EventKind::HedgeWon { replica, .. } => assert_eq!(*replica, Some(winner)),
+            EventKind::RequestStop { outcome, .. } => {
+                stopped = true;
+                assert_eq!(
+                    (outcome.replica, outcome.replicas_used),
+                    (Some(winner), 0b11)
+                );
+            }
+            _ => {}
+        }
+    }
+    assert!(fired && stopped);
+}

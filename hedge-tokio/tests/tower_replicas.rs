@@ -1,0 +1,220 @@
+//! The service over replicas, on tokio's paused clock.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::task::{Context, Poll};
+use core::time::Duration;
+use std::sync::Arc;
+
+use hedge_tokio::replicas::NoReplica;
+use hedge_tokio::tower::{BoxError, Cloned, HedgeReplicas};
+use hedge_tokio::{Budget, Fixed, Hedger};
+use tokio::time::{Instant, sleep};
+use tower::{Service, ServiceExt};
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// What a replica's clones share.
+#[derive(Debug, Default)]
+struct Behaviour {
+    latency_ms: AtomicU64,
+    calls: AtomicU64,
+    /// 0: ready, 1: not ready, 2: broken.
+    readiness: AtomicU64,
+}
+
+/// A replica that answers with its number, and insists on being asked whether it is ready.
+struct Replica {
+    number: usize,
+    behaviour: Arc<Behaviour>,
+    was_ready: bool,
+}
+
+impl Replica {
+    fn new(number: usize) -> Self {
+        let behaviour = Arc::new(Behaviour::default());
+        behaviour.latency_ms.store(10, Ordering::Relaxed);
+        Self {
+            number,
+            behaviour,
+            was_ready: false,
+        }
+    }
+}
+
+impl Clone for Replica {
+    fn clone(&self) -> Self {
+        Self {
+            number: self.number,
+            behaviour: self.behaviour.clone(),
+            was_ready: false,
+        }
+    }
+}
+
+impl Service<()> for Replica {
+    type Response = usize;
+    type Error = std::io::Error;
+    type Future = core::pin::Pin<Box<dyn Future<Output = Result<usize, std::io::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), std::io::Error>> {
+        match self.behaviour.readiness.load(Ordering::Relaxed) {
+            0 => {
+                self.was_ready = true;
+                Poll::Ready(Ok(()))
+            }
+            1 => Poll::Pending,
+            _ => Poll::Ready(Err(std::io::Error::other("broken"))),
+        }
+    }
+
+    fn call(&mut self, (): ()) -> Self::Future {
+        assert!(core::mem::take(&mut self.was_ready), "it was not asked");
+        self.behaviour.calls.fetch_add(1, Ordering::Relaxed);
+        let latency = ms(self.behaviour.latency_ms.load(Ordering::Relaxed));
+        let number = self.number;
+        Box::pin(async move {
+            sleep(latency).await;
+            Ok(number)
+        })
+    }
+}
+
+fn service<const N: usize>() -> ([Arc<Behaviour>; N], HedgeReplicas<Replica, Cloned>) {
+    let replicas: [Replica; N] = core::array::from_fn(Replica::new);
+    let behaviours = replicas.each_ref().map(|replica| replica.behaviour.clone());
+    let hedger = Hedger::builder()
+        .strategy(Fixed::new(ms(50)))
+        .budget(Budget::unlimited())
+        .build()
+        .unwrap();
+    (
+        behaviours,
+        HedgeReplicas::new(replicas, hedger, Cloned).unwrap(),
+    )
+}
+
+async fn ask(service: &mut HedgeReplicas<Replica, Cloned>) -> Result<usize, BoxError> {
+    service.ready().await?.call(()).await
+}
+
+fn calls(behaviour: &Behaviour) -> u64 {
+    behaviour.calls.swap(0, Ordering::Relaxed)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hedge_goes_to_another_replica() {
+    let (behaviours, mut service) = service::<2>();
+    for behaviour in &behaviours {
+        behaviour.latency_ms.store(400, Ordering::Relaxed);
+    }
+    let start = Instant::now();
+    let first = ask(&mut service).await.unwrap();
+    assert_eq!(start.elapsed(), ms(400));
+    assert!(first < 2);
+    assert_eq!(
+        behaviours.each_ref().map(|behaviour| calls(behaviour)),
+        [1, 1]
+    );
+    assert_eq!(service.stats().in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_replica_is_left_alone() {
+    let (behaviours, mut service) = service::<3>();
+    for _ in 0..30 {
+        ask(&mut service).await.unwrap();
+    }
+    behaviours[1].latency_ms.store(1000, Ordering::Relaxed);
+    for behaviour in &behaviours {
+        calls(behaviour);
+    }
+    for _ in 0..600 {
+        let start = Instant::now();
+        assert_ne!(ask(&mut service).await.unwrap(), 1);
+        assert!(start.elapsed() <= ms(60));
+    }
+    let share = calls(&behaviours[1]);
+    assert!((1..30).contains(&share), "{share}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_is_not_ready_gets_nothing() {
+    let (behaviours, mut service) = service::<3>();
+    behaviours[0].readiness.store(1, Ordering::Relaxed);
+    for behaviour in &behaviours {
+        behaviour.latency_ms.store(80, Ordering::Relaxed);
+    }
+    for _ in 0..20 {
+        ask(&mut service).await.unwrap();
+    }
+    // Every request was hedged, to the other that was ready.
+    assert_eq!(
+        behaviours.each_ref().map(|behaviour| calls(behaviour)),
+        [0, 20, 20]
+    );
+    behaviours[1].readiness.store(1, Ordering::Relaxed);
+    // The one that was found ready before is used up, and then there is one.
+    for _ in 0..20 {
+        ask(&mut service).await.unwrap();
+    }
+    assert!(calls(&behaviours[1]) <= 1);
+    for behaviour in &behaviours {
+        behaviour.readiness.store(1, Ordering::Relaxed);
+    }
+    let _ = tokio::time::timeout(ms(500), ask(&mut service)).await;
+    assert!(
+        tokio::time::timeout(ms(500), ask(&mut service))
+            .await
+            .is_err()
+    );
+    assert_eq!(service.stats().in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn replicas_come_and_go() {
+    let (behaviours, mut service) = service::<2>();
+    let mut clone = service.clone();
+    let third = Replica::new(2);
+    let behaviour = third.behaviour.clone();
+    let id = service.insert(third).unwrap();
+    for _ in 0..20 {
+        ask(&mut clone).await.unwrap();
+    }
+    assert!(calls(&behaviour) > 3);
+    assert!(service.remove(id));
+    assert!(!service.remove(id));
+    for _ in 0..20 {
+        ask(&mut clone).await.unwrap();
+    }
+    assert_eq!(calls(&behaviour), 0);
+    // Whoever fails when it is asked is removed.
+    behaviours[0].readiness.store(2, Ordering::Relaxed);
+    for _ in 0..5 {
+        let _ = ask(&mut service).await;
+    }
+    calls(&behaviours[0]);
+    assert_eq!(service.stats().iter().count(), 1);
+    assert_eq!(ask(&mut service).await.unwrap(), 1);
+    assert_eq!(calls(&behaviours[0]), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_replicas_a_request_fails_and_says_why() {
+    let (_, mut service) = service::<0>();
+    let error = ask(&mut service).await.unwrap_err();
+    assert_eq!(error.downcast_ref(), Some(&NoReplica::Empty));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_that_is_dropped_is_not_counted() {
+    let (_, mut service) = service::<2>();
+    let unpolled = service.ready().await.unwrap().call(());
+    assert_eq!(service.stats().in_flight(), 1);
+    drop(unpolled);
+    assert_eq!(service.stats().in_flight(), 0);
+    let request = ask(&mut service);
+    assert!(tokio::time::timeout(ms(5), request).await.is_err());
+    assert_eq!(service.stats().in_flight(), 0);
+}
