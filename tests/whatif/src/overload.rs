@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use hedge_core::strategy::{Fixed, Off, Percentile, Strategy};
+use hedge_core::strategy::{Fixed, OnFailure, Percentile, Strategy};
 use hedge_core::{Budget, Instant};
 
 use crate::lab::{self, percentile};
@@ -70,7 +70,8 @@ impl Mode {
             ..Backend::new(queues, load)
         };
         match self {
-            Self::Off => simulate(Off, budget, guard, &backend, seed),
+            // A hedger that is off gives requests no timeout, which unhedged clients have, too.
+            Self::Off => simulate(OnFailure, budget, guard, &backend, seed),
             Self::Fixed | Self::FixedUnbounded => {
                 // About the P95 of one queue at a load of 0.5.
                 let fixed = Fixed::new(Duration::from_millis(50));

@@ -150,7 +150,8 @@ fn back_after(trial: &Trial, start: usize, delay: f64) -> usize {
 
 #[test]
 fn the_share_that_was_asked_for_passes_whatever_the_distribution() {
-    let shapes: [(&str, fn(&mut Draw) -> f64); 5] = [
+    type Latency = fn(&mut Draw) -> f64;
+    let shapes: [(&str, Latency); 5] = [
         ("lognormal", |draw| draw.lognormal(10.0, 1.0)),
         ("pareto", |draw| 10.0 / libm::pow(draw.uniform(), 1.0 / 1.1)),
         ("exponential", |draw| draw.exponential(100.0)),
