@@ -80,7 +80,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    #[inline(always)]
+    #[cfg_attr(feature = "std", inline(always))]
     pub(crate) fn new(record: &Record, strategy: StrategyKind, strategy_name: Name) -> Self {
         let finished =
             |end, nanos| (end != AttemptEnd::Dropped).then(|| Duration::from_nanos(nanos));

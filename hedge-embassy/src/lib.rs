@@ -54,7 +54,7 @@
 //!
 //! | what | RAM |
 //! |---|---|
-//! | hedger with [`WindowedPercentile<N>`](WindowedPercentile) | 8 `N` + 376: 888 for 64 samples |
+//! | hedger with [`WindowedPercentile<N>`](WindowedPercentile) | 8 `N` + 472: 984 for 64 samples |
 //! | hedger with [`Metrics`] | 4.6 KiB more |
 //! | request | one attempt for each that it has room for, and 200 |
 //!

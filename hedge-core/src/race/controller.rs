@@ -29,7 +29,7 @@ pub trait Controller {
     /// # Errors
     ///
     /// Returns how the request ends if nothing may be sent: no replica is allowed, or no time is left.
-    #[inline(always)]
+    #[cfg_attr(feature = "std", inline(always))]
     fn primary(&mut self) -> Result<Attempt, RequestEnd> {
         Ok(Attempt::PRIMARY)
     }

@@ -139,7 +139,7 @@ where
     ///
     /// The output is passed without being moved: copying a value that was just written in smaller
     /// pieces would stall until the store buffer has drained.
-    #[inline(always)]
+    #[cfg_attr(feature = "std", inline(always))]
     pub(crate) fn poll_then<F, V, E, O>(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -177,7 +177,7 @@ where
         // Fast path: most requests end with their primary before another attempt is launched. This
         // part is inlined into the caller, and `poll_on` is not.
         let mut ended = None;
-        if *this.launched == 1 {
+        if FAST_PATH && *this.launched == 1 {
             turn.next = S::CAPACITY;
             if let Some(result) = this.attempts.as_mut().poll_first(cx) {
                 let (verdict, at) = this.judge(0, &result);
@@ -193,6 +193,9 @@ where
         }
     }
 }
+
+/// Whether requests that end with their primary take a path of less work. Firmware prefers less code.
+pub(crate) const FAST_PATH: bool = cfg!(feature = "std");
 
 /// The state of one poll of a race.
 #[derive(Default)]
@@ -223,7 +226,7 @@ where
     P: Controller,
 {
     /// Classifies the result of an attempt that has just finished.
-    #[inline(always)]
+    #[cfg_attr(feature = "std", inline(always))]
     fn judge<V, E>(&mut self, index: u8, result: &Result<V, E>) -> (Verdict, Instant)
     where
         P: ResultController<V, E>,
@@ -444,7 +447,7 @@ where
     }
 
     /// Reports the end of the race. Losers must be dropped before.
-    #[inline(always)]
+    #[cfg_attr(feature = "std", inline(always))]
     fn complete<V, E>(
         &mut self,
         end: RequestEnd,

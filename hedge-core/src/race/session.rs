@@ -32,7 +32,7 @@ impl<T: Timer, P: Controller> Session<T, P> {
     }
 
     /// Begins the first poll. Returns the time, if the request must be timed from before that poll.
-    #[inline(always)]
+    #[cfg_attr(feature = "std", inline(always))]
     pub(super) fn open(&mut self) -> Option<Instant> {
         // Set the stage first, so that the end is reported even if the controller panics at the
         // start.
@@ -40,7 +40,7 @@ impl<T: Timer, P: Controller> Session<T, P> {
         self.controller.timed().then(|| self.start())
     }
 
-    #[inline(always)]
+    #[cfg_attr(feature = "std", inline(always))]
     pub(super) fn start(&mut self) -> Instant {
         let now = self.timer.now();
         self.timed = true;

@@ -51,7 +51,7 @@ pub trait Placement {
 impl<G: Ready> Placement for G {
     const TIMED: bool = false;
 
-    #[inline(always)]
+    #[cfg_attr(feature = "std", inline(always))]
     fn place_primary(&mut self, _: Instant) -> Result<Option<ReplicaId>, NoReplica> {
         Ok(None)
     }
@@ -66,27 +66,27 @@ impl<G: Ready> Placement for G {
 
     fn withdraw(&mut self, _: u8, _: Instant) {}
 
-    #[inline(always)]
+    #[cfg_attr(feature = "std", inline(always))]
     fn is_probe(&self) -> bool {
         false
     }
 
-    #[inline(always)]
+    #[cfg_attr(feature = "std", inline(always))]
     fn patience(&self) -> Option<u64> {
         None
     }
 
-    #[inline(always)]
+    #[cfg_attr(feature = "std", inline(always))]
     fn ended(&mut self, _: u8, _: AttemptEnd, _: Instant) {}
 
     fn let_go(&mut self, _: u8, _: AttemptEnd, _: Instant) {}
 
-    #[inline(always)]
+    #[cfg_attr(feature = "std", inline(always))]
     fn replica(&self, _: u8) -> Option<ReplicaId> {
         None
     }
 
-    #[inline(always)]
+    #[cfg_attr(feature = "std", inline(always))]
     fn used(&self) -> u64 {
         0
     }

@@ -19,7 +19,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
     /// Completes a request whose only attempt was accepted, as most requests do.
     ///
     /// Fast path of [`complete`](Self::complete): most fields of the record are known.
-    #[inline(always)]
+    #[cfg_attr(feature = "std", inline(always))]
     pub(super) fn complete_single(&mut self, now: Instant) -> Outcome {
         if !self.deposited {
             self.deposit();
@@ -53,7 +53,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         outcome
     }
 
-    #[inline(always)]
+    #[cfg_attr(feature = "std", inline(always))]
     pub(super) fn outcome(&mut self, record: &Record) -> Outcome {
         let strategy_name = self.parts.labels.strategy_name;
         let mut outcome = Outcome::new(record, self.flags().kind(), strategy_name);
@@ -90,7 +90,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         (record, cancelled)
     }
 
-    #[inline(always)]
+    #[cfg_attr(feature = "std", inline(always))]
     fn report(&self, record: &Record) {
         if self.teaches && !self.is_untypical(record.end) {
             self.parts.state.record(record);

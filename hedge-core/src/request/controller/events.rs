@@ -19,7 +19,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
 
     /// Emits an event if the sink or a subscriber is enabled. Inlined, so that a large event is
     /// built in place and not moved.
-    #[inline(always)]
+    #[cfg_attr(feature = "std", inline(always))]
     pub(super) fn emit(&mut self, at: Instant, kind: impl FnOnce(&Self) -> EventKind) {
         if !self.is_heard() {
             return;
@@ -47,7 +47,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         self.emit(at, |_| kind);
     }
 
-    #[inline(always)]
+    #[cfg_attr(feature = "std", inline(always))]
     pub(super) fn emit_end(
         &mut self,
         end: RequestEnd,

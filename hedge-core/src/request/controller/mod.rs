@@ -7,7 +7,7 @@ use crate::hedger::{
 };
 use crate::metrics::Recorder;
 use crate::outcome::{Outcome, Suppressed};
-use crate::race::{Controller, ResultController};
+use crate::race::{Controller, FAST_PATH, ResultController};
 use crate::record::RequestEnd;
 use crate::replicas::AttemptEnd;
 use crate::request::{AlwaysReady, Placement};
@@ -442,7 +442,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         self.emit(now, |_| EventKind::RequestStart);
     }
 
-    #[inline(always)]
+    #[cfg_attr(feature = "std", inline(always))]
     fn primary(&mut self) -> Result<Attempt, RequestEnd> {
         if self.started == 0 {
             return Err(RequestEnd::TimedOut);
@@ -562,9 +562,9 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
     }
 
     // Inlined, so that the outcome is built in the caller's place.
-    #[inline(always)]
+    #[cfg_attr(feature = "std", inline(always))]
     fn completed(&mut self, end: RequestEnd, now: Instant) -> Outcome {
-        if end == RequestEnd::Won(0) && self.started == 1 {
+        if FAST_PATH && end == RequestEnd::Won(0) && self.started == 1 {
             return self.complete_single(now);
         }
         let (record, cancelled) = self.complete(end, now);
