@@ -324,7 +324,12 @@ impl World {
             }
             _ => true,
         };
-        if matches!(reason, Suppressed::BudgetRatio | Suppressed::BudgetRate) {
+        // A hedge that was refused for another reason is asked for again, and if the budget refuses it then, that is not
+        // reported: a request reports one refusal.
+        if !matches!(
+            reason,
+            Suppressed::ObserveOnly | Suppressed::NotDrawn | Suppressed::Deadline
+        ) {
             journal.purse.contest();
         }
         self.check(

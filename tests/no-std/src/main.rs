@@ -25,7 +25,9 @@ unsafe extern "C" {}
 extern "C" fn main() -> i32 {
     let clock = ManualTimer::<8>::new();
     let builder = Hedger::builder(&clock)
-        .strategy(WindowedPercentile::with_window::<64>(80.0).min_samples(10))
+        .strategy(
+            WindowedPercentile::with_window::<64>(80.0).initial_delay(Duration::from_millis(20)),
+        )
         .budget(Budget::percent(20.0))
         .attempts::<3>()
         .max_hedges(2);
