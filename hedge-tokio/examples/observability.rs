@@ -72,7 +72,7 @@ fn check(scrape: &str) -> Result<(), Box<dyn Error>> {
         format!(r#"hedge_requests_total{{{labels},result="ok"}} 200"#),
         format!("hedge_attempts_total{{{labels}}} 212"),
         format!("hedge_hedged_requests_total{{{labels}}} 12"),
-        format!("hedge_wins_total{{{labels}}} 12"),
+        format!("hedge_wins_total{{{labels},cause=\"delay\"}} 12"),
         format!(r#"hedge_suppressed_total{{{labels},reason="budget_ratio"}} 8"#),
         format!("hedge_request_duration_seconds_count{{{labels}}} 200"),
     ] {
