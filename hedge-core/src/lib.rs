@@ -71,7 +71,7 @@ mod race;
 mod random;
 mod record;
 mod replica_id;
-#[doc = include_str!("reliability.md")]
+#[doc = include_str!("_guide/reliability.md")]
 pub mod reliability {}
 pub mod replicas;
 mod request;
