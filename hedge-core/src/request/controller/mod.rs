@@ -564,7 +564,8 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
     // Inlined, so that the outcome is built in the caller's place.
     #[cfg_attr(feature = "std", inline(always))]
     fn completed(&mut self, end: RequestEnd, now: Instant) -> Outcome {
-        if FAST_PATH && end == RequestEnd::Won(0) && self.started == 1 {
+        // A single attempt that won is the primary.
+        if FAST_PATH && self.started == 1 && matches!(end, RequestEnd::Won(_)) {
             return self.complete_single(now);
         }
         let (record, cancelled) = self.complete(end, now);
