@@ -383,11 +383,12 @@ where
             }
 
             let expiry = expiry.map(|(_, at)| at);
-            let wakes = due.into_iter().chain(deadline).chain(expiry);
-            let Some(wake) = wakes.min() else {
+            if due.is_none() && deadline.is_none() && expiry.is_none() {
                 self.alarm.set(None);
                 return Step::Wait;
-            };
+            }
+            let until = |at: Option<Instant>| at.unwrap_or(Instant::MAX);
+            let wake = until(due).min(until(deadline)).min(until(expiry));
             if self.poll_alarm(wake, cx).is_pending() {
                 return Step::Wait;
             }
