@@ -13,7 +13,8 @@ use hedge_core::manual::ManualTimer;
 use hedge_core::replicas::{NoReplica, ReplicaStats, Replicas};
 use hedge_core::telemetry::EventKind;
 use hedge_core::{
-    Attempt, Budget, Error, Event, Fixed, Hedger, Options, Percentile, Suppressed, Verdict,
+    Attempt, Budget, ByAttempt, Error, Event, Fixed, Hedger, Options, Percentile, Suppressed,
+    Verdict,
 };
 
 type Clock = ManualTimer<16>;
@@ -393,4 +394,72 @@ fn events_say_which_replica() {
         }
     }
     assert!(fired && stopped);
+}
+
+#[test]
+fn an_attempt_that_expires_ends_its_lease_as_a_failure() {
+    let (clock, set) = (Clock::new(), RefCell::new(Replicas::<2>::all()));
+    let mut options = unguarded();
+    options.attempt_timeout = Some(ms(30));
+    let hedger = Hedger::builder(&clock)
+        .strategy(Fixed::new(ms(500)))
+        .budget(Budget::unlimited())
+        .options(options)
+        .build_local()
+        .unwrap();
+    let most = Cell::new(0);
+    let hedged = clock
+        .drive(hedger.request_on(&set, |attempt| {
+            most.set(in_flight(&set, &clock));
+            let sleep = clock.sleep(ms(if attempt.is_hedge() { 10 } else { 900 }));
+            async move {
+                sleep.await;
+                Ok::<_, ()>(attempt.replica().index())
+            }
+        }))
+        .unwrap();
+    // The first attempt was over before the second started.
+    assert_eq!((most.get(), in_flight(&set, &clock)), (1, 0));
+    let expired = 1 - hedged.value;
+    assert!(stats(&set, &clock, expired).latency.unwrap() >= ms(30));
+}
+
+#[test]
+fn a_classifier_sees_where_an_attempt_went() {
+    let (clock, set) = (Clock::new(), RefCell::new(Replicas::<2>::all()));
+    let hedger = hedger!(&clock);
+    let call = hedger.call().classify(ByAttempt(
+        |attempt: &Attempt, result: &Result<usize, ()>| {
+            assert_eq!(*result, Ok(attempt.replica().index()));
+            if attempt.is_hedge() {
+                Verdict::Accept
+            } else {
+                Verdict::Retry
+            }
+        },
+    ));
+    let hedged = clock
+        .drive(
+            call.on(&set)
+                .request(|attempt| async move { Ok::<_, ()>(attempt.replica().index()) }),
+        )
+        .unwrap();
+    assert!(hedged.outcome.hedge_won);
+}
+
+#[test]
+fn a_request_without_a_replica_deposits_nothing() {
+    let (clock, set) = (Clock::new(), RefCell::new(Replicas::<2>::all()));
+    let hedger = Hedger::builder(&clock)
+        .budget(Budget::percent(100.0).burst(50))
+        .build_local()
+        .unwrap();
+    let tokens = || hedger.budget().borrow().tokens();
+    let before = tokens();
+    for mask in [0, 0b11] {
+        let call = hedger.call().on(&set).among(mask);
+        let request = call.request(|_| async { Ok::<_, ()>(()) });
+        assert_eq!(clock.drive(request).is_ok(), mask > 0);
+    }
+    assert_eq!(tokens(), before + 1.0);
 }

@@ -122,7 +122,9 @@ where
     /// true. With `false`, such a value is dropped before the next attempt starts, and with it what it holds: a pooled
     /// connection, or a body that nobody reads.
     ///
-    /// If all attempts fail, the result of the earliest one that is still there is returned.
+    /// If all attempts fail, the result of the earliest one that is still there is returned. The value is dropped once
+    /// the next attempt is admitted, so that a closure given to [`request_if`](Self::request_if) is asked while it is
+    /// still held.
     pub fn keep_refused(mut self, keep: bool) -> Self {
         self.options.keeps_refused = keep;
         self

@@ -139,6 +139,11 @@ impl<S: ReplicaSet, T: Timer, const MAX: usize, W> OnReplicas<S, T, MAX, W> {
     }
 
     pub(crate) fn start_at(&mut self, chosen: Chosen) {
+        if let Some(earlier) = self.take(0) {
+            self.set
+                .report(&earlier, AttemptEnd::Cancelled, earlier.started());
+            self.used = 0;
+        }
         self.keep(0, chosen);
     }
 

@@ -301,7 +301,11 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: u
             remaining: self.deadline().map(|deadline| deadline.since(at)),
             retry,
             // Counted only where the requests are that do not come so far.
-            first_due: !retry && !self.due && self.teaches && is_recorded,
+            first_due: !retry
+                && !self.due
+                && self.teaches
+                && is_recorded
+                && !self.placement.is_probe(),
             drawn: self.asked,
             step: if retry { 0 } else { self.step_at(now) },
             now,
@@ -368,17 +372,20 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: u
     /// Returns the attempt as it was launched.
     #[inline]
     fn attempt(&mut self, index: u8) -> Attempt {
-        if index == 0 {
-            return Attempt::PRIMARY.within(self.primary_limit());
-        }
-        let start = self.start_of(index);
-        let cause = if self.retries & bit(index) != 0 {
-            Cause::Retry
+        let attempt = if index == 0 {
+            Attempt::PRIMARY.within(self.primary_limit())
         } else {
-            Cause::Delay
+            let start = self.start_of(index);
+            let cause = if self.retries & bit(index) != 0 {
+                Cause::Retry
+            } else {
+                Cause::Delay
+            };
+            let attempt = Attempt::new(index, cause, start.since(self.start_of(0)));
+            attempt.within(self.hedge_limit(start))
         };
-        let attempt = Attempt::new(index, cause, start.since(self.start_of(0)));
-        attempt.within(self.hedge_limit(start))
+        let placed = self.placement.replica(index);
+        placed.map_or(attempt, |replica| attempt.at(replica))
     }
 
     /// Returns how many nanoseconds a hedge that starts at `now` may take.
@@ -438,7 +445,10 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
             (self.teaches, self.deposits) = (false, false);
             self.refused = Some(Suppressed::Deadline);
         }
-        self.deposit();
+        // A request for which no replica is allowed sends nothing, so it pays once it is placed.
+        if !G::TIMED {
+            self.deposit();
+        }
         self.emit(now, |_| EventKind::RequestStart);
     }
 
@@ -450,8 +460,12 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         let primary = Attempt::PRIMARY.within(self.primary_limit());
         match self.placement.place_primary(self.start_of(0)) {
             Ok(None) => Ok(primary),
-            Ok(Some(replica)) => Ok(primary.at(replica)),
+            Ok(Some(replica)) => {
+                self.deposit();
+                Ok(primary.at(replica))
+            }
             Err(reason) => {
+                self.deposits = false;
                 self.refused = Some(Suppressed::NoReplica);
                 (self.started, self.live) = (0, 0);
                 Err(RequestEnd::NoReplica(reason))
@@ -531,8 +545,6 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         self.asked = false;
         self.exhausted = false;
         let attempt = self.attempt(index);
-        let placed = self.placement.replica(index);
-        let attempt = placed.map_or(attempt, |replica| attempt.at(replica));
         let delay = self.plan().delay();
         self.emit_rare(now, EventKind::HedgeFired { attempt, delay });
         if self.losers().hold_places() {
@@ -556,6 +568,8 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         if !self.waits {
             self.pending_retries = self.pending_retries.saturating_add(1);
         }
+        // Its future is gone; a task that ran it reports its end itself.
+        self.placement.let_go(index, AttemptEnd::Failed, now);
         let elapsed = now.since(self.start_of(index));
         let attempt = index;
         self.emit_rare(now, EventKind::AttemptTimeout { attempt, elapsed });
