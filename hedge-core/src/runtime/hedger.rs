@@ -380,8 +380,8 @@ where
     ///
     /// As the runtime does where it cannot spawn.
     pub fn request_detached<V, E, F, Fut>(
-        mut self,
-        mut launch: F,
+        self,
+        launch: F,
     ) -> impl Future<Output = Result<Hedged<V>, Error<E>>> + use<'h, R, C, S, W, V, E, F, Fut, MAX>
     where
         F: FnMut(Attempt) -> Fut,
@@ -391,16 +391,7 @@ where
         C: Classify<V, E>,
         Max<MAX>: Capacity<Spawned<R, Result<V, E>>>,
     {
-        self.options.losers = Losers::Detached;
-        let budget = self.hedger().budget();
-        let tasks = self.placement.in_tasks();
-        let (set, timer) = (self.placement.set().clone(), self.hedger().timer().clone());
-        self.request(move |attempt| {
-            Spawned::attempt(attempt, budget, |attempt| {
-                tasks.attempt(attempt, set.clone(), timer.clone(), launch(attempt))
-            })
-            .running_on()
-        })
+        self.request_in_tasks(Losers::Detached, launch)
     }
 
     /// As [`Hedger::request_spawned`].
@@ -413,7 +404,24 @@ where
     ///
     /// As the runtime does where it cannot spawn.
     pub fn request_spawned<V, E, F, Fut>(
+        self,
+        launch: F,
+    ) -> impl Future<Output = Result<Hedged<V>, Error<E>>> + use<'h, R, C, S, W, V, E, F, Fut, MAX>
+    where
+        F: FnMut(Attempt) -> Fut,
+        Fut: Future<Output = Result<V, E>> + Send + 'static,
+        V: Send + 'static,
+        E: Send + 'static,
+        C: Classify<V, E>,
+        Max<MAX>: Capacity<Spawned<R, Result<V, E>>>,
+    {
+        self.request_in_tasks(Losers::Aborted, launch)
+    }
+
+    /// Makes the request with a task for each attempt, which reports its own end to the replicas.
+    fn request_in_tasks<V, E, F, Fut>(
         mut self,
+        losers: Losers,
         mut launch: F,
     ) -> impl Future<Output = Result<Hedged<V>, Error<E>>> + use<'h, R, C, S, W, V, E, F, Fut, MAX>
     where
@@ -424,14 +432,18 @@ where
         C: Classify<V, E>,
         Max<MAX>: Capacity<Spawned<R, Result<V, E>>>,
     {
-        self.options.losers = Losers::Aborted;
+        self.options.losers = losers;
         let budget = self.hedger().budget();
         let tasks = self.placement.in_tasks();
         let (set, timer) = (self.placement.set().clone(), self.hedger().timer().clone());
         self.request(move |attempt| {
-            Spawned::attempt(attempt, budget, |attempt| {
+            let task = Spawned::attempt(attempt, budget, |attempt| {
                 tasks.attempt(attempt, set.clone(), timer.clone(), launch(attempt))
-            })
+            });
+            match losers {
+                Losers::Detached => task.running_on(),
+                _ => task,
+            }
         })
     }
 }
