@@ -180,7 +180,7 @@ impl Budget {
         }
     }
 
-    /// Whether the options can be right for requests of up to `max_hedges` hedges.
+    /// Checks the options for requests of up to `max_hedges` hedges.
     ///
     /// # Errors
     ///

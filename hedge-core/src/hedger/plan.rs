@@ -306,7 +306,7 @@ impl HedgerFlags {
         self.0 & Self::LIMITED != 0
     }
 
-    /// What the budget is told of a request that is made.
+    /// Returns the state of the traffic, which a deposit reports to the budget.
     pub(crate) const fn traffic(self) -> Traffic {
         Traffic {
             surging: false,

@@ -55,7 +55,7 @@ impl TrafficMonitor {
         }
     }
 
-    /// What the budget is told.
+    /// Returns the state of the traffic, for the budget.
     pub(crate) fn traffic(&self, planned: Option<f32>) -> Traffic {
         // A NaN is no share: `max` ignores it.
         let planned = planned.unwrap_or(0.0);

@@ -175,7 +175,7 @@ pub(super) fn choose<const N: usize>(
     Err(NoReplica::Full)
 }
 
-/// Those of `allowed` that are not on hold. Ends holds whose time has come.
+/// Returns the replicas in `allowed` that are not on hold, and ends holds that have expired.
 #[inline]
 fn open(table: &mut impl Table, allowed: u64, now: Instant) -> u64 {
     match table.holds() {
@@ -366,7 +366,7 @@ fn cheapest<const N: usize>(
     }
 }
 
-/// What is expected of each replica.
+/// The expected latency of each replica.
 struct Survey<const N: usize> {
     /// The logarithm of latency, by place.
     expected: [Octaves; N],

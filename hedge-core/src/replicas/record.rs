@@ -85,7 +85,7 @@ impl Load {
         silence(self.ticks_of_silence(now))
     }
 
-    /// The same time in ticks and a constant, for a cheap comparison. See [`silence`].
+    /// The current time in ticks, plus a constant that makes comparisons cheap. See [`silence`].
     #[inline]
     pub(super) fn ticks_of_silence(self, now: Instant) -> u32 {
         if self.in_flight == 0 {
@@ -161,7 +161,7 @@ impl Record {
         self.flags & SAMPLES
     }
 
-    /// Whether it has not answered often enough to be trusted with more than one attempt at a time.
+    /// Whether the replica has answered too seldom to be given more than one attempt at a time.
     pub(super) const fn is_unknown(self) -> bool {
         self.flags & UNKNOWN != 0
     }
@@ -185,7 +185,7 @@ impl Record {
         self.flags & SUSPECT != 0
     }
 
-    /// Whether it was probed, and the probe has not gone well.
+    /// Whether the replica was probed without success.
     pub(super) const fn was_probed(self) -> bool {
         self.flags & PROBED != 0
     }
@@ -329,7 +329,7 @@ impl Record {
         }
     }
 
-    /// What is known about a replica that is new.
+    /// The state of a new replica.
     pub(super) const NEW: Self = Self {
         latency: 0,
         hold: 0,
