@@ -1,29 +1,33 @@
-//! The guide: how to think about hedging, page by page. Nothing here but text, and examples that run.
+//! The guide: how to use hedging well, one page per question. Every example on it runs.
 //!
 //! | page | the question |
 //! |---|---|
-//! | [`choosing_a_strategy`] | When should I hedge? |
+//! | [`start`] | How do I hedge a request? |
+//! | [`choosing_a_strategy`] | When should a hedge start? |
 //! | [`sizing_a_budget`] | What may it cost? |
+//! | [`idempotence`] | What may be hedged, and what do errors mean? |
 //! | [`choosing_replicas`] | Whom should I ask? |
-//! | [`idempotence`] | What may be hedged at all? |
 //! | [`reading_outcomes`] | Does it help? |
 //! | [`testing_your_code`] | How do I test code that hedges? |
 //! | [`firmware`] | How does it fit on a microcontroller? |
 //! | [`browsers`] | How does it run in a web page? |
-//! | [`writing_an_adapter`] | What if my runtime is another one? |
-//! | [`from_crucible_hedging`] | I come from the Elixir library: what is called what? |
+//! | [`writing_an_adapter`] | How do I run it on another runtime? |
+//! | [`from_crucible_hedging`] | How do I migrate from the Elixir library? |
 
+pub mod start {
+    #![doc = include_str!("start.md")]
+}
 pub mod choosing_a_strategy {
     #![doc = include_str!("choosing_a_strategy.md")]
 }
 pub mod sizing_a_budget {
     #![doc = include_str!("sizing_a_budget.md")]
 }
-pub mod choosing_replicas {
-    #![doc = include_str!("choosing_replicas.md")]
-}
 pub mod idempotence {
     #![doc = include_str!("idempotence.md")]
+}
+pub mod choosing_replicas {
+    #![doc = include_str!("choosing_replicas.md")]
 }
 pub mod reading_outcomes {
     #![doc = include_str!("reading_outcomes.md")]

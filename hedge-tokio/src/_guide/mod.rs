@@ -1,21 +1,35 @@
-//! The guide: how to think about hedging, page by page. Nothing here but text, and examples that run.
+//! The guide: how to use hedging well, one page per question. Every example on it runs.
 //!
 //! | page | the question |
 //! |---|---|
-//! | [`choosing_a_strategy`] | When should I hedge? |
+//! | [`start`] | How do I hedge a request? |
+//! | [`choosing_a_strategy`] | When should a hedge start? |
 //! | [`sizing_a_budget`] | What may it cost? |
-//! | [`idempotence`] | What may be hedged at all? |
+//! | [`idempotence`] | What may be hedged, and what do errors mean? |
+//! | [`choosing_replicas`] | Whom should I ask? |
 //! | [`reading_outcomes`] | Does it help? |
 //! | [`testing_your_code`] | How do I test code that hedges? |
-//! | [`from_tower_hedge`] | I come from `tower::hedge`: what changes? |
-//! | [`from_crucible_hedging`] | I come from the Elixir library: what is called what? |
+//! | [`other_libraries`] | What do other crates do? |
+//! | [`from_tower_hedge`] | How do I migrate from `tower::hedge`? |
+//! | [`from_polly`] | How do I migrate from Polly? |
+//! | [`from_failsafe_go`] | How do I migrate from failsafe-go? |
+//! | [`from_crucible_hedging`] | How do I migrate from the Elixir library? |
 
 #[doc(inline)]
 pub use hedge_core::_guide::{
-    choosing_a_strategy, from_crucible_hedging, idempotence, reading_outcomes, sizing_a_budget,
-    testing_your_code,
+    choosing_a_strategy, choosing_replicas, from_crucible_hedging, idempotence, reading_outcomes,
+    sizing_a_budget, start, testing_your_code,
 };
 
+pub mod other_libraries {
+    #![doc = include_str!("other_libraries.md")]
+}
 pub mod from_tower_hedge {
     #![doc = include_str!("from_tower_hedge.md")]
+}
+pub mod from_polly {
+    #![doc = include_str!("from_polly.md")]
+}
+pub mod from_failsafe_go {
+    #![doc = include_str!("from_failsafe_go.md")]
 }

@@ -1,4 +1,4 @@
-//! The README's tables, in Markdown.
+//! Tables of tests/bench/README.md, in Markdown.
 
 use core::fmt::Write;
 
