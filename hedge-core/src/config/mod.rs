@@ -25,7 +25,7 @@ use crate::error::ConfigError;
 use crate::hedger::Budget;
 use crate::name::Name;
 use crate::outcome::StrategyKind;
-use crate::strategy::{ModelComplexity, Priority, TimeOfDay, Warmup};
+use crate::strategy::{DelayCandidates, ModelComplexity, Priority, TimeOfDay, Warmup};
 
 /// Every option, as in a config file; [`validate`](Self::validate) makes of it what a hedger is built
 /// from.
@@ -157,7 +157,7 @@ pub struct HedgeConfig {
     /// `adaptive`: the delays it chooses from, in ms.
     #[cfg_attr(feature = "serde", serde(serialize_with = "text::candidates"))]
     #[cfg_attr(feature = "schemars", schemars(schema_with = "schema::candidates"))]
-    pub delay_candidates: heapless::Vec<f64, 16>,
+    pub delay_candidates: DelayCandidates,
     /// `adaptive`: how fast it forgets; 0 never does.
     pub learning_rate: f64,
     /// `adaptive`: the price of a hedge.

@@ -1,11 +1,9 @@
 //! Options that take the place of a config's.
 
-use heapless::Vec;
-
 use super::HedgeConfig;
 use crate::name::Name;
 use crate::outcome::StrategyKind;
-use crate::strategy::{ModelComplexity, Priority, TimeOfDay, Warmup};
+use crate::strategy::{DelayCandidates, ModelComplexity, Priority, TimeOfDay, Warmup};
 
 macro_rules! options {
     (
@@ -162,7 +160,7 @@ options! {
         min_samples: u32 [null],
         warmup: Warmup,
         max_age_ms: f64 [null],
-        delay_candidates: Vec<f64, 16> => Candidates,
+        delay_candidates: DelayCandidates => Candidates,
         learning_rate: f64,
         cost_weight: f64,
         optimal_target: f64,

@@ -2,7 +2,6 @@
 
 use core::fmt;
 
-use heapless::Vec;
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -13,7 +12,7 @@ use super::{HedgeConfig, Overrides};
 use crate::error::ConfigError;
 use crate::name::Name;
 use crate::outcome::StrategyKind;
-use crate::strategy::{ModelComplexity, Priority, TimeOfDay, Warmup};
+use crate::strategy::{DelayCandidates, ModelComplexity, Priority, TimeOfDay, Warmup};
 
 macro_rules! as_text {
     ($($type:ty: $expected:expr,)*) => {
@@ -95,7 +94,7 @@ own_rules! {
     /// `workload_inner`, which names fewer strategies than `strategy`.
     Inner(StrategyKind);
     /// `delay_candidates`, of which there is room for some.
-    Candidates(Vec<f64, 16>);
+    Candidates(DelayCandidates);
 }
 
 impl Serialize for Prefix {
@@ -126,10 +125,10 @@ impl<'de> Deserialize<'de> for Inner {
 
 /// Writes the option `delay_candidates`.
 pub(super) fn candidates<S: Serializer>(
-    candidates: &Vec<f64, 16>,
+    candidates: &DelayCandidates,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(candidates)
+    serializer.collect_seq(candidates.iter())
 }
 
 impl Serialize for Candidates {
@@ -147,21 +146,18 @@ impl<'de> Deserialize<'de> for Candidates {
 struct List;
 
 impl<'de> Visitor<'de> for List {
-    type Value = Vec<f64, 16>;
+    type Value = DelayCandidates;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list of numbers")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let mut candidates = Vec::new();
-        let mut len: usize = 0;
+        let mut candidates = DelayCandidates::default();
         while let Some(candidate) = list.next_element()? {
-            len = len.saturating_add(1);
-            // What does not fit is only counted.
-            let _ = candidates.push(candidate);
+            candidates.extend([candidate]);
         }
-        check_candidates_len(len).map_err(A::Error::custom)?;
+        check_candidates_len(&candidates).map_err(A::Error::custom)?;
         Ok(candidates)
     }
 }

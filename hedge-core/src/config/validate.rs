@@ -12,8 +12,8 @@ use crate::hedger::{Budget, Options, check_cost, telemetry_prefix};
 use crate::name::Name;
 use crate::outcome::StrategyKind;
 use crate::strategy::{
-    Adaptive, AnyInner, AnyStrategy, ExponentialBackoff, Fixed, Hints, Off, OnFailure, Optimal,
-    Percentile, Strategy, WorkloadAware,
+    Adaptive, AnyInner, AnyStrategy, DelayCandidates, ExponentialBackoff, Fixed, Hints, Off,
+    OnFailure, Optimal, Percentile, Strategy, WorkloadAware,
 };
 use crate::time::millis;
 
@@ -172,8 +172,8 @@ fn backoff(config: &HedgeConfig) -> Result<ExponentialBackoff, ConfigError> {
 }
 
 fn adaptive(config: &HedgeConfig) -> Result<Adaptive, ConfigError> {
-    let candidates = config.delay_candidates.as_slice();
-    check_candidates_len(candidates.len())?;
+    let candidates = &config.delay_candidates;
+    check_candidates_len(candidates)?;
     let mut delays = heapless::Vec::<Duration, 16>::new();
     let delay = |candidate| time("delay_candidates", candidate);
     for (i, &candidate) in candidates.iter().enumerate() {
@@ -209,8 +209,9 @@ fn adaptive(config: &HedgeConfig) -> Result<Adaptive, ConfigError> {
     Ok(strategy)
 }
 
-/// Checks how many `delay_candidates` there are. More than fit are met when a config is read.
-pub(super) fn check_candidates_len(len: usize) -> Result<(), ConfigError> {
+/// Checks how many `delay_candidates` were given.
+pub(super) fn check_candidates_len(candidates: &DelayCandidates) -> Result<(), ConfigError> {
+    let len = candidates.given();
     if (2..=16).contains(&len) {
         return Ok(());
     }

@@ -78,7 +78,7 @@ mod warmup;
 mod window;
 mod workload;
 
-pub use adaptive::{Adaptive, AdaptiveStats, ArmStats};
+pub use adaptive::{Adaptive, AdaptiveStats, ArmStats, DelayCandidates};
 pub use any::{AnyInner, AnyStrategy};
 pub use backoff::{BackoffStats, ExponentialBackoff};
 pub use columns::{ReadColumns, RestoreError, WriteColumns};

@@ -146,7 +146,7 @@ fn a_whole_number_is_a_number() {
     let config = read(r#"{ "percentile": 99, "delay_ms": 5, "delay_candidates": [1, 2.5] }"#);
     let config = config.unwrap();
     assert_eq!((config.percentile, config.delay_ms), (99.0, Some(5.0)));
-    assert_eq!(config.delay_candidates, [1.0, 2.5]);
+    assert_eq!(*config.delay_candidates, [1.0, 2.5]);
 }
 
 // Without an allocator an error does not tell the field whose type is wrong.

@@ -122,8 +122,9 @@ const WRONG: &[Wrong] = wrong! {
     telemetry_prefix is "\"my app\"", DOTTED; |c| c.telemetry_prefix = Name::truncated("my app");
     telemetry_prefix is "\"größe\"", DOTTED; |c| c.telemetry_prefix = Name::truncated("größe");
 
-    delay_candidates is "0", "2 to 16 in number"; |c| c.delay_candidates.clear();
-    delay_candidates is "1", "2 to 16 in number"; |c| c.delay_candidates.truncate(1);
+    delay_candidates is "0", "2 to 16 in number"; |c| c.delay_candidates = [].into();
+    delay_candidates is "1", "2 to 16 in number"; |c| c.delay_candidates = [50.0].into();
+    delay_candidates is "17", "2 to 16 in number"; |c| c.delay_candidates = (1..=17).map(f64::from).collect();
     delay_candidates is "100", "2 to 16 distinct"; |c| c.delay_candidates[4] = 100.0;
     delay_candidates is "50.0000000001", "2 to 16 distinct"; |c| c.delay_candidates[2] = 50.0000000001;
     delay_candidates is "0", "greater than 0"; |c| c.delay_candidates[0] = -0.0;

@@ -16,10 +16,12 @@ use crate::time::{Instant, nanos};
 
 pub use arms::ArmStats;
 use arms::Arms;
+pub use candidates::DelayCandidates;
 use history::History;
 use replay::Replay;
 
 mod arms;
+mod candidates;
 mod history;
 #[cfg(test)]
 mod quality;
