@@ -36,6 +36,7 @@
 //! | [`Budget`] | what hedges may cost |
 //! | [`HedgeConfig`] | every option, from a file |
 //! | [`manual`] | testing your own code on a virtual clock |
+//! | [`stream`] | attempts that give streams: the first item wins |
 //! | [`cascade`] | several providers, one after the other |
 //! | [`telemetry`] | events |
 //! | [`FixedRegistry`], [`runtime::Registry`] | one hedger for each of many backends |
@@ -78,6 +79,7 @@ mod request;
 #[cfg(feature = "std")]
 pub mod runtime;
 pub mod strategy;
+pub mod stream;
 #[cfg(feature = "std")]
 mod sync;
 pub mod telemetry;

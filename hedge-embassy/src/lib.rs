@@ -102,5 +102,5 @@ pub use hedge_core::{
     ConfigError, Error, Event, ExponentialBackoff, Fixed, Hedged, Hints, Instant, Metrics,
     MetricsSnapshot, Name, Off, OnFailure, Optimal, Options, Outcome, Percentile, Record, Sink,
     Strategy, StrategyKind, Suppressed, Timer, Verdict, WindowedPercentile, WorkloadAware, adapter,
-    metrics, replicas, strategy, telemetry,
+    metrics, replicas, strategy, stream, telemetry,
 };

@@ -62,5 +62,5 @@ pub use hedge_core::{
     ConfigError, Error, Event, ExponentialBackoff, Fixed, HedgeConfig, Hedged, Hints, Instant,
     MetricsSnapshot, Name, Off, OnFailure, Optimal, Options, Outcome, Overrides, Percentile,
     Record, Sink, Strategy, StrategyKind, Suppressed, Timer, Verdict, WindowedPercentile,
-    WorkloadAware, adapter, cascade, metrics, replicas, strategy, telemetry,
+    WorkloadAware, adapter, cascade, metrics, replicas, strategy, stream, telemetry,
 };

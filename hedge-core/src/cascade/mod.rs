@@ -66,6 +66,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use core::time::Duration;
 
+use futures_core::Stream;
 use pin_project_lite::pin_project;
 
 use crate::attempt::Attempt;
@@ -74,6 +75,7 @@ use crate::hedger::{Labels, telemetry_prefix};
 use crate::name::Name;
 use crate::race::{Capacity, Finish, Max, Race, Slots, race_in};
 use crate::record::RequestEnd;
+use crate::stream::{First, FirstItem, HedgedStream, Map};
 use crate::telemetry::{NoSink, Sink};
 use crate::time::Timer;
 
@@ -85,6 +87,7 @@ pub use tier::{Tier, TierEnd, TierReport};
 
 use controller::{CascadeController, Kept};
 use ids::Ids;
+use requests::FirstItems;
 
 mod controller;
 mod ids;
@@ -248,6 +251,62 @@ impl<T: Timer + Clone, const N: usize, Q, K: Sink> Cascade<T, N, Q, K> {
                 move |attempt: Attempt| Asked::new(start(attempt.index())),
             ),
             invalid,
+        }
+    }
+}
+
+/// Tiers that give streams.
+impl<T: Timer + Clone, const N: usize, Q, K: Sink> Cascade<T, N, Q, K> {
+    /// Makes a request, with one closure per tier whose future opens a stream. The first item of the stream is the
+    /// answer of its tier: see [`stream`](crate::stream). All tiers give streams of one type; box those that differ.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use futures_lite::{StreamExt, stream};
+    /// use hedge_core::cascade::{Cascade, Tier};
+    /// # use hedge_core::manual::ManualTimer;
+    ///
+    /// # let clock = ManualTimer::<8>::new();
+    /// let tiers = [Tier::new("large").delay(Duration::from_millis(500)), Tier::new("small")];
+    /// let cascade = Cascade::new(&clock, tiers)?;
+    /// clock.drive(async {
+    ///     // The large model accepts the prompt, and gives no token.
+    ///     let answer = cascade.stream((
+    ///         async || Ok::<_, ()>(stream::pending().boxed_local()),
+    ///         async || Ok(stream::iter(["hello", ", ", "world"].map(Ok)).boxed_local()),
+    ///     ));
+    ///     let answer = answer.await.unwrap();
+    ///     assert_eq!(answer.outcome.tier_name().as_str(), "small");
+    ///     assert_eq!(answer.value.count().await, 3);
+    /// });
+    /// # Ok::<(), hedge_core::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`request`](Self::request).
+    // An alias would need as many parameters.
+    #[allow(clippy::type_complexity)]
+    pub fn stream<'c, S, I, E, R>(
+        &'c self,
+        requests: R,
+    ) -> impl Future<Output = Result<Cascaded<HedgedStream<S, I, T>, N>, CascadeError<E, N>>>
+    + use<'c, T, S, I, E, R, Q, K, N>
+    where
+        R: Requests<S, E>,
+        S: Stream<Item = Result<I, E>> + Unpin,
+        Q: Quality<First<I, S>>,
+        Max<N>: Capacity<Asked<FirstItem<R::Future>>>,
+    {
+        let timer = self.timer.clone();
+        Map {
+            future: self.request(FirstItems::new(requests)),
+            f: Some(|result: Result<Cascaded<First<I, S>, N>, _>| {
+                result.map(|answer| Cascaded {
+                    value: HedgedStream::new(answer.value, timer),
+                    outcome: answer.outcome,
+                })
+            }),
         }
     }
 }

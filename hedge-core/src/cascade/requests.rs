@@ -1,10 +1,14 @@
 //! The closures that make the requests to the tiers of a cascade.
 
 use core::future::Future;
+use core::marker::PhantomData;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
+use futures_core::Stream;
 use pin_project_lite::pin_project;
+
+use crate::stream::{First, FirstItem};
 
 /// One closure per tier, called when that tier starts: a tuple of up to eight, an array, or a
 /// `Vec`.
@@ -81,6 +85,38 @@ where
     use alloc::boxed::Box;
 
     Box::new(move || Box::pin(request()))
+}
+
+/// Tiers that give streams, each of which has answered with its first item.
+pub(super) struct FirstItems<R, S> {
+    requests: R,
+    stream: PhantomData<fn() -> S>,
+}
+
+impl<R, S> FirstItems<R, S> {
+    pub(super) const fn new(requests: R) -> Self {
+        Self {
+            requests,
+            stream: PhantomData,
+        }
+    }
+}
+
+impl<S, I, E, R> Requests<First<I, S>, E> for FirstItems<R, S>
+where
+    R: Requests<S, E>,
+    S: Stream<Item = Result<I, E>> + Unpin,
+{
+    type Future = FirstItem<R::Future>;
+
+    fn len(&self) -> usize {
+        self.requests.len()
+    }
+
+    fn starter(self) -> impl FnMut(usize) -> Option<Self::Future> {
+        let mut start = self.requests.starter();
+        move |index| start(index).map(FirstItem::new)
+    }
 }
 
 pin_project! {

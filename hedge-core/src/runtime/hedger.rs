@@ -4,6 +4,8 @@ use core::future::Future;
 use core::time::Duration;
 use std::sync::Arc;
 
+use futures_core::Stream;
+
 use super::{BoxedSink, BoxedStrategy, Runtime, SharedBudget, Spawn, Spawned};
 use crate::attempt::{Attempt, ByResult, Classify};
 use crate::config::{HedgeConfig, Settings};
@@ -17,6 +19,7 @@ use crate::replicas::{ReplicaId, ReplicaSet};
 use crate::request::{AlwaysReady, OnReplicas};
 use crate::runtime::sharded::Sharded;
 use crate::strategy::{Learned, Percentile, RestoreError, Strategy};
+use crate::stream::{FirstItem, HedgedStream};
 use crate::telemetry::Sink;
 use crate::time::Instant;
 
@@ -112,6 +115,29 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
         Max<MAX>: Capacity<Fut>,
     {
         self.core.request_on(set, launch)
+    }
+
+    /// Makes a request whose attempts open streams. Resolves to the stream whose first item comes first: see
+    /// [`stream`](crate::stream).
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Failed`] if no attempt could open a stream or if each stream began with an error, and
+    /// [`Error::Timeout`] if no item came in time.
+    // An alias would need as many parameters.
+    #[allow(clippy::type_complexity)]
+    pub fn stream<S, I, E, F, Fut>(
+        &self,
+        launch: F,
+    ) -> impl Future<Output = Result<Hedged<HedgedStream<S, I, R>>, Error<E>>>
+    + use<'_, R, S, I, E, F, Fut, MAX>
+    where
+        F: FnMut(Attempt) -> Fut,
+        Fut: Future<Output = Result<S, E>>,
+        S: Stream<Item = Result<I, E>> + Unpin,
+        Max<MAX>: Capacity<FirstItem<Fut>>,
+    {
+        self.core.stream(launch)
     }
 
     /// Returns a builder for a request with custom options.

@@ -165,6 +165,11 @@ impl<'w, T: Timer + Clone, H: Home> Backend<'w, T, H> {
         }
     }
 
+    /// Counts an attempt as running until what is returned is dropped.
+    pub(crate) fn visit(&self, attempt: Attempt) -> impl Sized {
+        Visit::new(self, attempt)
+    }
+
     /// How many attempts were started.
     pub(crate) fn started(&self) -> usize {
         self.calls.with(|calls| calls.len())

@@ -20,6 +20,7 @@ pub mod cases;
 mod draws;
 mod home;
 mod spy;
+mod streams;
 mod suite;
 mod world;
 

@@ -188,6 +188,23 @@ macro_rules! for_each_case {
                 a_mask_is_kept_to,
                 a_hedge_may_find_no_replica,
             }
+            streams {
+                the_first_item_wins,
+                the_time_to_the_first_item_counts,
+                an_error_as_first_item_is_a_failure,
+                a_later_error_is_passed_on,
+                a_stream_without_items_is_an_answer,
+                a_stream_without_items_may_be_refused,
+                the_first_item_is_classified,
+                the_winner_outlives_the_timeout,
+                a_stall_ends_the_stream,
+                a_slow_reader_is_no_stall,
+                a_stream_is_accounted_for,
+                dropping_the_stream_is_no_failure,
+                a_dropped_request_drops_every_stream,
+                streams_go_to_replicas,
+                tiers_may_stream,
+            }
             live {
                 hedging_can_be_disabled,
                 hedges_can_be_only_observed,
@@ -223,6 +240,7 @@ macro_rules! for_each_case {
             panics {
                 an_attempt_may_panic,
                 an_attempt_at_a_replica_may_panic,
+                a_stream_may_panic,
                 the_launch_closure_may_panic,
                 the_classifier_may_panic,
                 a_request_that_panicked_may_be_polled,

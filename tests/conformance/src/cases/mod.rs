@@ -16,6 +16,7 @@
 //! | [`budget`] | what hedges may cost |
 //! | [`per_call`] | options of one request |
 //! | [`replicas`] | requests on a set of replicas |
+//! | [`streams`] | attempts that give streams |
 //! | [`live`] | options of a working hedger |
 //! | [`events`] | what a sink is told |
 //! | [`shapes`] | unusual results, and the end of time |
@@ -50,6 +51,7 @@ pub mod per_call;
 pub mod pushback;
 pub mod replicas;
 pub mod shapes;
+pub mod streams;
 pub mod suppressed;
 pub mod timeout;
 pub mod winning;

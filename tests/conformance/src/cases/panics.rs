@@ -9,9 +9,11 @@ use core::time::Duration;
 use std::boxed::Box;
 use std::panic;
 
+use futures_lite::{StreamExt, stream};
 use hedge_core::adapter::{BudgetHandle, Lock};
 use hedge_core::replicas::Replicas;
 use hedge_core::strategy::{Hints, Plan, Strategy};
+use hedge_core::stream::{StreamEnd, StreamReport};
 use hedge_core::{Attempt, Budget, Event, Fixed, Hedger, Instant, Metrics, Record, Sink, Timer};
 
 use super::run_until;
@@ -122,6 +124,44 @@ pub async fn an_attempt_at_a_replica_may_panic<T: Timer + Clone, H: Home>(world:
             set.with(|replicas| replicas.stats(world.now()).in_flight()),
             0
         );
+    }
+}
+
+/// A stream that panics unwinds to whoever polls it: the request before the first item, the reader after it.
+pub async fn a_stream_may_panic<T: Timer + Clone, H: Home>(world: &World<T, H>) {
+    for culprit in [0, 1] {
+        let hedger = hedger(world);
+        let backend = Backend::new(world, &[]);
+        let launch = |attempt: Attempt| {
+            let visit = backend.visit(attempt);
+            async move {
+                let mut items = 0..;
+                Ok::<_, ()>(stream::poll_fn(move |_| {
+                    let _ = &visit;
+                    let n = items.next().filter(|_| attempt.index() == 1);
+                    if n.is_some_and(|n| n == culprit) {
+                        fail();
+                    }
+                    n.map_or(Poll::Pending, |n| Poll::Ready(Some(Ok(n))))
+                }))
+            }
+        };
+        if culprit == 0 {
+            until_it_panics(pin!(hedger.stream(launch))).await;
+            assert_eq!((backend.running(), backend.dropped()), (0, 2));
+            works(world, &hedger, 1).await;
+        } else {
+            let ended = H::lock(None);
+            {
+                let value = hedger.stream(launch).await.unwrap().value;
+                let report = |report: StreamReport| ended.with(|ended| *ended = Some(report.end));
+                let mut items = pin!(value.report(report));
+                assert!(items.next().await.is_some());
+                until_it_panics(pin!(items.next())).await;
+            }
+            assert_eq!(ended.with(|ended| *ended), Some(StreamEnd::Dropped));
+            assert_eq!((backend.running(), hedger.metrics().won), (0, 1));
+        }
     }
 }
 

@@ -5,15 +5,17 @@ mod model;
 mod seen;
 
 use core::cell::RefCell;
-use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
+use futures_lite::{FutureExt, StreamExt, stream};
 use hedge_conformance::Draws;
 use hedge_core::adapter::{BudgetHandle, SharedState};
 use hedge_core::manual::ManualTimer;
+use hedge_core::stream::First;
 use hedge_core::{
-    Attempt, Budget, Cause, Error, Fixed, Hedged, Hedger, Instant, Options, Suppressed, Verdict,
+    Attempt, Budget, Cause, Error, Fixed, Hedged, Hedger, Instant, Options, Sink, Suppressed,
+    Timer, Verdict,
 };
 use model::{Model, Notes};
 use seen::Seen;
@@ -51,6 +53,8 @@ struct Scenario {
     /// Polls that nobody asked for come up to so many milliseconds apart.
     spurious: Option<u64>,
     requests: Vec<Script>,
+    /// Attempts give streams, whose first items are the results.
+    streams: bool,
 }
 
 /// A budget in quarters of a token; `None` is unlimited.
@@ -170,6 +174,7 @@ impl Scenario {
             metrics: often(draws, 2),
             spurious: (draws.below(2) == 0).then(|| 1 + draws.below(12)),
             requests: (0..requests).map(|_| request(draws)).collect(),
+            streams: often(draws, 3),
         }
     }
 
@@ -235,7 +240,15 @@ impl Scenario {
                 Ok(returned) | Err(returned) => returned.verdict,
             };
             let result = {
-                let mut request = pin!(hedger.call().classify(verdict).request(launch));
+                let mut request = if self.streams {
+                    as_stream(hedger, launch).boxed_local()
+                } else {
+                    hedger
+                        .call()
+                        .classify(verdict)
+                        .request(launch)
+                        .boxed_local()
+                };
                 let give_up = start + ms(script.dropped_at);
                 let result = loop {
                     if is_crowded && clock.now() >= free {
@@ -286,6 +299,40 @@ impl Scenario {
         }
         told
     }
+}
+
+/// Makes a request for streams. The item of each is the result of an attempt, and comes with the head or after it.
+async fn as_stream<T, L, B, K, M, F>(
+    hedger: &Hedger<T, L, B, K, ATTEMPTS>,
+    mut launch: M,
+) -> Result<Hedged<Returned>, Error<Returned>>
+where
+    T: Timer + Clone,
+    L: SharedState,
+    B: BudgetHandle,
+    K: Sink,
+    M: FnMut(Attempt) -> F,
+    F: Future<Output = Result<Returned, Returned>>,
+{
+    let call = hedger.call().classify(
+        |result: &Result<First<Returned, _>, Returned>| match result {
+            Ok(first) => first.item.map_or(Verdict::Fatal, |item| item.verdict),
+            Err(returned) => returned.verdict,
+        },
+    );
+    let opens = |attempt: Attempt| {
+        let answer = launch(attempt);
+        async move {
+            Ok(if attempt.index() % 2 == 0 {
+                stream::once_future(answer).boxed_local()
+            } else {
+                stream::once(answer.await).boxed_local()
+            })
+        }
+    };
+    let Hedged { mut value, outcome } = call.stream(opens).await?;
+    let value = value.next().await.unwrap().unwrap();
+    Ok(Hedged { value, outcome })
 }
 
 struct CountDrops<'a>(&'a RefCell<Vec<u32>>, usize);
