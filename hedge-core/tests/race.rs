@@ -142,7 +142,7 @@ fn a_kept_loser_is_polled_on_and_gives_its_place_back() {
             Ok::<_, ()>(attempt.index())
         }
     };
-    let mut request = pin!(hedger.call().keep_losers().request_if(|| true, launch));
+    let mut request = pin!(hedger.call().keep_losers().request_if(|_| true, launch));
     assert_eq!(clock.drive(request.as_mut()).unwrap().value, 0);
     assert_eq!((ended.get(), hedger.in_flight()), (1, 1));
     clock.drive(poll_fn(|cx| {

@@ -8,8 +8,10 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use hedge_tokio::tower::{BoxError, Cloned, HedgeLayer, HttpPolicy, Policy, TimedOut};
-use hedge_tokio::{Attempt, Budget, Fixed, Hedger, Outcome, SharedBudget, Suppressed};
+use hedge_tokio::tower::{
+    BoxError, Cloned, HedgeLayer, HttpPolicy, Policy, RequestOptions, TimedOut,
+};
+use hedge_tokio::{Attempt, Budget, Fixed, Hedger, Outcome, Percentile, SharedBudget, Suppressed};
 use http::{Method, Request, Response, StatusCode};
 use tokio::time::{self, Instant};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
@@ -520,4 +522,116 @@ fn layer_and_service_can_be_shared() {
     let layer = HedgeLayer::new(hedger(), HttpPolicy::new());
     shared(&layer);
     shared(&layer.layer(tower::service_fn(|_: Request<String>| async { ok("") })));
+}
+
+/// The options of a request are what its number says.
+#[derive(Clone)]
+struct Optional;
+
+impl<Res, E> Policy<u64, Res, E> for Optional {
+    fn copy(&self, request: &u64) -> Option<u64> {
+        assert_ne!(
+            *request, UNHEDGED,
+            "a request that is not hedged is not copied"
+        );
+        Some(*request)
+    }
+
+    fn options<'r>(&self, request: &'r u64) -> RequestOptions<'r> {
+        let options = RequestOptions::new();
+        match *request {
+            UNHEDGED => options.unhedged(),
+            LIMITED => options.timeout(ms(70)),
+            LATE => options.deadline(Instant::now() + ms(30)),
+            ONE_HEDGE => options.max_hedges(1),
+            UNTAUGHT => options.teaches(false).deposits(false),
+            _ => options,
+        }
+    }
+}
+
+const UNHEDGED: u64 = 1000;
+const LIMITED: u64 = 1001;
+const LATE: u64 = 1002;
+const ONE_HEDGE: u64 = 1003;
+const UNTAUGHT: u64 = 1004;
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_sets_the_options_of_each_request() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let slow = tower::service_fn(move |_: u64| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async {
+            time::sleep(ms(500)).await;
+            Ok::<_, Broken>(())
+        }
+    });
+    let builder = Hedger::builder().strategy(Fixed::new(ms(20))).max_hedges(2);
+    let builder = builder
+        .timeout(ms(200))
+        .budget(Budget::percent(200.0).burst(80));
+    let hedger = builder.build().unwrap();
+    let mut service = HedgeLayer::new(hedger.clone(), Optional).layer(slow);
+    // The request, when it ends, whether it is answered, and its attempts.
+    for (request, end, is_ok, attempts) in [
+        (0, 200, false, 3),
+        // The hedger's limit is not for it.
+        (UNHEDGED, 500, true, 1),
+        (LIMITED, 70, false, 3),
+        (LATE, 30, false, 2),
+        (ONE_HEDGE, 200, false, 2),
+        (UNTAUGHT, 200, false, 3),
+    ] {
+        let start = Instant::now();
+        let result = service.ready().await.unwrap().call(request).await;
+        let sent = calls.swap(0, Ordering::SeqCst);
+        let found = (request, start.elapsed(), result.is_ok(), sent);
+        assert_eq!(found, (request, ms(end), is_ok, attempts));
+    }
+    assert_eq!(hedger.metrics().total_requests, 6);
+}
+
+/// Reads at 8 to 12 ms, and writes at 2 s which may not be hedged, through one layer.
+#[tokio::test(start_paused = true)]
+async fn what_may_not_be_hedged_changes_nothing_for_others() {
+    let server = tower::service_fn(|request: u64| async move {
+        time::sleep(ms(if request == UNHEDGED {
+            2000
+        } else {
+            8 + request % 5
+        }))
+        .await;
+        Ok::<_, Broken>(())
+    });
+    let builder = Hedger::builder().strategy(Percentile::new(95.0));
+    let hedger = builder.budget(Budget::percent(10.0)).build().unwrap();
+    let mut service = HedgeLayer::new(hedger.clone(), Optional).layer(server);
+    let tokens = || hedger.budget().edit(|budget| budget.tokens());
+    for request in 0..400 {
+        service.ready().await.unwrap().call(request).await.unwrap();
+    }
+    let before = tokens();
+    for _ in 0..200 {
+        for request in [UNHEDGED, UNTAUGHT] {
+            service.ready().await.unwrap().call(request).await.unwrap();
+        }
+    }
+    assert!(tokens() <= before, "{} {before}", tokens());
+    let learned = hedger.with_strategy(|percentile: &mut Percentile| percentile.stats());
+    assert_eq!(learned.unwrap().samples, 400);
+    assert!(hedger.metrics().hedge_rate <= 0.05);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_brings_its_options_in_its_extensions() {
+    let server = Server::new([(500, ok("primary"))]);
+    let mut service = HedgeLayer::new(hedger(), HttpPolicy::new()).layer(server.clone());
+    let mut request = get();
+    let options = RequestOptions::new().unhedged().timeout(ms(100));
+    request.extensions_mut().insert(options);
+    let start = Instant::now();
+    let error = call(&mut service, request).await.unwrap_err();
+    assert!(error.is::<TimedOut>());
+    assert_eq!((start.elapsed(), server.calls()), (ms(100), 1));
 }

@@ -6,7 +6,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use hedge_tokio::replicas::NoReplica;
-use hedge_tokio::tower::{BoxError, Cloned, HedgeReplicas};
+use hedge_tokio::tower::{BoxError, Cloned, HedgeReplicas, Policy, RequestOptions};
 use hedge_tokio::{Budget, Fixed, Hedger};
 use tokio::time::{Instant, sleep};
 use tower::{Service, ServiceExt};
@@ -217,4 +217,44 @@ async fn a_response_that_is_dropped_is_not_counted() {
     let request = ask(&mut service);
     assert!(tokio::time::timeout(ms(5), request).await.is_err());
     assert_eq!(service.stats().in_flight(), 0);
+}
+
+/// Sends requests only to the replicas in its mask.
+#[derive(Clone)]
+struct Among(u64);
+
+impl<Res, E> Policy<(), Res, E> for Among {
+    fn copy(&self, (): &()) -> Option<()> {
+        Some(())
+    }
+
+    fn options<'r>(&self, (): &'r ()) -> RequestOptions<'r> {
+        RequestOptions::new().among(self.0)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_says_which_replicas_a_request_may_use() {
+    let replicas: [Replica; 3] = core::array::from_fn(Replica::new);
+    let behaviours = replicas.each_ref().map(|replica| replica.behaviour.clone());
+    let builder = Hedger::builder().strategy(Fixed::new(ms(50)));
+    let hedger = builder.budget(Budget::unlimited()).build().unwrap();
+    let mut service = HedgeReplicas::new(replicas, hedger, Among(0b110)).unwrap();
+    behaviours[1].latency_ms.store(200, Ordering::Relaxed);
+    behaviours[2].latency_ms.store(200, Ordering::Relaxed);
+    for _ in 0..20 {
+        assert_ne!(service.ready().await.unwrap().call(()).await.unwrap(), 0);
+    }
+    let sent = behaviours.each_ref().map(|behaviour| calls(behaviour));
+    assert_eq!(sent, [0, 20, 20]);
+
+    // If none of them is ready, the primary waits for one, as long as the request may take.
+    behaviours[1].readiness.store(1, Ordering::Relaxed);
+    behaviours[2].readiness.store(1, Ordering::Relaxed);
+    // One of them was found ready before that, and was not used yet.
+    service.ready().await.unwrap().call(()).await.unwrap();
+    let waits = service.ready().await.unwrap().call(());
+    assert!(tokio::time::timeout(ms(1000), waits).await.is_err());
+    assert_eq!(service.stats().in_flight(), 0);
+    assert_eq!(calls(&behaviours[0]), 0);
 }

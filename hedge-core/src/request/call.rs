@@ -7,7 +7,7 @@ use crate::attempt::{Attempt, ByResult, Classify};
 use crate::hedger::{BudgetHandle, Hedger, Losers, SharedState};
 use crate::outcome::{Error, Hedged};
 use crate::race::{Capacity, Max, race};
-use crate::replicas::{Chosen, ReplicaId, ReplicaSet};
+use crate::replicas::{Chosen, ReplicaSet};
 use crate::request::{
     AlwaysReady, CallOptions, OnReplicas, Placement, Ready, Request, RequestController,
 };
@@ -260,10 +260,10 @@ where
         self.place(OnReplicas::new(set, timer))
     }
 
-    /// The same, and asks `ready` before a hedge is sent to a replica: what it needs there, such as an idle connection,
-    /// may not be available. If it returns false, the next best replica is chosen, and if there is none the hedge is
-    /// [`Suppressed::NotReady`](crate::Suppressed::NotReady).
-    pub fn on_ready<S: ReplicaSet, W: FnMut(ReplicaId) -> bool>(
+    /// Sends each attempt to a replica, like [`on`](Self::on), and asks `ready` before a hedge is sent to one: what it
+    /// needs there, such as an idle connection, may not be available. If `ready` returns false, the next best replica is
+    /// chosen, and if there is none the hedge is [`Suppressed::NotReady`](crate::Suppressed::NotReady).
+    pub fn on_ready<S: ReplicaSet, W: FnMut(Attempt) -> bool>(
         self,
         set: S,
         ready: W,
@@ -277,7 +277,7 @@ where
     /// again at 2, 4, 8 … times its delay; if it is never started, it is
     /// [`Suppressed::NotReady`](crate::Suppressed::NotReady).
     ///
-    /// `ready` is asked once the strategy agrees, and before the budget is charged, which may yet refuse. Of a retry that
+    /// `ready` is given the hedge as it would start now, and is asked once the strategy agrees, and before the budget is charged, which may yet refuse. Of a retry that
     /// the server puts off it is asked when the wait begins, and again when it ends.
     ///
     /// ```
@@ -290,7 +290,7 @@ where
     /// let hedger = Hedger::builder(&clock).strategy(Fixed::new(Duration::from_millis(20))).build_local()?;
     /// let idle = Cell::new(1_u32);
     /// let request = hedger.call().request_if(
-    ///     || idle.get() > 0,
+    ///     |hedge| hedge.index() < 3 && idle.get() > 0,
     ///     |_| {
     ///         let clock = &clock;
     ///         idle.set(idle.get() - 1); // The primary takes the only one.
@@ -332,7 +332,7 @@ where
     B: BudgetHandle,
     K: Sink,
     S: ReplicaSet,
-    W: FnMut(ReplicaId) -> bool,
+    W: FnMut(Attempt) -> bool,
 {
     /// Allows only replicas whose bit in `mask` is set: bit i stands for index i. Several masks have to allow a
     /// replica all. The request fails with [`Error::NoReplica`] if none is left.

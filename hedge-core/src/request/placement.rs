@@ -1,5 +1,6 @@
 //! Where the attempts of a request go.
 
+use crate::attempt::Attempt;
 use crate::outcome::Suppressed;
 use crate::replicas::{AttemptEnd, Choice, Chosen, NoReplica, ReplicaId, ReplicaSet};
 use crate::request::Ready;
@@ -19,12 +20,16 @@ pub trait Placement {
     /// If there is nowhere that it may go.
     fn place_primary(&mut self, now: Instant) -> Result<Option<ReplicaId>, NoReplica>;
 
-    /// Places hedge `index`.
+    /// Places `hedge`, which would start at `now`.
     ///
     /// # Errors
     ///
     /// Says why it cannot be started.
-    fn place_hedge(&mut self, index: u8, now: Instant) -> Result<Option<ReplicaId>, Suppressed>;
+    fn place_hedge(
+        &mut self,
+        hedge: Attempt,
+        now: Instant,
+    ) -> Result<Option<ReplicaId>, Suppressed>;
 
     /// The hedge that was placed last is not started after all.
     fn withdraw(&mut self, index: u8, now: Instant);
@@ -56,8 +61,8 @@ impl<G: Ready> Placement for G {
         Ok(None)
     }
 
-    fn place_hedge(&mut self, _: u8, _: Instant) -> Result<Option<ReplicaId>, Suppressed> {
-        if self.is_ready() {
+    fn place_hedge(&mut self, hedge: Attempt, _: Instant) -> Result<Option<ReplicaId>, Suppressed> {
+        if self.is_ready(hedge) {
             Ok(None)
         } else {
             Err(Suppressed::NotReady)
@@ -97,7 +102,7 @@ impl<G: Ready> Placement for G {
 /// Reports every attempt once, however it ends. What has not been reported when this is dropped, as by a panic, is
 /// reported as cancelled.
 #[derive(Debug)]
-pub struct OnReplicas<S: ReplicaSet, T: Timer, const MAX: usize, W = fn(ReplicaId) -> bool> {
+pub struct OnReplicas<S: ReplicaSet, T: Timer, const MAX: usize, W = fn(Attempt) -> bool> {
     set: S,
     timer: T,
     /// Whether a hedge could be sent to a replica.
@@ -194,7 +199,7 @@ impl<S, T, const MAX: usize, W> Placement for OnReplicas<S, T, MAX, W>
 where
     S: ReplicaSet,
     T: Timer,
-    W: FnMut(ReplicaId) -> bool,
+    W: FnMut(Attempt) -> bool,
 {
     const TIMED: bool = true;
 
@@ -206,7 +211,12 @@ where
         self.place(0, Choice::PRIMARY, now).map(Some)
     }
 
-    fn place_hedge(&mut self, index: u8, now: Instant) -> Result<Option<ReplicaId>, Suppressed> {
+    fn place_hedge(
+        &mut self,
+        hedge: Attempt,
+        now: Instant,
+    ) -> Result<Option<ReplicaId>, Suppressed> {
+        let index = hedge.index() as u8;
         let among = self.among;
         let placed = loop {
             let Ok(id) = self.place(index, Choice::hedge(self.used), now) else {
@@ -216,7 +226,7 @@ where
                     Suppressed::NotReady
                 });
             };
-            if (self.ready)(id) {
+            if (self.ready)(hedge.at(id)) {
                 break Ok(Some(id));
             }
             // The next best.

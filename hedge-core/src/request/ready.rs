@@ -1,15 +1,17 @@
 //! The readiness check for hedges that are due.
 
-/// Checks whether the resources that a hedge needs are available. Implemented by closures `FnMut()
-/// -> bool`.
+use crate::attempt::Attempt;
+
+/// Checks whether the resources that a hedge needs are available. Implemented by closures
+/// `FnMut(Attempt) -> bool`.
 pub trait Ready {
-    /// Returns whether a hedge that is due now can be started.
-    fn is_ready(&mut self) -> bool;
+    /// Returns whether `hedge`, which is due now, can be started.
+    fn is_ready(&mut self, hedge: Attempt) -> bool;
 }
 
-impl<F: FnMut() -> bool> Ready for F {
-    fn is_ready(&mut self) -> bool {
-        self()
+impl<F: FnMut(Attempt) -> bool> Ready for F {
+    fn is_ready(&mut self, hedge: Attempt) -> bool {
+        self(hedge)
     }
 }
 
@@ -18,7 +20,7 @@ impl<F: FnMut() -> bool> Ready for F {
 pub struct AlwaysReady;
 
 impl Ready for AlwaysReady {
-    fn is_ready(&mut self) -> bool {
+    fn is_ready(&mut self, _: Attempt) -> bool {
         true
     }
 }

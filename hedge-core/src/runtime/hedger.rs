@@ -15,7 +15,7 @@ use crate::metrics::{Metrics, MetricsSnapshot};
 use crate::name::Name;
 use crate::outcome::{Error, Hedged};
 use crate::race::{Capacity, Max};
-use crate::replicas::{ReplicaId, ReplicaSet};
+use crate::replicas::ReplicaSet;
 use crate::request::{AlwaysReady, OnReplicas};
 use crate::runtime::sharded::Sharded;
 use crate::strategy::{Learned, Percentile, RestoreError, Strategy};
@@ -394,7 +394,7 @@ impl<'h, R, C, const MAX: usize, S, W> Call<'h, R, C, MAX, OnReplicas<S, R, MAX,
 where
     R: Spawn,
     S: ReplicaSet + Clone + Send + 'static,
-    W: FnMut(ReplicaId) -> bool,
+    W: FnMut(Attempt) -> bool,
 {
     /// As [`Hedger::request_detached`].
     ///

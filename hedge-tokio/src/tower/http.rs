@@ -6,12 +6,14 @@ use hedge_core::{Outcome, Verdict};
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 
-use super::Policy;
+use super::{Policy, RequestOptions};
 
 /// Hedges HTTP requests with an idempotent method and a body that can be cloned.
 ///
 /// Responses with 5xx and 429 are failures, and their `Retry-After` is used as pushback. The
 /// response that is returned has the [`Outcome`] in its extensions.
+///
+/// A request can have options of its own: [`RequestOptions`] in its extensions.
 ///
 /// If every attempt has such a response, the earliest one is returned, which is what the caller
 /// would have received without hedging.
@@ -29,6 +31,11 @@ impl HttpPolicy {
 impl<B: Clone, C, E> Policy<Request<B>, Response<C>, E> for HttpPolicy {
     fn copy(&self, request: &Request<B>) -> Option<Request<B>> {
         is_idempotent(request.method()).then(|| request.clone())
+    }
+
+    fn options<'r>(&self, request: &'r Request<B>) -> RequestOptions<'r> {
+        let options = request.extensions().get::<RequestOptions<'static>>();
+        options.map_or_else(RequestOptions::new, RequestOptions::borrowed)
     }
 
     fn classify(&self, result: &Result<Response<C>, E>) -> Verdict {

@@ -19,8 +19,8 @@
 //! # }
 //! ```
 //!
-//! A [`Policy`] decides which requests may be hedged, copies the request for each hedge, and
-//! classifies responses. [`HttpPolicy`] does so for HTTP: it hedges idempotent methods, and treats
+//! A [`Policy`] decides which requests may be hedged and with which [options](RequestOptions), copies the
+//! request for each hedge, and classifies responses. [`HttpPolicy`] does so for HTTP: it hedges idempotent methods, and treats
 //! 5xx and 429 as failures.
 //!
 //! # Readiness
@@ -93,14 +93,17 @@
 //! ```
 
 mod http;
+mod options;
 mod policy;
 mod replicas;
+mod request;
 mod service;
 
 #[doc(no_inline)]
 pub use hedge_core::BoxError;
 
 pub use self::http::{HttpPolicy, is_idempotent, verdict};
+pub use options::RequestOptions;
 pub use policy::{Cloned, Policy};
 pub use replicas::HedgeReplicas;
 pub use service::{HedgeLayer, HedgeService, ResponseFuture, TimedOut};

@@ -2,6 +2,8 @@
 
 use hedge_core::{Attempt, Outcome, Verdict};
 
+use super::RequestOptions;
+
 /// Decides which requests of a service may be hedged, and which of its responses are answers.
 ///
 /// ```
@@ -27,9 +29,18 @@ use hedge_core::{Attempt, Outcome, Verdict};
 pub trait Policy<Req, Res, E> {
     /// Returns a copy of the request for a hedge; `None` if the request must not be hedged.
     ///
-    /// Called once for every request before it is sent, and again with that copy for every hedge
+    /// Called once for every request before it is sent, unless its [options](Self::options) say that it must not be
+    /// hedged, and again with that copy for every hedge
     /// that is due and has a service that is ready.
     fn copy(&self, request: &Req) -> Option<Req>;
+
+    /// Returns the options of a request: its time limits, hints and key, the replicas that it may use, and whether
+    /// it may be hedged. Called once for every request, before [`copy`](Self::copy). By default, everything is left
+    /// to the hedger.
+    fn options<'r>(&self, request: &'r Req) -> RequestOptions<'r> {
+        let _ = request;
+        RequestOptions::new()
+    }
 
     /// Prepares the request of an attempt, including the primary, before it is sent: for example,
     /// marks it in a header, or directs a hedge to another replica.

@@ -1,18 +1,16 @@
 //! A service over replicas.
 
 use core::fmt;
-use core::future::{Future, poll_fn};
 use core::mem;
-use core::pin::pin;
 use core::task::{Context, Poll};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hedge_core::replicas::{Choice, Lease, NoRoom, ReplicaId, SharedReplicas};
+use hedge_core::replicas::{Choice, Lease, NoReplica, NoRoom, ReplicaId, SharedReplicas};
 use hedge_core::{Attempt, BoxError};
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::service::{answer, probe};
+use super::request::Planned;
 use super::{Policy, ResponseFuture};
 use crate::Hedger;
 
@@ -42,8 +40,9 @@ use crate::Hedger;
 /// # Readiness
 ///
 /// It is ready when one of the services is. Those that are not ready are left out: the primary goes to one that was
-/// found ready, and a hedge to a clone that is ready the moment the hedge is due. A service that fails when it is
-/// asked whether it is ready is removed.
+/// found ready, and a hedge to a clone that is ready the moment the hedge is due. If none of the replicas that a request
+/// may use ([`RequestOptions::among`](super::RequestOptions::among)) was found ready, its primary waits for one of them.
+/// A service that fails when it is asked whether it is ready is removed.
 ///
 /// # Discovery
 ///
@@ -141,6 +140,15 @@ impl<S> Shared<S> {
         self.services.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn get(&self, id: ReplicaId) -> Option<S>
+    where
+        S: Clone,
+    {
+        let services = self.services();
+        let (other, service) = services.get(id.index())?.as_ref()?;
+        (*other == id).then(|| service.clone())
+    }
+
     fn remove(&self, id: ReplicaId) -> bool {
         let mut services = self.services();
         if let Some(place) = services.get_mut(id.index())
@@ -216,108 +224,48 @@ where
     }
 
     fn call(&mut self, request: Req) -> ResponseFuture<S::Response> {
+        let planned = Planned::new(&self.hedger, &self.policy, request);
         let hedger = self.hedger.clone();
         let clock = move || hedger.instant(Instant::now());
-        let choice = Choice::PRIMARY.among(self.ready_mask());
+        let among = planned.limits.among;
+        let ready = self.ready_mask() & among;
+        if ready == 0 {
+            self.refresh();
+        }
+        // If none of the replicas that it may use is ready, it waits for one of them.
+        let choice = Choice::PRIMARY.among(if ready != 0 { ready } else { among });
         // If the response is dropped before it is polled, that is reported.
         let lease = match Lease::new(self.shared.replicas.clone(), choice, clock) {
             Ok(lease) => lease,
             Err(reason) => return ResponseFuture::new(async move { Err(reason.into()) }),
         };
         // The service that was found ready goes with this request; what takes its place has yet to be asked.
-        let own = self.own.get_mut(lease.id().index());
-        let service = own.and_then(Option::as_mut).map(|own| {
-            own.is_ready = false;
-            let spare = own.service.clone();
-            mem::replace(&mut own.service, spare)
-        });
-        let call = Called {
-            hedger: self.hedger.clone(),
-            copy: self.policy.copy(&request),
-            policy: self.policy.clone(),
-            shared: self.shared.clone(),
+        let own = self
+            .own
+            .get_mut(lease.id().index())
+            .and_then(Option::as_mut);
+        let Some(own) = own.filter(|own| own.id == lease.id()) else {
+            // It was added just now.
+            return ResponseFuture::new(async move { Err(NoReplica::NotAllowed.into()) });
         };
-        ResponseFuture::new(call.response(lease, service, request))
-    }
-}
-
-/// What one request needs.
-struct Called<S, P, Req> {
-    hedger: Hedger,
-    policy: P,
-    /// For hedges; `None` if there may be none.
-    copy: Option<Req>,
-    shared: Arc<Shared<S>>,
-}
-
-impl<S, P, Req> Called<S, P, Req>
-where
-    S: Service<Req> + Clone,
-    S::Error: Into<BoxError>,
-    P: Policy<Req, S::Response, S::Error> + Clone,
-{
-    fn response(
-        self,
-        lease: Lease<SharedReplicas, impl Fn() -> hedge_core::Instant>,
-        service: Option<S>,
-        request: Req,
-    ) -> impl Future<Output = Result<S::Response, BoxError>> {
-        let Self {
-            hedger,
-            policy,
-            copy,
-            shared,
-        } = self;
-        async move {
-            let mut primary = service.map(|service| (request, Ok(service)));
-            // What the next hedge will be sent through, and what it will send.
-            let next = Mutex::new(None);
-            let set_next = |found| *next.lock().unwrap_or_else(PoisonError::into_inner) = found;
-            let (judge, set, pool) = (&policy, &set_next, &shared);
-            let may_hedge = copy.is_some();
-            let is_ready = move |id: ReplicaId| {
-                let spare = pool.services().get(id.index()).and_then(|place| {
-                    let (other, service) = place.as_ref()?;
-                    (*other == id).then(|| service.clone())
-                });
-                // In this order, for a copy may be large.
-                let found = copy.as_ref().and_then(|copy| {
-                    let service = probe(&spare?)?;
-                    Some((judge.copy(copy)?, service))
-                });
-                let is_ready = found.is_some();
-                set(found);
-                is_ready
-            };
-            let launch = |attempt: Attempt| {
-                let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
-                let sent = primary.take().or_else(|| next.take());
-                let sent = sent.map(|(mut request, service)| {
-                    policy.prepare(&mut request, attempt);
-                    (request, service)
-                });
-                async move {
-                    match sent {
-                        Some((request, service)) => service?.call(request).await,
-                        // There is always something.
-                        None => core::future::pending().await,
-                    }
-                }
-            };
-            let call = hedger.call().classify(|result: &_| policy.classify(result));
-            let call = if may_hedge { call } else { call.unhedged() };
-            let call = call
-                .on_ready(&shared.replicas, is_ready)
+        let is_ready = mem::take(&mut own.is_ready);
+        let spare = own.service.clone();
+        let primary = mem::replace(&mut own.service, spare);
+        let replicas = self.shared.clone();
+        ResponseFuture::new(async move {
+            let shared = planned.into_shared(primary, is_ready);
+            let (attempts, services) = (&shared, &replicas);
+            let call = shared
+                .call()
+                .on_ready(&replicas.replicas, |hedge: Attempt| {
+                    attempts.is_ready(|| services.get(hedge.replica()))
+                })
+                .among(among)
                 .starting_at(lease.into_chosen());
-            let mut hedged = pin!(call.request(launch));
-            let result = poll_fn(|cx| {
-                let poll = hedged.as_mut().poll(cx);
-                // A place that was found for a hedge which the budget then refused is others' to take.
-                set_next(None);
-                poll
-            });
-            answer(&policy, result.await)
-        }
+            shared
+                .answer(call.request(|attempt| attempts.launch(attempt)))
+                .await
+        })
     }
 }
 

@@ -2,19 +2,18 @@
 
 use core::convert::Infallible;
 use core::fmt;
-use core::future::{Future, poll_fn};
+use core::future::Future;
 use core::mem;
-use core::pin::{Pin, pin};
-use core::task::{Context, Poll, Waker};
+use core::pin::Pin;
+use core::task::{Context, Poll};
 use core::time::Duration;
-use std::sync::{Mutex, PoisonError};
 
-use hedge_core::{Attempt, BoxError, ByAttempt, Error, Hedged};
-use tokio::task::unconstrained;
+use hedge_core::{BoxError, Error};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::Policy;
+use super::request::Planned;
 use crate::Hedger;
 
 /// Wraps services in a [`HedgeService`]; see the [module](super).
@@ -95,132 +94,16 @@ where
         // has not been polled.
         let spare = self.inner.clone();
         let ready = mem::replace(&mut self.inner, spare.clone());
-        let call = Called {
-            hedger: self.hedger.clone(),
-            policy: self.policy.clone(),
-            copy: self.policy.copy(&request),
-            spare,
-        };
-        ResponseFuture::new(call.response(ready, request))
-    }
-}
-
-/// The parts of one request.
-struct Called<S, P, Req> {
-    hedger: Hedger,
-    policy: P,
-    /// The request for hedges; `None` if it must not be hedged.
-    copy: Option<Req>,
-    spare: S,
-}
-
-impl<S, P, Req> Called<S, P, Req>
-where
-    S: Service<Req> + Clone,
-    S::Error: Into<BoxError>,
-    P: Policy<Req, S::Response, S::Error> + Clone,
-{
-    async fn response(self, ready: S, request: Req) -> Result<S::Response, BoxError> {
-        let Self {
-            hedger,
-            policy,
-            copy,
-            spare,
-        } = self;
-        let by_policy = |attempt: &_, result: &_| policy.classify_attempt(attempt, result);
-        let call = hedger.call().classify(ByAttempt(by_policy));
-        let call = if copy.is_some() {
-            call
-        } else {
-            call.unhedged()
-        };
-        let mut primary = Some((ready, request));
-        // The request and the service of the next hedge.
-        let next = Mutex::new(None);
-        let set_next = |found| *next.lock().unwrap_or_else(PoisonError::into_inner) = found;
-        let (judge, set) = (&policy, &set_next);
-        // Move everything that need not be shared between threads into the closure.
-        let is_ready = move || {
-            // Check the service before copying the request, which may be large.
-            let found = copy.as_ref().and_then(|copy| {
-                let service = probe(&spare)?;
-                Some((judge.copy(copy)?, service))
-            });
-            let is_ready = found.is_some();
-            set(found);
-            is_ready
-        };
-        let launch = |attempt: Attempt| {
-            let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
-            let first = primary.take().map(|(ready, request)| (request, Ok(ready)));
-            let sent = first.or_else(|| next.take()).map(|(mut request, service)| {
-                policy.prepare(&mut request, attempt);
-                (request, service)
-            });
-            async move {
-                match sent {
-                    Some((request, service)) => service?.call(request).await,
-                    // Unreachable: a request was stored before each launch.
-                    None => core::future::pending().await,
-                }
-            }
-        };
-        let mut hedged = pin!(call.request_if(is_ready, launch));
-        let result = poll_fn(|cx| {
-            let poll = hedged.as_mut().poll(cx);
-            // If the budget refused the hedge, release the permit that its service may have
-            // reserved.
-            set_next(None);
-            poll
-        });
-        answer(&policy, result.await)
-    }
-}
-
-/// What the caller is given.
-pub(super) fn answer<P, Req, Res, E>(
-    policy: &P,
-    result: Result<Hedged<Res>, Error<E>>,
-) -> Result<Res, BoxError>
-where
-    P: Policy<Req, Res, E>,
-    E: Into<BoxError>,
-{
-    match result {
-        Ok(mut hedged) => {
-            policy.answered(&mut hedged.value, &hedged.outcome);
-            Ok(hedged.value)
-        }
-        Err(Error::Failed { error, .. }) => Err(error.into()),
-        Err(Error::Timeout {
-            elapsed,
-            attempts,
-            error,
-        }) => Err(Box::new(TimedOut {
-            elapsed,
-            attempts,
-            error: error.map(Into::into),
-        })),
-        Err(Error::NoReplica(reason)) => Err(reason.into()),
-        // There is no other.
-        Err(error) => Err(error.to_string().into()),
-    }
-}
-
-/// Returns a clone of `spare` if it is ready now, or its error. A clone that is not ready is
-/// dropped, and so takes no place in a queue.
-pub(super) fn probe<S, Req>(spare: &S) -> Option<Result<S, S::Error>>
-where
-    S: Service<Req> + Clone,
-{
-    let mut service = spare.clone();
-    // Ignore tokio's cooperative budget, which may be used up: the service is polled only once, and
-    // the answer must be correct.
-    let mut ready = pin!(unconstrained(poll_fn(|cx| service.poll_ready(cx))));
-    match ready.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(Ok(())) => Some(Ok(service)),
-        Poll::Ready(Err(error)) => Some(Err(error)),
-        Poll::Pending => None,
+        let planned = Planned::new(&self.hedger, &self.policy, request);
+        ResponseFuture::new(async move {
+            let shared = planned.into_shared(ready, true);
+            let attempts = &shared;
+            let request = shared.call().request_if(
+                move |_| attempts.is_ready(|| Some(spare.clone())),
+                |attempt| attempts.launch(attempt),
+            );
+            shared.answer(request).await
+        })
     }
 }
 
@@ -233,7 +116,7 @@ pub struct TimedOut {
     /// The number of attempts that were started.
     pub attempts: u8,
     /// The error of the earliest attempt that had failed by then; `None` if none had.
-    error: Option<BoxError>,
+    pub(super) error: Option<BoxError>,
 }
 
 impl fmt::Display for TimedOut {

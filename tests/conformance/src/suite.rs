@@ -124,6 +124,7 @@ macro_rules! for_each_case {
             attempt {
                 the_primary_is_told_so,
                 every_attempt_is_told_what_it_is,
+                readiness_is_asked_with_the_attempt,
                 attempts_can_go_to_different_replicas,
             }
             outcome {

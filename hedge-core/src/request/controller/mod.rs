@@ -263,17 +263,16 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: u
     }
 
     /// Asks whether an attempt may start, or may wait to be started, and pays for it.
-    fn permit(&mut self, retry: bool, now: Instant) -> Result<Payment, Refusal> {
+    fn permit(&mut self, hedge: Attempt, now: Instant) -> Result<Payment, Refusal> {
+        let retry = hedge.cause() == Cause::Retry;
         let observe_only = self.plan().observe_only();
         let query = self.query(retry, now);
         let mut traffic = self.parts.state.may_hedge(&query)?;
         // Where requests are not recorded nothing shows a surge, so that only the small part of the burst counts.
         traffic.surging |= !self.is_recorded();
-        let index = self.started;
-        let placed = self.placement.place_hedge(index, now);
+        let placed = self.placement.place_hedge(hedge, now);
         placed.map_err(Refusal::for_now)?;
-        let cause = if retry { Cause::Retry } else { Cause::Delay };
-        let withdrawn = self.in_flight.withdraw(cause, traffic, now);
+        let withdrawn = self.in_flight.withdraw(hedge.cause(), traffic, now);
         let payment = match withdrawn {
             Ok(_) if observe_only => {
                 self.in_flight.give_back(1);
@@ -282,7 +281,7 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: u
             withdrawn => withdrawn.map_err(Refusal::for_now),
         };
         if payment.is_err() {
-            self.placement.withdraw(index, now);
+            self.placement.withdraw(self.started, now);
         }
         payment
     }
@@ -375,24 +374,25 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: u
         let attempt = if index == 0 {
             Attempt::PRIMARY.within(self.primary_limit())
         } else {
-            let start = self.start_of(index);
-            let cause = if self.retries & bit(index) != 0 {
-                Cause::Retry
-            } else {
-                Cause::Delay
-            };
-            let attempt = Attempt::new(index, cause, start.since(self.start_of(0)));
-            attempt.within(self.hedge_limit(start))
+            let retry = self.retries & bit(index) != 0;
+            self.hedge_at(index, retry, self.start_of(index))
         };
-        let placed = self.placement.replica(index);
+        self.placed(attempt)
+    }
+
+    /// Returns the attempt, at the replica where it was placed.
+    fn placed(&self, attempt: Attempt) -> Attempt {
+        let placed = self.placement.replica(attempt.index() as u8);
         placed.map_or(attempt, |replica| attempt.at(replica))
     }
 
-    /// Returns how many nanoseconds a hedge that starts at `now` may take.
-    fn hedge_limit(&mut self, now: Instant) -> u64 {
-        let deadline = self.deadline().map(|deadline| deadline.nanos_since(now));
+    /// Returns the hedge `index` that starts at `start`, before it is placed.
+    fn hedge_at(&mut self, index: u8, retry: bool, start: Instant) -> Attempt {
+        let cause = if retry { Cause::Retry } else { Cause::Delay };
+        let deadline = self.deadline().map(|deadline| deadline.nanos_since(start));
         let limits = deadline.into_iter().chain(self.plan().attempt_timeout());
-        limits.min().unwrap_or(u64::MAX)
+        let limit = limits.min().unwrap_or(u64::MAX);
+        Attempt::new(index, cause, start.since(self.start_of(0))).within(limit)
     }
 
     fn deadline(&mut self) -> Option<Instant> {
@@ -500,10 +500,11 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
     fn admit(&mut self, now: Instant) -> Option<Attempt> {
         let retry = self.pending_retries > 0;
         let is_reserved = retry && self.in_flight.has_reserved();
+        let hedge = self.hedge_at(self.started, retry, now);
         let permitted = if !is_reserved {
-            self.permit(retry, now).map(Some)
+            self.permit(hedge, now).map(Some)
         } else {
-            match self.placement.place_hedge(self.started, now) {
+            match self.placement.place_hedge(hedge, now) {
                 Ok(_) => {
                     self.in_flight.use_reserved();
                     Ok(None)
@@ -544,7 +545,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         self.step = 0;
         self.asked = false;
         self.exhausted = false;
-        let attempt = self.attempt(index);
+        let attempt = self.placed(hedge);
         let delay = self.plan().delay();
         self.emit_rare(now, EventKind::HedgeFired { attempt, delay });
         if self.losers().hold_places() {

@@ -40,6 +40,25 @@ pub async fn every_attempt_is_told_what_it_is<T: Timer + Clone, H: Home>(world: 
     }
 }
 
+/// A closure that is asked whether a hedge can be started knows the attempt that it would be.
+pub async fn readiness_is_asked_with_the_attempt<T: Timer + Clone, H: Home>(world: &World<T, H>) {
+    let hedger = world.build(world.fixed(6).max_hedges(3).timeout(world.ticks(60)));
+    let backend = Backend::new(world, &[err(1), never(), never(), ok(1)]);
+    let ready = |hedge: Attempt| {
+        let index = backend.started();
+        let (cause, ticks) = [(Cause::Retry, 1), (Cause::Delay, 12), (Cause::Delay, 18)][index - 1];
+        assert_eq!((hedge.index(), hedge.cause()), (index, cause));
+        world.assert_took(hedge.elapsed(), ticks);
+        assert!(hedge.remaining() <= Some(world.ticks(60 - ticks)));
+        hedge.remaining().is_some()
+    };
+    let request = hedger
+        .call()
+        .request_if(ready, |attempt| backend.call(attempt));
+    request.await.unwrap();
+    assert_eq!(backend.started(), 4);
+}
+
 /// An attempt may choose its replica by its index.
 pub async fn attempts_can_go_to_different_replicas<T: Timer + Clone, H: Home>(world: &World<T, H>) {
     let hedger = world.build(world.fixed(1));

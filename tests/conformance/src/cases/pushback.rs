@@ -120,7 +120,7 @@ pub async fn what_would_be_refused_is_refused_before_the_wait<T: Timer + Clone, 
         let backend = Backend::new(world, &[busy(1, 60), ok(1)]);
         let start = world.now();
         let call = hedger.call().classify(by_failure::<usize>);
-        let request = call.request_if(|| ready, |attempt| backend.call(attempt));
+        let request = call.request_if(|_| ready, |attempt| backend.call(attempt));
         let error = Failure::Busy(0, world.ticks(60));
         assert_eq!(request.await, Err(Error::Failed { error, attempts: 1 }));
         let took = world.now().since(start);

@@ -231,7 +231,7 @@ pub async fn not_ready<T: Timer + Clone, H: Home>(world: &World<T, H>) {
         let backend = Backend::new(world, &[ok(8), ok(2)]);
         let call = hedger.call();
         let outcome = call
-            .request_if(|| ready, |attempt| backend.call(attempt))
+            .request_if(|_| ready, |attempt| backend.call(attempt))
             .await
             .unwrap()
             .outcome;

@@ -1,0 +1,198 @@
+//! The options of one request through a hedge layer.
+
+use core::time::Duration;
+use std::borrow::Cow;
+
+use hedge_core::Hints;
+use tokio::time::Instant;
+
+use crate::{Call, Hedger};
+
+/// The options of one request: its time limits, hints, key and replicas, and whether it may be hedged.
+///
+/// A [`Policy`](super::Policy) returns them for each request. What is not set is what the hedger does by default.
+///
+/// ```
+/// use core::time::Duration;
+/// use hedge_tokio::tower::{Policy, RequestOptions};
+///
+/// /// Reports are slow and have a time limit. Writes are not hedged.
+/// #[derive(Clone)]
+/// struct Queries;
+///
+/// impl<Res, E> Policy<String, Res, E> for Queries {
+///     fn copy(&self, request: &String) -> Option<String> {
+///         Some(request.clone())
+///     }
+///
+///     fn options<'r>(&self, request: &'r String) -> RequestOptions<'r> {
+///         match request.split_whitespace().next() {
+///             Some("REPORT") => RequestOptions::new().key("report").timeout(Duration::from_secs(60)),
+///             Some("SELECT") => RequestOptions::new().key("select"),
+///             _ => RequestOptions::new().unhedged(),
+///         }
+///     }
+/// }
+/// ```
+///
+/// [`HttpPolicy`](super::HttpPolicy) takes them from the extensions of the request, where the code that makes the request
+/// puts them:
+///
+/// ```
+/// use core::time::Duration;
+/// use hedge_tokio::tower::RequestOptions;
+/// use http::Request;
+///
+/// let options = RequestOptions::new().timeout(Duration::from_millis(500));
+/// let request = Request::get("/users").extension(options).body(())?;
+/// # Ok::<(), http::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "options do nothing until a policy returns them"]
+pub struct RequestOptions<'r> {
+    pub(super) limits: Limits,
+    pub(super) key: Option<Cow<'r, str>>,
+}
+
+/// The options that do not borrow from the request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    timeout: Option<Duration>,
+    deadline: Option<Instant>,
+    hints: Hints,
+    max_hedges: Option<u8>,
+    pub(super) hedge: bool,
+    teaches: Option<bool>,
+    deposits: Option<bool>,
+    keep_refused: bool,
+    pub(super) among: u64,
+}
+
+impl<'r> RequestOptions<'r> {
+    /// Creates options that leave everything to the hedger.
+    pub const fn new() -> Self {
+        Self {
+            limits: Limits {
+                timeout: None,
+                deadline: None,
+                hints: Hints::NONE,
+                max_hedges: None,
+                hedge: true,
+                teaches: None,
+                deposits: None,
+                keep_refused: true,
+                among: u64::MAX,
+            },
+            key: None,
+        }
+    }
+
+    /// Does not hedge the request: it is sent once, without the hedger's time limits, and counted. Nothing is
+    /// [learned](Self::teaches) from it and it does not [deposit](Self::deposits), unless asked to.
+    ///
+    /// [`Policy::copy`](super::Policy::copy) is not called for it.
+    pub const fn unhedged(mut self) -> Self {
+        self.limits.hedge = false;
+        self
+    }
+
+    /// Sets the time limit of the request, over all its attempts. If the hedger has a shorter one, that applies.
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.limits.timeout = Some(timeout);
+        self
+    }
+
+    /// Sets the time at which the request ends. If it has passed, nothing is sent.
+    pub const fn deadline(mut self, deadline: Instant) -> Self {
+        self.limits.deadline = Some(deadline);
+        self
+    }
+
+    /// Sets the hints for the strategy.
+    pub const fn hints(mut self, hints: Hints) -> Self {
+        self.limits.hints = hints;
+        self
+    }
+
+    /// Sets the maximum number of hedges, if the hedger would start more.
+    pub const fn max_hedges(mut self, hedges: u8) -> Self {
+        self.limits.max_hedges = Some(hedges);
+        self
+    }
+
+    /// Sets whether strategy and guard learn from the request. By default they do if it may be hedged.
+    pub const fn teaches(mut self, teaches: bool) -> Self {
+        self.limits.teaches = Some(teaches);
+        self
+    }
+
+    /// Sets whether the request deposits into the budget. By default it does if it may be hedged.
+    pub const fn deposits(mut self, deposits: bool) -> Self {
+        self.limits.deposits = Some(deposits);
+        self
+    }
+
+    /// Sets whether responses that the policy refused are kept while further attempts start. Default: true. See
+    /// [`Call::keep_refused`](hedge_core::Call::keep_refused).
+    pub const fn keep_refused(mut self, keep: bool) -> Self {
+        self.limits.keep_refused = keep;
+        self
+    }
+
+    /// Allows only the replicas whose bit in `mask` is set, where the service is a
+    /// [`HedgeReplicas`](super::HedgeReplicas): bit i stands for index i.
+    pub const fn among(mut self, mask: u64) -> Self {
+        self.limits.among &= mask;
+        self
+    }
+
+    /// Sets the key under which latencies are learned: requests with different keys, such as routes, have different
+    /// delays and one budget.
+    pub fn key(mut self, key: impl Into<Cow<'r, str>>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Returns the same options without a copy of the key.
+    pub fn borrowed(&self) -> RequestOptions<'_> {
+        RequestOptions {
+            limits: self.limits,
+            key: self.key.as_deref().map(Cow::Borrowed),
+        }
+    }
+}
+
+impl Default for RequestOptions<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Limits {
+    /// Returns a call with these options.
+    pub(super) fn call(self, hedger: &Hedger) -> Call<'_> {
+        let mut call = hedger
+            .call()
+            .hints(self.hints)
+            .keep_refused(self.keep_refused);
+        if !self.hedge {
+            call = call.unhedged();
+        }
+        if let Some(timeout) = self.timeout {
+            call = call.timeout(timeout);
+        }
+        if let Some(deadline) = self.deadline {
+            call = call.deadline(hedger.instant(deadline));
+        }
+        if let Some(hedges) = self.max_hedges {
+            call = call.max_hedges(hedges);
+        }
+        if let Some(teaches) = self.teaches {
+            call = call.teaches(teaches);
+        }
+        if let Some(deposits) = self.deposits {
+            call = call.deposits(deposits);
+        }
+        call
+    }
+}
