@@ -1,4 +1,4 @@
-//! A runtime of one's own, of nothing but std: `cargo run -p hedge-core --example parked_thread --features std`
+//! A runtime made of std alone: `cargo run -p hedge-core --example parked_thread --features std`
 //!
 //! The timer is all that hedge asks of a runtime. `tests/conformance/tests/parked_thread.rs` runs the whole suite on this
 //! one.

@@ -87,7 +87,7 @@ macro_rules! built_in {
             }
         )*
 
-        /// The same on its own.
+        /// The inner strategy alone, without a scaled delay.
         impl From<$inner> for $any {
             fn from(inner: $inner) -> Self {
                 match inner {

@@ -47,7 +47,7 @@ impl<'c> dyn ReadColumns + 'c {
         }
     }
 
-    /// The same of a column of this length.
+    /// Reads the numbers of a column that must have this length.
     ///
     /// # Errors
     ///

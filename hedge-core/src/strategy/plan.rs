@@ -69,7 +69,7 @@ impl Plan {
         self
     }
 
-    /// The same plan with other delays, if it hedges at all: `f` of the first and of the step.
+    /// Returns the plan with its first delay and its step mapped by `f`; a plan that does not hedge stays as it is.
     #[must_use]
     pub fn map_delays(mut self, f: impl Fn(Duration) -> Duration) -> Self {
         self.when = self.when.map(&f);
@@ -77,7 +77,7 @@ impl Plan {
         self
     }
 
-    /// When the first hedge is due, from the start of the request; absent if none is planned.
+    /// When the first hedge is due, from the start of the request; `None` if none is planned.
     pub fn delay(&self) -> Option<Duration> {
         self.when.ok()
     }

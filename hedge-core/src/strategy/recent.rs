@@ -27,14 +27,14 @@ impl<const N: usize> Recent<N> {
         }
     }
 
-    /// The same without samples, of which so many count.
+    /// Returns the history without samples; from now on this many count.
     pub(super) const fn sized(mut self, samples: usize) -> Self {
         self.size = saturated(samples);
         self.window = Window::new(samples, self.window.max_age());
         self
     }
 
-    /// The same without samples, which leave at this age.
+    /// Returns the history without samples; from now on samples expire at this age.
     pub(super) const fn aging(mut self, max_age: Duration) -> Self {
         self.window = Window::new(self.size as usize, Some(max_age));
         self

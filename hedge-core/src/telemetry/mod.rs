@@ -1,6 +1,6 @@
 //! Events of requests, in the order in which they happen.
 //!
-//! A [`Sink`] is told of every [`Event`]: one of your own, a [`RingSink`] that keeps the last ones, `MetricsSink`
+//! A [`Sink`] receives every [`Event`]: a custom one, a [`RingSink`] that keeps the last ones, `MetricsSink`
 //! for Prometheus and other exporters (feature `metrics`), a `LatencySink` that writes a trace of latencies (feature
 //! `std`), or two of them as a tuple. Without one, no event is made.
 //!

@@ -26,10 +26,10 @@ pub(crate) struct Answer {
 }
 
 impl Client {
-    /// A client with connections of its own.
+    /// A client that shares no connections with others.
     pub(crate) fn new(providers: &[Provider], hedger: Option<Hedger>) -> reqwest::Result<Self> {
         let http = reqwest::Client::builder()
-            // A proxy named by the environment has no business on loopback.
+            // Ignore proxies that the environment names: all servers are on loopback.
             .no_proxy()
             .tcp_nodelay(true)
             .build()?;

@@ -22,7 +22,7 @@ pub(crate) struct Message {
 /// One event of the stream.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Chunk {
-    /// The same in all chunks of a stream, and in no other stream.
+    /// Identifies the stream: all its chunks have this value, and no other stream does.
     pub(crate) id: String,
     pub(crate) object: String,
     pub(crate) choices: [Choice; 1],

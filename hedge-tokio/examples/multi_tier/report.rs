@@ -62,7 +62,7 @@ struct Tier {
     used: usize,
     /// Requests that the client gave up because another model had answered.
     cancelled: usize,
-    /// Those of which the model's server has noticed.
+    /// Cancelled requests that the model's server has noticed.
     hung_up: u64,
 }
 

@@ -14,10 +14,10 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// A client with connections of its own.
+    /// A client that shares no connections with others.
     pub(crate) fn new(replicas: &[Replica], hedger: Option<Hedger>) -> reqwest::Result<Self> {
         let http = reqwest::Client::builder()
-            // A proxy named by the environment has no business on loopback.
+            // Ignore proxies that the environment names: all servers are on loopback.
             .no_proxy()
             .tcp_nodelay(true)
             .pool_max_idle_per_host(usize::MAX)

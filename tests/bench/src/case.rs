@@ -166,7 +166,7 @@ where
         })
     }
 
-    /// Each in a task of its own, as in a server, so that all wait for their hedges at the same time.
+    /// Each in a separate task, as in a server, so that all wait for their hedges at the same time.
     fn together(&self, runtime: &Runtime, kind: Kind, slots: &'static [Slot]) -> Timed {
         // Some make their timers before they are polled.
         let _context = runtime.enter();
@@ -277,7 +277,7 @@ where
     }
 }
 
-/// The same task, which says every time that it runs.
+/// A task that reports every time that it runs.
 async fn in_turns<F: Future>(slot: &'static Slot, task: F) -> F::Output {
     let mut task = pin!(task);
     poll_fn(|cx| {

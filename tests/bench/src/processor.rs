@@ -15,12 +15,12 @@ pub(crate) fn time() -> Duration {
     )
 }
 
-/// How long this thread could have run, but did not since others did. Absent where the kernel does not say.
+/// How long this thread could have run, but did not since others did. `None` where the kernel does not say.
 pub(crate) fn thread_waited() -> Option<Duration> {
     waited(Path::new("/proc/thread-self"))
 }
 
-/// The same for all threads of this process together.
+/// How long all threads of this process together could have run, but did not.
 pub(crate) fn all_waited() -> Option<Duration> {
     let tasks = fs::read_dir("/proc/self/task").ok()?;
     // Threads end.
@@ -43,7 +43,7 @@ pub(crate) fn since(before: Option<Duration>, now: Option<Duration>) -> Option<D
     Some(now?.saturating_sub(before?))
 }
 
-/// The most memory that this process has had, in bytes. Absent where the kernel does not say.
+/// The most memory that this process has had, in bytes. `None` where the kernel does not say.
 pub(crate) fn peak_memory() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;

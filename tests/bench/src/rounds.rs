@@ -111,7 +111,7 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// How many undisturbed rounds make a median of their own.
+    /// How many undisturbed rounds are enough for a median.
     pub(crate) const fn least(self) -> u32 {
         self.wanted / 3
     }

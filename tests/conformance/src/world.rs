@@ -46,20 +46,20 @@ impl<T: Timer + Clone, H: Home> World<T, H> {
         }
     }
 
-    /// The same, every event in which is handed to `journal` as well.
+    /// A world whose events are handed to `journal` as well.
     #[must_use]
     pub fn with_journal(self, journal: fn(&Event)) -> Self {
         Self { journal, ..self }
     }
 
-    /// The same with another unit of time. Default: 20 ms. At least 10 ms, the least delay of
+    /// Sets the unit of time. Default: 20 ms. At least 10 ms, the least delay of
     /// [`WorkloadAware`](hedge_core::WorkloadAware).
     #[must_use]
     pub fn with_tick(self, tick: Duration) -> Self {
         Self { tick, ..self }
     }
 
-    /// The same world by another clock.
+    /// Replaces the clock.
     pub(crate) fn with_timer<U>(&self, timer: U) -> World<U, H> {
         World {
             timer,
@@ -106,7 +106,7 @@ impl<T: Timer + Clone, H: Home> World<T, H> {
         self.with_strategy(Fixed::new(self.ticks(ticks)))
     }
 
-    /// The same with a strategy of one's own.
+    /// Hedges by a custom strategy, without a bound on load or time, one hedge a request.
     pub(crate) fn with_strategy<S>(&self, strategy: S) -> Builder<T, S, Metrics, NoSink, 4> {
         let mut options = Options::DEFAULT;
         options.timeout = None;
@@ -128,7 +128,7 @@ impl<T: Timer + Clone, H: Home> World<T, H> {
         }
     }
 
-    /// The same builder, the events of whose hedger are audited.
+    /// Audits the events of the hedger that `builder` builds.
     pub(crate) fn audited<S, M: Recorder, K: Sink, const MAX: usize>(
         &self,
         builder: Builder<T, S, M, K, MAX>,

@@ -89,7 +89,7 @@ impl Reads {
     }
 }
 
-/// The same reads, plainly and hedged.
+/// Runs the reads plainly and hedged.
 #[derive(Debug, Default)]
 pub(crate) struct Compared {
     pub(crate) plain: Reads,

@@ -83,7 +83,7 @@ async fn soak(time: Duration) -> Result<(), Failure> {
     }
     // Losers that were left to run on end by themselves.
     for _ in 0..100 {
-        // Primaries are not in flight, so that the budget does not tell of theirs.
+        // Primaries are not in flight, so that the budget does not count them.
         let ended = backends.iter().all(|backend| backend.tally.is_quiet());
         if ended && budget.edit(|budget| budget.in_flight()) == 0 {
             break;

@@ -37,7 +37,7 @@ pub(crate) async fn requests(backend: Arc<Backend>, task: u64, until: Instant) {
     while Instant::now() < until {
         let (caller, seed) = (rng.random_range(0..100), rng.random());
         let one = one(backend.clone(), seed, caller);
-        // A task of its own, since attempts panic and callers are aborted.
+        // A separate task, since attempts panic and callers are aborted.
         let request = tokio::spawn(one);
         let given_up = (caller < 3).then(|| request.abort_handle());
         if let Some(abort) = given_up {
@@ -188,7 +188,7 @@ pub(crate) async fn changes(backend: Arc<Backend>, until: Instant) {
                 hedger.reset();
                 true
             }
-            // What cannot be right changes nothing.
+            // Invalid options change nothing.
             _ => {
                 let mut options = hedger.options();
                 options.max_hedges = 200;

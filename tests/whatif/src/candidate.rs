@@ -41,7 +41,7 @@ impl Candidate {
     ///
     /// # Errors
     ///
-    /// Says which option cannot be right.
+    /// Names the option that is invalid.
     pub(crate) fn parse(text: &str, aims: &Aims) -> Result<Self, String> {
         let failed = |error: String| format!("strategy `{text}`: {error}");
         let named = options(text).map_err(failed)?;
@@ -143,7 +143,7 @@ fn split(options: &str) -> impl Iterator<Item = &str> {
 ///
 /// # Errors
 ///
-/// Says which option cannot be right.
+/// Names the option that is invalid.
 pub(crate) fn all(source: &Source, aims: &Aims) -> Result<Vec<Candidate>, String> {
     let mut sample: Vec<f64> = source
         .stream(100_000, 1)

@@ -121,11 +121,11 @@ pub(crate) fn known(source: &Source, terms: &Terms) -> Option<Known> {
     }
 }
 
-/// Runs `candidate`, telling `tick` of every thousand requests.
+/// Runs `candidate`, and calls `tick` for every thousand requests.
 ///
 /// # Errors
 ///
-/// Says which option cannot be right.
+/// Names the option that is invalid.
 pub(crate) fn run(
     candidate: &Candidate,
     source: &Source,
@@ -176,7 +176,7 @@ pub(crate) fn run(
 ///
 /// # Errors
 ///
-/// Says which option cannot be right.
+/// Names the option that is invalid.
 pub(crate) fn hedger_of(candidate: &Candidate, seed: u64) -> Result<Configured, String> {
     let mut config = candidate.config.clone();
     if !candidate.times_out {

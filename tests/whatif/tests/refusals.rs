@@ -1,4 +1,4 @@
-//! What cannot be right is refused, with what, where and why.
+//! Invalid input is refused with an error that says what, where and why.
 
 mod lab;
 

@@ -1,4 +1,4 @@
-//! What is told of data that cannot be read.
+//! Errors of data that cannot be read.
 
 use alloc::borrow::ToOwned;
 use alloc::string::{String, ToString};
@@ -10,7 +10,7 @@ use serde::de::{Expected, Unexpected};
 
 use crate::error::ConfigError;
 
-/// A field that cannot be right: where, what is wrong, and what would be right.
+/// An error that names an invalid field, its value, and what would be valid.
 ///
 /// ```
 /// use hedge_core::experiment::Experiment;
@@ -37,7 +37,7 @@ enum Problem {
 }
 
 impl ReadError {
-    /// An option at `path` that cannot be right.
+    /// The option at `path` is invalid.
     pub(crate) fn option(path: String, error: &ConfigError) -> Self {
         Self::other(path, error.to_string())
     }

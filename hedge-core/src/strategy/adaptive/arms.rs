@@ -161,7 +161,7 @@ impl Arms {
         columns.column("weight", &mut iter::once(self.weight));
     }
 
-    /// The same delays with what was believed of them, or with no beliefs if those were other delays.
+    /// Restores what was learned about the arms; if they had other delays, starts them without beliefs.
     pub(super) fn restored(&self, columns: &dyn ReadColumns) -> Result<Self, RestoreError> {
         let delays = columns.numbers("delays_ns", 0.0, u64::MAX as f64)?;
         let means = columns.exactly(delays.len(), "means", 0.0, 1.0)?;

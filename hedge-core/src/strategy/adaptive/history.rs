@@ -38,7 +38,7 @@ impl<const N: usize> History<N> {
         }
     }
 
-    /// The same without samples, which leave at this age.
+    /// Returns the history without samples; from now on samples expire at this age.
     pub(super) const fn aging(self, max_age: Duration) -> Self {
         Self {
             primaries: self.primaries.aging(max_age),

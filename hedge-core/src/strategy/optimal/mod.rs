@@ -52,8 +52,7 @@ mod tests;
 /// The policy is chosen again when a tenth of the window is new, or after 500 requests. That takes at most
 /// about 20 ns for each sample; other requests cost what they do for [`Percentile`](super::Percentile).
 ///
-/// An option that cannot be right is refused by `build()`; if that is bypassed, the nearest that can
-/// be is used.
+/// `build()` refuses an invalid option. A strategy that is used without `build()` takes the nearest valid value.
 ///
 /// ```
 /// use core::time::Duration;

@@ -23,7 +23,7 @@ pub(super) struct Found {
     pub(super) chance: f32,
     /// The target percentile.
     pub(super) predicted: u64,
-    /// The same without hedging; absent if too much of the tail is censored to tell.
+    /// The target percentile without hedging; `None` if too much of the tail is censored to estimate it.
     pub(super) unhedged: Option<u64>,
 }
 

@@ -30,8 +30,7 @@ mod windowed;
 /// do not count. Latencies are told apart to within 6 %, from 256 ns to 9.7 hours; where the percentile
 /// is longer, no request is hedged.
 ///
-/// An option that cannot be right is refused by `build()`; if that is bypassed, the nearest that can
-/// be is used.
+/// `build()` refuses an invalid option. A strategy that is used without `build()` takes the nearest valid value.
 ///
 /// ```
 /// use core::time::Duration;

@@ -25,8 +25,7 @@ mod tests;
 /// percentile leaves above it, the delay grows until they are given up. About 10 samples should lie above
 /// the percentile, so 200 at 95 and 1000 at 99. The delay follows in steps of a 64th of the window.
 ///
-/// An option that cannot be right is refused by `build()`; if that is bypassed, the nearest that can
-/// be is used.
+/// `build()` refuses an invalid option. A strategy that is used without `build()` takes the nearest valid value.
 ///
 /// ```
 /// use core::time::Duration;
@@ -59,7 +58,7 @@ impl WindowedPercentile {
         Self::with_window(percent)
     }
 
-    /// The same, with room for the last `N` latencies, 10 to 65 535, at 8 bytes each.
+    /// Hedges at this percentile, 50 to 99.9, of the last `N` latencies, 10 to 65 535, at 8 bytes each.
     pub const fn with_window<const N: usize>(percent: f64) -> WindowedPercentile<N> {
         WindowedPercentile {
             percent,

@@ -42,7 +42,7 @@ async fn select<F: Future>(delay: Duration, launch: impl Fn() -> F) -> F::Output
     }
 }
 
-/// The same, but no timer is made before the primary is pending.
+/// By hand with a fixed delay; makes no timer before the primary is pending.
 async fn poll_first<F: Future>(delay: impl Fn() -> Duration, launch: impl Fn() -> F) -> F::Output {
     let mut primary = pin!(launch());
     let mut due = pin!(None);
@@ -68,7 +68,7 @@ async fn poll_first<F: Future>(delay: impl Fn() -> Duration, launch: impl Fn() -
     .await
 }
 
-/// The same, with a delay that is the 95th percentile of what it has seen: a histogram behind a mutex, asked
+/// By hand, polling first, with a delay that is the 95th percentile of what it has seen: a histogram behind a mutex, asked
 /// once in 1000 requests. It has no budget, no metrics and no events, and is blind to the tail that it cuts.
 struct Learning {
     histogram: Mutex<Histogram<u64>>,

@@ -225,7 +225,7 @@ pub async fn a_budget_can_be_shared<T: Timer + Clone, H: Home>(world: &World<T, 
     assert_eq!(hedged.outcome.suppressed, Some(Suppressed::BudgetRatio));
 }
 
-/// A retry layer above, each of whose attempts is a request, deposits once for each request of its own.
+/// A retry layer above, each of whose attempts is a request, deposits once for each of its requests.
 pub async fn a_retry_layer_above_deposits_once<T: Timer + Clone, H: Home>(world: &World<T, H>) {
     let budget = Budget::percent(50.0).burst(4);
     let hedger = world.build(world.fixed(40).budget(budget));

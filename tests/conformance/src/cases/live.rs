@@ -67,7 +67,7 @@ pub async fn hedging_can_be_disabled<T: Timer + Clone, H: Home>(world: &World<T,
     );
 }
 
-/// `observe_only` starts no hedge, but charges it and tells of it.
+/// `observe_only` starts no hedge, but charges it and reports it.
 pub async fn hedges_can_be_only_observed<T: Timer + Clone, H: Home>(world: &World<T, H>) {
     let budget = Budget::percent(100.0).burst(2);
     let hedger = world.build(world.fixed(1).max_hedges(2).budget(budget));
@@ -147,7 +147,7 @@ pub async fn limits_can_be_changed<T: Timer + Clone, H: Home>(world: &World<T, H
     assert_eq!(error.attempts(), 4);
 }
 
-/// Options that cannot be right are refused, and change nothing.
+/// Invalid options are refused, and change nothing.
 pub async fn wrong_options_change_nothing<T: Timer + Clone, H: Home>(world: &World<T, H>) {
     let hedger = world.build(world.fixed(1));
     let before = hedger.options();

@@ -21,7 +21,7 @@ async fn outcome<T: Timer + Clone, H: Home>(world: &World<T, H>, script: &[Step]
         .outcome
 }
 
-/// Everything that is told of a request that was not hedged.
+/// The whole outcome of a request that was not hedged.
 pub async fn of_a_primary_in_time<T: Timer + Clone, H: Home>(world: &World<T, H>) {
     let outcome = outcome(world, &[ok(1)]).await;
     assert!(outcome.accepted && !outcome.hedged && !outcome.hedge_won);
@@ -38,7 +38,7 @@ pub async fn of_a_primary_in_time<T: Timer + Clone, H: Home>(world: &World<T, H>
     assert_eq!(outcome.strategy_name.as_str(), "search");
 }
 
-/// Everything that is told of a request that a hedge won.
+/// The whole outcome of a request that a hedge won.
 pub async fn of_a_hedge_that_won<T: Timer + Clone, H: Home>(world: &World<T, H>) {
     let outcome = outcome(world, &[never(), ok(2)]).await;
     assert!(outcome.accepted && outcome.hedged && outcome.hedge_won);
@@ -57,7 +57,7 @@ pub async fn of_a_hedge_that_won<T: Timer + Clone, H: Home>(world: &World<T, H>)
     );
 }
 
-/// Everything that is told of a request that its primary won, though it was hedged.
+/// The whole outcome of a hedged request that its primary won.
 pub async fn of_a_primary_that_won_against_a_hedge<T: Timer + Clone, H: Home>(world: &World<T, H>) {
     let hedger = world.build(world.fixed(2));
     let backend = Backend::new(world, &[ok(8), never()]);
@@ -75,7 +75,7 @@ pub async fn of_a_primary_that_won_against_a_hedge<T: Timer + Clone, H: Home>(wo
     assert_eq!((outcome.backup_latency, outcome.suppressed), (None, None));
 }
 
-/// A latency is told of attempts that failed, too: they finished.
+/// Attempts that failed have a latency, too: they finished.
 pub async fn failures_have_latencies<T: Timer + Clone, H: Home>(world: &World<T, H>) {
     let failed_primary = outcome(world, &[err(1), ok(1)]).await;
     world.assert_took(failed_primary.primary_latency.unwrap(), 1);

@@ -30,7 +30,7 @@ impl Attempt {
         }
     }
 
-    /// Draws of its own: the same ones whenever it starts, and whatever else is drawn.
+    /// A separate generator: its draws do not depend on when it starts or on what else is drawn.
     pub(super) fn own(&self) -> SmallRng {
         self.draws(self.index as u64 + 1)
     }

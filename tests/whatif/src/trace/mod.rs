@@ -101,11 +101,7 @@ impl Reader {
                 .map_err(|error| at(number, error))?;
             self.lines.push(line);
         }
-        let source = if own {
-            "with units of their own"
-        } else {
-            source
-        };
+        let source = if own { "each with a unit" } else { source };
         let mut sentence = format!(
             "{name}: {} latencies in {} ({source})",
             self.lines.len() - before,

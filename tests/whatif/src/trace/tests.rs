@@ -46,7 +46,7 @@ fn units_are_recognised() {
             "latency_us\n12500\n",
             "microseconds (by the column's name)",
         ),
-        (Format::default(), "12500µs\n", "with units of their own"),
+        (Format::default(), "12500µs\n", "each with a unit"),
         (Format::default(), "12.5\n", "milliseconds (assumed)"),
         (asked, "# seconds\n12500000\n", "nanoseconds (as asked for)"),
     ] {

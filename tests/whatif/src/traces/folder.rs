@@ -16,7 +16,7 @@ pub(super) struct Trace {
     pub(super) name: String,
     pub(super) understood: String,
     pub(super) latencies: Vec<f64>,
-    /// The same in order of size.
+    /// The latencies in order of size.
     pub(super) sorted: Vec<f64>,
     /// For each seed, a pair for each request.
     pub(super) draws: Vec<Vec<[f64; 2]>>,

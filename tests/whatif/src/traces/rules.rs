@@ -117,7 +117,7 @@ impl Rule {
 pub(super) fn described(budget: f64) -> String {
     let burst = HedgeConfig::default().budget_burst;
     format!(
-        "`percentile` at P{}, `optimal` with a budget of {budget} % of its own, `adaptive` with candidates from that \
+        "`percentile` at P{}, `optimal` with its budget at {budget} %, `adaptive` with candidates from that \
          percentile on; budgets of {} % with a burst of {burst}, and the guard",
         100.0 - budget,
         (2.0 * budget).min(100.0),
