@@ -72,8 +72,12 @@ impl<O: Borrow<B>, B: BudgetHandle> InFlight<O, B> {
     }
 
     /// Gives back what was paid for a hedge that is not to start.
+    #[inline]
     pub(crate) fn refund_reserved(&mut self) {
-        if let Some(payment) = self.reserved.take() {
+        // Most requests have none.
+        if self.reserved.is_some()
+            && let Some(payment) = self.reserved.take()
+        {
             self.budget.borrow().refund(payment);
         }
     }

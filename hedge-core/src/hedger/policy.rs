@@ -151,10 +151,10 @@ impl<S: Strategy> Policy<S> {
             // Now and not when the request ends: requests that hang together must not all be hedged before one ends.
             self.traffic.record(true, planned);
         }
-        let typical = self.strategy.typical_latency().unwrap_or(Duration::ZERO);
+        let typical = || self.strategy.typical_latency().unwrap_or_default();
         if query
             .remaining
-            .is_some_and(|remaining| remaining <= typical)
+            .is_some_and(|remaining| remaining <= typical())
         {
             return Err(Refusal::Final(Suppressed::Deadline));
         }
@@ -188,7 +188,7 @@ impl<S: Strategy> Policy<S> {
 
     pub(crate) fn record(&mut self, record: &Record) {
         self.teach(record);
-        self.watch(record);
+        self.watch(record, self.planned_pass_rate());
     }
 
     fn teach(&mut self, record: &Record) {
@@ -209,15 +209,20 @@ impl<S: Strategy> Policy<S> {
         } else {
             records.iter().for_each(|record| self.teach(record));
         }
+        let planned = self.planned_pass_rate();
         for record in records {
-            self.watch(record);
+            if record.is_ordinary() {
+                self.watch_ordinary(planned);
+            } else {
+                self.watch(record, planned);
+            }
         }
     }
 
     /// What surrounds the strategy learns from a request that the strategy has learned from.
-    fn watch(&mut self, record: &Record) {
+    fn watch(&mut self, record: &Record, planned: Option<f32>) {
         if record.passed() == Some(false) && matches!(record.end, RequestEnd::Won(_)) {
-            self.traffic.record(false, self.planned_pass_rate());
+            self.traffic.record(false, planned);
         }
         let strategy = &self.strategy;
         self.guard.record(
@@ -226,6 +231,13 @@ impl<S: Strategy> Policy<S> {
             || strategy.expected_win_rate(),
         );
         self.retry_guard.record(record);
+    }
+
+    /// Fast path of [`watch`](Self::watch), for a request that was answered before a hedge was due.
+    #[cfg(feature = "std")]
+    fn watch_ordinary(&mut self, planned: Option<f32>) {
+        self.traffic.record(false, planned);
+        self.guard.record_slowness(false);
     }
 
     /// Another strategy, which starts with a clean slate.

@@ -238,8 +238,9 @@ impl Recorder for Metrics {
         self.costs = costs;
         bump(&mut self.won, ordinary);
         self.count_refusals(Suppressed::NotDue, ordinary);
-        for record in records.iter().filter(|record| !record.is_ordinary()) {
-            self.count(record);
+        if ordinary < records.len() as u64 {
+            let others = records.iter().filter(|record| !record.is_ordinary());
+            others.for_each(|record| self.count(record));
         }
     }
 

@@ -144,7 +144,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
     fn hints(&self) -> HintsClass {
         match &self.basis {
             Basis::RequestPlan(plan) => plan.hints(),
-            Basis::CallOptions(options) => options.hints.class(),
+            Basis::CallOptions(_) => self.hints,
         }
     }
 

@@ -11,7 +11,7 @@ use crate::race::{Controller, FAST_PATH, ResultController};
 use crate::record::RequestEnd;
 use crate::replicas::AttemptEnd;
 use crate::request::{AlwaysReady, Placement};
-use crate::strategy::Hints;
+use crate::strategy::{Hints, HintsClass};
 use crate::telemetry::{Emitter, EventKind, Sink};
 use crate::time::Instant;
 
@@ -80,6 +80,10 @@ pub struct RequestController<
     placement: G,
     in_flight: InFlight<&'h B, B>,
     basis: Basis,
+    /// What the caller said about the request.
+    hints: HintsClass,
+    /// How many nanoseconds the primary may take; the largest number if there is no limit.
+    primary_limit: u64,
     emitter: Emitter,
     id: u64,
 
@@ -139,6 +143,8 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: u
             placement,
             in_flight: InFlight::none(&parts.budget),
             basis: Basis::CallOptions(options),
+            hints: options.hints.class(),
+            primary_limit: u64::MAX,
             emitter: Emitter::new(),
             id: 0,
             starts: [Instant::ZERO; MAX],
@@ -350,7 +356,7 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: u
     ///
     /// Does not fetch the plan, which most requests do not need.
     #[inline]
-    fn primary_limit(&mut self) -> u64 {
+    fn limit_primary(&mut self) -> u64 {
         let (limit, may_hedge) = match &self.basis {
             Basis::CallOptions(options) => {
                 let limit = match options.deadline {
@@ -372,7 +378,7 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: u
     #[inline]
     fn attempt(&mut self, index: u8) -> Attempt {
         let attempt = if index == 0 {
-            Attempt::PRIMARY.within(self.primary_limit())
+            Attempt::PRIMARY.within(self.primary_limit)
         } else {
             let retry = self.retries & bit(index) != 0;
             self.hedge_at(index, retry, self.start_of(index))
@@ -457,7 +463,8 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         if self.started == 0 {
             return Err(RequestEnd::TimedOut);
         }
-        let primary = Attempt::PRIMARY.within(self.primary_limit());
+        self.primary_limit = self.limit_primary();
+        let primary = Attempt::PRIMARY.within(self.primary_limit);
         match self.placement.place_primary(self.start_of(0)) {
             Ok(None) => Ok(primary),
             Ok(Some(replica)) => {

@@ -205,22 +205,18 @@ impl ForgettingHistogram {
         self.sum();
     }
 
-    /// The latency that a share `above` of all samples exceed, those that were dropped counting as if they
-    /// had finished then: 0 if there is no sample, and `u64::MAX` if it is out of range.
-    pub(crate) fn quantile(&self, above: Share) -> u64 {
-        let Some(place) = self.find(above, self.total, Which::All) else {
-            return 0;
-        };
-        between(&place, self.depth(&place))
-    }
-
-    /// The latency that a share `above` of the attempts that finished exceed: `u64::MAX` if none finished.
-    pub(crate) fn finished_quantile(&self, above: Share) -> u64 {
-        let finished = self.rows().map(|row| row.weight(Which::Finished)).sum();
-        let Some(place) = self.find(above, finished, Which::Finished) else {
-            return u64::MAX;
-        };
-        between(&place, place.above / place.weight)
+    /// Looks up quantiles, several of them in one pass over the buckets.
+    pub(crate) fn quantiles(&self) -> Quantiles<'_> {
+        let (mut all, mut finished) = ([0; ROWS], [0; ROWS]);
+        for (row, (all, finished)) in self.rows().zip(all.iter_mut().zip(&mut finished)) {
+            *finished = row.weight(Which::Finished);
+            *all = row.weight(Which::All);
+        }
+        Quantiles {
+            histogram: self,
+            all,
+            finished,
+        }
     }
 
     /// The share of the hedges started after `delay` that would win if they took as long as these samples,
@@ -327,11 +323,56 @@ impl ForgettingHistogram {
         len
     }
 
-    /// Walks down from the longest samples until a share `above` of `total` has been passed.
-    fn find(&self, above: Share, total: u32, which: Which) -> Option<Place> {
+    fn weight(&self, bucket: usize) -> u64 {
+        let finished = self.finished.get(bucket).copied().unwrap_or_default();
+        let dropped = self.dropped.get(bucket / GROUP).copied();
+        u64::from(finished) + u64::from(dropped.unwrap_or_default())
+    }
+
+    fn rows(&self) -> impl DoubleEndedIterator<Item = Row<'_>> + ExactSizeIterator {
+        let (finished, _) = self.finished.as_chunks();
+        let (dropped, _) = self.dropped.as_chunks();
+        let rows = finished.iter().zip(dropped);
+        rows.map(|(finished, dropped)| Row { finished, dropped })
+    }
+}
+
+/// Quantiles of a [`ForgettingHistogram`].
+pub(crate) struct Quantiles<'a> {
+    histogram: &'a ForgettingHistogram,
+    /// The weight of each row.
+    all: [u32; ROWS],
+    finished: [u32; ROWS],
+}
+
+impl Quantiles<'_> {
+    /// The latency that a share `above` of all samples exceed, those that were dropped counting as if they
+    /// had finished then: 0 if there is no sample, and `u64::MAX` if it is out of range.
+    pub(crate) fn of_all(&self, above: Share) -> u64 {
+        let Some(place) = self.find(above, Which::All) else {
+            return 0;
+        };
+        between(&place, self.depth(&place))
+    }
+
+    /// The latency that a share `above` of the attempts that finished exceed: `u64::MAX` if none finished.
+    pub(crate) fn of_finished(&self, above: Share) -> u64 {
+        let Some(place) = self.find(above, Which::Finished) else {
+            return u64::MAX;
+        };
+        between(&place, place.above / place.weight)
+    }
+
+    /// Walks down from the longest samples until a share `above` of them has been passed.
+    fn find(&self, above: Share, which: Which) -> Option<Place> {
+        let rows = match which {
+            Which::All => &self.all,
+            Which::Finished => &self.finished,
+        };
+        let total: u32 = rows.iter().sum();
         let mut above = (u64::from(total) * u64::from(above.0)) >> 16;
-        for (nth, row) in self.rows().enumerate().rev() {
-            let weight = u64::from(row.weight(which)) << 16;
+        for ((nth, row), weight) in self.histogram.rows().enumerate().zip(rows).rev() {
+            let weight = u64::from(*weight) << 16;
             if weight == 0 || weight < above {
                 above -= weight;
                 continue;
@@ -360,7 +401,7 @@ impl ForgettingHistogram {
         // The weights of the neighbours if they were as wide as this bucket.
         let scaled = |other: usize| {
             let (width, other_width) = (edge(at + 1) - edge(at), edge(other + 1) - edge(other));
-            (self.weight(other) << 8) * (width >> UNIT_BITS) / (other_width >> UNIT_BITS)
+            (self.histogram.weight(other) << 8) * (width >> UNIT_BITS) / (other_width >> UNIT_BITS)
         };
         let (higher, lower) = (scaled(at + 1) as i64, scaled(at.saturating_sub(1)) as i64);
         let weight = place.weight as i64;
@@ -372,19 +413,6 @@ impl ForgettingHistogram {
             depth = ((linear << 16) / density.max(1)).clamp(0, ONE);
         }
         depth as u64
-    }
-
-    fn weight(&self, bucket: usize) -> u64 {
-        let finished = self.finished.get(bucket).copied().unwrap_or_default();
-        let dropped = self.dropped.get(bucket / GROUP).copied();
-        u64::from(finished) + u64::from(dropped.unwrap_or_default())
-    }
-
-    fn rows(&self) -> impl DoubleEndedIterator<Item = Row<'_>> + ExactSizeIterator {
-        let (finished, _) = self.finished.as_chunks();
-        let (dropped, _) = self.dropped.as_chunks();
-        let rows = finished.iter().zip(dropped);
-        rows.map(|(finished, dropped)| Row { finished, dropped })
     }
 }
 
@@ -538,7 +566,7 @@ mod tests {
             let mut histogram = ForgettingHistogram::new();
             (0..1000).for_each(|n| histogram.add_finished(scale * 10_000 + n * scale * 10));
             for percent in [50.0, 90.0, 95.0, 99.0] {
-                let found = histogram.quantile(Share::above(percent)) as f64;
+                let found = histogram.quantiles().of_all(Share::above(percent)) as f64;
                 let expected = scale as f64 * (10_000.0 + 100.0 * percent);
                 let off = found / expected - 1.0;
                 // The highest bucket is not full.
@@ -554,7 +582,7 @@ mod tests {
         let latency = |n: u32| -100e6 * libm::log((f64::from(n) + 0.5) / 15_000.0);
         (0..15_000).for_each(|n| histogram.add_finished(latency(n) as u64));
         for percent in [90.0, 93.0, 95.0, 97.0, 99.0] {
-            let found = histogram.quantile(Share::above(percent)) as f64;
+            let found = histogram.quantiles().of_all(Share::above(percent)) as f64;
             let share = 100.0 * libm::exp(-found / 100e6);
             let off = share / (100.0 - percent) - 1.0;
             assert!(off.abs() < 0.01, "{percent}: {off}");
@@ -567,14 +595,14 @@ mod tests {
         (0..90).for_each(|_| histogram.add_finished(10 * MS));
         (0..10).for_each(|_| histogram.add_dropped(400 * MS));
         assert_eq!((histogram.samples(), histogram.dropped()), (100, 10));
-        let all = histogram.quantile(Share::above(95.0));
+        let all = histogram.quantiles().of_all(Share::above(95.0));
         assert!((350 * MS..450 * MS).contains(&all), "{all}");
-        let finished = histogram.finished_quantile(Share::above(99.0));
+        let finished = histogram.quantiles().of_finished(Share::above(99.0));
         assert!((10 * MS..11 * MS).contains(&finished), "{finished}");
         let dropped_only = {
             let mut histogram = ForgettingHistogram::new();
             histogram.add_dropped(5);
-            histogram.finished_quantile(Share::HALF)
+            histogram.quantiles().of_finished(Share::HALF)
         };
         assert_eq!(dropped_only, u64::MAX);
     }
@@ -582,10 +610,10 @@ mod tests {
     #[test]
     fn an_empty_histogram_and_what_is_out_of_range() {
         let mut histogram = ForgettingHistogram::new();
-        assert_eq!(histogram.quantile(Share::HALF), 0);
+        assert_eq!(histogram.quantiles().of_all(Share::HALF), 0);
         assert_eq!(histogram.wins_after(0), 0.0);
         histogram.add_finished(u64::MAX);
-        assert_eq!(histogram.quantile(Share::HALF), u64::MAX);
+        assert_eq!(histogram.quantiles().of_all(Share::HALF), u64::MAX);
     }
 
     /// Sparse buckets fade as fast as full ones.
@@ -618,7 +646,7 @@ mod tests {
         assert!(histogram.samples() > 16_000);
         let sum: u32 = histogram.rows().map(|row| row.weight(Which::All)).sum();
         assert_eq!(sum, histogram.total);
-        assert!((8 * MS..11 * MS).contains(&histogram.quantile(Share::HALF)));
+        assert!((8 * MS..11 * MS).contains(&histogram.quantiles().of_all(Share::HALF)));
     }
 
     #[test]

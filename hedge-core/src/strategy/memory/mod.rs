@@ -47,7 +47,7 @@ const RESTART_AGE: u8 = 12;
 /// How many times count.
 const MOST_RESTARTS: u8 = 3;
 /// How many requests are recorded between two estimates, at most.
-const REFRESH: u16 = 16;
+const REFRESH: u16 = 64;
 /// A share that is small.
 const EXTREME: Share = Share::above(98.0);
 
@@ -312,8 +312,9 @@ impl LatencyMemory {
         if self.since_halving >= self.half_life {
             self.halve();
         }
-        self.follow(nanos);
-        if self.is_warm() {
+        let is_warm = self.is_warm();
+        self.follow(nanos, is_warm);
+        if is_warm {
             self.watch_for_speedup(counted, passed);
         }
         self.until_refresh = self.until_refresh.saturating_sub(1);
@@ -364,8 +365,8 @@ impl LatencyMemory {
     }
 
     /// Updates the running medians.
-    fn follow(&mut self, nanos: u64) {
-        if !self.is_warm() {
+    fn follow(&mut self, nanos: u64, is_warm: bool) {
+        if !is_warm {
             self.fast_median.step(nanos, 3);
             self.slow_median = self.fast_median;
             return;
@@ -389,6 +390,7 @@ impl LatencyMemory {
     /// Counts the evidence that everything has become faster: the median has halved, and less than nine tenths
     /// of the share pass.
     fn watch_for_speedup(&mut self, counted: u64, passed: bool) {
+        let before = self.faster;
         if passed {
             self.faster = self.faster.saturating_sub(self.weight_of_pass());
         } else if self.fast_median.is_half_of(self.slow_median) {
@@ -396,15 +398,16 @@ impl LatencyMemory {
         } else {
             self.faster = self.faster.saturating_sub(4);
         }
+        if self.faster == 0 {
+            return;
+        }
         // While the median still falls, what was recorded a moment ago is no part of what comes.
-        if self.faster == 0 || self.fast_median.is_half_of(self.recent_median) {
-            self.faster = self.faster.min(1);
+        if before == 0 || self.fast_median.is_half_of(self.recent_median) {
+            self.faster = 1;
             self.recent_median = self.fast_median;
             self.recent.clear();
         }
-        if self.faster > 0 {
-            self.recent.add(counted);
-        }
+        self.recent.add(counted);
         if self.faster >= FASTER_AFTER << (2 * self.restarts) {
             self.restart();
         }
@@ -439,18 +442,19 @@ impl LatencyMemory {
     fn refresh(&mut self) {
         let weight = self.histogram.samples() as u16;
         self.until_refresh = (weight / 32).clamp(1, REFRESH);
-        let mut delay = self.histogram.quantile(self.share);
+        let quantiles = self.histogram.quantiles();
+        let mut delay = quantiles.of_all(self.share);
         if self.is_settled() {
             let above = if self.is_extreme() {
                 self.share.tenths(2)
             } else {
                 self.share.tenths(7)
             };
-            let finished = self.histogram.finished_quantile(above);
+            let finished = quantiles.of_finished(above);
             delay = delay.min(finished.saturating_add(finished / 4 * 3));
         }
         self.delay = delay.max(1);
-        self.median = self.histogram.quantile(Share::HALF);
+        self.median = quantiles.of_all(Share::HALF);
     }
 }
 
@@ -486,11 +490,11 @@ impl RunningMedian {
         let step = self.scaled >> slowness;
         if self.scaled == 0 {
             self.scaled = sample;
-        } else if sample > self.scaled {
-            self.scaled += step;
-        } else {
-            self.scaled -= step;
+            return;
         }
+        // Without a branch, which could not be predicted: half of the samples are above the median.
+        let doubled = 2 * step * u64::from(sample > self.scaled);
+        self.scaled = self.scaled - step + doubled;
     }
 
     /// In nanoseconds. A step may lead a little beyond the most that a sample counts as.
