@@ -260,6 +260,59 @@ impl HedgeConfig {
     pub fn validate(&self) -> Result<Settings, ConfigError> {
         validate::settings(self)
     }
+
+    /// Returns whether the strategy that `self` asks for is that of `other`, with the same options.
+    #[cfg(feature = "std")]
+    pub(crate) fn has_same_strategy(&self, other: &Self) -> bool {
+        // Everything that is not an option of a strategy.
+        let Self {
+            strategy_name,
+            min_delay,
+            max_delay,
+            prompt_length,
+            model_complexity,
+            time_of_day,
+            priority,
+            max_hedges,
+            budget_percent,
+            budget_min_per_second,
+            budget_burst,
+            max_in_flight,
+            timeout_ms,
+            attempt_timeout_ms,
+            enable_cancellation,
+            enabled,
+            observe_only,
+            guard,
+            cost_per_attempt,
+            telemetry_prefix,
+            ..
+        } = *other;
+        let with_others_rest = Self {
+            strategy_name,
+            min_delay,
+            max_delay,
+            prompt_length,
+            model_complexity,
+            time_of_day,
+            priority,
+            max_hedges,
+            budget_percent,
+            budget_min_per_second,
+            budget_burst,
+            max_in_flight,
+            timeout_ms,
+            attempt_timeout_ms,
+            enable_cancellation,
+            enabled,
+            observe_only,
+            guard,
+            cost_per_attempt,
+            telemetry_prefix,
+            ..self.clone()
+        };
+        with_others_rest == *other
+    }
 }
 
 impl Default for HedgeConfig {

@@ -66,6 +66,59 @@ impl Options {
         hints: Hints::NONE,
     };
 
+    /// Changes what differs between `before` and `after` to what it is in `after`.
+    #[cfg(feature = "std")]
+    pub(crate) fn take_changes(&mut self, before: &Self, after: &Self) {
+        fn take<T: Copy + PartialEq>(place: &mut T, before: T, after: T) {
+            if before != after {
+                *place = after;
+            }
+        }
+        // Name every option here, so that the compiler finds one that is missing.
+        let Self {
+            enabled,
+            observe_only,
+            max_hedges,
+            timeout,
+            attempt_timeout,
+            enable_cancellation,
+            min_delay,
+            max_delay,
+            guard,
+            hints,
+        } = self;
+        take(enabled, before.enabled, after.enabled);
+        take(observe_only, before.observe_only, after.observe_only);
+        take(max_hedges, before.max_hedges, after.max_hedges);
+        take(timeout, before.timeout, after.timeout);
+        take(
+            attempt_timeout,
+            before.attempt_timeout,
+            after.attempt_timeout,
+        );
+        take(
+            enable_cancellation,
+            before.enable_cancellation,
+            after.enable_cancellation,
+        );
+        take(min_delay, before.min_delay, after.min_delay);
+        take(max_delay, before.max_delay, after.max_delay);
+        take(guard, before.guard, after.guard);
+        let (old, new) = (before.hints, after.hints);
+        take(
+            &mut hints.prompt_length,
+            old.prompt_length,
+            new.prompt_length,
+        );
+        take(
+            &mut hints.model_complexity,
+            old.model_complexity,
+            new.model_complexity,
+        );
+        take(&mut hints.time_of_day, old.time_of_day, new.time_of_day);
+        take(&mut hints.priority, old.priority, new.priority);
+    }
+
     /// Validates the options.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ use crate::race::{Capacity, Max};
 use crate::replicas::ReplicaSet;
 use crate::request::{AlwaysReady, OnReplicas};
 use crate::runtime::sharded::Sharded;
-use crate::strategy::{Learned, Percentile, RestoreError, Strategy};
+use crate::strategy::{AnyStrategy, Learned, Percentile, RestoreError, Strategy};
 use crate::stream::{FirstItem, HedgedStream};
 use crate::telemetry::Sink;
 use crate::time::Instant;
@@ -54,6 +54,7 @@ impl<R: Runtime> Hedger<R> {
                 .sink(BoxedSink::default())
                 .attempts(),
             shared: None,
+            supplied: Supplied::default(),
         }
     }
 
@@ -199,21 +200,15 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
         self.core.restore(learned)
     }
 
-    /// Changes options, budget and strategy to `settings`, which must be valid.
-    ///
-    /// A strategy of the same kind keeps what it has learned, as far as its options allow, and the
-    /// guard keeps its state.
-    /// one before it had learned, as far as its options allow, and the guard with its opinion.
+    /// Replaces the strategy, which must be valid. One of the same kind keeps what the strategy before it has learned,
+    /// as far as its options allow, and the guard keeps its state.
     ///
     /// # Errors
     ///
-    /// Returns an error if the hedger type has no room for this many hedges. Nothing is changed in
-    /// this case.
-    pub(super) fn reconfigure(&self, settings: Settings) -> Result<(), ConfigError> {
-        self.core.set_options(settings.options)?;
-        self.core.set_budget(settings.budget)?;
+    /// Returns the first invalid option. Nothing is changed in this case.
+    pub(super) fn exchange_strategy(&self, strategy: AnyStrategy) -> Result<(), ConfigError> {
         let now = self.core.timer().now();
-        let mut new = BoxedStrategy::picked(settings.strategy);
+        let mut new = BoxedStrategy::picked(strategy);
         // Hold the lock throughout, so that no record between export and restore is lost.
         let other_kind = self.core.with_strategy(|strategy| {
             if strategy.kind() != new.kind() {
@@ -480,6 +475,18 @@ where
 pub struct Builder<R, const MAX: usize = 4> {
     core: CoreBuilder<R, MAX>,
     shared: Option<SharedBudget<R>>,
+    pub(super) supplied: Supplied,
+}
+
+/// The parts of a builder that were set by its methods. Those that came from a config are not among them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Supplied {
+    pub(super) strategy: bool,
+    pub(super) budget: bool,
+    pub(super) options: bool,
+    pub(super) max_hedges: bool,
+    pub(super) timeout: bool,
+    pub(super) attempt_timeout: bool,
 }
 
 impl<R: Runtime> Builder<R> {
@@ -498,13 +505,18 @@ impl<R: Runtime> Builder<R> {
             .map_strategy(BoxedStrategy::picked)
             .sink(BoxedSink::default())
             .attempts();
-        Self { core, shared: None }
+        Self {
+            core,
+            shared: None,
+            supplied: Supplied::default(),
+        }
     }
 }
 
 impl<R: Runtime, const MAX: usize> Builder<R, MAX> {
     /// Sets the strategy, which can be built-in or custom.
-    pub fn strategy(self, strategy: impl Strategy + Send + 'static) -> Self {
+    pub fn strategy(mut self, strategy: impl Strategy + Send + 'static) -> Self {
+        self.supplied.strategy = true;
         self.map(|core| core.strategy(BoxedStrategy::new(strategy)))
     }
 
@@ -517,40 +529,47 @@ impl<R: Runtime, const MAX: usize> Builder<R, MAX> {
         Builder {
             core: self.core.attempts(),
             shared: self.shared,
+            supplied: self.supplied,
         }
     }
 
     /// Sets the budget for hedges, for this hedger only.
     pub fn budget(mut self, budget: Budget) -> Self {
         self.shared = None;
+        self.supplied.budget = true;
         self.map(|core| core.budget(budget))
     }
 
     /// Sets the budget for hedges, shared with all holders of a clone.
     pub fn shared_budget(mut self, budget: SharedBudget<R>) -> Self {
         self.shared = Some(budget);
+        self.supplied.budget = true;
         self
     }
 
     /// Sets the maximum number of hedges per request. Default: 1.
-    pub fn max_hedges(self, hedges: u8) -> Self {
+    pub fn max_hedges(mut self, hedges: u8) -> Self {
+        self.supplied.max_hedges = true;
         self.map(|core| core.max_hedges(hedges))
     }
 
     /// Sets the time limit of a request that may be hedged, over all its attempts. Default: none, or
     /// what the config says.
-    pub fn timeout(self, timeout: Duration) -> Self {
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.supplied.timeout = true;
         self.map(|core| core.timeout(timeout))
     }
 
     /// Sets the time limit of each attempt of a request that may be hedged. An attempt that lasts longer is dropped
     /// and has failed, so that the next one starts. Default: none.
-    pub fn attempt_timeout(self, timeout: Duration) -> Self {
+    pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
+        self.supplied.attempt_timeout = true;
         self.map(|core| core.attempt_timeout(timeout))
     }
 
     /// Sets all options that can change while the hedger runs.
-    pub fn options(self, options: Options) -> Self {
+    pub fn options(mut self, options: Options) -> Self {
+        self.supplied.options = true;
         self.map(|core| core.options(options))
     }
 
@@ -584,6 +603,7 @@ impl<R: Runtime, const MAX: usize> Builder<R, MAX> {
         Self {
             core: f(self.core),
             shared: self.shared,
+            supplied: self.supplied,
         }
     }
 
@@ -593,7 +613,7 @@ impl<R: Runtime, const MAX: usize> Builder<R, MAX> {
     ///
     /// Returns the first invalid option, its value and what is valid.
     pub fn build(self) -> Result<Hedger<R, MAX>, ConfigError> {
-        let Self { core, shared } = self;
+        let Self { core, shared, .. } = self;
         let budget = |own| shared.unwrap_or_else(|| SharedBudget::new(own));
         Ok(Hedger {
             core: Arc::new(core.build_with(ServerState::new, budget)?),

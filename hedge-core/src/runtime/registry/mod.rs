@@ -7,6 +7,7 @@ use std::collections::btree_map::Entry;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::vec::Vec;
 
+use super::hedger::Supplied;
 use super::{Builder, Hedger, Runtime};
 use crate::config::{HedgeConfig, Settings};
 use crate::error::ConfigError;
@@ -94,6 +95,8 @@ struct HedgerState<R, const MAX: usize> {
 #[derive(Debug)]
 struct Configured<R, const MAX: usize> {
     config: HedgeConfig,
+    /// What the config does not decide, since `customize` did.
+    supplied: Supplied,
     hedger: Hedger<R, MAX>,
 }
 
@@ -113,8 +116,8 @@ impl<R> Registry<R> {
     /// it builds.
     ///
     /// Use it for parts that a config cannot express, such as a sink, a shared budget or a custom
-    /// strategy. `customize` must not use the registry. Options and budget follow the config when
-    /// that changes.
+    /// strategy. `customize` must not use the registry. It is called once for each hedger, and what it
+    /// sets stays when the config changes.
     ///
     /// ```
     /// # use core::future::{Pending, pending};
@@ -206,9 +209,10 @@ impl<R, const MAX: usize> Default for Registry<R, MAX> {
 impl<R: Runtime, const MAX: usize> Registry<R, MAX> {
     /// Returns the hedger that `config` names, and creates it if there is none.
     ///
-    /// An existing hedger with a different config is reconfigured while it runs: options, budget
-    /// and strategy change. What was learned is kept if the kind of strategy stays the same;
-    /// metrics and hedges in flight are always kept. With an unchanged config, this call costs a
+    /// An existing hedger with a different config is reconfigured while it runs. What differs from its last config
+    /// changes, and nothing else does: an option, a budget or a strategy that was set through a handle or by the
+    /// function given to [`customized`](Registry::customized) stays. What was learned is kept if the kind of strategy
+    /// stays the same; metrics and hedges in flight are always kept. With an unchanged config, this call costs a
     /// comparison under a shared lock.
     ///
     /// If callers pass different configs, the last one applies to all of them.
@@ -262,6 +266,7 @@ impl<R: Runtime, const MAX: usize> Registry<R, MAX> {
                     Some(customize) => customize(name, builder),
                     None => builder,
                 };
+                let supplied = builder.supplied;
                 let hedger = builder.build().map_err(refused)?;
                 if let Some(learned) = waiting.remove(&key) {
                     // If the config now has another kind of strategy, the hedger starts without
@@ -270,6 +275,7 @@ impl<R: Runtime, const MAX: usize> Registry<R, MAX> {
                 }
                 vacant.insert(Configured {
                     config: config.clone(),
+                    supplied,
                     hedger: hedger.clone(),
                 });
                 Ok(hedger)
@@ -380,8 +386,43 @@ impl<R: Runtime, const MAX: usize> Configured<R, MAX> {
         }
         // Another thread may have changed the config in the meantime.
         if *config != self.config {
-            self.hedger.reconfigure(settings)?;
+            self.reconfigure(config, settings)?;
             self.config = config.clone();
+        }
+        Ok(())
+    }
+
+    /// Changes what differs between the config so far and `config`, whose settings are `after`, except for what was
+    /// supplied.
+    fn reconfigure(&self, config: &HedgeConfig, mut after: Settings) -> Result<(), ConfigError> {
+        let before = self.config.validate()?;
+        let Self {
+            hedger, supplied, ..
+        } = self;
+        if supplied.max_hedges {
+            after.options.max_hedges = before.options.max_hedges;
+        }
+        if supplied.timeout {
+            after.options.timeout = before.options.timeout;
+        }
+        if supplied.attempt_timeout {
+            after.options.attempt_timeout = before.options.attempt_timeout;
+        }
+        let mut options = hedger.options();
+        if !supplied.options {
+            options.take_changes(&before.options, &after.options);
+        }
+        let has_new_budget = !supplied.budget && before.budget != after.budget;
+        if has_new_budget {
+            // Before anything is changed.
+            after.budget.validate(options.max_hedges)?;
+        }
+        hedger.set_options(options)?;
+        if has_new_budget {
+            hedger.set_budget(after.budget)?;
+        }
+        if !supplied.strategy && !config.has_same_strategy(&self.config) {
+            hedger.exchange_strategy(after.strategy)?;
         }
         Ok(())
     }

@@ -3,9 +3,11 @@ use core::time::Duration;
 use std::string::ToString;
 
 use super::*;
+use crate::hedger::Budget;
 use crate::outcome::StrategyKind;
 use crate::record::{Record, Sample};
-use crate::strategy::{ExponentialBackoff, Percentile, Strategy};
+use crate::runtime::SharedBudget;
+use crate::strategy::{ExponentialBackoff, Percentile, Priority, Strategy};
 use crate::time::{Instant, Timer};
 
 /// A timer whose time stands still.
@@ -120,6 +122,91 @@ fn another_config_changes_options_and_budget_and_keeps_what_was_learned() {
     assert_near(delay(&hedger), 51);
     assert_eq!((hedger.options().max_hedges, hedger.in_flight()), (3, 1));
     assert_eq!(hedger.budget().edit(|budget| budget.tokens()), 2.0 - 1.0);
+}
+
+#[test]
+fn a_changed_option_changes_nothing_else() {
+    let registry = Registry::<Still>::new();
+    let mut config = config("search");
+    let hedger = registry.hedger(&config).unwrap();
+    // What handles have set since.
+    hedger.set_strategy(ExponentialBackoff::new()).unwrap();
+    hedger.set_budget(Budget::percent(33.0).burst(5)).unwrap();
+    let mut options = hedger.options();
+    options.enabled = false;
+    options.hints = options.hints.prompt_length(7);
+    hedger.set_options(options).unwrap();
+
+    config.max_hedges = 2;
+    config.priority = Some(Priority::High);
+    registry.hedger(&config).unwrap();
+    options.max_hedges = 2;
+    options.hints = options.hints.priority(Priority::High);
+    assert_eq!(hedger.options(), options);
+    assert_eq!(hedger.budget().edit(|budget| budget.tokens()), 5.0);
+    assert!(
+        hedger
+            .with_strategy(|_: &mut ExponentialBackoff| ())
+            .is_some()
+    );
+
+    config.budget_burst = 3;
+    registry.hedger(&config).unwrap();
+    assert_eq!(hedger.options(), options);
+    assert_eq!(hedger.budget().edit(|budget| budget.tokens()), 3.0);
+    config.percentile = 99.0;
+    registry.hedger(&config).unwrap();
+    assert!(hedger.with_strategy(|_: &mut Percentile| ()).is_some());
+}
+
+#[test]
+fn what_customize_supplied_stays() {
+    let shared = SharedBudget::<Still>::new(Budget::percent(100.0).burst(7));
+    let budget = shared.clone();
+    let registry = Registry::<Still>::customized(move |_, builder| {
+        builder
+            .strategy(ExponentialBackoff::new())
+            .shared_budget(budget.clone())
+            // What the config says too.
+            .max_hedges(1)
+            .timeout(Duration::from_secs(9))
+    });
+    let mut config = config("search");
+    let hedger = registry.hedger(&config).unwrap();
+    let before = shared.edit(|budget| budget.tokens());
+    config.max_hedges = 2;
+    config.timeout_ms = None;
+    config.percentile = 99.0;
+    config.budget_burst = 3;
+    config.budget_percent = 150.0;
+    config.observe_only = true;
+    registry.hedger(&config).unwrap();
+    let options = hedger.options();
+    assert_eq!(
+        (options.max_hedges, options.timeout),
+        (1, Some(Duration::from_secs(9)))
+    );
+    assert!(options.observe_only);
+    assert_eq!(shared.edit(|budget| budget.tokens()), before);
+    assert!(
+        hedger
+            .with_strategy(|_: &mut ExponentialBackoff| ())
+            .is_some()
+    );
+}
+
+#[test]
+fn a_change_that_does_not_fit_changes_nothing() {
+    let registry = Registry::<Still>::customized(|_, builder| builder.max_hedges(1));
+    let mut config = config("search");
+    let hedger = registry.hedger(&config).unwrap();
+    let before = hedger.options();
+    config.max_hedges = 2;
+    config.budget_percent = 150.0;
+    config.observe_only = true;
+    let error = registry.hedger(&config).unwrap_err();
+    assert!(error.to_string().contains("budget_percent"), "{error}");
+    assert_eq!(hedger.options(), before);
 }
 
 #[test]
@@ -253,8 +340,7 @@ fn a_registry_is_shared_between_threads() {
 
 #[test]
 fn what_no_config_can_say_is_said_to_the_builder() {
-    let budget =
-        crate::runtime::SharedBudget::<Still>::new(crate::hedger::Budget::percent(50.0).burst(3));
+    let budget = SharedBudget::<Still>::new(Budget::percent(50.0).burst(3));
     let registry = Registry::<Still>::customized(move |name, builder| {
         assert_ne!(name.as_str(), "");
         builder.shared_budget(budget.clone())
