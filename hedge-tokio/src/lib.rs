@@ -33,6 +33,8 @@
 //! | let losers run to completion | [`Hedger::request_detached`] |
 //! | spread computation over threads | [`Hedger::request_spawned`] |
 //! | use it in a tower stack | `tower::HedgeLayer` (feature `tower`) |
+//! | have the usual stack over replicas, with limits and retries | `standard` (feature `tower`) |
+//! | hedge gRPC calls, as of tonic | `grpc::GrpcLayer` (feature `grpc`) |
 //! | have a hedger for each of many backends | [`Registry`] |
 //! | choose among replicas, by what each has shown | [`replicas`], [`Hedger::request_on`] |
 //! | ask several providers in turn | [`cascade`] |
@@ -43,6 +45,8 @@
 pub mod _guide;
 #[cfg(feature = "serde")]
 pub mod experiment;
+#[cfg(feature = "grpc")]
+pub mod grpc;
 mod hedger;
 mod spawn;
 mod timer;
@@ -52,6 +56,8 @@ pub mod tower;
 pub use hedger::{Builder, Call, Hedger, Registry, SharedBudget, request};
 pub use spawn::Spawned;
 pub use timer::TokioTimer;
+#[cfg(feature = "tower")]
+pub use tower::standard;
 
 #[doc(no_inline)]
 pub use hedge_core::runtime::{BoxedSink, BoxedStrategy, RegistryError, RequestError, ServerState};

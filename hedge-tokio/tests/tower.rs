@@ -161,7 +161,7 @@ async fn only_idempotent_methods_are_hedged() {
     for (method, calls) in [
         (Method::GET, 2),
         (Method::PUT, 2),
-        (Method::DELETE, 2),
+        (Method::DELETE, 1),
         (Method::POST, 1),
         (Method::PATCH, 1),
     ] {
@@ -200,7 +200,10 @@ async fn if_all_fail_the_earliest_failure_is_returned() {
     let bad = || status(StatusCode::BAD_GATEWAY);
     let server = Server::new([(5, bad()), (5, Err(Broken(2))), (5, Err(Broken(3)))]);
     let mut service = HedgeLayer::new(hedger(), HttpPolicy::new()).layer(server);
-    let response = call(&mut service, get()).await.unwrap();
+    let mut request = get();
+    let options = RequestOptions::new().keep_refused(true);
+    request.extensions_mut().insert(options);
+    let response = call(&mut service, request).await.unwrap();
     assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
     assert!(!response.extensions().get::<Outcome>().unwrap().accepted);
 

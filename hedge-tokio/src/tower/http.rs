@@ -1,41 +1,83 @@
 //! The policy for HTTP.
 
-use core::time::Duration;
-
 use hedge_core::{Outcome, Verdict};
-use http::header::RETRY_AFTER;
+use http::header::UPGRADE;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 
-use super::{Policy, RequestOptions};
+use super::retry_after::retry_after;
+use super::{Policy, RequestOptions, idempotency};
 
-/// Hedges HTTP requests with an idempotent method and a body that can be cloned.
+/// Hedges HTTP requests that [`may_hedge`] allows and whose body can be cloned.
 ///
-/// Responses with 5xx and 429 are failures, and their `Retry-After` is used as pushback. The
-/// response that is returned has the [`Outcome`] in its extensions.
+/// Responses are classified by [`verdict`]. The response that is returned has the [`Outcome`] in its extensions.
 ///
 /// A request can have options of its own: [`RequestOptions`] in its extensions.
 ///
-/// If every attempt has such a response, the earliest one is returned, which is what the caller
-/// would have received without hedging.
+/// A response that was refused is dropped before the next attempt is sent, and with it the connection that it may
+/// hold. If every attempt has such a response, the last one is returned.
+///
+/// ```
+/// use hedge_tokio::tower::HttpPolicy;
+///
+/// // The server treats a `DELETE` of what is gone as a success, and knows idempotency keys.
+/// let policy = HttpPolicy::new().deletes(true).idempotency_keys(true);
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
-pub struct HttpPolicy;
+pub struct HttpPolicy {
+    deletes: bool,
+    idempotency_keys: bool,
+}
 
 impl HttpPolicy {
     /// Creates the policy.
     pub const fn new() -> Self {
-        Self
+        Self {
+            deletes: false,
+            idempotency_keys: false,
+        }
+    }
+
+    /// Sets whether `DELETE` is hedged. Default: false. If an attempt took effect and its response is late, the response
+    /// to another one may be 404.
+    pub const fn deletes(mut self, deletes: bool) -> Self {
+        self.deletes = deletes;
+        self
+    }
+
+    /// Sets whether `POST` and `PATCH` are hedged, with the same `Idempotency-Key` in all attempts of a request. Default:
+    /// false.
+    ///
+    /// The server must know the key, and answer each request with the result of the first one that had it. A request
+    /// that has no such header is given one: a random UUID.
+    pub const fn idempotency_keys(mut self, keys: bool) -> Self {
+        self.idempotency_keys = keys;
+        self
+    }
+
+    fn allows<B>(&self, request: &Request<B>) -> bool {
+        let (method, headers) = (request.method(), request.headers());
+        may_hedge(method, headers)
+            || !is_upgrade(headers)
+                && ((self.deletes && method == Method::DELETE)
+                    || (self.idempotency_keys && idempotency::takes_key(method)))
     }
 }
 
 impl<B: Clone, C, E> Policy<Request<B>, Response<C>, E> for HttpPolicy {
+    fn for_request(&self, request: &mut Request<B>) -> Self {
+        if self.idempotency_keys && idempotency::takes_key(request.method()) {
+            idempotency::add_key(request.headers_mut());
+        }
+        *self
+    }
+
     fn copy(&self, request: &Request<B>) -> Option<Request<B>> {
-        is_idempotent(request.method()).then(|| request.clone())
+        self.allows(request).then(|| request.clone())
     }
 
     fn options<'r>(&self, request: &'r Request<B>) -> RequestOptions<'r> {
-        let options = request.extensions().get::<RequestOptions<'static>>();
-        options.map_or_else(RequestOptions::new, RequestOptions::borrowed)
+        RequestOptions::of(request).or_keep_refused(false)
     }
 
     fn classify(&self, result: &Result<Response<C>, E>) -> Verdict {
@@ -50,9 +92,23 @@ impl<B: Clone, C, E> Policy<Request<B>, Response<C>, E> for HttpPolicy {
     }
 }
 
-/// Returns whether requests with this method are idempotent (RFC 9110, section 9.2.2).
+/// Returns whether a request may be sent more than once: its method is idempotent, other than `DELETE`, and it asks
+/// for no upgrade, such as to a WebSocket.
 ///
-/// Servers may not comply with that. A `PUT` that is hedged may also arrive after a later one.
+/// Servers may not comply with what the method promises. A `PUT` that is hedged may also arrive after a later one.
+///
+/// ```
+/// use hedge_tokio::tower::may_hedge;
+/// use http::{HeaderMap, Method};
+///
+/// assert!(may_hedge(&Method::GET, &HeaderMap::new()));
+/// assert!(!may_hedge(&Method::POST, &HeaderMap::new()));
+/// ```
+pub fn may_hedge(method: &Method, headers: &HeaderMap) -> bool {
+    is_idempotent(method) && *method != Method::DELETE && !is_upgrade(headers)
+}
+
+/// Returns whether requests with this method are idempotent (RFC 9110, section 9.2.2).
 pub fn is_idempotent(method: &Method) -> bool {
     matches!(
         *method,
@@ -60,10 +116,21 @@ pub fn is_idempotent(method: &Method) -> bool {
     )
 }
 
+fn is_upgrade(headers: &HeaderMap) -> bool {
+    headers.contains_key(UPGRADE)
+}
+
 /// Classifies a response by its status and headers.
 ///
-/// 5xx and 429 are failures, with pushback if there is a `Retry-After` in seconds. A `Retry-After`
-/// with a date is ignored, since it would require the time of day.
+/// | status | verdict |
+/// |---|---|
+/// | 425, 429, 5xx | [`Retry`](Verdict::Retry), or what `Retry-After` says |
+/// | 501, 505, 511 | [`Fatal`](Verdict::Fatal): another attempt would have the same answer |
+/// | any other | [`Accept`](Verdict::Accept) |
+///
+/// `Retry-After` is a number of seconds or a date (RFC 9110). A date counts from the `Date` of the response, or from the
+/// time of day if it has none. If the header cannot be read, no further attempt is started
+/// ([`Wait`](Verdict::Wait)).
 ///
 /// ```
 /// use core::time::Duration;
@@ -78,17 +145,17 @@ pub fn is_idempotent(method: &Method) -> bool {
 /// headers.insert("retry-after", "2".parse()?);
 /// let patience = Verdict::RetryAfter(Duration::from_secs(2));
 /// assert_eq!(verdict(StatusCode::TOO_MANY_REQUESTS, &headers), patience);
+/// headers.insert("retry-after", "soon".parse()?);
+/// assert_eq!(verdict(StatusCode::TOO_MANY_REQUESTS, &headers), Verdict::Wait);
 /// # Ok::<(), http::header::InvalidHeaderValue>(())
 /// ```
 pub fn verdict(status: StatusCode, headers: &HeaderMap) -> Verdict {
-    if !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS {
-        return Verdict::Accept;
-    }
-    let seconds = headers
-        .get(RETRY_AFTER)
-        .and_then(|value| value.to_str().ok());
-    match seconds.and_then(|seconds| seconds.trim().parse().ok()) {
-        Some(seconds) => Verdict::RetryAfter(Duration::from_secs(seconds)),
-        None => Verdict::Retry,
+    match status {
+        StatusCode::NOT_IMPLEMENTED
+        | StatusCode::HTTP_VERSION_NOT_SUPPORTED
+        | StatusCode::NETWORK_AUTHENTICATION_REQUIRED => Verdict::Fatal,
+        StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => retry_after(headers),
+        _ if status.is_server_error() => retry_after(headers),
+        _ => Verdict::Accept,
     }
 }

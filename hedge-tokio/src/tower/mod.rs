@@ -43,12 +43,19 @@
 //!
 //! # Clients
 //!
-//! [`HttpPolicy`] works with the clients of hyper. The client of reqwest has different request and
-//! response types, and needs a custom policy:
+//! [`HttpPolicy`] works with the clients of hyper. [`ReplayLayer`] reads request bodies that are streams into memory, so
+//! that they can be sent again.
+//!
+//! | client | use |
+//! |---|---|
+//! | hyper, and others over the types of the crate `http` | [`HttpPolicy`] |
+//! | gRPC: tonic | `GrpcLayer` in the module `grpc` (feature `grpc`) |
+//!
+//! The client of reqwest has different request and response types, and needs a custom policy:
 //!
 //! ```
 //! use hedge_tokio::Verdict;
-//! use hedge_tokio::tower::{Policy, is_idempotent, verdict};
+//! use hedge_tokio::tower::{Policy, may_hedge, verdict};
 //! use reqwest::{Error, Request, Response};
 //!
 //! #[derive(Clone)]
@@ -57,7 +64,7 @@
 //! impl Policy<Request, Response, Error> for Reqwest {
 //!     fn copy(&self, request: &Request) -> Option<Request> {
 //! // `None` for a streaming body.
-//!         is_idempotent(request.method()).then(|| request.try_clone())?
+//!         may_hedge(request.method(), request.headers()).then(|| request.try_clone())?
 //!     }
 //!
 //!     fn classify(&self, result: &Result<Response, Error>) -> Verdict {
@@ -67,43 +74,25 @@
 //!     }
 //! }
 //! ```
-//!
-//! Every gRPC call is a `POST`, which [`HttpPolicy`] does not hedge. Use a custom policy that
-//! recognises read-only calls by their paths. The body of tonic cannot be cloned: collect it in a
-//! layer above, such as tower's `filter_async` with `http_body_util::BodyExt::collect`, and convert
-//! it back to tonic's body in a layer below.
-//!
-//! ```
-//! use hedge_tokio::Verdict;
-//! use hedge_tokio::tower::{HttpPolicy, Policy};
-//! use http::{Request, Response};
-//!
-//! #[derive(Clone)]
-//! struct Lookups;
-//!
-//! impl<B: Clone, C, E> Policy<Request<B>, Response<C>, E> for Lookups {
-//!     fn copy(&self, request: &Request<B>) -> Option<Request<B>> {
-//!         request.uri().path().starts_with("/catalog.Lookup/").then(|| request.clone())
-//!     }
-//!
-//!     fn classify(&self, result: &Result<Response<C>, E>) -> Verdict {
-//!         Policy::<Request<B>, _, _>::classify(&HttpPolicy::new(), result)
-//!     }
-//! }
-//! ```
 
 mod http;
+mod idempotency;
 mod options;
 mod policy;
+mod replay;
 mod replicas;
 mod request;
+mod retry_after;
 mod service;
+mod standard;
 
 #[doc(no_inline)]
 pub use hedge_core::BoxError;
 
-pub use self::http::{HttpPolicy, is_idempotent, verdict};
+pub use self::http::{HttpPolicy, is_idempotent, may_hedge, verdict};
 pub use options::RequestOptions;
 pub use policy::{Cloned, Policy};
+pub use replay::{ReplayBody, ReplayFuture, ReplayLayer, ReplayService};
 pub use replicas::HedgeReplicas;
-pub use service::{HedgeLayer, HedgeService, ResponseFuture, TimedOut};
+pub use service::{HedgeLayer, HedgeService, ResponseFuture, Sibling, TimedOut};
+pub use standard::{Standard, standard};

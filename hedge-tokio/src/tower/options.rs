@@ -64,7 +64,7 @@ pub(super) struct Limits {
     pub(super) hedge: bool,
     teaches: Option<bool>,
     deposits: Option<bool>,
-    keep_refused: bool,
+    keep_refused: Option<bool>,
     pub(super) among: u64,
 }
 
@@ -80,7 +80,7 @@ impl<'r> RequestOptions<'r> {
                 hedge: true,
                 teaches: None,
                 deposits: None,
-                keep_refused: true,
+                keep_refused: None,
                 among: u64::MAX,
             },
             key: None,
@@ -132,10 +132,11 @@ impl<'r> RequestOptions<'r> {
         self
     }
 
-    /// Sets whether responses that the policy refused are kept while further attempts start. Default: true. See
+    /// Sets whether responses that the policy refused are kept while further attempts start. Default: true, and
+    /// false with [`HttpPolicy`](super::HttpPolicy). See
     /// [`Call::keep_refused`](hedge_core::Call::keep_refused).
     pub const fn keep_refused(mut self, keep: bool) -> Self {
-        self.limits.keep_refused = keep;
+        self.limits.keep_refused = Some(keep);
         self
     }
 
@@ -151,6 +152,32 @@ impl<'r> RequestOptions<'r> {
     pub fn key(mut self, key: impl Into<Cow<'r, str>>) -> Self {
         self.key = Some(key.into());
         self
+    }
+
+    /// Returns the options in the extensions of a request.
+    pub(crate) fn of<B>(request: &'r http::Request<B>) -> Self {
+        let options = request.extensions().get::<RequestOptions<'static>>();
+        options.map_or_else(Self::new, RequestOptions::borrowed)
+    }
+
+    /// Sets the default of [`keep_refused`](Self::keep_refused).
+    pub(super) fn or_keep_refused(mut self, keep: bool) -> Self {
+        self.limits.keep_refused.get_or_insert(keep);
+        self
+    }
+
+    /// Limits the time of the request, if it has more.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn within(self, timeout: Duration) -> Self {
+        let known = self.limits.timeout.unwrap_or(timeout);
+        self.timeout(known.min(timeout))
+    }
+
+    /// Limits the number of hedges, if it may have more.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn at_most_hedges(self, hedges: u8) -> Self {
+        let known = self.limits.max_hedges.unwrap_or(hedges);
+        self.max_hedges(known.min(hedges))
     }
 
     /// Returns the same options without a copy of the key.
@@ -174,7 +201,7 @@ impl Limits {
         let mut call = hedger
             .call()
             .hints(self.hints)
-            .keep_refused(self.keep_refused);
+            .keep_refused(self.keep_refused.unwrap_or(true));
         if !self.hedge {
             call = call.unhedged();
         }

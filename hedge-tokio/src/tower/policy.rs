@@ -27,6 +27,16 @@ use super::RequestOptions;
 /// }
 /// ```
 pub trait Policy<Req, Res, E> {
+    /// Returns the policy for one request. Called first and once for every request, which it may modify: for example,
+    /// to give all its attempts the same idempotency key. By default, a clone.
+    fn for_request(&self, request: &mut Req) -> Self
+    where
+        Self: Sized + Clone,
+    {
+        let _ = request;
+        self.clone()
+    }
+
     /// Returns a copy of the request for a hedge; `None` if the request must not be hedged.
     ///
     /// Called once for every request before it is sent, unless its [options](Self::options) say that it must not be

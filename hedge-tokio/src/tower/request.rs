@@ -25,10 +25,11 @@ pub(super) struct Planned<P, Req> {
 }
 
 impl<P, Req> Planned<P, Req> {
-    pub(super) fn new<Res, E>(hedger: &Hedger, policy: &P, request: Req) -> Self
+    pub(super) fn new<Res, E>(hedger: &Hedger, policy: &P, mut request: Req) -> Self
     where
         P: Policy<Req, Res, E> + Clone,
     {
+        let policy = policy.for_request(&mut request);
         let limits = policy.options(&request).limits;
         let copy = if limits.hedge {
             policy.copy(&request)
@@ -38,7 +39,7 @@ impl<P, Req> Planned<P, Req> {
         Self {
             hedger: hedger.clone(),
             limits,
-            policy: policy.clone(),
+            policy,
             request,
             copy,
         }

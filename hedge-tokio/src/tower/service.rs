@@ -18,10 +18,15 @@ use crate::Hedger;
 
 /// Wraps services in a [`HedgeService`]; see the [module](super).
 #[derive(Clone, Debug)]
-pub struct HedgeLayer<P> {
+pub struct HedgeLayer<P, H = ()> {
     hedger: Hedger,
     policy: P,
+    hedges_through: H,
 }
+
+/// The service that a [`HedgeLayer`] sends hedges through.
+#[derive(Clone, Debug)]
+pub struct Sibling<S>(S);
 
 impl<P> HedgeLayer<P> {
     /// Creates a layer that hedges with `hedger` the requests that `policy` allows.
@@ -29,7 +34,20 @@ impl<P> HedgeLayer<P> {
     /// The hedger must have room for the default of four attempts. Keep a clone of it to read its
     /// metrics.
     pub const fn new(hedger: Hedger, policy: P) -> Self {
-        Self { hedger, policy }
+        Self {
+            hedger,
+            policy,
+            hedges_through: (),
+        }
+    }
+
+    /// Sends hedges through `sibling`, as [`HedgeService::hedges_through`] does.
+    pub fn hedges_through<S>(self, sibling: S) -> HedgeLayer<P, Sibling<S>> {
+        HedgeLayer {
+            hedger: self.hedger,
+            policy: self.policy,
+            hedges_through: Sibling(sibling),
+        }
     }
 }
 
@@ -37,11 +55,16 @@ impl<S, P: Clone> Layer<S> for HedgeLayer<P> {
     type Service = HedgeService<S, P>;
 
     fn layer(&self, inner: S) -> HedgeService<S, P> {
-        HedgeService {
-            inner,
-            hedger: self.hedger.clone(),
-            policy: self.policy.clone(),
-        }
+        HedgeService::new(inner, self.hedger.clone(), self.policy.clone())
+    }
+}
+
+impl<S: Clone, P: Clone> Layer<S> for HedgeLayer<P, Sibling<S>> {
+    type Service = HedgeService<S, P>;
+
+    fn layer(&self, inner: S) -> HedgeService<S, P> {
+        let Sibling(sibling) = self.hedges_through.clone();
+        HedgeService::new(inner, self.hedger.clone(), self.policy.clone()).hedges_through(sibling)
     }
 }
 
@@ -52,6 +75,8 @@ impl<S, P: Clone> Layer<S> for HedgeLayer<P> {
 #[derive(Clone, Debug)]
 pub struct HedgeService<S, P> {
     inner: S,
+    /// What hedges are sent through; `None` if that is `inner`.
+    sibling: Option<S>,
     hedger: Hedger,
     policy: P,
 }
@@ -61,9 +86,31 @@ impl<S, P> HedgeService<S, P> {
     pub const fn new(inner: S, hedger: Hedger, policy: P) -> Self {
         Self {
             inner,
+            sibling: None,
             hedger,
             policy,
         }
+    }
+
+    /// Sends hedges through `sibling` instead of a clone of the service. Primaries do not use it.
+    ///
+    /// A client that keeps one connection to each server, as over HTTP/2, sends a hedge through the connection that its
+    /// primary waits for. If that is stuck, so is the hedge. A second client has a connection of its own:
+    ///
+    /// ```
+    /// use hedge_tokio::Hedger;
+    /// use hedge_tokio::tower::{HedgeService, HttpPolicy};
+    /// use http_body_util::Full;
+    /// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+    ///
+    /// let client = || Client::builder(TokioExecutor::new()).build_http::<Full<&'static [u8]>>();
+    /// let hedger = Hedger::builder().build()?;
+    /// let service = HedgeService::new(client(), hedger, HttpPolicy::new()).hedges_through(client());
+    /// # Ok::<(), hedge_tokio::ConfigError>(())
+    /// ```
+    pub fn hedges_through(mut self, sibling: S) -> Self {
+        self.sibling = Some(sibling);
+        self
     }
 
     /// Returns the hedger.
@@ -94,6 +141,7 @@ where
         // has not been polled.
         let spare = self.inner.clone();
         let ready = mem::replace(&mut self.inner, spare.clone());
+        let spare = self.sibling.clone().unwrap_or(spare);
         let planned = Planned::new(&self.hedger, &self.policy, request);
         ResponseFuture::new(async move {
             let shared = planned.into_shared(ready, true);

@@ -1,0 +1,284 @@
+//! The attempts of a call: each has answered when its first message or its status is there.
+
+use core::fmt;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+use std::collections::VecDeque;
+
+use bytes::Buf;
+use hedge_core::BoxError;
+use http::response::Parts;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::Code;
+use super::policy::Unary;
+use super::reply::Reply;
+use crate::tower::ReplayBody;
+
+/// Sends the attempts of calls, below a hedge layer with a [`GrpcPolicy`](super::GrpcPolicy).
+///
+/// A failed call has its status among the headers of the response or after its messages, in the trailers. So an attempt
+/// ends when its first message is there, or its trailers are; of a unary call, when its trailers are. What was read is in
+/// the [`GrpcBody`] of the response.
+///
+/// [`GrpcLayer`](super::GrpcLayer) includes it. Use it by itself to hedge over replicas:
+///
+/// ```
+/// use hedge_tokio::Hedger;
+/// use hedge_tokio::grpc::{GrpcAttempts, GrpcPolicy};
+/// use hedge_tokio::tower::{HedgeReplicas, ReplayLayer};
+/// use tonic::transport::Endpoint;
+/// use tower::Layer;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// let replicas = ["http://10.0.0.1:50051", "http://10.0.0.2:50051"].map(|address| {
+///     GrpcAttempts::new(Endpoint::from_static(address).connect_lazy(), tonic::body::Body::new)
+/// });
+/// let policy = GrpcPolicy::new().unary("/catalog.Lookup/Get");
+/// let replicas = HedgeReplicas::new(replicas, Hedger::builder().build()?, policy)?;
+/// let service = ReplayLayer::new(64 * 1024).layer(replicas);
+/// # let mut service = service;
+/// # let _ = tower::Service::call(&mut service, http::Request::new(tonic::body::Body::empty()));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct GrpcAttempts<S, F> {
+    inner: S,
+    into_body: F,
+    limit: usize,
+}
+
+impl<S, F> GrpcAttempts<S, F> {
+    /// Sends attempts through `inner`, with the request bodies that `into_body` makes, such as `tonic::body::Body::new`.
+    pub const fn new(inner: S, into_body: F) -> Self {
+        Self {
+            inner,
+            into_body,
+            limit: super::LIMIT,
+        }
+    }
+
+    /// Sets how many bytes of a response are read before the attempt has answered. Default: 64 KiB.
+    pub const fn limit(mut self, bytes: usize) -> Self {
+        self.limit = bytes;
+        self
+    }
+}
+
+impl<S, F, B, C, D> Service<Request<ReplayBody<B>>> for GrpcAttempts<S, F>
+where
+    S: Service<Request<D>, Response = Response<C>>,
+    S::Error: Into<BoxError>,
+    F: Fn(ReplayBody<B>) -> D,
+    C: Body + Unpin,
+    C::Error: Into<BoxError>,
+{
+    type Response = Response<GrpcBody<C>>;
+    type Error = BoxError;
+    type Future = GrpcAttempt<S::Future, C>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<ReplayBody<B>>) -> Self::Future {
+        let is_unary = request.extensions().get::<Unary>().is_some();
+        GrpcAttempt {
+            response: self.inner.call(request.map(&self.into_body)),
+            reading: None,
+            is_unary,
+            limit: self.limit,
+        }
+    }
+}
+
+pin_project! {
+    /// The response future of [`GrpcAttempts`].
+    pub struct GrpcAttempt<F, C: Body> {
+        #[pin]
+        response: F,
+        reading: Option<(Parts, Reading<C>)>,
+        is_unary: bool,
+        limit: usize,
+    }
+}
+
+impl<F, C, E> Future for GrpcAttempt<F, C>
+where
+    F: Future<Output = Result<Response<C>, E>>,
+    E: Into<BoxError>,
+    C: Body + Unpin,
+    C::Error: Into<BoxError>,
+{
+    type Output = Result<Response<GrpcBody<C>>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            if let Some((_, reading)) = this.reading {
+                let reply = ready!(reading.poll(cx, *this.is_unary, *this.limit))?;
+                let Some((mut parts, reading)) = this.reading.take() else {
+                    return Poll::Pending;
+                };
+                parts.extensions.insert(reply);
+                return Poll::Ready(Ok(Response::from_parts(parts, reading.into_body())));
+            }
+            let response = ready!(this.response.as_mut().poll(cx)).map_err(Into::into)?;
+            let (mut parts, body) = response.into_parts();
+            let reply = Reply::from_headers(parts.status, &parts.headers);
+            let reading = Reading::new(body);
+            if let Some(reply) = reply {
+                parts.extensions.insert(reply);
+                return Poll::Ready(Ok(Response::from_parts(parts, reading.into_body())));
+            }
+            *this.reading = Some((parts, reading));
+        }
+    }
+}
+
+impl<F, C: Body> fmt::Debug for GrpcAttempt<F, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GrpcAttempt").finish_non_exhaustive()
+    }
+}
+
+/// How many bytes precede a message: a flag, and its length.
+const PREFIX: usize = 5;
+
+/// Reads the beginning of a response.
+struct Reading<C: Body> {
+    body: C,
+    frames: VecDeque<Frame<C::Data>>,
+    bytes: usize,
+    prefix: [u8; PREFIX],
+}
+
+impl<C> Reading<C>
+where
+    C: Body + Unpin,
+    C::Error: Into<BoxError>,
+{
+    fn new(body: C) -> Self {
+        Self {
+            body,
+            frames: VecDeque::new(),
+            bytes: 0,
+            prefix: [0; PREFIX],
+        }
+    }
+
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        is_unary: bool,
+        limit: usize,
+    ) -> Poll<Result<Reply, BoxError>> {
+        loop {
+            if self.bytes > limit || (!is_unary && self.has_message()) {
+                return Poll::Ready(Ok(Reply::MESSAGE));
+            }
+            let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+            let Some(frame) = frame.transpose().map_err(Into::into)? else {
+                return Poll::Ready(Ok(Reply::missing(Code::Unknown)));
+            };
+            if let Some(data) = frame.data_ref() {
+                self.add(data);
+            }
+            let reply = frame.trailers_ref().map(Reply::from_trailers);
+            self.frames.push_back(frame);
+            if let Some(reply) = reply {
+                return Poll::Ready(Ok(reply));
+            }
+        }
+    }
+
+    fn add(&mut self, data: &C::Data) {
+        // As much of the prefix as is still missing.
+        let places = self.prefix.iter_mut().skip(self.bytes);
+        for (place, byte) in places.zip(data.chunk()) {
+            *place = *byte;
+        }
+        self.bytes = self.bytes.saturating_add(data.remaining());
+    }
+
+    fn has_message(&self) -> bool {
+        let [_, length @ ..] = self.prefix;
+        let length = u32::from_be_bytes(length) as usize;
+        self.bytes >= PREFIX && self.bytes - PREFIX >= length
+    }
+
+    fn into_body(self) -> GrpcBody<C> {
+        GrpcBody {
+            frames: self.frames,
+            rest: Some(self.body),
+        }
+    }
+}
+
+/// The body of a response: what was read of it already, and the remainder.
+pub struct GrpcBody<C: Body> {
+    frames: VecDeque<Frame<C::Data>>,
+    /// `None` if the response did not come from a server.
+    rest: Option<C>,
+}
+
+impl<C: Body> GrpcBody<C> {
+    pub(super) const fn empty() -> Self {
+        Self {
+            frames: VecDeque::new(),
+            rest: None,
+        }
+    }
+}
+
+impl<C: Body> fmt::Debug for GrpcBody<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GrpcBody")
+            .field("frames", &self.frames.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<C> Body for GrpcBody<C>
+where
+    C: Body + Unpin,
+    C::Data: Unpin,
+{
+    type Data = C::Data;
+    type Error = C::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<C::Data>, C::Error>>> {
+        let this = self.get_mut();
+        match (this.frames.pop_front(), &mut this.rest) {
+            (Some(frame), _) => Poll::Ready(Some(Ok(frame))),
+            (None, Some(rest)) => Pin::new(rest).poll_frame(cx),
+            (None, None) => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.frames.is_empty() && self.rest.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let data = self.frames.iter().filter_map(Frame::data_ref);
+        let read = data.map(|data| data.remaining() as u64).sum::<u64>();
+        let rest = self.rest.as_ref();
+        let rest = rest.map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
+        let mut hint = SizeHint::new();
+        hint.set_lower(read.saturating_add(rest.lower()));
+        if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(read)) {
+            hint.set_upper(upper);
+        }
+        hint
+    }
+}

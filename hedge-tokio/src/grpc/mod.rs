@@ -1,0 +1,23 @@
+//! Hedging of gRPC calls, over the types of the crate `http`: for tonic, and for every other client that is a service of
+//! tower.
+//!
+//! [`GrpcLayer`] is all that a client needs. Its parts are for stacks of other shapes: [`GrpcPolicy`] decides which calls
+//! may be hedged and reads statuses, [`GrpcAttempts`] waits for them, and
+//! [`ReplayLayer`](crate::tower::ReplayLayer) reads request bodies into memory.
+
+mod attempts;
+mod code;
+mod policy;
+mod reply;
+mod service;
+mod service_config;
+mod timeout;
+
+pub use attempts::{GrpcAttempt, GrpcAttempts, GrpcBody};
+pub use code::{Code, UnknownCode};
+pub use policy::GrpcPolicy;
+pub use service::{GrpcFuture, GrpcLayer, GrpcService};
+pub use service_config::ServiceConfigError;
+
+/// How many bytes of a request or a response are read into memory by default.
+const LIMIT: usize = 64 * 1024;

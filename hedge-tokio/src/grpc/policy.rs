@@ -1,0 +1,251 @@
+//! The policy for gRPC.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use hedge_core::{Attempt, Outcome, Verdict};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+
+use super::code::Codes;
+use super::reply::Reply;
+use super::service_config::{self, MethodConfig};
+use super::timeout::{set_timeout, timeout};
+use super::{Code, ServiceConfigError};
+use crate::tower::{Policy, RequestOptions};
+
+const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
+
+/// Hedges calls of gRPC, to the methods that it names.
+///
+/// | a reply | verdict |
+/// |---|---|
+/// | `OK` | [`Accept`](Verdict::Accept) |
+/// | a code that is not fatal: `UNAVAILABLE` and `RESOURCE_EXHAUSTED`, or what [`non_fatal`](Self::non_fatal) says | [`Retry`](Verdict::Retry), or what `grpc-retry-pushback-ms` says |
+/// | an error of the call itself, such as `NOT_FOUND` | [`Accept`](Verdict::Accept) |
+/// | any other code | [`Fatal`](Verdict::Fatal) |
+/// | none, since the connection failed | as `UNAVAILABLE` |
+///
+/// The `grpc-timeout` of a call is its time limit, and each attempt is sent with what is left of it. A hedge says in
+/// `grpc-previous-rpc-attempts` how many attempts there were before it.
+///
+/// ```
+/// use hedge_tokio::grpc::{Code, GrpcPolicy};
+///
+/// let policy = GrpcPolicy::new()
+///     .unary("/catalog.Lookup/Get")
+///     .streaming("/catalog.Lookup/Watch")
+///     .unary("/catalog.Search/") // all methods of the service
+///     .non_fatal([Code::Unavailable, Code::Aborted]);
+/// ```
+#[derive(Clone, Debug)]
+pub struct GrpcPolicy {
+    rules: Arc<Rules>,
+    /// The rule of this request, by its position; `None` before there is a request, and for one that must not be hedged.
+    rule: Option<usize>,
+}
+
+#[derive(Clone, Debug)]
+struct Rules {
+    rules: Vec<Rule>,
+    non_fatal: Codes,
+}
+
+/// What holds for some methods.
+#[derive(Clone, Debug)]
+struct Rule {
+    paths: Vec<String>,
+    is_unary: bool,
+    /// `None` for those of the policy.
+    non_fatal: Option<Codes>,
+    max_hedges: u8,
+    timeout: Option<Duration>,
+    /// `None` if the hedger decides.
+    hedging_delay: Option<Duration>,
+}
+
+impl From<MethodConfig> for Rule {
+    fn from(config: MethodConfig) -> Self {
+        Self {
+            paths: config.paths,
+            is_unary: false,
+            non_fatal: Some(config.non_fatal),
+            max_hedges: config.max_attempts - 1,
+            timeout: config.timeout,
+            hedging_delay: Some(config.hedging_delay),
+        }
+    }
+}
+
+/// Marks a request whose response is to be read to its end.
+#[derive(Clone, Copy)]
+pub(super) struct Unary;
+
+impl GrpcPolicy {
+    /// Creates a policy that hedges no method.
+    pub fn new() -> Self {
+        let non_fatal = [Code::Unavailable, Code::ResourceExhausted];
+        Self {
+            rules: Arc::new(Rules {
+                rules: Vec::new(),
+                non_fatal: non_fatal.into_iter().collect(),
+            }),
+            rule: None,
+        }
+    }
+
+    /// Hedges calls to the methods that have a `hedgingPolicy` in a service config, which is JSON:
+    /// `maxAttempts`, `nonFatalStatusCodes` and the `timeout` of the method apply. The most specific name counts.
+    ///
+    /// The `hedgingDelay` applies where [`GrpcLayer::from_service_config`](super::GrpcLayer::from_service_config) makes
+    /// the hedgers.
+    ///
+    /// ```
+    /// use hedge_tokio::grpc::GrpcPolicy;
+    ///
+    /// let policy = GrpcPolicy::from_service_config(r#"{
+    ///     "methodConfig": [{
+    ///         "name": [{ "service": "catalog.Lookup", "method": "Get" }],
+    ///         "hedgingPolicy": { "maxAttempts": 2, "hedgingDelay": "0.05s", "nonFatalStatusCodes": ["UNAVAILABLE"] }
+    ///     }]
+    /// }"#)?;
+    /// # Ok::<(), hedge_tokio::grpc::ServiceConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns the first invalid value, where it stands and what would be valid. Fields that do not concern hedging are
+    /// ignored, `retryThrottling` among them: the hedger's budget is for that.
+    pub fn from_service_config(json: &str) -> Result<Self, ServiceConfigError> {
+        let methods = service_config::read(json)?;
+        Ok(Self {
+            rules: Arc::new(Rules {
+                rules: methods.into_iter().map(Rule::from).collect(),
+                non_fatal: Codes::default(),
+            }),
+            rule: None,
+        })
+    }
+
+    /// Hedges unary calls to `path`: a method, `/package.Service/Method`, or all of a service, `/package.Service/`. An
+    /// attempt has answered when its whole response is there.
+    pub fn unary(self, path: &str) -> Self {
+        self.with(path, true)
+    }
+
+    /// Hedges calls to `path` whose response is a stream. An attempt has answered when its first message is there.
+    pub fn streaming(self, path: &str) -> Self {
+        self.with(path, false)
+    }
+
+    fn with(mut self, path: &str, is_unary: bool) -> Self {
+        Arc::make_mut(&mut self.rules).rules.push(Rule {
+            paths: vec![path.to_owned()],
+            is_unary,
+            non_fatal: None,
+            max_hedges: u8::MAX,
+            timeout: None,
+            hedging_delay: None,
+        });
+        self
+    }
+
+    /// Sets the codes after which another attempt is sent, for all methods that are not from a service config.
+    pub fn non_fatal(mut self, codes: impl IntoIterator<Item = Code>) -> Self {
+        Arc::make_mut(&mut self.rules).non_fatal = codes.into_iter().collect();
+        self
+    }
+
+    /// Returns the position of the rule for `path`: that of the method, else that of its service, else that for all.
+    pub(super) fn rule_for(&self, path: &str) -> Option<usize> {
+        let service = path.rfind('/').and_then(|end| path.get(..=end));
+        let names = [Some(path), service, Some("/")];
+        let mut rules = names.into_iter().flatten().map(|name| {
+            let mut rules = self.rules.rules.iter();
+            rules.position(|rule| rule.paths.iter().any(|path| path == name))
+        });
+        rules.find_map(|rule| rule)
+    }
+
+    /// Returns the `maxAttempts` less one and the `hedgingDelay` of each rule that has them.
+    pub(super) fn hedging(&self) -> impl Iterator<Item = (u8, Duration)> {
+        let rules = self.rules.rules.iter();
+        rules.filter_map(|rule| Some((rule.max_hedges, rule.hedging_delay?)))
+    }
+
+    fn rule(&self) -> Option<&Rule> {
+        self.rules.rules.get(self.rule?)
+    }
+
+    /// Returns the time limit of a call with these headers; `None` if it has none.
+    pub(super) fn timeout(&self, rule: usize, headers: &HeaderMap) -> Option<Duration> {
+        let of_rule = self.rules.rules.get(rule).and_then(|rule| rule.timeout);
+        [timeout(headers), of_rule].into_iter().flatten().min()
+    }
+
+    fn reply_verdict(&self, reply: Reply) -> Verdict {
+        let of_rule = self.rule().and_then(|rule| rule.non_fatal);
+        reply.verdict(of_rule.unwrap_or(self.rules.non_fatal))
+    }
+}
+
+impl Default for GrpcPolicy {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<B: Clone, C, E> Policy<Request<B>, Response<C>, E> for GrpcPolicy {
+    fn for_request(&self, request: &mut Request<B>) -> Self {
+        let policy = Self {
+            rules: self.rules.clone(),
+            rule: self.rule_for(request.uri().path()),
+        };
+        if policy.rule().is_some_and(|rule| rule.is_unary) {
+            request.extensions_mut().insert(Unary);
+        }
+        policy
+    }
+
+    fn copy(&self, request: &Request<B>) -> Option<Request<B>> {
+        self.rule.is_some().then(|| request.clone())
+    }
+
+    fn options<'r>(&self, request: &'r Request<B>) -> RequestOptions<'r> {
+        let options = RequestOptions::of(request);
+        let (Some(rule), Some(index)) = (self.rule(), self.rule) else {
+            return options.unhedged();
+        };
+        let options = options.at_most_hedges(rule.max_hedges);
+        match self.timeout(index, request.headers()) {
+            Some(timeout) => options.within(timeout),
+            None => options,
+        }
+    }
+
+    fn prepare(&self, request: &mut Request<B>, attempt: Attempt) {
+        let headers = request.headers_mut();
+        if let Some(remaining) = attempt.remaining() {
+            set_timeout(headers, remaining);
+        }
+        if attempt.is_hedge() {
+            let previous = HeaderValue::from(attempt.index());
+            let _ = headers.try_insert(PREVIOUS_ATTEMPTS, previous);
+        }
+    }
+
+    fn classify(&self, result: &Result<Response<C>, E>) -> Verdict {
+        let reply = match result {
+            Err(_) => Reply::missing(Code::Unavailable),
+            Ok(response) => {
+                let read = response.extensions().get::<Reply>().copied();
+                read.or_else(|| Reply::from_headers(response.status(), response.headers()))
+                    .unwrap_or(Reply::MESSAGE)
+            }
+        };
+        self.reply_verdict(reply)
+    }
+
+    fn answered(&self, response: &mut Response<C>, outcome: &Outcome) {
+        response.extensions_mut().insert(*outcome);
+    }
+}

@@ -1,0 +1,302 @@
+//! The layer for clients of gRPC.
+
+use core::fmt;
+use core::future::Future;
+use core::mem;
+use core::pin::Pin;
+use core::slice;
+use core::task::{Context, Poll, ready};
+use std::sync::Arc;
+
+use hedge_core::{BoxError, Fixed, Off};
+use http::{HeaderName, HeaderValue, Request, Response};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{Code, GrpcAttempts, GrpcBody, GrpcPolicy, LIMIT};
+use crate::tower::{
+    HedgeService, ReplayBody, ReplayFuture, ReplayLayer, RequestOptions, ResponseFuture, TimedOut,
+};
+use crate::{Hedger, SharedBudget};
+
+/// Hedges calls of gRPC: belongs between the generated client and the channel.
+///
+/// ```
+/// use hedge_tokio::Hedger;
+/// use hedge_tokio::grpc::{GrpcLayer, GrpcPolicy};
+/// use tonic::{body::Body, client::Grpc, transport::Endpoint};
+/// use tower::ServiceBuilder;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// let policy = GrpcPolicy::new().unary("/catalog.Lookup/Get");
+/// let layer = GrpcLayer::new(Hedger::builder().build()?, policy, Body::new);
+/// let channel = Endpoint::from_static("http://127.0.0.1:50051").connect_lazy();
+/// let hedged = ServiceBuilder::new().layer(layer).service(channel);
+/// let client = Grpc::new(hedged); // or the generated LookupClient::new(hedged)
+/// # let mut client = client;
+/// # client.ready().await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// It reads the bodies of requests that may be hedged into memory, sends the attempts, and waits for the status of each or
+/// its first message: see [`GrpcPolicy`] and [`GrpcAttempts`]. A call that runs out of time ends in `DEADLINE_EXCEEDED`.
+/// The [`Outcome`](crate::Outcome) is in the extensions of the response.
+#[derive(Clone, Debug)]
+pub struct GrpcLayer<F> {
+    hedgers: Hedgers,
+    policy: GrpcPolicy,
+    into_body: F,
+    limit: usize,
+}
+
+impl<F> GrpcLayer<F> {
+    /// Creates a layer that hedges with `hedger` the calls that `policy` allows.
+    ///
+    /// `into_body` makes the body that the channel takes: `tonic::body::Body::new`.
+    pub fn new(hedger: Hedger, policy: GrpcPolicy, into_body: F) -> Self {
+        Self {
+            hedgers: Hedgers {
+                other: hedger,
+                by_rule: Arc::new([]),
+            },
+            policy,
+            into_body,
+            limit: LIMIT,
+        }
+    }
+
+    /// Creates a layer that hedges as a service config says, which is JSON: each `hedgingPolicy` has a hedger with its
+    /// `hedgingDelay`. All withdraw from `budget`.
+    ///
+    /// The server sees as many attempts as from other clients with the same service config, except that
+    ///
+    /// - a call has at most four attempts, not five;
+    /// - later hedges keep to multiples of the `hedgingDelay` from the start of the call, even if a failure started one
+    ///   early;
+    /// - the budget takes the place of `retryThrottling`;
+    /// - the headers of a response alone decide nothing: an attempt has answered with its status or its first message.
+    ///
+    /// ```
+    /// use hedge_tokio::grpc::GrpcLayer;
+    /// use hedge_tokio::{Budget, SharedBudget};
+    ///
+    /// let config = r#"{
+    ///     "methodConfig": [{
+    ///         "name": [{ "service": "catalog.Lookup" }],
+    ///         "hedgingPolicy": { "maxAttempts": 3, "hedgingDelay": "0.05s", "nonFatalStatusCodes": ["UNAVAILABLE"] }
+    ///     }]
+    /// }"#;
+    /// let budget = SharedBudget::new(Budget::percent(10.0));
+    /// let layer = GrpcLayer::from_service_config(config, budget, tonic::body::Body::new)?;
+    /// # let _: hedge_tokio::grpc::GrpcLayer<fn(hedge_tokio::tower::ReplayBody<tonic::body::Body>) -> tonic::body::Body> = layer;
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns the first invalid value of the service config, or an option of the budget that allows more hedges than a
+    /// call may have.
+    pub fn from_service_config(
+        json: &str,
+        budget: SharedBudget,
+        into_body: F,
+    ) -> Result<Self, BoxError> {
+        let policy = GrpcPolicy::from_service_config(json)?;
+        let hedgers = policy.hedging().map(|(max_hedges, delay)| {
+            Hedger::builder()
+                .strategy(Fixed::new(delay))
+                .max_hedges(max_hedges.clamp(1, MAX_HEDGES))
+                .shared_budget(budget.clone())
+                .build()
+        });
+        let by_rule = hedgers.collect::<Result<_, _>>()?;
+        // It counts the calls that may not be hedged.
+        let other = Hedger::builder()
+            .strategy(Off)
+            .shared_budget(budget)
+            .build()?;
+        Ok(Self {
+            hedgers: Hedgers { other, by_rule },
+            policy,
+            into_body,
+            limit: LIMIT,
+        })
+    }
+
+    /// Sets how many bytes of a request are read into memory, and of a response before the attempt has answered. Default:
+    /// 64 KiB. A longer request is not hedged.
+    pub const fn limit(mut self, bytes: usize) -> Self {
+        self.limit = bytes;
+        self
+    }
+
+    /// Returns the hedgers of the service config, one for each `hedgingPolicy` in its order; or the one hedger that the
+    /// layer was created with.
+    pub fn hedgers(&self) -> &[Hedger] {
+        match &*self.hedgers.by_rule {
+            [] => slice::from_ref(&self.hedgers.other),
+            hedgers => hedgers,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Hedgers {
+    /// By the position of the policy's rule; empty if one hedger is for all.
+    by_rule: Arc<[Hedger]>,
+    other: Hedger,
+}
+
+impl Hedgers {
+    fn of(&self, rule: Option<usize>) -> &Hedger {
+        let hedger = rule.and_then(|rule| self.by_rule.get(rule));
+        hedger.unwrap_or(&self.other)
+    }
+}
+
+/// How many hedges a [`Hedger`] has room for.
+const MAX_HEDGES: u8 = 3;
+
+impl<S, F: Clone> Layer<S> for GrpcLayer<F> {
+    type Service = GrpcService<S, F>;
+
+    fn layer(&self, inner: S) -> GrpcService<S, F> {
+        GrpcService {
+            attempts: GrpcAttempts::new(inner, self.into_body.clone()).limit(self.limit),
+            hedgers: self.hedgers.clone(),
+            policy: self.policy.clone(),
+            limit: self.limit,
+        }
+    }
+}
+
+/// The service of a [`GrpcLayer`].
+#[derive(Clone, Debug)]
+pub struct GrpcService<S, F> {
+    attempts: GrpcAttempts<S, F>,
+    hedgers: Hedgers,
+    policy: GrpcPolicy,
+    limit: usize,
+}
+
+type Hedged<S, F> = HedgeService<GrpcAttempts<S, F>, GrpcPolicy>;
+
+impl<S, F, B, C, D> Service<Request<B>> for GrpcService<S, F>
+where
+    S: Service<Request<D>, Response = Response<C>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    F: Fn(ReplayBody<B>) -> D + Clone + Send + 'static,
+    B: Body + Unpin + Send + 'static,
+    B::Error: Into<BoxError>,
+    C: Body + Unpin + Send + 'static,
+    C::Data: Send,
+    C::Error: Into<BoxError>,
+    D: 'static,
+{
+    type Response = Response<GrpcBody<C>>;
+    type Error = BoxError;
+    type Future = GrpcFuture<S, F, B, C>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.attempts.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let rule = self.policy.rule_for(request.uri().path());
+        let mut deadline = None;
+        match rule {
+            Some(rule) => {
+                let timeout = self.policy.timeout(rule, request.headers());
+                deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+            }
+            None => {
+                // Its body is sent as it comes: it may be a stream that depends on the responses.
+                let options = request.extensions_mut().remove::<RequestOptions<'static>>();
+                let options = options.unwrap_or_default().unhedged();
+                request.extensions_mut().insert(options);
+            }
+        }
+        let spare = self.attempts.clone();
+        let ready = mem::replace(&mut self.attempts, spare);
+        let hedger = self.hedgers.of(rule).clone();
+        let hedged = HedgeService::new(ready, hedger, self.policy.clone());
+        GrpcFuture {
+            response: ReplayFuture::new(&ReplayLayer::new(self.limit), hedged, request),
+            deadline,
+        }
+    }
+}
+
+pin_project! {
+    /// The response future of a [`GrpcService`].
+    pub struct GrpcFuture<S, F, B, C: Body> {
+        #[pin]
+        response: ReplayFuture<Hedged<S, F>, ResponseFuture<Response<GrpcBody<C>>>, B>,
+        deadline: Option<Instant>,
+    }
+}
+
+impl<S, F, B, C> Future for GrpcFuture<S, F, B, C>
+where
+    Hedged<S, F>: Service<
+            Request<ReplayBody<B>>,
+            Response = Response<GrpcBody<C>>,
+            Error = BoxError,
+            Future = ResponseFuture<Response<GrpcBody<C>>>,
+        >,
+    B: Body + Unpin,
+    B::Error: Into<BoxError>,
+    C: Body,
+{
+    type Output = Result<Response<GrpcBody<C>>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let result = ready!(this.response.poll(cx));
+        // An attempt may notice the deadline first, in its own way.
+        let is_late = |error: &BoxError| {
+            error.is::<TimedOut>()
+                || this
+                    .deadline
+                    .is_some_and(|deadline| deadline <= Instant::now())
+        };
+        Poll::Ready(match result {
+            Err(error) if is_late(&error) => Ok(deadline_exceeded()),
+            result => result,
+        })
+    }
+}
+
+impl<S, F, B, C: Body> fmt::Debug for GrpcFuture<S, F, B, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GrpcFuture").finish_non_exhaustive()
+    }
+}
+
+/// Returns the response to a call that ran out of time.
+fn deadline_exceeded<C: Body>() -> Response<GrpcBody<C>> {
+    let mut response = Response::new(GrpcBody::empty());
+    let headers = [
+        ("content-type", HeaderValue::from_static("application/grpc")),
+        (
+            "grpc-status",
+            HeaderValue::from(Code::DeadlineExceeded as u16),
+        ),
+        (
+            "grpc-message",
+            HeaderValue::from_static("the call ran out of time"),
+        ),
+    ];
+    for (name, value) in headers {
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static(name), value);
+    }
+    response
+}

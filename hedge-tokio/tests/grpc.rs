@@ -1,0 +1,469 @@
+//! Calls of gRPC through the layer, in paused time, against a server that follows a script.
+
+use core::convert::Infallible;
+use core::future::{pending, poll_fn};
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use hedge_tokio::grpc::{Code, GrpcBody, GrpcLayer, GrpcPolicy};
+use hedge_tokio::tower::{BoxError, ReplayBody};
+use hedge_tokio::{Budget, Fixed, Hedger, Outcome, SharedBudget};
+use http::{HeaderMap, Request, Response};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Full};
+use tokio::time::{Instant, Sleep, sleep};
+use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// A part of a response, so many milliseconds after the one before.
+#[derive(Clone, Debug)]
+enum Part {
+    /// The headers, with the status if there is one.
+    Head(u64, Option<u8>),
+    Data(u64, Vec<u8>),
+    Trailers(u64, u8),
+    /// The connection breaks.
+    Broken(u64),
+    Never,
+}
+use Part::{Broken, Data, Head, Never, Trailers};
+
+/// A message, with its prefix.
+fn message(text: &str) -> Vec<u8> {
+    let mut message = vec![0];
+    message.extend((text.len() as u32).to_be_bytes());
+    message.extend(text.bytes());
+    message
+}
+
+fn ok(after: u64) -> Vec<Part> {
+    vec![Head(after, None), Data(0, message("answer")), Trailers(0, 0)]
+}
+
+fn failed(after: u64, code: u8) -> Vec<Part> {
+    vec![Head(after, Some(code))]
+}
+
+struct Script {
+    parts: VecDeque<Part>,
+    wait: Pin<Box<Sleep>>,
+    pushback: Option<&'static str>,
+}
+
+impl Script {
+    fn new(parts: Vec<Part>, pushback: Option<&'static str>) -> Self {
+        Self {
+            parts: parts.into(),
+            wait: Box::pin(sleep(ms(0))),
+            pushback,
+        }
+        .waiting()
+    }
+
+    fn waiting(mut self) -> Self {
+        self.wait = Box::pin(sleep(self.delay()));
+        self
+    }
+
+    fn delay(&self) -> Duration {
+        match self.parts.front() {
+            Some(Head(after, _) | Data(after, _) | Trailers(after, _) | Broken(after)) => ms(*after),
+            Some(Never) | None => ms(0),
+        }
+    }
+
+    fn status(&self, code: u8) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert("grpc-status", code.to_string().parse().unwrap());
+        if let Some(pushback) = self.pushback {
+            headers.insert("grpc-retry-pushback-ms", pushback.parse().unwrap());
+        }
+        headers
+    }
+
+    async fn next(&mut self) -> Option<Part> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Part>> {
+        if matches!(self.parts.front(), Some(Never)) {
+            return Poll::Pending;
+        }
+        ready!(self.wait.as_mut().poll(cx));
+        let part = self.parts.pop_front();
+        self.wait = Box::pin(sleep(self.delay()));
+        Poll::Ready(part)
+    }
+
+    async fn respond(mut self) -> Result<Response<Self>, BoxError> {
+        match self.next().await {
+            Some(Head(_, status)) => {
+                let headers = status.map(|code| self.status(code)).unwrap_or_default();
+                let mut response = Response::new(self);
+                *response.headers_mut() = headers;
+                Ok(response)
+            }
+            Some(Broken(_)) => Err("broken".into()),
+            _ => pending().await,
+        }
+    }
+}
+
+impl Body for Script {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Poll::Ready(match ready!(self.poll_next(cx)) {
+            Some(Data(_, bytes)) => Some(Ok(Frame::data(bytes.into()))),
+            Some(Trailers(_, code)) => Some(Ok(Frame::trailers(self.status(code)))),
+            Some(Broken(_)) => Some(Err("broken".into())),
+            _ => None,
+        })
+    }
+}
+
+/// What a call came to.
+#[derive(Debug, PartialEq)]
+struct Ended {
+    code: u8,
+    text: String,
+    attempts: usize,
+    after: Duration,
+}
+
+impl Ended {
+    fn new(code: u8, attempts: usize, after: u64) -> Self {
+        Self {
+            code,
+            text: if code == 0 { "answer" } else { "" }.into(),
+            attempts,
+            after: ms(after),
+        }
+    }
+}
+
+/// Calls `/a.B/C`, with these headers; attempt i is answered by script i.
+struct Case {
+    scripts: Vec<Vec<Part>>,
+    pushback: Option<&'static str>,
+    headers: Vec<(&'static str, &'static str)>,
+    path: &'static str,
+    seen: Arc<Mutex<Vec<(HeaderMap, Bytes)>>>,
+}
+
+impl Case {
+    fn new(scripts: impl IntoIterator<Item = Vec<Part>>) -> Self {
+        Self {
+            scripts: scripts.into_iter().collect(),
+            pushback: None,
+            headers: Vec::new(),
+            path: "/a.B/C",
+            seen: Arc::default(),
+        }
+    }
+
+    fn pushback(mut self, pushback: &'static str) -> Self {
+        self.pushback = Some(pushback);
+        self
+    }
+
+    fn header(mut self, name: &'static str, value: &'static str) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    fn path(mut self, path: &'static str) -> Self {
+        self.path = path;
+        self
+    }
+
+    async fn response<B>(
+        &self,
+        policy: GrpcPolicy,
+        body: B,
+    ) -> Result<Response<GrpcBody<Script>>, BoxError>
+    where
+        B: Body + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let builder = Hedger::builder().strategy(Fixed::new(ms(20))).max_hedges(2);
+        let hedger = builder.budget(Budget::unlimited()).build().unwrap();
+        let layer = GrpcLayer::new(hedger, policy, |body: ReplayBody<B>| body);
+        self.through(layer, body).await
+    }
+
+    async fn through<B, F>(
+        &self,
+        layer: GrpcLayer<F>,
+        body: B,
+    ) -> Result<Response<GrpcBody<Script>>, BoxError>
+    where
+        B: Body + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+        F: Fn(ReplayBody<B>) -> ReplayBody<B> + Clone + Send + 'static,
+    {
+        let scripts = Arc::new(Mutex::new(VecDeque::from(self.scripts.clone())));
+        let (seen, pushback) = (self.seen.clone(), self.pushback);
+        let server = service_fn(move |request: Request<ReplayBody<B>>| {
+            let script = scripts.lock().unwrap().pop_front().expect("one attempt more");
+            let seen = seen.clone();
+            async move {
+                let (parts, body) = request.into_parts();
+                let body = body.collect().await?.to_bytes();
+                seen.lock().unwrap().push((parts.headers, body));
+                Script::new(script, pushback).respond().await
+            }
+        });
+        let mut request = Request::post(self.path);
+        for (name, value) in &self.headers {
+            request = request.header(*name, *value);
+        }
+        let service = ServiceBuilder::new().layer(layer).service(server);
+        service.oneshot(request.body(body).unwrap()).await
+    }
+
+    async fn end(&self, policy: GrpcPolicy) -> Ended {
+        let start = Instant::now();
+        let body = Full::new(Bytes::from_static(b"request"));
+        let response = self.response(policy, body).await.unwrap();
+        self.ended(response, start).await
+    }
+
+    async fn ended(&self, response: Response<GrpcBody<Script>>, start: Instant) -> Ended {
+        let after = start.elapsed();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap();
+        let trailers = body.trailers().cloned().unwrap_or_default();
+        let status = parts.headers.get("grpc-status");
+        let status = status.or_else(|| trailers.get("grpc-status")).unwrap();
+        let code = status.to_str().unwrap().parse().unwrap();
+        let text = body.to_bytes();
+        let text = text.get(5..).unwrap_or_default().to_vec();
+        let seen = self.seen.lock().unwrap();
+        assert!(seen.iter().all(|(_, body)| body == "request"));
+        Ended {
+            code,
+            text: String::from_utf8(text).unwrap(),
+            attempts: seen.len(),
+            after,
+        }
+    }
+
+    /// What each attempt said in a header.
+    fn said(&self, name: &str) -> Vec<Option<String>> {
+        let seen = self.seen.lock().unwrap();
+        let said = seen.iter().map(|(headers, _)| headers.get(name));
+        said.map(|value| Some(value?.to_str().unwrap().to_owned()))
+            .collect()
+    }
+}
+
+fn unary() -> GrpcPolicy {
+    GrpcPolicy::new().unary("/a.B/C")
+}
+
+fn streaming() -> GrpcPolicy {
+    GrpcPolicy::new().streaming("/a.B/")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fast_error_does_not_win() {
+    // The status among the headers, in the trailers after no message, and a connection that breaks.
+    for error in [
+        failed(1, 14),
+        vec![Head(1, None), Trailers(0, 14)],
+        vec![Broken(1)],
+        vec![Head(1, None), Broken(0)],
+    ] {
+        for policy in [unary(), streaming()] {
+            let case = Case::new([error.clone(), ok(5)]);
+            assert_eq!(case.end(policy).await, Ended::new(0, 2, 6), "{error:?}");
+        }
+    }
+    // After a message too, in a unary call.
+    let late = vec![Head(1, None), Data(0, message("half")), Trailers(2, 14)];
+    let case = Case::new([late, ok(5)]);
+    assert_eq!(case.end(unary()).await, Ended::new(0, 2, 8));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_call_is_hedged() {
+    for policy in [unary(), streaming()] {
+        let case = Case::new([ok(500), ok(5)]);
+        assert_eq!(case.end(policy).await, Ended::new(0, 2, 25));
+        let numbers = [None, Some("1".to_owned())];
+        assert_eq!(case.said("grpc-previous-rpc-attempts"), numbers);
+    }
+    // The head alone is no answer, nor is half a message.
+    let stalled = vec![Head(1, None), Data(1, message("half")[..7].to_vec()), Never];
+    for policy in [unary(), streaming()] {
+        let case = Case::new([stalled.clone(), ok(5)]);
+        assert_eq!(case.end(policy).await, Ended::new(0, 2, 25));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_has_answered_with_its_first_message() {
+    let stream = vec![
+        Head(1, None),
+        Data(1, message("ans")[..3].to_vec()),
+        Data(1, message("ans")[3..].to_vec()),
+        Data(500, b"wer".to_vec()),
+        Trailers(500, 0),
+    ];
+    let case = Case::new([stream]);
+    assert_eq!(case.end(streaming()).await, Ended::new(0, 1, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fatal_status_ends_the_call() {
+    for code in [2, 3, 5, 13] {
+        let case = Case::new([failed(1, code)]);
+        assert_eq!(case.end(unary()).await, Ended::new(code, 1, 1));
+    }
+    let aborted = unary().non_fatal([Code::Aborted]);
+    let case = Case::new([failed(1, 10), ok(1)]);
+    assert_eq!(case.end(aborted.clone()).await, Ended::new(0, 2, 2));
+    let case = Case::new([failed(1, 14)]);
+    assert_eq!(case.end(aborted).await, Ended::new(14, 1, 1));
+    // If all fail, the call has the status of the first.
+    let case = Case::new([failed(1, 14), failed(1, 8), failed(1, 14)]);
+    assert_eq!(case.end(unary()).await, Ended::new(14, 3, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn pushback_is_kept_to() {
+    let case = Case::new([failed(1, 14), ok(1)]).pushback("300");
+    assert_eq!(case.end(unary()).await, Ended::new(0, 2, 302));
+    for never in ["-1", "soon", "0.5"] {
+        let case = Case::new([failed(1, 14)]).pushback(never);
+        assert_eq!(case.end(unary()).await, Ended::new(14, 1, 1), "{never}");
+    }
+    // Attempts that run go on.
+    let case = Case::new([ok(50), failed(1, 14)]).pushback("-1");
+    assert_eq!(case.end(unary()).await, Ended::new(0, 2, 50));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_timeout_is_the_deadline_of_all_attempts() {
+    let case = Case::new([vec![Never], vec![Never], vec![Never]]).header("grpc-timeout", "50m");
+    assert_eq!(case.end(unary()).await, Ended::new(4, 3, 50));
+    let left = ["50000000n", "30000000n", "10000000n"].map(|left| Some(left.to_owned()));
+    assert_eq!(case.said("grpc-timeout"), left);
+    // One that cannot be read is passed on.
+    let case = Case::new([ok(1)]).header("grpc-timeout", "soon");
+    assert_eq!(case.end(unary()).await, Ended::new(0, 1, 1));
+    assert_eq!(case.said("grpc-timeout"), [Some("soon".to_owned())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_methods_are_not_hedged_and_get_no_limit() {
+    let case = Case::new([ok(500)]).path("/a.B/D");
+    assert_eq!(case.end(unary()).await, Ended::new(0, 1, 500));
+    let case = Case::new([ok(500)]).path("/a.B/D");
+    let case = case.header("grpc-timeout", "100m");
+    assert_eq!(case.end(unary()).await, Ended::new(0, 1, 500));
+    assert_eq!(case.said("grpc-timeout"), [Some("100m".to_owned())]);
+    let case = Case::new([ok(500), ok(5)]).path("/a.B/D");
+    assert_eq!(case.end(streaming()).await, Ended::new(0, 2, 25));
+}
+
+/// A request that is a stream which never ends.
+struct Endless;
+
+impl Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Pending
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_another_method_is_sent_as_it_comes() {
+    let server = service_fn(|_: Request<ReplayBody<Endless>>| async {
+        Script::new(ok(1), None).respond().await
+    });
+    let hedger = Hedger::builder().build().unwrap();
+    let layer = GrpcLayer::new(hedger, unary(), |body: ReplayBody<Endless>| body);
+    let service = ServiceBuilder::new().layer(layer).service(server);
+    let request = Request::post("/a.B/Chat").body(Endless).unwrap();
+    assert!(service.oneshot(request).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_request_is_sent_once() {
+    let hedger = Hedger::builder().strategy(Fixed::new(ms(20)));
+    let hedger = hedger.budget(Budget::unlimited()).build().unwrap();
+    let layer = GrpcLayer::new(hedger, unary(), |body: ReplayBody<Full<Bytes>>| body).limit(6);
+    let case = Case::new([ok(500)]);
+    let start = Instant::now();
+    let body = Full::new(Bytes::from_static(b"request"));
+    let response = case.through(layer, body).await.unwrap();
+    assert_eq!(case.ended(response, start).await, Ended::new(0, 1, 500));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_outcome_is_in_the_response() {
+    let case = Case::new([ok(500), ok(5)]);
+    let response = case.response(unary(), Full::new(Bytes::new())).await.unwrap();
+    let outcome = response.extensions().get::<Outcome>().unwrap();
+    assert!(outcome.hedge_won);
+}
+
+const CONFIG: &str = r#"{
+    "methodConfig": [
+        {
+            "name": [{"service": "a.B", "method": "C"}],
+            "timeout": "0.200s",
+            "hedgingPolicy": {"maxAttempts": 3, "hedgingDelay": "0.050s", "nonFatalStatusCodes": ["ABORTED"]}
+        },
+        {
+            "name": [{"service": "a.B"}],
+            "hedgingPolicy": {"maxAttempts": 5, "hedgingDelay": "0.010s", "nonFatalStatusCodes": [14]}
+        }
+    ]
+}"#;
+
+#[tokio::test(start_paused = true)]
+async fn a_service_config_is_kept_to() {
+    let call = async |case: Case| {
+        let budget = SharedBudget::new(Budget::unlimited());
+        let layer = GrpcLayer::from_service_config(CONFIG, budget, |body| body).unwrap();
+        let start = Instant::now();
+        let body = Full::new(Bytes::from_static(b"request"));
+        let response = case.through(layer, body).await.unwrap();
+        case.ended(response, start).await
+    };
+    let slow = || vec![Never];
+    assert_eq!(call(Case::new([slow(), ok(5)])).await, Ended::new(0, 2, 55));
+    assert_eq!(call(Case::new([failed(1, 10), ok(5)])).await, Ended::new(0, 2, 6));
+    assert_eq!(call(Case::new([failed(1, 14)])).await, Ended::new(14, 1, 1));
+    // The method's timeout, and the call's if that is shorter.
+    let never = Case::new([slow(), slow(), slow()]);
+    assert_eq!(call(never).await, Ended::new(4, 3, 200));
+    let never = Case::new([slow(), slow()]).header("grpc-timeout", "70m");
+    assert_eq!(call(never).await, Ended::new(4, 2, 70));
+    // The other rule, with as many attempts as there is room for.
+    let other = Case::new([slow(), slow(), slow(), ok(5)]).path("/a.B/D");
+    assert_eq!(call(other).await, Ended::new(0, 4, 35));
+    let other = Case::new([failed(1, 14), ok(5)]).path("/a.B/D");
+    assert_eq!(call(other).await, Ended::new(0, 2, 6));
+    let none = Case::new([ok(500)]).path("/a.E/D");
+    assert_eq!(call(none).await, Ended::new(0, 1, 500));
+}
