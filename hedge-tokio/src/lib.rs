@@ -40,6 +40,19 @@
 //! | ask several providers in turn | [`cascade`] |
 //! | run an experiment from a file | `experiment` (feature `serde`) |
 //! | see what it did | [`Outcome`], [`Hedger::metrics`] |
+//!
+//! # Features
+//!
+//! None is on by default. `hedge-tokio` alone brings 9 crates, and with a feature as many as stand here.
+//!
+//! | feature | crates | adds |
+//! |---|---|---|
+//! | `grpc` | 27 | `grpc`, for tonic and other clients of gRPC; includes `tower` |
+//! | `metrics` | 12 | `telemetry::MetricsSink`, for the facade of the crate `metrics` |
+//! | `schemars` | 26 | the JSON Schema of [`HedgeConfig`] and of experiments; includes `serde` |
+//! | `serde` | 16 | configs in files, what was learned in files, and `experiment` |
+//! | `tower` | 23 | `tower`, for services over HTTP and others, and `standard` |
+//! | `tracing` | 12 | a span for every request, and its events |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod _guide;

@@ -44,7 +44,11 @@ fn message(text: &str) -> Vec<u8> {
 }
 
 fn ok(after: u64) -> Vec<Part> {
-    vec![Head(after, None), Data(0, message("answer")), Trailers(0, 0)]
+    vec![
+        Head(after, None),
+        Data(0, message("answer")),
+        Trailers(0, 0),
+    ]
 }
 
 fn failed(after: u64, code: u8) -> Vec<Part> {
@@ -74,7 +78,9 @@ impl Script {
 
     fn delay(&self) -> Duration {
         match self.parts.front() {
-            Some(Head(after, _) | Data(after, _) | Trailers(after, _) | Broken(after)) => ms(*after),
+            Some(Head(after, _) | Data(after, _) | Trailers(after, _) | Broken(after)) => {
+                ms(*after)
+            }
             Some(Never) | None => ms(0),
         }
     }
@@ -216,7 +222,11 @@ impl Case {
         let scripts = Arc::new(Mutex::new(VecDeque::from(self.scripts.clone())));
         let (seen, pushback) = (self.seen.clone(), self.pushback);
         let server = service_fn(move |request: Request<ReplayBody<B>>| {
-            let script = scripts.lock().unwrap().pop_front().expect("one attempt more");
+            let script = scripts
+                .lock()
+                .unwrap()
+                .pop_front()
+                .expect("one attempt more");
             let seen = seen.clone();
             async move {
                 let (parts, body) = request.into_parts();
@@ -421,7 +431,10 @@ async fn a_long_request_is_sent_once() {
 #[tokio::test(start_paused = true)]
 async fn the_outcome_is_in_the_response() {
     let case = Case::new([ok(500), ok(5)]);
-    let response = case.response(unary(), Full::new(Bytes::new())).await.unwrap();
+    let response = case
+        .response(unary(), Full::new(Bytes::new()))
+        .await
+        .unwrap();
     let outcome = response.extensions().get::<Outcome>().unwrap();
     assert!(outcome.hedge_won);
 }
@@ -452,7 +465,10 @@ async fn a_service_config_is_kept_to() {
     };
     let slow = || vec![Never];
     assert_eq!(call(Case::new([slow(), ok(5)])).await, Ended::new(0, 2, 55));
-    assert_eq!(call(Case::new([failed(1, 10), ok(5)])).await, Ended::new(0, 2, 6));
+    assert_eq!(
+        call(Case::new([failed(1, 10), ok(5)])).await,
+        Ended::new(0, 2, 6)
+    );
     assert_eq!(call(Case::new([failed(1, 14)])).await, Ended::new(14, 1, 1));
     // The method's timeout, and the call's if that is shorter.
     let never = Case::new([slow(), slow(), slow()]);

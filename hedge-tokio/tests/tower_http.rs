@@ -54,7 +54,10 @@ fn request(method: Method) -> Request<String> {
 async fn a_delete_is_hedged_only_if_asked_to() {
     let delete = || request(Method::DELETE);
     assert_eq!(attempts(HttpPolicy::new(), delete()).await.0, 1);
-    assert_eq!(attempts(HttpPolicy::new().deletes(true), delete()).await.0, 3);
+    assert_eq!(
+        attempts(HttpPolicy::new().deletes(true), delete()).await.0,
+        3
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -197,7 +200,9 @@ async fn a_request_may_ask_for_refused_responses_to_be_kept() {
     let response = ask.ready().await.unwrap().call(request(Method::GET)).await;
     assert_eq!(response.unwrap().status(), 504, "the last one");
     let mut keeping = request(Method::GET);
-    keeping.extensions_mut().insert(RequestOptions::new().keep_refused(true));
+    keeping
+        .extensions_mut()
+        .insert(RequestOptions::new().keep_refused(true));
     let response = ask.ready().await.unwrap().call(keeping).await;
     assert_eq!(response.unwrap().status(), 506, "the earliest one");
 }
@@ -235,7 +240,12 @@ async fn a_hedge_goes_through_its_sibling() {
     let mut service = ServiceBuilder::new().layer(layer).service(Connection(0));
     for _ in 0..2 {
         let start = Instant::now();
-        let response = service.ready().await.unwrap().call(request(Method::GET)).await;
+        let response = service
+            .ready()
+            .await
+            .unwrap()
+            .call(request(Method::GET))
+            .await;
         assert_eq!(response.unwrap().body(), "connection 1");
         assert_eq!(start.elapsed(), ms(25));
     }
@@ -259,14 +269,18 @@ async fn all_attempts_of_a_request_have_one_idempotency_key() {
     let policy = HttpPolicy::new().idempotency_keys(true);
     let mut service = HedgeService::new(service, hedger(), policy);
     let mut own = request(Method::PATCH);
-    own.headers_mut().insert("idempotency-key", "mine".parse().unwrap());
+    own.headers_mut()
+        .insert("idempotency-key", "mine".parse().unwrap());
     for request in [request(Method::POST), request(Method::POST), own] {
         service.ready().await.unwrap().call(request).await.unwrap();
     }
     let keys = keys.lock().unwrap();
     let keys: Vec<_> = keys.iter().map(|key| key.as_ref().unwrap()).collect();
     let [first, second, own] = [keys[0], keys[3], keys[6]];
-    assert_eq!(keys, [first, first, first, second, second, second, own, own, own]);
+    assert_eq!(
+        keys,
+        [first, first, first, second, second, second, own, own, own]
+    );
     assert!(first != second && own == "mine", "{keys:?}");
     // A GET needs none.
     let policy = HttpPolicy::new().idempotency_keys(true);
@@ -331,7 +345,8 @@ async fn replayed(layer: ReplayLayer, chunks: u8) -> Vec<Vec<u8>> {
 #[tokio::test(start_paused = true)]
 async fn a_body_in_memory_is_sent_again_and_a_longer_one_once() {
     let layer = ReplayLayer::new(35);
-    let bytes = |chunks: u8| -> Vec<u8> { (0..chunks).rev().flat_map(|chunk| [chunk; 10]).collect() };
+    let bytes =
+        |chunks: u8| -> Vec<u8> { (0..chunks).rev().flat_map(|chunk| [chunk; 10]).collect() };
     assert_eq!(replayed(layer, 0).await, vec![bytes(0); 3]);
     assert_eq!(replayed(layer, 1).await, vec![bytes(1); 3]);
     assert_eq!(replayed(layer, 3).await, vec![bytes(3); 3]);
@@ -342,12 +357,14 @@ async fn a_body_in_memory_is_sent_again_and_a_longer_one_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_is_known_to_be_too_long_is_not_read() {
-    let service = service_fn(|request: Request<ReplayBody<Full<bytes::Bytes>>>| async move {
-        assert!(!request.body().is_whole());
-        assert_eq!(request.body().size_hint().exact(), Some(36));
-        assert_eq!(request.into_body().collect().await?.to_bytes().len(), 36);
-        Ok::<_, BoxError>(Response::new(String::new()))
-    });
+    let service = service_fn(
+        |request: Request<ReplayBody<Full<bytes::Bytes>>>| async move {
+            assert!(!request.body().is_whole());
+            assert_eq!(request.body().size_hint().exact(), Some(36));
+            assert_eq!(request.into_body().collect().await?.to_bytes().len(), 36);
+            Ok::<_, BoxError>(Response::new(String::new()))
+        },
+    );
     let request = Request::new(Full::new(vec![0; 36].into()));
     let service = ReplayLayer::new(35).layer(service);
     service.oneshot(request).await.unwrap();
@@ -411,7 +428,12 @@ async fn the_standard_stack_sends_a_retry_elsewhere() {
     let stack = stack.hedger(|builder| builder.budget(Budget::percent(100.0)));
     let mut service = stack.attempt_timeout(ms(50)).build().unwrap();
     for _ in 0..20 {
-        let response = service.ready().await.unwrap().call(request(Method::GET)).await;
+        let response = service
+            .ready()
+            .await
+            .unwrap()
+            .call(request(Method::GET))
+            .await;
         assert_eq!(response.unwrap().status(), 200);
     }
 }

@@ -9,8 +9,7 @@
 
 'use strict';
 
-const path = require('node:path');
-const grpc = require(path.join(process.env.HEDGE_REAL_MODULES, '@grpc/grpc-js'));
+const grpc = require('@grpc/grpc-js');
 
 // A message of protobuf with one string, number 1.
 function serialize(text) {

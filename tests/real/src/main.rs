@@ -29,7 +29,7 @@ const DELAY: Duration = Duration::from_millis(30);
 /// After which a run is given up.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-const NAMES: [&str; 4] = ["redis", "nginx", "grpc", "postgres"];
+const NAMES: [&str; 6] = ["redis", "nginx", "http2", "grpc", "grpc-npm", "postgres"];
 
 /// What the command line asks for.
 struct Options {
@@ -106,7 +106,9 @@ async fn one(name: &str, options: &Options, report: &mut Report) -> Result<(), F
     match name {
         "redis" => servers::redis::run(&folder, options, report).await,
         "nginx" => servers::nginx::run(&folder, options, report).await,
+        "http2" => servers::http2::run(&folder, report).await,
         "grpc" => servers::grpc::run(options, report).await,
+        "grpc-npm" => servers::grpc_npm::run(&folder, report).await,
         _ => servers::postgres::run(&folder, options, report).await,
     }
 }

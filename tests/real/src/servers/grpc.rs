@@ -4,15 +4,13 @@ use core::task::{Context, Poll};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use hedge_tokio::Verdict;
-use hedge_tokio::tower::{BoxError, HedgeLayer, Policy};
-use http::{HeaderValue, Request, Response};
-use http_body_util::{BodyExt, Full};
+use hedge_tokio::grpc::{GrpcBody, GrpcLayer, GrpcPolicy};
+use hedge_tokio::tower::BoxError;
+use http::{Request, Response};
+use tonic::Status;
 use tonic::body::Body;
-use tonic::codegen::Bytes;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Endpoint, Server};
-use tonic::{Code, Status};
 use tower::util::BoxCloneService;
 use tower::{Service, ServiceBuilder};
 
@@ -53,10 +51,11 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> Result<(), Fa
 
     let hedger = options.hedger()?;
     let plain = ServiceBuilder::new().service(channels.clone());
+    // All of this service are reads.
+    let policy = GrpcPolicy::new().unary("/hedge.real.Lookup/");
     let hedged = ServiceBuilder::new()
-        .filter_async(collected)
-        .layer(HedgeLayer::new(hedger.clone(), Unary))
-        .map_request(|request: Request<Full<Bytes>>| request.map(Body::new))
+        .map_response(|response: Response<GrpcBody<Body>>| response.map(Body::new))
+        .layer(GrpcLayer::new(hedger.clone(), policy, Body::new))
         .service(channels);
     let servers = Servers {
         plain: LookupClient::new(BoxCloneService::new(plain)),
@@ -161,41 +160,8 @@ impl Service<Request<Body>> for Channels {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let headers = request.headers();
         let home = usize::from(headers.get("x-home").is_some_and(|home| home == "second"));
-        let hedge = usize::from(headers.contains_key("x-hedge"));
+        let hedge = usize::from(headers.contains_key("grpc-previous-rpc-attempts"));
         let response = self.0[(home + hedge) % 2].call(request);
         Box::pin(async move { Ok(response.await?) })
-    }
-}
-
-/// The request with its body in memory: a stream can be sent only once.
-async fn collected(request: Request<Body>) -> Result<Request<Full<Bytes>>, BoxError> {
-    let (parts, body) = request.into_parts();
-    Ok(Request::from_parts(
-        parts,
-        body.collect().await?.to_bytes().into(),
-    ))
-}
-
-/// Hedges every call, as all of this service are reads.
-#[derive(Clone)]
-struct Unary;
-
-impl Policy<Request<Full<Bytes>>, Response<Body>, BoxError> for Unary {
-    fn copy(&self, request: &Request<Full<Bytes>>) -> Option<Request<Full<Bytes>>> {
-        let mut copy = request.clone();
-        copy.headers_mut()
-            .insert("x-hedge", HeaderValue::from_static("1"));
-        Some(copy)
-    }
-
-    /// A call that failed has its status among the headers, and 200 from HTTP.
-    fn classify(&self, result: &Result<Response<Body>, BoxError>) -> Verdict {
-        let Ok(response) = result else {
-            return Verdict::Retry;
-        };
-        match Status::from_header_map(response.headers()).map(|status| status.code()) {
-            Some(Code::Unavailable | Code::ResourceExhausted | Code::Internal) => Verdict::Retry,
-            _ => Verdict::Accept,
-        }
     }
 }

@@ -1,6 +1,8 @@
 //! The servers that are read from.
 
 pub(crate) mod grpc;
+pub(crate) mod grpc_npm;
+pub(crate) mod http2;
 pub(crate) mod nginx;
 pub(crate) mod postgres;
 pub(crate) mod redis;

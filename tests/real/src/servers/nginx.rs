@@ -7,7 +7,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use hedge_tokio::tower::{HedgeService, Policy, is_idempotent, verdict};
+use hedge_tokio::tower::{HedgeService, Policy, may_hedge, verdict};
 use hedge_tokio::{Hedger, Verdict};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -70,25 +70,14 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// Starts nginx, in one process, and gives its port.
+/// Starts nginx in front of two upstreams, and gives its port.
 fn start(folder: &Folder, upstreams: [SocketAddr; 2]) -> Result<(Server, u16), Failure> {
     let port = free_port()?;
-    let home = folder.path().display().to_string();
     let [first, second] = upstreams;
-    let config = format!(
-        r#"
-daemon off;
-master_process off;
-pid {home}/nginx.pid;
-error_log {home}/error.log warn;
-events {{ worker_connections 1000; }}
-http {{
-    access_log off;
-    client_body_temp_path {home}/body;
-    proxy_temp_path {home}/proxy;
-    fastcgi_temp_path {home}/fastcgi;
-    uwsgi_temp_path {home}/uwsgi;
-    scgi_temp_path {home}/scgi;
+    let server = launch(
+        folder,
+        &format!(
+            r#"
     upstream first {{ server {first}; }}
     upstream second {{ server {second}; }}
     map "$arg_key/$http_x_hedge" $upstream {{
@@ -102,6 +91,30 @@ http {{
         location / {{ proxy_pass http://$upstream; }}
         location = /status {{ stub_status; }}
     }}
+"#
+        ),
+    )?;
+    Ok((server, port))
+}
+
+/// Starts nginx, in one process, with this in its block for HTTP.
+pub(super) fn launch(folder: &Folder, http: &str) -> Result<Server, Failure> {
+    let home = folder.path().display().to_string();
+    let config = format!(
+        r#"
+daemon off;
+master_process off;
+pid {home}/nginx.pid;
+error_log {home}/error.log warn;
+events {{ worker_connections 2000; }}
+http {{
+    access_log off;
+    client_body_temp_path {home}/body;
+    proxy_temp_path {home}/proxy;
+    fastcgi_temp_path {home}/fastcgi;
+    uwsgi_temp_path {home}/uwsgi;
+    scgi_temp_path {home}/scgi;
+    {http}
 }}
 "#
     );
@@ -109,8 +122,11 @@ http {{
     fs::write(&file, config)?;
     let log = format!("{home}/error.log");
     let command = ["nginx", "-e", &log, "-c", &file, "-p", &home];
-    let server = Server::start(command, &folder.path().join("nginx.log"), "KILL")?;
-    Ok((server, port))
+    Ok(Server::start(
+        command,
+        &folder.path().join("nginx.log"),
+        "KILL",
+    )?)
 }
 
 /// How many connections nginx has from clients, this question's among them.
@@ -262,7 +278,7 @@ impl Policy<reqwest::Request, reqwest::Response, reqwest::Error> for Reads {
     fn copy(&self, request: &reqwest::Request) -> Option<reqwest::Request> {
         let mut copy = request
             .try_clone()
-            .filter(|copy| is_idempotent(copy.method()))?;
+            .filter(|copy| may_hedge(copy.method(), copy.headers()))?;
         copy.headers_mut()
             .insert("x-hedge", HeaderValue::from_static("1"));
         Some(copy)
