@@ -117,13 +117,10 @@ impl GrpcPolicy {
     /// ignored, `retryThrottling` among them: the hedger's budget is for that.
     pub fn from_service_config(json: &str) -> Result<Self, ServiceConfigError> {
         let methods = service_config::read(json)?;
-        Ok(Self {
-            rules: Arc::new(Rules {
-                rules: methods.into_iter().map(Rule::from).collect(),
-                non_fatal: Codes::default(),
-            }),
-            rule: None,
-        })
+        let mut policy = Self::new();
+        let rules = methods.into_iter().map(Rule::from);
+        Arc::make_mut(&mut policy.rules).rules.extend(rules);
+        Ok(policy)
     }
 
     /// Hedges unary calls to `path`: a method, `/package.Service/Method`, or all of a service, `/package.Service/`. An
