@@ -43,16 +43,16 @@
 //!
 //! # Features
 //!
-//! None is on by default. `hedge-tokio` alone brings 9 crates, and with a feature as many as stand here.
+//! None is on by default. `hedge-tokio` alone brings 10 crates, and with a feature as many as stand here.
 //!
 //! | feature | crates | adds |
 //! |---|---|---|
 //! | `grpc` | 27 | `grpc`, for tonic and other clients of gRPC; includes `tower` |
-//! | `metrics` | 12 | `telemetry::MetricsSink`, for the facade of the crate `metrics` |
-//! | `schemars` | 26 | the JSON Schema of [`HedgeConfig`] and of experiments; includes `serde` |
-//! | `serde` | 16 | configs in files, what was learned in files, and `experiment` |
+//! | `metrics` | 13 | `telemetry::MetricsSink`, for the facade of the crate `metrics` |
+//! | `schemars` | 27 | the JSON Schema of [`HedgeConfig`] and of experiments; includes `serde` |
+//! | `serde` | 17 | configs in files, what was learned in files, and `experiment` |
 //! | `tower` | 23 | `tower`, for services over HTTP and others, and `standard` |
-//! | `tracing` | 12 | a span for every request, and its events |
+//! | `tracing` | 13 | a span for every request, and its events |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod _guide;

@@ -274,7 +274,7 @@ async fn all_attempts_of_a_request_have_one_idempotency_key() {
     for request in [request(Method::POST), request(Method::POST), own] {
         service.ready().await.unwrap().call(request).await.unwrap();
     }
-    let keys = keys.lock().unwrap();
+    let keys = core::mem::take(&mut *keys.lock().unwrap());
     let keys: Vec<_> = keys.iter().map(|key| key.as_ref().unwrap()).collect();
     let [first, second, own] = [keys[0], keys[3], keys[6]];
     assert_eq!(
@@ -338,8 +338,7 @@ async fn replayed(layer: ReplayLayer, chunks: u8) -> Vec<Vec<u8>> {
     let hedged = HedgeLayer::new(hedger(), HttpPolicy::new()).layer(service);
     let request = Request::put("/").body(Chunks::new(chunks)).unwrap();
     layer.layer(hedged).oneshot(request).await.unwrap();
-    let sent = sent.lock().unwrap().clone();
-    sent
+    sent.lock().unwrap().clone()
 }
 
 #[tokio::test(start_paused = true)]

@@ -84,7 +84,11 @@ impl<F> GrpcLayer<F> {
     /// ```
     /// use hedge_tokio::grpc::GrpcLayer;
     /// use hedge_tokio::{Budget, SharedBudget};
+    /// use tonic::{body::Body, client::Grpc, transport::Endpoint};
+    /// use tower::ServiceBuilder;
     ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     /// let config = r#"{
     ///     "methodConfig": [{
     ///         "name": [{ "service": "catalog.Lookup" }],
@@ -92,9 +96,13 @@ impl<F> GrpcLayer<F> {
     ///     }]
     /// }"#;
     /// let budget = SharedBudget::new(Budget::percent(10.0));
-    /// let layer = GrpcLayer::from_service_config(config, budget, tonic::body::Body::new)?;
-    /// # let _: hedge_tokio::grpc::GrpcLayer<fn(hedge_tokio::tower::ReplayBody<tonic::body::Body>) -> tonic::body::Body> = layer;
-    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// let layer = GrpcLayer::from_service_config(config, budget, Body::new)?;
+    /// let channel = Endpoint::from_static("http://127.0.0.1:50051").connect_lazy();
+    /// let client = Grpc::new(ServiceBuilder::new().layer(layer).service(channel));
+    /// # let mut client = client;
+    /// # client.ready().await?;
+    /// # Ok(())
+    /// # }
     /// ```
     ///
     /// # Errors
