@@ -57,6 +57,9 @@ pub struct Outcome {
     pub winner_cause: Option<Cause>,
     /// The time from the start of the request to its answer.
     pub total_latency: Duration,
+    /// The time from the start of the request to the head of its response; `None` unless an adapter held the response
+    /// back until its first data came.
+    pub head_latency: Option<Duration>,
     /// The time that the primary took; `None` if it did not finish.
     pub primary_latency: Option<Duration>,
     /// The time that the winning hedge took, or else the first hedge that finished, from its own
@@ -93,6 +96,7 @@ impl Outcome {
             retries: record.retries() as u8,
             winner_cause: record.winner_cause(),
             total_latency: record.total(),
+            head_latency: None,
             primary_latency: finished(record.primary_end, record.primary),
             backup_latency: record.hedge_end.and_then(|end| finished(end, record.hedge)),
             hedge_delay: record.hedge_delay(),

@@ -4,6 +4,7 @@ use hedge_core::{Outcome, Verdict};
 use http::header::UPGRADE;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 
+use super::first_data::head_latency;
 use super::retry_after::retry_after;
 use super::{Policy, RequestOptions, idempotency};
 
@@ -88,7 +89,9 @@ impl<B: Clone, C, E> Policy<Request<B>, Response<C>, E> for HttpPolicy {
     }
 
     fn answered(&self, response: &mut Response<C>, outcome: &Outcome) {
-        response.extensions_mut().insert(*outcome);
+        let mut outcome = *outcome;
+        outcome.head_latency = head_latency(response.extensions(), &outcome);
+        response.extensions_mut().insert(outcome);
     }
 }
 

@@ -23,6 +23,12 @@
 //! request for each hedge, and classifies responses. [`HttpPolicy`] does so for HTTP: it hedges idempotent methods, and treats
 //! 5xx and 429 as failures.
 //!
+//! # First byte, first token
+//!
+//! A response whose head comes at once may yet have a body that comes late. A layer below the hedge layer holds responses
+//! back until their first data is there: [`HttpPolicy::first_byte`], [`HttpPolicy::first_event`] for server-sent events,
+//! and [`HttpPolicy::first_data`] for what a closure says.
+//!
 //! # Readiness
 //!
 //! The primary is sent through the service that was polled ready. A hedge is sent through a clone
@@ -75,6 +81,7 @@
 //! }
 //! ```
 
+mod first_data;
 mod http;
 mod idempotency;
 mod options;
@@ -90,6 +97,7 @@ mod standard;
 pub use hedge_core::BoxError;
 
 pub use self::http::{HttpPolicy, is_idempotent, may_hedge, verdict};
+pub use first_data::{FirstDataBody, FirstDataFuture, FirstDataLayer, FirstDataService};
 pub use options::RequestOptions;
 pub use policy::{Cloned, Policy};
 pub use replay::{ReplayBody, ReplayFuture, ReplayLayer, ReplayService};

@@ -197,7 +197,10 @@ pub async fn a_slow_reader_is_no_stall<T: Timer + Clone, H: Home>(world: &World<
 
 /// On request, a stream is accounted for when it ends, however it does.
 pub async fn a_stream_is_accounted_for<T: Timer + Clone, H: Home>(world: &World<T, H>) {
-    let cases: [(&'static [Next], usize, StreamEnd, u64, [u32; 2]); 4] = [
+    /// What the stream does, how often it is read, and what is reported: its end, its items, how long it took, and
+    /// its longest gap.
+    type Case = (&'static [Next], usize, StreamEnd, u64, [u32; 2]);
+    let cases: [Case; 4] = [
         (&[Item(1), Item(2), Item(5)], 9, StreamEnd::Ended, 3, [7, 5]),
         (
             &[Item(1), Item(2), Fails(1)],

@@ -1,0 +1,364 @@
+//! Responses that are answers once their first data is there.
+
+use core::fmt;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use bytes::Buf;
+use hedge_core::{BoxError, Outcome};
+use http::{Extensions, Method, Request, Response, StatusCode, response};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::HttpPolicy;
+
+/// So many bytes without data are held back at most. A response that sends more has answered.
+const MAX_HELD: usize = 64 * 1024;
+
+/// Holds responses back until the first data of their bodies is there, so that a hedge layer above hedges and learns
+/// the time to the first data. Made by [`HttpPolicy::first_byte`], [`HttpPolicy::first_event`] and
+/// [`HttpPolicy::first_data`].
+///
+/// The response's head and body are as the service sent them. No more of the body is read than was needed, and the rest
+/// is read when the caller reads it: neither the hedger's timeout nor its other attempts concern it.
+///
+/// The head alone is the answer to `HEAD` and `CONNECT`, of 204 and of other statuses than 2xx, such as 101, 304 or 503,
+/// and if the body is empty. A body that fails before its first data is a failure of its attempt. At most 64 KiB that
+/// are no data are held back.
+#[derive(Clone, Copy)]
+pub struct FirstDataLayer<F = fn(&[u8]) -> bool> {
+    is_data: F,
+}
+
+/// What responses count from.
+impl HttpPolicy {
+    /// Returns a layer that holds responses back until the first byte of their bodies is there. It belongs below the
+    /// hedge layer:
+    ///
+    /// ```
+    /// use hedge_tokio::Hedger;
+    /// use hedge_tokio::tower::{HedgeLayer, HttpPolicy};
+    /// use http_body_util::Empty;
+    /// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+    /// use tower::ServiceBuilder;
+    ///
+    /// let client = Client::builder(TokioExecutor::new()).build_http::<Empty<&'static [u8]>>();
+    /// let service = ServiceBuilder::new()
+    ///     .layer(HedgeLayer::new(Hedger::builder().build()?, HttpPolicy::new()))
+    ///     .layer(HttpPolicy::first_byte())
+    ///     .service(client);
+    /// # Ok::<(), hedge_tokio::ConfigError>(())
+    /// ```
+    ///
+    /// The [`Outcome`] in the response's extensions says when the head came
+    /// ([`head_latency`](Outcome::head_latency)) and when the first byte ([`total_latency`](Outcome::total_latency)).
+    pub const fn first_byte() -> FirstDataLayer {
+        Self::first_data(|bytes| !bytes.is_empty())
+    }
+
+    /// Returns a layer as [`first_byte`](Self::first_byte) does, for server-sent events: responses are held back until
+    /// a line `data:` has begun. Comments, which keep connections alive, are no data.
+    pub const fn first_event() -> FirstDataLayer {
+        Self::first_data(|bytes| {
+            let mut lines = bytes.split(|byte| matches!(byte, b'\n' | b'\r'));
+            lines.any(|line| line.starts_with(b"data:"))
+        })
+    }
+
+    /// Returns a layer as [`first_byte`](Self::first_byte) does, that holds responses back until `is_data` returns true.
+    /// It is given everything that has come of a body so far.
+    ///
+    /// ```
+    /// use hedge_tokio::tower::HttpPolicy;
+    ///
+    /// // The first event of a language model often says who speaks, and has no token yet.
+    /// let first_token = HttpPolicy::first_data(|bytes: &[u8]| {
+    ///     String::from_utf8_lossy(bytes).split(r#""content":""#).skip(1).any(|text| !text.starts_with('"'))
+    /// });
+    /// ```
+    pub const fn first_data<F: Fn(&[u8]) -> bool>(is_data: F) -> FirstDataLayer<F> {
+        FirstDataLayer { is_data }
+    }
+}
+
+impl<S, F: Clone> Layer<S> for FirstDataLayer<F> {
+    type Service = FirstDataService<S, F>;
+
+    fn layer(&self, inner: S) -> FirstDataService<S, F> {
+        FirstDataService {
+            inner,
+            is_data: self.is_data.clone(),
+        }
+    }
+}
+
+impl<F> fmt::Debug for FirstDataLayer<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FirstDataLayer").finish_non_exhaustive()
+    }
+}
+
+/// The service of a [`FirstDataLayer`].
+#[derive(Clone)]
+pub struct FirstDataService<S, F = fn(&[u8]) -> bool> {
+    inner: S,
+    is_data: F,
+}
+
+impl<S, F, B, C> Service<Request<B>> for FirstDataService<S, F>
+where
+    S: Service<Request<B>, Response = Response<C>>,
+    S::Error: Into<BoxError>,
+    C: Body + Unpin,
+    C::Error: Into<BoxError>,
+    F: Fn(&[u8]) -> bool + Clone,
+{
+    type Response = Response<FirstDataBody<C>>;
+    type Error = BoxError;
+    type Future = FirstDataFuture<S::Future, C, F>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        FirstDataFuture {
+            head_only: matches!(*request.method(), Method::HEAD | Method::CONNECT),
+            head: self.inner.call(request),
+            is_data: self.is_data.clone(),
+            held: None,
+        }
+    }
+}
+
+impl<S: fmt::Debug, F> fmt::Debug for FirstDataService<S, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FirstDataService")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}
+
+pin_project! {
+    /// The response future of a [`FirstDataService`].
+    pub struct FirstDataFuture<H, C: Body, F> {
+        #[pin]
+        head: H,
+        is_data: F,
+        head_only: bool,
+        // The response, once its head has come.
+        held: Option<Held<C>>,
+    }
+}
+
+struct Held<C: Body> {
+    parts: response::Parts,
+    body: FirstDataBody<C>,
+    since: Instant,
+    /// What has come so far, if that is more than one frame.
+    seen: Vec<u8>,
+}
+
+impl<C: Body + Unpin> Held<C> {
+    /// Whether the head is the answer.
+    fn is_answer(&self) -> bool {
+        let status = self.parts.status;
+        !status.is_success()
+            || status == StatusCode::NO_CONTENT
+            || self.body.is_end_stream()
+            || self.body.size_hint().exact() == Some(0)
+    }
+
+    /// Reads frames until one has data, or the body has ended.
+    fn poll_data(
+        &mut self,
+        is_data: impl Fn(&[u8]) -> bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), C::Error>> {
+        while let Some(frame) = ready!(self.body.poll_inner(cx)) {
+            let frame = frame?;
+            let is_found = match frame.data_ref() {
+                Some(data) => self.is_found(data.chunk(), &is_data),
+                // Trailers are the end.
+                None => true,
+            };
+            self.body.hold(frame);
+            if is_found {
+                break;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn is_found(&mut self, bytes: &[u8], is_data: impl Fn(&[u8]) -> bool) -> bool {
+        if self.seen.is_empty() && is_data(bytes) {
+            return true;
+        }
+        let is_first = self.seen.is_empty();
+        self.seen.extend_from_slice(bytes);
+        self.seen.len() > MAX_HELD || !is_first && is_data(&self.seen)
+    }
+
+    fn into_response(mut self, is_held: bool) -> Response<FirstDataBody<C>> {
+        if is_held {
+            let lead = HeadLead(self.since.elapsed());
+            self.parts.extensions.insert(lead);
+        }
+        Response::from_parts(self.parts, self.body)
+    }
+}
+
+impl<H, C, E, F> Future for FirstDataFuture<H, C, F>
+where
+    H: Future<Output = Result<Response<C>, E>>,
+    E: Into<BoxError>,
+    C: Body + Unpin,
+    C::Error: Into<BoxError>,
+    F: Fn(&[u8]) -> bool,
+{
+    type Output = Result<Response<FirstDataBody<C>>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let held = match this.held {
+            Some(held) => held,
+            None => {
+                let (parts, body) = ready!(this.head.poll(cx)).map_err(Into::into)?.into_parts();
+                let held = this.held.insert(Held {
+                    parts,
+                    body: FirstDataBody::new(body),
+                    since: Instant::now(),
+                    seen: Vec::new(),
+                });
+                if *this.head_only || held.is_answer() {
+                    return match this.held.take() {
+                        Some(held) => Poll::Ready(Ok(held.into_response(false))),
+                        None => Poll::Pending,
+                    };
+                }
+                held
+            }
+        };
+        ready!(held.poll_data(&*this.is_data, cx)).map_err(Into::into)?;
+        match this.held.take() {
+            Some(held) => Poll::Ready(Ok(held.into_response(true))),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<H, C: Body, F> fmt::Debug for FirstDataFuture<H, C, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FirstDataFuture")
+            .field("has_head", &self.held.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How long before its first data the head of a response came.
+#[derive(Clone, Copy)]
+struct HeadLead(Duration);
+
+/// Returns when the head of a response came, from the start of its request.
+pub(super) fn head_latency(extensions: &Extensions, outcome: &Outcome) -> Option<Duration> {
+    let HeadLead(lead) = extensions.get()?;
+    Some(outcome.total_latency.saturating_sub(*lead))
+}
+
+/// What polling a body for a frame gives.
+type PolledFrame<C> = Poll<Option<Result<Frame<<C as Body>::Data>, <C as Body>::Error>>>;
+
+/// The body of a response that was held back until its first data came: what was read of it, and the rest.
+pub struct FirstDataBody<C: Body> {
+    /// What was read. Most bodies have data in their first frame, which needs no memory but this.
+    first: Option<Frame<C::Data>>,
+    more: VecDeque<Frame<C::Data>>,
+    body: C,
+    /// The body must not be polled any more.
+    is_over: bool,
+}
+
+// No frame is pinned.
+impl<C: Body + Unpin> Unpin for FirstDataBody<C> {}
+
+impl<C: Body + Unpin> FirstDataBody<C> {
+    const fn new(body: C) -> Self {
+        Self {
+            first: None,
+            more: VecDeque::new(),
+            body,
+            is_over: false,
+        }
+    }
+
+    fn hold(&mut self, frame: Frame<C::Data>) {
+        if self.first.is_none() && self.more.is_empty() {
+            self.first = Some(frame);
+        } else {
+            self.more.push_back(frame);
+        }
+    }
+
+    /// Polls the body, past what was read of it.
+    fn poll_inner(&mut self, cx: &mut Context<'_>) -> PolledFrame<C> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        self.is_over = frame.is_none();
+        Poll::Ready(frame)
+    }
+
+    fn has_held(&self) -> bool {
+        self.first.is_some() || !self.more.is_empty()
+    }
+}
+
+impl<C: Body + Unpin> Body for FirstDataBody<C> {
+    type Data = C::Data;
+    type Error = C::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<C::Data>, C::Error>>> {
+        let this = &mut *self;
+        match this.first.take().or_else(|| this.more.pop_front()) {
+            Some(frame) => Poll::Ready(Some(Ok(frame))),
+            None => this.poll_inner(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        !self.has_held() && (self.is_over || self.body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let frames = self.first.iter().chain(&self.more);
+        let data = frames.filter_map(|frame| frame.data_ref());
+        let held: u64 = data.map(|data| data.remaining() as u64).sum();
+        let rest = if self.is_over {
+            SizeHint::with_exact(0)
+        } else {
+            self.body.size_hint()
+        };
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(held));
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper.saturating_add(held));
+        }
+        hint
+    }
+}
+
+impl<C: Body> fmt::Debug for FirstDataBody<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FirstDataBody").finish_non_exhaustive()
+    }
+}
