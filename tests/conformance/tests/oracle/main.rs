@@ -323,7 +323,7 @@ where
     let opens = |attempt: Attempt| {
         let answer = launch(attempt);
         async move {
-            Ok(if attempt.index() % 2 == 0 {
+            Ok(if attempt.index().is_multiple_of(2) {
                 stream::once_future(answer).boxed_local()
             } else {
                 stream::once(answer.await).boxed_local()
