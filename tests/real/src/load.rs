@@ -79,7 +79,12 @@ impl Reads {
             .unwrap_or_default()
     }
 
-    fn add(&mut self, other: Self) {
+    /// The share of the reads that had a reply, and their own.
+    pub(crate) fn goodput(&self) -> f64 {
+        1.0 - (self.wrong + self.failed) as f64 / self.sent.max(1) as f64
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
         self.sent += other.sent;
         self.wrong += other.wrong;
         self.failed += other.failed;

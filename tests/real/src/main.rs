@@ -1,4 +1,5 @@
-//! Hedges reads from servers that nobody here wrote, while one of two stalls.
+//! Hedges reads from servers that nobody here wrote, while one of two stalls, or one of three stalls, dies or
+//! refuses.
 //!
 //! Each of [`servers`] is started on loopback, in a folder of its own, and stopped afterwards. The same
 //! reads are made plainly and hedged: what they took is compared, every reply is checked to be that of its
@@ -6,6 +7,7 @@
 //!
 //! `bash tests/real/run` installs the servers, builds this and runs it.
 
+mod incident;
 mod load;
 mod process;
 mod report;
@@ -27,16 +29,25 @@ type Failure = Box<dyn Error + Send + Sync>;
 const DELAY: Duration = Duration::from_millis(30);
 
 /// After which a run is given up.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(900);
 
-const NAMES: [&str; 6] = ["redis", "nginx", "http2", "grpc", "grpc-npm", "postgres"];
+const NAMES: [&str; 8] = [
+    "redis",
+    "redis-replicas",
+    "nginx",
+    "nginx-replicas",
+    "http2",
+    "grpc",
+    "grpc-npm",
+    "postgres",
+];
 
 /// What the command line asks for.
 struct Options {
     names: Vec<String>,
     /// One JSON object on stdout, and all else on stderr.
     json: bool,
-    /// Does not hedge where it should: to see the checks fail.
+    /// Does not hedge where it should, and does not choose between replicas: to see the checks fail.
     unhedged: bool,
 }
 
@@ -105,7 +116,9 @@ async fn one(name: &str, options: &Options, report: &mut Report) -> Result<(), F
     let folder = Folder::new(name)?;
     match name {
         "redis" => servers::redis::run(&folder, options, report).await,
+        "redis-replicas" => servers::redis::three::run(&folder, options, report).await,
         "nginx" => servers::nginx::run(&folder, options, report).await,
+        "nginx-replicas" => servers::nginx::three::run(&folder, options, report).await,
         "http2" => servers::http2::run(&folder, report).await,
         "grpc" => servers::grpc::run(options, report).await,
         "grpc-npm" => servers::grpc_npm::run(&folder, report).await,

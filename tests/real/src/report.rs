@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use crate::incident::Figures;
 use crate::load::{Compared, Reads};
 use crate::{Failure, chain};
 
@@ -107,6 +108,40 @@ impl Report {
         );
     }
 
+    /// Prints what reads took before and during each incident.
+    pub(crate) fn incidents(&mut self, name: &str, all: &Figures, tries: usize) {
+        let during = all.during.iter();
+        let phases = during.map(|(incident, during)| (incident.to_string(), &during.reads));
+        let phases = [("healthy".to_owned(), &all.healthy)]
+            .into_iter()
+            .chain(phases);
+        for (phase, reads) in phases {
+            let [p50, p99] = [50.0, 99.0].map(|percent| ms(reads.percentile(percent)));
+            let name = format!("{name}, three replicas");
+            self.say(format_args!(
+                "{name:<24} {phase:>8}  P50 {p50:5.1} ms  P99 {p99:5.1} ms  {:7.3} % answered",
+                100.0 * reads.goodput()
+            ));
+            if let Some(error) = &reads.error {
+                self.say(format_args!("{name}: {error}"));
+            }
+        }
+        let of_each = all.during.iter().map(|(incident, during)| {
+            json!({
+                "incident": incident.to_string(),
+                "reads": figures(&during.reads),
+                "extra": during.extra(),
+                "back_s": during.back().map(|back| back.as_secs_f64()),
+            })
+        });
+        self.rows.push(json!({
+            "name": format!("{name}, three replicas"),
+            "tries": tries,
+            "healthy": figures(&all.healthy),
+            "incidents": of_each.collect::<Vec<_>>(),
+        }));
+    }
+
     /// Checks that every read had a reply, and its own.
     pub(crate) fn own_replies(&mut self, name: &str, all: &[&Reads]) {
         let sum = |part: fn(&Reads) -> usize| all.iter().map(|reads| part(reads)).sum::<usize>();
@@ -152,6 +187,6 @@ fn figures(reads: &Reads) -> Value {
 }
 
 /// In milliseconds, to the microsecond.
-fn ms(duration: Duration) -> f64 {
+pub(crate) fn ms(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1e3
 }

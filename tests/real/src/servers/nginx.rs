@@ -1,6 +1,8 @@
 //! nginx in front of two HTTP upstreams: even keys are at home at the first, odd ones at the second, and a
 //! request with the header `x-hedge` goes to the other. Through reqwest, and through the tower layer.
 
+pub(crate) mod three;
+
 use core::convert::Infallible;
 use core::future::Future;
 use std::fs;

@@ -4,6 +4,8 @@
 //! when another read awaits one. Nothing can be cancelled, so nothing shows what became of losers; what has to
 //! be shown is that their replies go nowhere.
 
+pub(crate) mod three;
+
 use core::time::Duration;
 use std::ffi::OsStr;
 use std::fs;
@@ -31,7 +33,7 @@ pub(crate) async fn run(
         Node::start(folder, "first", Some(&primary)).await?,
         Node::start(folder, "second", Some(&primary)).await?,
     ];
-    primary.fill().await?;
+    primary.fill(2).await?;
 
     let readers = [replicas[0].reader().await?, replicas[1].reader().await?];
 
@@ -119,20 +121,20 @@ impl Node {
         self.server.ready(ask).await.map(|_: bool| ())
     }
 
-    /// Writes every key, and waits for both replicas.
-    async fn fill(&self) -> Result<(), Failure> {
+    /// Writes every key, and waits for so many replicas.
+    async fn fill(&self, replicas: usize) -> Result<(), Failure> {
         let mut connection = self.administer().await?;
         let pairs: Vec<(u64, String)> = (0..KEYS).map(|key| (key, value_of(key))).collect();
         let () = connection.mset(&pairs).await?;
-        let have: u8 = redis::cmd("WAIT")
-            .arg(2)
+        let have: usize = redis::cmd("WAIT")
+            .arg(replicas)
             .arg(10_000)
             .query_async(&mut connection)
             .await?;
-        if have == 2 {
+        if have == replicas {
             Ok(())
         } else {
-            Err(format!("{have} of 2 replicas have the data").into())
+            Err(format!("{have} of {replicas} replicas have the data").into())
         }
     }
 
@@ -153,6 +155,20 @@ impl Node {
         client
             .get_multiplexed_async_connection_with_config(&config)
             .await
+    }
+
+    /// How many keys it was asked for since it was started.
+    async fn gets(&self) -> Result<u64, Failure> {
+        let mut connection = self.administer().await?;
+        let stats: String = redis::cmd("INFO")
+            .arg("commandstats")
+            .query_async(&mut connection)
+            .await?;
+        let calls = stats
+            .lines()
+            .find_map(|line| line.strip_prefix("cmdstat_get:calls="))
+            .and_then(|line| line.split(',').next());
+        Ok(calls.unwrap_or("0").parse()?)
     }
 
     /// How many clients it has beside the one that asks.
