@@ -68,6 +68,21 @@ impl Choice {
             ..self
         }
     }
+
+    /// Returns the mask of the replicas that are allowed.
+    pub const fn allowed(&self) -> u64 {
+        self.among
+    }
+
+    /// Returns the mask of the replicas that earlier attempts of the request went to.
+    pub const fn used(&self) -> u64 {
+        self.used
+    }
+
+    /// Returns whether it is for a hedge or a retry.
+    pub const fn is_hedge(&self) -> bool {
+        self.hedge
+    }
 }
 
 /// An attempt that was given to a replica, to be reported once when it ends.

@@ -11,6 +11,38 @@ use crate::replica_id::NoReplica;
 
 /// A shared set that attempts are given to: any [`Lock`] around [`Replicas`], `SharedReplicas` on servers, or a
 /// reference to one.
+///
+/// A custom set can choose by a rule of its own: it leaves a set of this crate one replica to choose from.
+///
+/// ```
+/// use core::cell::{Cell, RefCell};
+/// use hedge_core::Instant;
+/// use hedge_core::replicas::{AttemptEnd, Choice, Chosen, NoReplica, ReplicaSet, Replicas};
+///
+/// /// Three replicas take turns.
+/// struct RoundRobin(Cell<usize>, RefCell<Replicas<3>>);
+///
+/// impl ReplicaSet for RoundRobin {
+///     fn choose(&self, choice: Choice, now: Instant) -> Result<Chosen, NoReplica> {
+///         let turns = (1..=3).map(|turn| 1 << ((self.0.get() + turn) % 3));
+///         let unused = choice.allowed() & !choice.used();
+///         let next = turns.into_iter().find(|replica| unused & replica != 0);
+///         let chosen = self.1.choose(choice.among(next.unwrap_or(unused)), now)?;
+///         self.0.set(chosen.id().index());
+///         Ok(chosen)
+///     }
+///
+///     fn report(&self, chosen: &Chosen, end: AttemptEnd, now: Instant) {
+///         self.1.report(chosen, end, now);
+///     }
+/// }
+///
+/// let set = RoundRobin(Cell::new(0), RefCell::new(Replicas::all()));
+/// let first = set.choose(Choice::PRIMARY, Instant::ZERO)?;
+/// let second = set.choose(Choice::PRIMARY, Instant::ZERO)?;
+/// assert_eq!([first, second].map(|chosen| chosen.id().index()), [1, 2]);
+/// # Ok::<(), NoReplica>(())
+/// ```
 pub trait ReplicaSet {
     /// Chooses a replica for an attempt that starts now, and counts it as in flight there.
     ///

@@ -5,9 +5,11 @@
 use core::time::Duration;
 
 use hedge_core::adapter::{
-    Controller, HedgerState, RequestController, RequestEnd, ResultController,
+    AlwaysReady, Controller, HedgerState, OnReplicas, Placement, RequestController, RequestEnd,
+    ResultController,
 };
 use hedge_core::metrics::NoMetrics;
+use hedge_core::replicas::ReplicaSet;
 use hedge_core::strategy::{Hints, Strategy};
 use hedge_core::telemetry::NoSink;
 use hedge_core::{Attempt, Budget, Classify, Hedger, Instant, Outcome, Timer, Verdict};
@@ -69,8 +71,8 @@ pub(crate) enum Ended {
 
 /// A request under way. It follows the steps of the race that polls futures in production: attempts that end at the
 /// same time as a hedge is due, or as the deadline passes, come first.
-pub(crate) struct Running<'h, S: Strategy, const MAX: usize> {
-    controller: RequestController<'h, Shared<S>, SharedBudget, NoSink, ByVerdict, MAX>,
+pub(crate) struct Running<'h, S: Strategy, const MAX: usize, G: Placement = AlwaysReady> {
+    controller: RequestController<'h, Shared<S>, SharedBudget, NoSink, ByVerdict, MAX, G>,
     deadline: Instant,
     started: usize,
     live: usize,
@@ -85,7 +87,33 @@ impl<'h, S: Strategy, const MAX: usize> Running<'h, S, MAX> {
     pub(crate) fn start(hedger: &'h Lab<S, MAX>, ask: &Ask, now: Instant) -> Self {
         let call = hedger.call().hints(ask.hints).classify(ByVerdict);
         let call = if ask.hedge { call } else { call.unhedged() };
-        let mut controller = call.controller();
+        Self::of(call.controller(), now)
+    }
+}
+
+/// A request whose attempts go to replicas of the set `R`.
+pub(crate) type RunningOn<'h, S, R, const MAX: usize> =
+    Running<'h, S, MAX, OnReplicas<R, Still, MAX>>;
+
+impl<'h, S: Strategy, R: ReplicaSet, const MAX: usize> RunningOn<'h, S, R, MAX> {
+    /// Starts the request. Returns its primary, which has a replica.
+    pub(crate) fn start_on(
+        hedger: &'h Lab<S, MAX>,
+        set: R,
+        now: Instant,
+    ) -> (Self, Result<Attempt, RequestEnd>) {
+        let call = hedger.call().on(set).classify(ByVerdict);
+        let mut running = Self::of(call.controller(), now);
+        let primary = running.controller.primary();
+        (running, primary)
+    }
+}
+
+impl<'h, S: Strategy, const MAX: usize, G: Placement> Running<'h, S, MAX, G> {
+    fn of(
+        mut controller: RequestController<'h, Shared<S>, SharedBudget, NoSink, ByVerdict, MAX, G>,
+        now: Instant,
+    ) -> Self {
         let _ = controller.timed();
         controller.start(now);
         let deadline = controller.deadline().unwrap_or(Instant::MAX);
@@ -114,8 +142,8 @@ impl<'h, S: Strategy, const MAX: usize> Running<'h, S, MAX> {
         due.filter(|due| refused_at.is_none_or(|refused| *due > refused))
     }
 
-    /// A hedge is due. Returns the index of the attempt to start, or `None` if it is refused.
-    pub(crate) fn admit(&mut self, now: Instant) -> Option<usize> {
+    /// A hedge is due. Returns the attempt to start, or `None` if it is refused.
+    pub(crate) fn admit(&mut self, now: Instant) -> Option<Attempt> {
         let attempt = self.controller.admit(now);
         match attempt {
             Some(_) => {
@@ -124,7 +152,20 @@ impl<'h, S: Strategy, const MAX: usize> Running<'h, S, MAX> {
             }
             None => self.refused_at = Some(now),
         }
-        attempt.map(|attempt| attempt.index())
+        attempt
+    }
+
+    /// An attempt has run out of time.
+    pub(crate) fn expired(&mut self, attempt: usize, now: Instant) {
+        self.live -= 1;
+        self.controller.expired(attempt as u8, now);
+        self.failed_at(attempt as u8);
+    }
+
+    fn failed_at(&mut self, index: u8) {
+        self.refused_at = None;
+        let first = self.failed.map_or(index, |failed| failed.min(index));
+        self.failed = Some(first);
     }
 
     /// An attempt ended. Returns how the request ended, if that ends it.
@@ -144,9 +185,7 @@ impl<'h, S: Strategy, const MAX: usize> Running<'h, S, MAX> {
             Verdict::Accept => Some(RequestEnd::Won(index)),
             Verdict::Fatal => Some(RequestEnd::Fatal(index)),
             _ => {
-                self.refused_at = None;
-                let first = self.failed.map_or(index, |failed| failed.min(index));
-                self.failed = Some(first);
+                self.failed_at(index);
                 None
             }
         }
@@ -259,7 +298,8 @@ impl<'h, S: Strategy, const MAX: usize> Flight<'h, S, MAX> {
         let deadline = self.running.deadline();
         if let Some(due) = self.due().filter(|due| *due < end.min(deadline)) {
             self.now = due;
-            if let Some(index) = self.running.admit(due) {
+            if let Some(attempt) = self.running.admit(due) {
+                let index = attempt.index();
                 let answer = answer(index, due);
                 self.ends[index] = (due + answer.after, answer.verdict);
             }

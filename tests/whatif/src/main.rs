@@ -14,6 +14,7 @@ mod options;
 mod order;
 mod overload;
 mod parallel;
+mod picture;
 mod queue;
 mod recommend;
 mod replicas;

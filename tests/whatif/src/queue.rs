@@ -172,7 +172,7 @@ impl<S: Strategy, const MAX: usize> Simulation<'_, S, MAX> {
             Event::Due { request } => {
                 if let Some(under_way) = &mut self.requests[request] {
                     if let Some(attempt) = under_way.running.admit(now) {
-                        self.enqueue(request, attempt as u8, now);
+                        self.enqueue(request, attempt.index() as u8, now);
                     }
                     self.watch(request);
                 }

@@ -60,11 +60,15 @@ fn hedge_leaves_a_slow_replica_alone_and_random_does_not() {
 fn an_incident_can_be_drawn() {
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("incident.svg");
     printed(&format!("{RARE} --svg {}", file.display()));
-    assert!(
-        fs::read_to_string(file)
-            .unwrap()
-            .contains("share of the primaries")
-    );
+    let svg = fs::read_to_string(file).unwrap();
+    for text in [
+        "hedge: share, %",
+        "replica 3",
+        "P99, random",
+        "prefers-color-scheme: dark",
+    ] {
+        assert!(svg.contains(text), "{text}");
+    }
 }
 
 #[test]

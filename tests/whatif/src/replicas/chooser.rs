@@ -1,10 +1,10 @@
 //! Ways to choose a replica: ours, those of others, and one that is told what it cannot know.
 
+use core::cell::RefCell;
 use core::fmt;
-use core::time::Duration;
 
 use hedge_core::Instant;
-use hedge_core::replicas::{AttemptEnd, Choice, Chosen, Replicas};
+use hedge_core::replicas::{AttemptEnd, Choice, Chosen, NoReplica, ReplicaSet, Replicas};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
@@ -47,33 +47,21 @@ impl fmt::Display for Rule {
     }
 }
 
-/// The replicas that a client may choose from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Options {
-    /// A mask of those that this request has used.
-    pub(crate) used: u64,
-    pub(crate) hedge: bool,
-    /// A mask of those that are bad.
-    pub(crate) bad: u64,
-}
-
-/// What was chosen.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Pick {
-    pub(crate) replica: usize,
-    pub(crate) is_probe: bool,
-    /// After how long a probe is hedged at the latest.
-    pub(crate) patience: Option<Duration>,
-    chosen: Option<Chosen>,
-}
-
 /// One client's view of the replicas.
 pub(crate) struct Chooser {
     rule: Rule,
+    /// Chooses by our rule, and gives others the replica that they chose.
+    ours: RefCell<Replicas<8>>,
+    others: RefCell<Others>,
+}
+
+/// What the other rules remember.
+struct Others {
     rng: SmallRng,
     replicas: Vec<View>,
     next: usize,
-    ours: Replicas<8>,
+    /// A mask of those that are bad, for who is told.
+    bad: u64,
 }
 
 #[derive(Clone, Default)]
@@ -96,34 +84,45 @@ impl Chooser {
         }
         Self {
             rule,
-            next: rng.random_range(0..replicas),
-            rng,
-            replicas: vec![View::default(); replicas],
-            ours,
+            ours: RefCell::new(ours),
+            others: RefCell::new(Others {
+                next: rng.random_range(0..replicas),
+                rng,
+                replicas: vec![View::default(); replicas],
+                bad: 0,
+            }),
         }
     }
 
-    pub(crate) fn choose(&mut self, options: Options, now: Instant) -> Pick {
-        if self.rule == Rule::Hedge {
-            let choice = if options.hedge {
-                Choice::hedge(options.used)
-            } else {
-                Choice::PRIMARY
-            };
-            // The set is never empty.
-            let chosen = self.ours.choose(choice, now).ok();
-            let replica = chosen.map_or(0, |chosen| chosen.id().index());
-            return Pick {
-                replica,
-                is_probe: chosen.is_some_and(|chosen| chosen.is_probe()),
-                patience: chosen.and_then(|chosen| chosen.patience()),
-                chosen,
-            };
-        }
+    /// From now on the replicas in the mask `bad` are bad.
+    pub(crate) fn tell(&self, bad: u64) {
+        self.others.borrow_mut().bad = bad;
+    }
+}
+
+impl ReplicaSet for &Chooser {
+    fn choose(&self, choice: Choice, now: Instant) -> Result<Chosen, NoReplica> {
+        let choice = if self.rule == Rule::Hedge {
+            choice
+        } else {
+            let replica = self.others.borrow_mut().choose(self.rule, choice, now);
+            choice.among(1 << replica)
+        };
+        self.ours.choose(choice, now)
+    }
+
+    fn report(&self, chosen: &Chosen, end: AttemptEnd, now: Instant) {
+        self.ours.report(chosen, end, now);
+        self.others.borrow_mut().ended(self.rule, chosen, now);
+    }
+}
+
+impl Others {
+    fn choose(&mut self, rule: Rule, choice: Choice, now: Instant) -> usize {
         let unused: Vec<usize> = (0..self.replicas.len())
-            .filter(|replica| options.used & 1 << replica == 0)
+            .filter(|replica| choice.used() & 1 << replica == 0)
             .collect();
-        let replica = match self.rule {
+        let replica = match rule {
             Rule::Random | Rule::Hedge => unused[self.rng.random_range(0..unused.len())],
             Rule::RoundRobin => loop {
                 self.next = (self.next + 1) % self.replicas.len();
@@ -132,7 +131,7 @@ impl Chooser {
                 }
             },
             Rule::LeastOutstanding => self.least(&unused, 0),
-            Rule::Told => self.least(&unused, options.bad),
+            Rule::Told => self.least(&unused, self.bad),
             Rule::PeakEwma => {
                 let mut draw = || unused[self.rng.random_range(0..unused.len())];
                 let (first, mut second) = (draw(), draw());
@@ -147,30 +146,24 @@ impl Chooser {
             }
         };
         self.replicas[replica].in_flight += 1;
-        Pick {
-            replica,
-            is_probe: false,
-            patience: None,
-            chosen: None,
-        }
+        replica
     }
 
-    pub(crate) fn ended(&mut self, pick: &Pick, elapsed: Duration, end: AttemptEnd, now: Instant) {
-        if let Some(chosen) = &pick.chosen {
-            self.ours.report(chosen, end, now);
+    fn ended(&mut self, rule: Rule, chosen: &Chosen, now: Instant) {
+        if rule == Rule::Hedge {
             return;
         }
-        self.replicas[pick.replica].in_flight -= 1;
-        if self.rule == Rule::PeakEwma {
-            let elapsed = elapsed.as_secs_f64() * 1e3;
-            let old = self.decayed(pick.replica, now);
-            let (before, weight) = old;
+        let replica = chosen.id().index();
+        self.replicas[replica].in_flight -= 1;
+        if rule == Rule::PeakEwma {
+            let elapsed = now.since(chosen.started()).as_secs_f64() * 1e3;
+            let (before, weight) = self.decayed(replica, now);
             let peak = if elapsed > before {
                 elapsed
             } else {
                 before * weight + elapsed * (1.0 - weight)
             };
-            self.replicas[pick.replica].peak = Some((peak, now));
+            self.replicas[replica].peak = Some((peak, now));
         }
     }
 

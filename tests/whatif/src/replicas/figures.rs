@@ -90,21 +90,37 @@ impl Log {
         found.map(|(bin, _)| bin as f64 * self.phases.bin)
     }
 
-    /// The share of each replica and the P99, bin by bin: time, shares, P99.
-    pub(crate) fn timeline(&self) -> impl Iterator<Item = (Millis, Vec<f64>, Millis)> {
-        let bins = self.primaries.iter().zip(&self.seconds).enumerate();
-        bins.map(|(bin, (primaries, latencies))| {
-            let all: u32 = primaries.iter().sum();
-            let shares = primaries.iter();
-            let shares = shares.map(|count| f64::from(*count) / f64::from(all.max(1)));
-            let mut latencies = latencies.clone();
-            (
-                bin as f64 * self.phases.bin,
-                shares.collect(),
-                percentile(&mut latencies, 0.99),
-            )
-        })
+    /// What happened second by second, or bin by bin if these are longer.
+    pub(super) fn timeline(&self) -> impl Iterator<Item = Second> {
+        let bins = ((SECOND / self.phases.bin) as usize).max(1);
+        let chunks = self.primaries.chunks(bins).zip(self.seconds.chunks(bins));
+        chunks
+            .enumerate()
+            .map(move |(chunk, (primaries, latencies))| {
+                let count =
+                    |replica: usize| -> u32 { primaries.iter().map(|bin| bin[replica]).sum() };
+                let replicas = primaries.first().map_or(0, Vec::len);
+                let all: u32 = (0..replicas).map(count).sum();
+                let share = |replica| f64::from(count(replica)) / f64::from(all);
+                Second {
+                    at: (chunk * bins) as f64 * self.phases.bin,
+                    shares: (0..replicas).map(share).collect(),
+                    p99: percentile(&mut latencies.concat(), 0.99),
+                }
+            })
     }
+}
+
+const SECOND: Millis = 1000.0;
+
+/// A second of an incident.
+pub(super) struct Second {
+    /// When it began.
+    pub(super) at: Millis,
+    /// The share of the primaries that each replica got; not a number if there were none.
+    pub(super) shares: Vec<f64>,
+    /// Not a number if there was no request.
+    pub(super) p99: Millis,
 }
 
 /// What several simulations of one setting show together.

@@ -1,6 +1,7 @@
 //! `whatif replicas`: which replica to ask, tried on simulated incidents.
 //!
-//! Every rule is hedged alike, by a plain P95 within a budget of 10 %, so that only the choice of replicas differs.
+//! Every rule is hedged alike, by the hedger of servers at P95 within a budget of 10 %, so that only the choice of
+//! replicas differs.
 
 mod chooser;
 mod client;
@@ -11,10 +12,7 @@ mod simulation;
 mod targets;
 
 use core::fmt::{Error, Write};
-use core::sync::atomic::{AtomicUsize, Ordering};
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::thread;
 
 use clap::Args;
 
@@ -23,6 +21,8 @@ use figures::Figures;
 use scenario::Scenario;
 use simulation::Setting;
 use targets::{Cell, Row};
+
+use crate::parallel;
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
@@ -44,7 +44,7 @@ pub(crate) struct Options {
     /// Check the targets only, and print them as an array of objects.
     #[arg(long, conflicts_with = "scenario")]
     json: bool,
-    /// Draw one incident over time: each replica's share of the traffic, and the P99. Needs one `--scenario`.
+    /// Draw one incident over time: each replica's share of the traffic, and the P99 by rule. Needs one `--scenario`.
     #[arg(long, value_name = "FILE", requires = "scenario")]
     svg: Option<PathBuf>,
 }
@@ -59,8 +59,8 @@ impl Grid {
         found.map(|(_, figures)| figures)
     }
 
-    /// Runs all `cells` on as many threads as there are processors.
-    fn run(cells: &[Cell], options: &Options) -> Self {
+    /// Runs all `cells` on every processor.
+    fn run(cells: &[Cell], options: &Options) -> Result<Self, String> {
         let mut unique: Vec<Cell> = Vec::new();
         for cell in cells {
             if !unique.contains(cell) {
@@ -68,24 +68,13 @@ impl Grid {
             }
         }
         let bar = hedge_terminal::progress(unique.len() as u64);
-        let next = AtomicUsize::new(0);
-        let grid = Mutex::new(Vec::new());
-        let work = || {
-            while let Some(cell) = unique.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let figures = simulate(cell, options);
-                if let Ok(mut grid) = grid.lock() {
-                    grid.push((*cell, figures));
-                }
-                bar.inc(1);
-            }
-        };
-        thread::scope(|scope| {
-            for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
-                scope.spawn(work);
-            }
+        let grid = parallel::map(unique.len(), |index| {
+            let figures = simulate(&unique[index], options)?;
+            bar.inc(1);
+            Ok((unique[index], figures))
         });
         bar.finish_and_clear();
-        Self(grid.into_inner().unwrap_or_default())
+        Ok(Self(grid.into_iter().collect::<Result<_, String>>()?))
     }
 }
 
@@ -100,12 +89,10 @@ fn setting(cell: &Cell, seed: u64) -> Setting {
     }
 }
 
-fn simulate(cell: &Cell, options: &Options) -> Figures {
+fn simulate(cell: &Cell, options: &Options) -> Result<Figures, String> {
     let seeds = options.first_seed..options.first_seed + options.seeds;
-    let logs: Vec<_> = seeds
-        .map(|seed| simulation::run(setting(cell, seed)))
-        .collect();
-    Figures::of(&logs)
+    let logs = seeds.map(|seed| simulation::run(setting(cell, seed)));
+    Ok(Figures::of(&logs.collect::<Result<Vec<_>, _>>()?))
 }
 
 pub(crate) fn print(options: &Options) -> Result<(), String> {
@@ -117,15 +104,22 @@ pub(crate) fn print(options: &Options) -> Result<(), String> {
             return Err("`--svg` draws one `--scenario`".into());
         };
         let clients = options.clients.first().copied().unwrap_or(4);
-        let cell = Cell::new(scenario, Rule::Hedge, clients, options.load);
-        picture::draw(
-            file,
-            scenario,
-            &simulation::run(setting(&cell, options.first_seed)),
-        )?;
+        let rules = [
+            Rule::Hedge,
+            Rule::PeakEwma,
+            Rule::LeastOutstanding,
+            Rule::Random,
+        ];
+        let cells = rules.map(|rule| Cell::new(scenario, rule, clients, options.load));
+        let logs = parallel::map(cells.len(), |index| {
+            let log = simulation::run(setting(&cells[index], options.first_seed))?;
+            Ok((rules[index], log))
+        });
+        let logs: Vec<_> = logs.into_iter().collect::<Result<_, String>>()?;
+        picture::draw(file, &cells[0], &logs)?;
     }
     if options.json {
-        let rows = targets::rows(&Grid::run(&targets::cells(), options));
+        let rows = targets::rows(&Grid::run(&targets::cells(), options)?);
         return hedge_terminal::print(&json(&rows)?);
     }
     let all = <Scenario as clap::ValueEnum>::value_variants();
@@ -143,13 +137,13 @@ pub(crate) fn print(options: &Options) -> Result<(), String> {
         };
         for clients in clients {
             let cells = Rule::ALL.map(|rule| Cell::new(*scenario, rule, *clients, options.load));
-            let grid = Grid::run(&cells, options);
+            let grid = Grid::run(&cells, options)?;
             // Writing to a string does not fail.
             let _: Result<(), Error> = table(&mut text, &cells, &grid);
         }
     }
     if options.scenario.is_empty() {
-        let rows = targets::rows(&Grid::run(&targets::cells(), options));
+        let rows = targets::rows(&Grid::run(&targets::cells(), options)?);
         let _: Result<(), Error> = verdicts(&mut text, &rows);
     }
     hedge_terminal::print(&text)

@@ -4,16 +4,17 @@ use core::cmp::Reverse;
 use core::time::Duration;
 use std::collections::{BinaryHeap, VecDeque};
 
-use hedge_core::Instant;
-use hedge_core::replicas::AttemptEnd;
+use hedge_core::adapter::RequestEnd;
+use hedge_core::{Instant, Verdict};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, Exp, LogNormal};
 
-use super::chooser::{Options, Pick, Rule};
-use super::client::Client;
+use super::chooser::Rule;
+use super::client::{Client, Running, TIMEOUT};
 use super::figures::Log;
 use super::scenario::{Millis, Scenario};
+use crate::engine::Ended;
 
 /// What is simulated.
 #[derive(Clone, Copy, Debug)]
@@ -27,8 +28,6 @@ pub(crate) struct Setting {
     pub(crate) seed: u64,
 }
 
-/// A client gives an attempt up after so long.
-const TIMEOUT: Millis = 2000.0;
 /// A refusal takes a replica so long.
 const REFUSAL: Millis = 0.5;
 
@@ -71,17 +70,18 @@ enum Stage {
 
 struct Attempt {
     request: usize,
-    pick: Pick,
-    start: Millis,
+    /// Its place among the attempts of its request.
+    index: usize,
+    replica: usize,
     stage: Stage,
 }
 
-struct Request {
-    client: usize,
+struct Request<'c> {
+    client: &'c Client,
     start: Millis,
-    done: bool,
+    /// `None` once it is over.
+    running: Option<Running<'c>>,
     attempts: Vec<usize>,
-    live: usize,
 }
 
 struct Replica {
@@ -90,11 +90,11 @@ struct Replica {
     workers: usize,
 }
 
-struct Simulation {
+struct Simulation<'c> {
     setting: Setting,
-    clients: Vec<Client>,
+    clients: &'c [Client],
     replicas: Vec<Replica>,
-    requests: Vec<Request>,
+    requests: Vec<Request<'c>>,
     attempts: Vec<Attempt>,
     events: BinaryHeap<Reverse<(Instant, u64, Event)>>,
     sequence: u64,
@@ -104,7 +104,7 @@ struct Simulation {
 }
 
 /// Runs one simulation.
-pub(crate) fn run(setting: Setting) -> Log {
+pub(crate) fn run(setting: Setting) -> Result<Log, String> {
     let scenario = setting.scenario;
     let replicas: Vec<Replica> = (0..setting.replicas)
         .map(|replica| Replica {
@@ -119,14 +119,14 @@ pub(crate) fn run(setting: Setting) -> Log {
     } else {
         setting.load * scenario.load_factor() * workers as f64 / mean_work()
     };
+    let clients = (0..setting.clients).map(|client| {
+        let seed = setting.seed.wrapping_mul(1000).wrapping_add(client as u64);
+        Client::new(setting.rule, setting.replicas, seed)
+    });
+    let clients = clients.collect::<Result<Vec<_>, _>>()?;
     let mut simulation = Simulation {
         setting,
-        clients: (0..setting.clients)
-            .map(|client| {
-                let seed = setting.seed.wrapping_mul(1000).wrapping_add(client as u64);
-                Client::new(setting.rule, setting.replicas, seed)
-            })
-            .collect(),
+        clients: &clients,
         replicas,
         requests: Vec::new(),
         attempts: Vec::new(),
@@ -137,10 +137,10 @@ pub(crate) fn run(setting: Setting) -> Log {
         log: Log::new(scenario.phases(), setting.replicas),
     };
     simulation.run(rate / setting.clients as f64);
-    simulation.log
+    Ok(simulation.log)
 }
 
-impl Simulation {
+impl<'c> Simulation<'c> {
     fn run(&mut self, rate_per_client: f64) {
         let Ok(gaps) = Exp::new(rate_per_client) else {
             return;
@@ -166,11 +166,10 @@ impl Simulation {
                         self.answer(attempt, accepted, now);
                     }
                 }
-                Event::Due { request } => self.due(request, now),
+                Event::Due { request } => self.watch(request, now),
                 Event::Timeout { attempt } => {
                     if self.waits_for(attempt) {
-                        self.leave(attempt, now);
-                        self.answer(attempt, false, now);
+                        self.time_out(attempt, now);
                     }
                 }
             }
@@ -184,63 +183,77 @@ impl Simulation {
     }
 
     fn request(&mut self, client: usize, now: Millis) {
+        let client = &self.clients[client];
+        client.chooser.tell(self.bad(now));
+        let (running, primary) = Running::start_on(&client.hedger, &client.chooser, instant(now));
         let request = self.requests.len();
         self.requests.push(Request {
             client,
             start: now,
-            done: false,
+            running: Some(running),
             attempts: Vec::with_capacity(2),
-            live: 0,
         });
-        let patience = self.launch(request, now).patience;
-        let patience = patience.map(|patience| patience.as_secs_f64() * 1e3);
-        if let Some(delay) = self.clients[client].request(patience) {
-            self.schedule(now + delay, Event::Due { request });
+        // The set is never empty.
+        if let Ok(primary) = primary {
+            self.launch(request, &primary, now);
         }
+        self.watch(request, now);
     }
 
-    /// Sends an attempt to the replica that the client chooses.
-    fn launch(&mut self, request: usize, now: Millis) -> Pick {
+    /// A mask of the replicas that are bad.
+    fn bad(&self, now: Millis) -> u64 {
         let Setting {
             scenario, replicas, ..
         } = self.setting;
-        let used = self.requests[request].attempts.iter();
-        let used = used.fold(0, |used, attempt| {
-            used | 1 << self.attempts[*attempt].pick.replica
-        });
-        let bad = (0..replicas)
+        (0..replicas)
             .filter(|replica| scenario.is_bad(*replica, replicas, now))
-            .fold(0, |bad, replica| bad | 1 << replica);
-        let hedge = !self.requests[request].attempts.is_empty();
-        let client = &mut self.clients[self.requests[request].client];
-        let options = Options { used, hedge, bad };
-        let pick = client.chooser.choose(options, instant(now));
+            .fold(0, |bad, replica| bad | 1 << replica)
+    }
+
+    /// Sends an attempt to its replica.
+    fn launch(&mut self, request: usize, started: &hedge_core::Attempt, now: Millis) {
+        let Setting {
+            scenario, replicas, ..
+        } = self.setting;
+        let replica = started.replica().index();
         let attempt = self.attempts.len();
         self.attempts.push(Attempt {
             request,
-            pick,
-            start: now,
+            index: started.index(),
+            replica,
             stage: Stage::Sent,
         });
         self.requests[request].attempts.push(attempt);
-        self.requests[request].live += 1;
-        self.log.sent(pick.replica, hedge, now);
-        let half_way = scenario.round_trip(pick.replica, replicas) / 2.0;
+        self.log.sent(replica, started.is_hedge(), now);
+        let half_way = scenario.round_trip(replica, replicas) / 2.0;
         self.schedule(now + half_way, Event::Arrival { attempt });
-        self.schedule(now + TIMEOUT, Event::Timeout { attempt });
-        pick
+        let timeout = TIMEOUT.as_secs_f64() * 1e3;
+        self.schedule(now + timeout, Event::Timeout { attempt });
     }
 
-    fn due(&mut self, request: usize, now: Millis) {
-        let Request {
-            done,
-            ref attempts,
-            live,
-            client,
-            ..
-        } = self.requests[request];
-        if !done && attempts.len() == 1 && live > 0 && self.clients[client].withdraw() {
-            self.launch(request, now);
+    /// Lets the request start what is due, and comes back when something will be.
+    fn watch(&mut self, request: usize, now: Millis) {
+        let client = self.requests[request].client;
+        client.chooser.tell(self.bad(now));
+        while let Some(running) = &mut self.requests[request].running {
+            match running.due() {
+                Some(due) if due <= instant(now) => {
+                    if let Some(hedge) = running.admit(instant(now)) {
+                        self.launch(request, &hedge, now);
+                    }
+                }
+                Some(due) => {
+                    let due = due.since_epoch().as_secs_f64() * 1e3;
+                    // Not before it is due, however times are rounded.
+                    return self.schedule(due + 1e-6, Event::Due { request });
+                }
+                None => {
+                    if let Some(how) = running.exhausted() {
+                        self.finish(request, how, now);
+                    }
+                    return;
+                }
+            }
         }
     }
 
@@ -249,7 +262,7 @@ impl Simulation {
             return;
         }
         let scenario = self.setting.scenario;
-        let replica = self.attempts[attempt].pick.replica;
+        let replica = self.attempts[attempt].replica;
         let failing = scenario.failing(replica, now);
         if scenario.hangs(replica, now) {
             self.attempts[attempt].stage = Stage::Served;
@@ -292,7 +305,7 @@ impl Simulation {
         if self.attempts[attempt].stage != Stage::Running {
             return;
         }
-        let replica = self.attempts[attempt].pick.replica;
+        let replica = self.attempts[attempt].replica;
         self.attempts[attempt].stage = Stage::Served;
         self.replicas[replica].busy -= 1;
         self.work(replica, now);
@@ -305,18 +318,18 @@ impl Simulation {
         let Setting {
             scenario, replicas, ..
         } = self.setting;
-        let half_way = scenario.round_trip(self.attempts[attempt].pick.replica, replicas) / 2.0;
+        let half_way = scenario.round_trip(self.attempts[attempt].replica, replicas) / 2.0;
         self.schedule(now + half_way, Event::Answer { attempt, accepted });
     }
 
     fn waits_for(&self, attempt: usize) -> bool {
         let attempt = &self.attempts[attempt];
-        attempt.stage != Stage::Over && !self.requests[attempt.request].done
+        attempt.stage != Stage::Over && self.requests[attempt.request].running.is_some()
     }
 
     /// The client closes the connection: the attempt leaves its replica.
     fn leave(&mut self, attempt: usize, now: Millis) {
-        let replica = self.attempts[attempt].pick.replica;
+        let replica = self.attempts[attempt].replica;
         let was_running = self.attempts[attempt].stage == Stage::Running;
         self.attempts[attempt].stage = Stage::Over;
         if was_running {
@@ -326,55 +339,44 @@ impl Simulation {
     }
 
     fn answer(&mut self, attempt: usize, accepted: bool, now: Millis) {
-        let request = self.attempts[attempt].request;
+        let Attempt { request, index, .. } = self.attempts[attempt];
         self.attempts[attempt].stage = Stage::Over;
-        self.requests[request].live -= 1;
-        let end = if accepted {
-            AttemptEnd::Answered
+        let verdict = if accepted {
+            Verdict::Accept
         } else {
-            AttemptEnd::Failed
+            Verdict::Retry
         };
-        self.report(attempt, end, now);
-        if accepted {
-            for other in self.requests[request].attempts.clone() {
-                if self.attempts[other].stage != Stage::Over {
-                    self.report(other, AttemptEnd::Cancelled, now);
-                    self.leave(other, now);
-                }
-            }
-            self.finish(request, true, now);
-        } else if self.requests[request].live == 0 {
-            let client = self.requests[request].client;
-            if self.requests[request].attempts.len() < 2 && self.clients[client].withdraw() {
-                self.launch(request, now);
-            } else {
-                self.finish(request, false, now);
-            }
+        let Some(running) = &mut self.requests[request].running else {
+            return;
+        };
+        match running.finished(index, verdict, instant(now)) {
+            Some(how) => self.finish(request, how, now),
+            None => self.watch(request, now),
         }
     }
 
-    /// Tells the client how an attempt ended.
-    fn report(&mut self, attempt: usize, end: AttemptEnd, now: Millis) {
-        let Attempt {
-            request,
-            pick,
-            start,
-            ..
-        } = self.attempts[attempt];
-        let is_primary = self.requests[request].attempts[0] == attempt;
-        let client = &mut self.clients[self.requests[request].client];
-        let elapsed = now - start;
-        let duration = instant(elapsed).since_epoch();
-        client.chooser.ended(&pick, duration, end, instant(now));
-        if is_primary && !pick.is_probe && end != AttemptEnd::Failed {
-            client.learn(elapsed, end == AttemptEnd::Answered);
+    fn time_out(&mut self, attempt: usize, now: Millis) {
+        self.leave(attempt, now);
+        let Attempt { request, index, .. } = self.attempts[attempt];
+        if let Some(running) = &mut self.requests[request].running {
+            running.expired(index, instant(now));
         }
+        self.watch(request, now);
     }
 
-    fn finish(&mut self, request: usize, accepted: bool, now: Millis) {
-        self.requests[request].done = true;
+    fn finish(&mut self, request: usize, how: RequestEnd, now: Millis) {
+        let Some(running) = self.requests[request].running.take() else {
+            return;
+        };
+        for attempt in core::mem::take(&mut self.requests[request].attempts) {
+            if self.attempts[attempt].stage != Stage::Over {
+                self.leave(attempt, now);
+            }
+        }
+        let (ended, _) = running.settle(how, instant(now));
         let start = self.requests[request].start;
-        self.log.finished(start, now - start, accepted);
+        self.log
+            .finished(start, now - start, ended == Ended::Answered);
     }
 }
 
