@@ -30,6 +30,9 @@ function draws(seed) {
   };
 }
 
+/// How much slower a server is that was made slow.
+const SLOWER = 10;
+
 /// Lognormal around 25 ms; 3 % of the requests meet a pause of 250 to 600 ms more.
 function latency(draw) {
   const normal = Math.sqrt(-2 * Math.log(1 - draw())) * Math.cos(2 * Math.PI * draw());
@@ -37,39 +40,50 @@ function latency(draw) {
   return 25 * Math.exp(0.25 * normal) + pause;
 }
 
-/// A replica on a port of its own, for browsers open six connections to each.
+/// A replica on a port of its own, for browsers open six connections to each. It counts by the first part of the path,
+/// which says who asks.
 async function replica(seed) {
-  const counts = { requests: 0, answered: 0, aborted: 0 };
+  const count = () => ({ requests: 0, answered: 0, aborted: 0 });
+  const replica = { counts: { plain: count(), hedged: count() }, slow: false };
   const draw = draws(seed);
-  const server = await listen((request, response) => {
+  replica.server = await listen((request, response) => {
+    const counts = replica.counts[request.url.slice(1)];
+    if (!counts) return response.writeHead(404).end();
     counts.requests += 1;
     const work = setTimeout(() => {
       response.setHeader("access-control-allow-origin", "*");
       response.setHeader("cache-control", "no-store");
       response.end("answer");
-    }, latency(draw));
+    }, latency(draw) * (replica.slow ? SLOWER : 1));
     response.on("finish", () => (counts.answered += 1));
     response.on("close", () => {
       clearTimeout(work);
       if (!response.writableFinished) counts.aborted += 1;
     });
   });
-  return { counts, server, url: address(server) };
+  replica.url = address(replica.server);
+  return replica;
 }
 
 /// Serves all of it on free ports of this machine alone.
 export async function serve(modules) {
-  const replicas = { plain: await replica(1), primary: await replica(2), backup: await replica(3) };
+  const replicas = { first: await replica(1), second: await replica(2), third: await replica(3) };
   const tell = (response, what) => {
     const told = Object.entries(replicas).map(([name, replica]) => [name, replica[what]]);
     response.setHeader("content-type", "application/json");
     response.end(JSON.stringify(Object.fromEntries(told)));
   };
   const site = await listen(async ({ url }, response) => {
-    const path = normalize(new URL(url, "http://localhost").pathname);
+    const { pathname, searchParams } = new URL(url, "http://localhost");
+    const path = normalize(pathname);
     response.setHeader("cache-control", "no-store");
     if (path === "/replicas") return tell(response, "url");
     if (path === "/counts") return tell(response, "counts");
+    if (path === "/slow") {
+      const replica = replicas[searchParams.get("server")];
+      if (replica) replica.slow = searchParams.get("slow") === "true";
+      return tell(response, "slow");
+    }
     const file = path.startsWith("/module/")
       ? join(modules, path.slice("/module/".length))
       : join(PAGE, path === "/" ? "index.html" : path);

@@ -3,10 +3,12 @@
 import init, { Client } from "./module/hedge_web_page.js";
 import { Answers, Percentiles } from "./chart.js";
 
-const REQUESTS = 600;
+const REQUESTS = 1000;
 const AT_ONCE = 4;
 // Milliseconds from one drawing to the next. Drawing takes time, which answers wait for.
 const REFRESH = 150;
+// Where requests go is shown of so many drawings, about two seconds.
+const RECENT = 12;
 
 const $ = (id) => document.getElementById(id);
 const body = document.body;
@@ -15,8 +17,11 @@ let run = emptyRun();
 let answers, percentiles, replicas;
 
 function emptyRun() {
-  return { client: null, latencies: { plain: [], hedged: [] }, hedges: 0, wins: 0, aborted: 0, seen: 0 };
+  return { client: null, latencies: { plain: [], hedged: [] }, turn: 0, sent: [], hedges: 0, wins: 0, aborted: 0, seen: 0 };
 }
+
+const names = () => Object.keys(replicas);
+const addresses = (lane) => Object.values(replicas).map((url) => `${url}/${lane}`);
 
 // One lane: as many loops as requests at once.
 async function lane(name, request) {
@@ -27,9 +32,12 @@ async function lane(name, request) {
   await Promise.all(Array.from({ length: AT_ONCE }, loop));
 }
 
+/// The plain lane's requests take turns.
 async function plain() {
+  const urls = addresses("plain");
+  const url = urls[run.turn++ % urls.length];
   const start = performance.now();
-  await (await fetch(replicas.plain, { cache: "no-store" })).text();
+  await (await fetch(url, { cache: "no-store" })).text();
   return performance.now() - start;
 }
 
@@ -45,8 +53,8 @@ const slider = (id) => Number($(id).value);
 
 /// How many requests of the hedged lane the replicas saw aborted.
 async function abortsSeen() {
-  const { primary, backup } = await (await fetch("counts")).json();
-  return primary.aborted + backup.aborted;
+  const counts = await (await fetch("counts")).json();
+  return Object.values(counts).reduce((sum, { hedged }) => sum + hedged.aborted, 0);
 }
 
 async function start() {
@@ -56,7 +64,7 @@ async function start() {
   $("error").hidden = true;
   run = emptyRun();
   try {
-    run.client = new Client([replicas.primary, replicas.backup], slider("percentile"), slider("budget"));
+    run.client = new Client(addresses("hedged"), slider("percentile"), slider("budget"));
     const before = await abortsSeen();
     const over = Promise.all([lane("plain", plain), lane("hedged", hedged)]).then(() => true);
     const pause = () => new Promise((resolve) => setTimeout(resolve, REFRESH, false));
@@ -107,6 +115,22 @@ function show() {
   for (const count of ["wins", "aborted", "seen"]) $(count).textContent = run[count];
   const delay = run.client?.delay();
   $("delay").textContent = ms(delay);
+  showShares();
+}
+
+/// Where the hedged lane's requests went lately.
+function showShares() {
+  run.sent.push(run.client ? [...run.client.sent] : names().map(() => 0));
+  const [before, now] = [run.sent.at(-1 - RECENT) ?? run.sent[0].map(() => 0), run.sent.at(-1)];
+  const counts = now.map((count, n) => count - before[n]);
+  const all = counts.reduce((sum, count) => sum + count, 0);
+  // When the lane has finished, what was shown last stays.
+  if (all === 0) return;
+  names().forEach((name, n) => {
+    const share = counts[n] / all;
+    $(`share-${name}`).textContent = `${Math.round(100 * share)} %`;
+    $(`bar-${name}`).style.width = `${100 * share}%`;
+  });
 }
 
 function showSliders() {
@@ -124,6 +148,11 @@ $("budget").addEventListener("input", () => {
   showSliders();
   run.client?.set_budget(slider("budget"));
 });
+for (const box of document.querySelectorAll(".servers input")) {
+  box.addEventListener("change", () => {
+    fetch(`slow?server=${box.value}&slow=${box.checked}`).catch(fail);
+  });
+}
 $("controls").addEventListener("submit", (event) => {
   event.preventDefault();
   start();

@@ -5,6 +5,7 @@ mod fetch;
 use core::cell::Cell;
 use core::time::Duration;
 
+use hedge_async_std::replicas::SharedReplicas;
 use hedge_async_std::{Budget, Error, Hedger, Percentile};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -14,8 +15,13 @@ use wasm_bindgen::prelude::wasm_bindgen;
 pub struct Client {
     hedger: Hedger,
     replicas: Vec<String>,
+    set: SharedReplicas<MOST_REPLICAS>,
+    /// How many fetches each replica was sent.
+    sent: Vec<Cell<u32>>,
     aborted: Cell<u32>,
 }
+
+const MOST_REPLICAS: usize = 8;
 
 /// How a request went.
 #[wasm_bindgen]
@@ -35,8 +41,11 @@ impl Client {
     /// (50 to 99.9) of the requests, up to `budget` percent of them and bursts of ten.
     #[wasm_bindgen(constructor)]
     pub fn new(replicas: Vec<String>, percentile: f64, budget: f64) -> Result<Self, String> {
-        if replicas.is_empty() {
-            return Err("replicas is empty: expected at least one address".to_owned());
+        if !(1..=MOST_REPLICAS).contains(&replicas.len()) {
+            let count = replicas.len();
+            return Err(format!(
+                "replicas has {count} addresses: expected 1 to {MOST_REPLICAS}"
+            ));
         }
         let hedger = Hedger::builder()
             .strategy(Percentile::new(percentile))
@@ -45,17 +54,23 @@ impl Client {
             .map_err(|error| error.to_string())?;
         Ok(Self {
             hedger,
+            set: SharedReplicas::of(replicas.len()),
+            sent: vec![Cell::new(0); replicas.len()],
             replicas,
             aborted: Cell::new(0),
         })
     }
 
-    /// Makes a request, and aborts the one that loses.
+    /// Makes a request to the replica that is likely to answer first, and aborts the one that loses.
     pub async fn get(&self) -> Result<Answer, JsValue> {
-        let replica = |attempt: usize| &self.replicas[attempt % self.replicas.len()];
         let hedged = self
             .hedger
-            .request(|attempt| fetch::text(replica(attempt.index()), &self.aborted))
+            .request_on(&self.set, |attempt| {
+                let replica = attempt.replica().index();
+                let sent = &self.sent[replica];
+                sent.set(sent.get() + 1);
+                fetch::text(&self.replicas[replica], &self.aborted)
+            })
             .await
             .map_err(|error| match error {
                 Error::Failed { error, .. } => error,
@@ -84,6 +99,12 @@ impl Client {
     pub fn delay(&self) -> Option<f64> {
         let stats = self.hedger.with_strategy(|p: &mut Percentile| p.stats());
         stats.and_then(|stats| stats.delay).map(millis)
+    }
+
+    /// How many fetches each replica was sent.
+    #[wasm_bindgen(getter)]
+    pub fn sent(&self) -> Vec<u32> {
+        self.sent.iter().map(Cell::get).collect()
     }
 
     /// How many fetches were aborted.
