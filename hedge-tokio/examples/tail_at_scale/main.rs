@@ -4,10 +4,14 @@
 //! twice: first plainly, then hedged at a percentile of the latencies it sees, under a budget. The
 //! client measures the latencies; the servers count the load.
 //!
+//! With `--slow-replica` there are three, the first of which is ten times slower all the time. A budget does not pay for
+//! a hedge of every third request, so the client does it a third time, and chooses whom to ask.
+//!
 //! ```text
 //! cargo run --release -p hedge-tokio --example tail_at_scale
 //! cargo run --release -p hedge-tokio --example tail_at_scale -- --svg tail.svg --dark
 //! cargo run --release -p hedge-tokio --example tail_at_scale -- --json
+//! cargo run --release -p hedge-tokio --example tail_at_scale -- --slow-replica
 //! ```
 
 mod chart;
@@ -26,19 +30,20 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use hdrhistogram::Histogram;
 use hedge_tokio::{Budget, Hedger, Percentile};
 
 use crate::cli::{Failure, exit, number_in};
-use crate::client::Client;
+use crate::client::{Client, Way};
 use crate::load::Load;
 use crate::replica::{Replica, ServiceTime};
-use crate::report::Report;
+use crate::report::{Cost, Hedged, Report};
 
 /// Sends the same HTTP requests plainly and hedged, and compares the latencies.
 #[derive(Debug, Parser)]
 #[command(name = "tail_at_scale")]
 struct Options {
-    /// Requests to send in each of the two phases.
+    /// Requests to send in each of the phases.
     #[arg(long, default_value_t = 10_000, value_name = "N",
           value_parser = clap::value_parser!(u64).range(1_000..=10_000_000))]
     requests: u64,
@@ -61,6 +66,10 @@ struct Options {
     /// Seed of the service times.
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
+
+    /// Three replicas, the first of which is ten times slower.
+    #[arg(long, conflicts_with = "svg")]
+    slow_replica: bool,
 
     /// Scale of the service times: at 1 most are around 50 ms, and 3.5 % around 500 ms.
     #[arg(long, default_value_t = 1.0, value_name = "X",
@@ -94,30 +103,27 @@ async fn run(options: &Options) -> Result<(), Failure> {
         None => None,
     };
 
-    let service_time = ServiceTime::new(options.seed, options.time_scale)?;
-    let replicas = [
-        Replica::start(0, service_time).await?,
-        Replica::start(1, service_time).await?,
-    ];
+    let service_time = ServiceTime::new(options.seed, options.time_scale, options.slow_replica)?;
+    let mut replicas = Vec::new();
+    for index in 0..if options.slow_replica { 3 } else { 2 } {
+        replicas.push(Replica::start(index, service_time).await?);
+    }
     let load = Load {
         requests: options.requests,
         concurrency: options.concurrency.into(),
     };
 
-    let plain = load.run("plain", Client::new(&replicas, None)?).await?;
-    let before = replica::settled(&replicas).await?;
-
-    let hedger = Hedger::builder()
-        .strategy(Percentile::new(options.percentile))
-        .max_hedges(1)
-        .budget(Budget::percent(options.budget))
-        .build()?;
-    let hedged = load
-        .run("hedged", Client::new(&replicas, Some(hedger.clone()))?)
+    let plain = load
+        .run("plain", Client::new(&replicas, Way::Plain)?)
         .await?;
-    let served = replica::settled(&replicas).await? - before;
-
-    let report = Report::new(&plain, &hedged, &hedger.metrics(), served);
+    let (hedged, cost) = hedged(options, load, &replicas, "hedged", Way::Hedged).await?;
+    let mut report = Report::new(&plain, Hedged::new(&hedged, &cost));
+    if options.slow_replica {
+        let name = "over replicas";
+        let (latencies, cost) =
+            self::hedged(options, load, &replicas, name, Way::OverReplicas).await?;
+        report.over_replicas = Some(Hedged::new(&latencies, &cost));
+    }
     let mut stdout = io::stdout().lock();
     if options.json {
         writeln!(stdout, "{}", serde_json::to_string(&report)?)?;
@@ -129,4 +135,29 @@ async fn run(options: &Options) -> Result<(), Failure> {
         file.write_all(picture.as_bytes())?;
     }
     Ok(())
+}
+
+/// Sends every request hedged, and gives their latencies in microseconds and what that took.
+async fn hedged(
+    options: &Options,
+    load: Load,
+    replicas: &[Replica],
+    name: &'static str,
+    way: fn(Hedger) -> Way,
+) -> Result<(Histogram<u64>, Cost), Failure> {
+    let hedger = Hedger::builder()
+        .strategy(Percentile::new(options.percentile))
+        .max_hedges(1)
+        .budget(Budget::percent(options.budget))
+        .build()?;
+    let before = replica::settled(replicas).await?;
+    let before_first = replica::settled(&replicas[..1]).await?;
+    let client = Client::new(replicas, way(hedger.clone()))?;
+    let latencies = load.run(name, client).await?;
+    let cost = Cost {
+        metrics: hedger.metrics(),
+        served: replica::settled(replicas).await? - before,
+        served_by_first: replica::settled(&replicas[..1]).await? - before_first,
+    };
+    Ok((latencies, cost))
 }

@@ -1,4 +1,4 @@
-//! The servers: two replicas with a slow mode, who count what reaches them.
+//! The servers: replicas with a slow mode, who count what reaches them.
 
 use core::net::SocketAddr;
 use core::ops::Sub;
@@ -22,6 +22,8 @@ use crate::serve::serve;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ServiceTime {
     seed: u64,
+    /// Whether the first replica takes ten times as long.
+    slow_replica: bool,
     usual: LogNormal<f64>,
     slow: LogNormal<f64>,
 }
@@ -30,16 +32,21 @@ impl ServiceTime {
     /// The share of the requests that are in the slow mode.
     pub(crate) const SLOW_SHARE: f64 = 0.035;
 
-    pub(crate) fn new(seed: u64, scale: f64) -> Result<Self, rand_distr::NormalError> {
+    pub(crate) fn new(
+        seed: u64,
+        scale: f64,
+        slow_replica: bool,
+    ) -> Result<Self, rand_distr::NormalError> {
         Ok(Self {
             seed,
+            slow_replica,
             usual: LogNormal::new((0.050 * scale).ln(), 0.45)?,
             slow: LogNormal::new((0.500 * scale).ln(), 0.30)?,
         })
     }
 
     /// The service time of request `id` at a replica: independent of any other request's, and of the
-    /// same request's at the other replica. Every time the request is made it is the same, so that
+    /// same request's at another replica. Every time the request is made it is the same, so that
     /// two phases that make the same requests differ by nothing but hedging.
     fn draw(&self, replica: u64, id: u64) -> Duration {
         let mut seed = [0; 32];
@@ -52,7 +59,12 @@ impl ServiceTime {
         } else {
             self.usual
         };
-        Duration::from_secs_f64(mode.sample(&mut rng))
+        let slower = if self.slow_replica && replica == 0 {
+            10.0
+        } else {
+            1.0
+        };
+        Duration::from_secs_f64(slower * mode.sample(&mut rng))
     }
 }
 

@@ -15,6 +15,9 @@ use crate::replica::Served;
 pub(crate) struct Report {
     pub(crate) unhedged: Latencies,
     pub(crate) hedged: Hedged,
+    /// Hedged, with a choice of replicas.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) over_replicas: Option<Hedged>,
     /// The share of the P99 that hedging removed.
     pub(crate) p99_reduction: f64,
 }
@@ -40,29 +43,46 @@ pub(crate) struct Hedged {
     hedge_win_rate: f64,
     /// Requests that reached the servers beyond one for each of the client's, as a share of those.
     pub(crate) extra_load: f64,
-    /// Requests that the servers gave up, because the other replica had answered.
+    /// Requests that the servers gave up, because another replica had answered.
     cancelled: u64,
+    /// The share of the requests at the servers that reached the first.
+    first_replica_share: f64,
+}
+
+/// What hedging took, as hedger and servers counted it.
+#[derive(Debug)]
+pub(crate) struct Cost {
+    pub(crate) metrics: MetricsSnapshot,
+    pub(crate) served: Served,
+    pub(crate) served_by_first: Served,
+}
+
+impl Hedged {
+    pub(crate) fn new(micros: &Histogram<u64>, cost: &Cost) -> Self {
+        let Cost {
+            metrics,
+            served,
+            served_by_first,
+        } = cost;
+        Self {
+            latencies: Latencies::new(micros),
+            hedge_rate: rounded(metrics.hedge_rate),
+            hedge_win_rate: rounded(metrics.hedge_win_rate),
+            extra_load: rounded(served.arrived as f64 / micros.len() as f64 - 1.0),
+            cancelled: served.cancelled,
+            first_replica_share: rounded(served_by_first.arrived as f64 / served.arrived as f64),
+        }
+    }
 }
 
 impl Report {
-    pub(crate) fn new(
-        plain: &Histogram<u64>,
-        hedged: &Histogram<u64>,
-        metrics: &MetricsSnapshot,
-        served: Served,
-    ) -> Self {
+    pub(crate) fn new(plain: &Histogram<u64>, hedged: Hedged) -> Self {
         let unhedged = Latencies::new(plain);
-        let latencies = Latencies::new(hedged);
         Self {
             unhedged,
-            hedged: Hedged {
-                latencies,
-                hedge_rate: rounded(metrics.hedge_rate),
-                hedge_win_rate: rounded(metrics.hedge_win_rate),
-                extra_load: rounded(served.arrived as f64 / hedged.len() as f64 - 1.0),
-                cancelled: served.cancelled,
-            },
-            p99_reduction: rounded(1.0 - latencies.p99_ms / unhedged.p99_ms),
+            p99_reduction: rounded(1.0 - hedged.latencies.p99_ms / unhedged.p99_ms),
+            hedged,
+            over_replicas: None,
         }
     }
 
@@ -137,7 +157,10 @@ impl Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const BAR: f64 = 32.0;
         let Report {
-            unhedged, hedged, ..
+            unhedged,
+            hedged,
+            over_replicas,
+            ..
         } = self.report;
         let Options {
             concurrency,
@@ -146,42 +169,59 @@ impl Display for Table<'_> {
             seed,
             ..
         } = self.options;
+        let ways = [Some(hedged), over_replicas.as_ref()];
+        let ways = || ways.iter().flatten();
         let longest = unhedged.p999_ms.max(hedged.latencies.p999_ms);
         let cells = |ms: f64| (ms / longest * BAR).round() as usize;
 
+        let servers = if over_replicas.is_some() {
+            "three replicas, one of them slow"
+        } else {
+            "two replicas"
+        };
         writeln!(
             f,
-            "{} HTTP requests to two replicas, {concurrency} at a time (seed {seed}):\nplain, then \
+            "{} HTTP requests to {servers}, {concurrency} at a time (seed {seed}):\nplain, then \
              hedged at P{percentile} with a budget of {budget} %.\n",
             HumanCount(unhedged.requests)
         )?;
-        writeln!(
-            f,
-            "{:>7}{:>13}{:>13}{:>10}",
-            "", "plain", "hedged", "change"
-        )?;
-        for (plain, hedged) in unhedged.marks().iter().zip(hedged.latencies.marks()) {
-            // Adding zero makes a negative zero positive.
-            let change = ((hedged.ms / plain.ms - 1.0) * 100.0).round() + 0.0;
-            let (kept, all) = (cells(hedged.ms), cells(plain.ms));
+        write!(f, "{:>7}{:>13}", "", "plain")?;
+        for (name, _) in ["hedged", "over replicas"].iter().zip(ways()) {
+            write!(f, "{name:>15}{:>8}", "change")?;
+        }
+        writeln!(f)?;
+        for (place, plain) in unhedged.marks().iter().enumerate() {
+            write!(f, "{:>7}{:>10.1} ms", plain.name, plain.ms)?;
+            let mut last = plain.ms;
+            for way in ways() {
+                last = way.latencies.marks()[place].ms;
+                // Adding zero makes a negative zero positive.
+                let change = ((last / plain.ms - 1.0) * 100.0).round() + 0.0;
+                write!(f, "{last:>12.1} ms{change:>+6.0} %")?;
+            }
+            let (kept, all) = (cells(last), cells(plain.ms));
             writeln!(
                 f,
-                "{:>7}{:>10.1} ms{:>10.1} ms{change:>+8.0} %   {}{}",
-                plain.name,
-                plain.ms,
-                hedged.ms,
+                "   {}{}",
                 "█".repeat(kept),
                 "░".repeat(all.saturating_sub(kept)),
             )?;
         }
-        write!(
-            f,
-            "\n{:.1} % of the requests were hedged, and {:.0} % of the hedges won.\nThe servers counted \
-             {:.1} % more requests, and gave up {} when the other replica had answered.",
-            hedged.hedge_rate * 100.0,
-            hedged.hedge_win_rate * 100.0,
-            hedged.extra_load * 100.0,
-            hedged.cancelled,
-        )
+        for (name, way) in ["Hedged", "Over replicas"].iter().zip(ways()) {
+            write!(
+                f,
+                "\n{name}: {:.1} % of the requests were hedged, and {:.0} % of the hedges won.\nThe servers counted \
+                 {:.1} % more requests, and gave up {} when another replica had answered.",
+                way.hedge_rate * 100.0,
+                way.hedge_win_rate * 100.0,
+                way.extra_load * 100.0,
+                way.cancelled,
+            )?;
+            if over_replicas.is_some() {
+                let share = way.first_replica_share * 100.0;
+                write!(f, "\n{share:.1} % of them reached the slow one.")?;
+            }
+        }
+        Ok(())
     }
 }
