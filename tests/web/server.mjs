@@ -40,7 +40,7 @@ function latency(draw) {
   return 25 * Math.exp(0.25 * normal) + pause;
 }
 
-/// A replica on a port of its own, for browsers open six connections to each. It counts by the first part of the path,
+/// A replica on a separate port, for browsers open six connections to each. It counts by the first part of the path,
 /// which says who asks.
 async function replica(seed) {
   const count = () => ({ requests: 0, answered: 0, aborted: 0 });

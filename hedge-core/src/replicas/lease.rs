@@ -12,7 +12,7 @@ use crate::replica_id::NoReplica;
 /// A shared set that attempts are given to: any [`Lock`] around [`Replicas`], `SharedReplicas` on servers, or a
 /// reference to one.
 ///
-/// A custom set can choose by a rule of its own: it leaves a set of this crate one replica to choose from.
+/// A custom set can choose by another rule: it leaves a set of this crate one replica to choose from.
 ///
 /// ```
 /// use core::cell::{Cell, RefCell};
