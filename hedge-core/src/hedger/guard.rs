@@ -164,9 +164,15 @@ impl Guard {
 
 /// How many hedges may lose in a row if this share should win, so that they do by chance one time in 1000.
 fn patience(expected: f32) -> u8 {
-    const LOG_RARE: f32 = -6.907_755; // ln 0.001
-    // Out of range becomes the nearest that is not, and NaN 0.
-    let losses = (LOG_RARE / libm::log1pf(-expected)) as u8;
+    const RARE: f32 = 0.001;
+    // The logarithm of a library takes 0.3 KB of firmware.
+    let loses = 1.0 - expected;
+    let (mut chance, mut losses) = (loses, 0);
+    // Written so that a NaN, and what is out of range, give none.
+    while losses < Guard::MOST_PATIENCE && (RARE..=1.0).contains(&chance) {
+        chance *= loses;
+        losses += 1;
+    }
     losses.clamp(Guard::LEAST_PATIENCE, Guard::MOST_PATIENCE)
 }
 

@@ -179,7 +179,7 @@ impl<T: Timer, L: SharedState, B: BudgetHandle, K, const MAX: usize> Hedger<T, L
         } = &self.parts;
         let options = state.edit(self.timer.now(), |policy| {
             policy.strategy.validate()?;
-            let options = policy.options();
+            let options = *policy.options();
             options.validate().map(|()| options)
         })?;
         check_room(options.max_hedges, MAX)?;
@@ -264,7 +264,7 @@ where
     pub fn options(&self) -> Options {
         self.parts
             .state
-            .edit(self.timer.now(), |policy| policy.options())
+            .edit(self.timer.now(), |policy| *policy.options())
     }
 
     /// Changes the options of the running hedger, for requests that are made from now on.

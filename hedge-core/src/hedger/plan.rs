@@ -67,10 +67,10 @@ impl RequestPlan {
 
     pub(crate) fn new(plan: &Plan, options: &Options, hints: &Hints) -> Self {
         let planned = Self {
-            delay: plan.delay().map_or(NEVER, time::nanos),
+            delay: nanos_of(plan.delay()),
             step: plan.step().map_or(0, time::nanos),
-            timeout: options.timeout.map_or(NEVER, time::nanos),
-            attempt_timeout: options.attempt_timeout.map_or(NEVER, time::nanos),
+            timeout: nanos_of(options.timeout),
+            attempt_timeout: nanos_of(options.attempt_timeout),
             chance: plan.chance(),
             reason: plan.suppressed().unwrap_or(Suppressed::NotDue) as u8,
             max_hedges: options.max_hedges,
@@ -245,11 +245,13 @@ impl RequestPlan {
     }
 }
 
+fn nanos_of(limit: Option<Duration>) -> u64 {
+    limit.map_or(NEVER, time::nanos)
+}
+
 /// How long the first attempt of a request may take by the hedger's options, in nanoseconds.
 pub(crate) fn limit(options: &Options) -> u64 {
-    let limits = [options.timeout, options.attempt_timeout];
-    let nanos = limits.into_iter().flatten().map(time::nanos);
-    nanos.min().unwrap_or(NEVER)
+    nanos_of(options.timeout).min(nanos_of(options.attempt_timeout))
 }
 
 /// The flags of a hedger that are needed even for a request that is ready immediately.

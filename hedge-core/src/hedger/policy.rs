@@ -84,8 +84,8 @@ impl<S> Policy<S> {
         self
     }
 
-    pub(crate) fn options(&self) -> Options {
-        self.options
+    pub(crate) const fn options(&self) -> &Options {
+        &self.options
     }
 }
 
@@ -183,7 +183,7 @@ impl<S: Strategy> Policy<S> {
 
     /// Draws a uniform number in [0, 1).
     fn draw(&mut self) -> f32 {
-        (self.draws.next() >> 40) as f32 / (1 << 24) as f32
+        (self.draws.next() >> 40) as u32 as f32 / (1 << 24) as f32
     }
 
     pub(crate) fn record(&mut self, record: &Record) {

@@ -15,8 +15,8 @@ pub(crate) struct Probe {
     held_back: u8,
     /// How many are, between two probes.
     gap: u8,
-    /// When the first was held back, or `None` while none is.
-    since: Option<Instant>,
+    /// When the first was held back.
+    since: Instant,
     last: Instant,
 }
 
@@ -31,23 +31,24 @@ impl Probe {
         Self {
             held_back: 0,
             gap: Self::FIRST_GAP,
-            since: None,
+            since: Instant::ZERO,
             last: Instant::ZERO,
         }
+    }
+
+    /// Whether none was held back yet.
+    const fn is_new(&self) -> bool {
+        self.held_back == 0 && self.gap == Self::FIRST_GAP
     }
 
     /// Whether a hedge that would be held back is a probe. There is at least `least_gap` between two, unless one is due
     /// by time.
     pub(crate) fn ask(&mut self, now: Instant, least_gap: u8) -> bool {
-        let since = match self.since {
-            Some(since) => since,
-            None => {
-                self.last = now;
-                *self.since.insert(now)
-            }
-        };
+        if self.is_new() {
+            (self.since, self.last) = (now, now);
+        }
         self.held_back = self.held_back.saturating_add(1);
-        let wait = self.last.since(since) / 2;
+        let wait = self.last.since(self.since) / 2;
         let wait = wait.clamp(Self::LEAST_WAIT, Self::MOST_WAIT);
         let is_due = self.held_back >= self.gap.max(least_gap) || now.since(self.last) >= wait;
         if is_due {

@@ -88,7 +88,7 @@ impl<S: Strategy, M: Recorder, L: Lock<Data = HedgerState<S, M>>> SharedState fo
     }
 
     fn limit(&self) -> u64 {
-        self.with(|state| limit(&state.policy.options()))
+        self.with(|state| limit(state.policy.options()))
     }
 
     fn request_plan(&self, hints: &Hints, now: Instant) -> RequestPlan {

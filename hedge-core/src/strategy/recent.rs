@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::Plan;
+use super::memory::Share;
 use super::warmup::Start;
 use crate::error::ConfigError;
 use crate::time::millis;
@@ -63,7 +64,7 @@ impl<const N: usize> Recent<N> {
 
     /// What half of the primaries do not exceed.
     pub(super) fn median(&self) -> Option<Duration> {
-        self.window.percentile(0.5)
+        self.window.exceeded_by(Share::HALF.bits().into())
     }
 
     /// The median, once there are enough samples.

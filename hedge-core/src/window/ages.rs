@@ -55,10 +55,13 @@ impl Ages {
         self.ends = now + Duration::from_nanos(period - overrun);
         let begun = usize::try_from(begun).unwrap_or(PERIODS).min(PERIODS);
 
-        self.counts.rotate_left(begun);
         let mut expired = 0;
-        for count in self.counts.iter_mut().rev().take(begun) {
-            expired += core::mem::take(count);
+        for _ in 0..begun {
+            let mut moved = 0;
+            for count in self.counts.iter_mut().rev() {
+                core::mem::swap(count, &mut moved);
+            }
+            expired += moved;
         }
         expired
     }

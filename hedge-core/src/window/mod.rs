@@ -176,8 +176,8 @@ impl<const N: usize> Window<N> {
         expired > 0
     }
 
-    /// Returns the latency that a share `p` of attempts does not exceed; `None` if there are no
-    /// samples.
+    /// Returns the latency that a share of the attempts exceeds, `above` in units of 2⁻³²; `None` if
+    /// there are no samples. Below, p is the share that does not exceed it.
     ///
     /// The result is the smallest observed latency t with S(t) · n ≤ n − p (n + 1), where n is the
     /// number of samples and S the product-limit estimate of the share of attempts that take longer
@@ -188,21 +188,15 @@ impl<const N: usize> Window<N> {
     /// Computed by redistribution to the right (Efron, 1967): every sample starts with a mass of 1,
     /// and a censored sample distributes its mass equally among the samples above it. The mass per
     /// sample is therefore constant between runs of censored samples.
-    pub(crate) fn percentile(&self, p: f64) -> Option<Duration> {
+    pub(crate) fn exceeded_by(&self, above: u64) -> Option<Duration> {
         /// Tolerates rounding errors, so that a curve that reaches the level exactly counts.
         const SLACK: u64 = 1 << 16;
 
         let sorted = self.sorted();
         let n = sorted.len() as u64;
         let last = sorted.len().checked_sub(1)?;
-        // NaN becomes 1.
-        let share = if p < 1.0 {
-            (p * ONE as f64) as u64
-        } else {
-            ONE
-        };
         // How many samples, of the current mass per sample, may lie above the result.
-        let mut above = (n * ONE).saturating_sub(share * (n + 1)) + SLACK;
+        let mut above = (above * (n + 1)).saturating_sub(ONE) + SLACK;
         let mut at = last.saturating_sub((above / ONE) as usize);
         let mut mark = usize::from(self.first_censored);
         while mark <= at {
@@ -348,23 +342,36 @@ impl<const N: usize> fmt::Debug for Window<N> {
     }
 }
 
+/// Whether entries are moved by `memmove`. Firmware has small windows, and saves the 1.6 KB that it takes.
+const COPIES_FAST: bool = cfg!(feature = "std");
+
 /// Moves all but the last entry up by one and puts `first` in front.
 fn shift_up(span: &mut [Entry], first: Entry) {
-    if let Some(end) = span.len().checked_sub(1) {
+    if COPIES_FAST && let Some(end) = span.len().checked_sub(1) {
         span.copy_within(..end, 1);
+        if let Some(slot) = span.first_mut() {
+            *slot = first;
+        }
+        return;
     }
-    if let Some(slot) = span.first_mut() {
-        *slot = first;
+    let mut moved = first;
+    for slot in span {
+        core::mem::swap(slot, &mut moved);
     }
 }
 
 /// Moves all but the first entry down by one and puts `last` at the end.
 fn shift_down(span: &mut [Entry], last: Entry) {
-    if !span.is_empty() {
+    if COPIES_FAST && !span.is_empty() {
         span.copy_within(1.., 0);
+        if let Some(slot) = span.last_mut() {
+            *slot = last;
+        }
+        return;
     }
-    if let Some(slot) = span.last_mut() {
-        *slot = last;
+    let mut moved = last;
+    for slot in span.iter_mut().rev() {
+        core::mem::swap(slot, &mut moved);
     }
 }
 

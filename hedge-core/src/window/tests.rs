@@ -4,6 +4,19 @@ use proptest::prelude::*;
 
 use super::*;
 
+impl<const N: usize> Window<N> {
+    /// The latency that a share `p` of attempts does not exceed.
+    fn percentile(&self, p: f64) -> Option<Duration> {
+        // NaN becomes 1.
+        let below = if p < 1.0 {
+            (p * ONE as f64) as u64
+        } else {
+            ONE
+        };
+        self.exceeded_by(ONE - below)
+    }
+}
+
 const N: usize = 40;
 
 fn us(micros: u64) -> Duration {

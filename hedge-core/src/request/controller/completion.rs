@@ -179,7 +179,8 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
     fn cost(&self) -> f64 {
         // `cost_per_attempt` may be any finite number; keep the sum finite too.
         let cost = self.parts.cost_per_attempt * f64::from(self.started);
-        cost.min(f64::MAX)
+        // No cost is negative, so the order of the bits is that of the numbers. Firmware has no `f64`.
+        f64::from_bits(cost.to_bits().min(f64::MAX.to_bits()))
     }
 
     /// Returns why no hedge was started; `None` if one was.

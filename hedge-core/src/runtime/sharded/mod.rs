@@ -107,7 +107,7 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
             flushed_at: Instant::ZERO,
         };
         let flags = AtomicU8::new(policy.flags().to_byte());
-        let limit = AtomicU64::new(limit(&policy.options()));
+        let limit = AtomicU64::new(limit(policy.options()));
         Self {
             shards: (0..shard_count())
                 .map(|_| Padded(Mutex::new(shard())))
@@ -184,7 +184,7 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
         if self.flags.load(Ordering::Relaxed) != flags {
             self.flags.store(flags, Ordering::Relaxed);
         }
-        let limit = limit(&policy.options());
+        let limit = limit(policy.options());
         if self.limit.load(Ordering::Relaxed) != limit {
             self.limit.store(limit, Ordering::Relaxed);
         }

@@ -6,6 +6,7 @@ use core::time::Duration;
 use crate::error::ConfigError;
 use crate::outcome::StrategyKind;
 use crate::record::Record;
+use crate::strategy::memory::Share;
 use crate::strategy::recent::{Recent, start_options};
 use crate::strategy::{Hints, Plan, ReadColumns, RestoreError, Strategy, WriteColumns};
 use crate::time::Instant;
@@ -46,6 +47,8 @@ mod tests;
 #[derive(Clone, Debug)]
 pub struct WindowedPercentile<const N: usize = 1000> {
     percent: f64,
+    /// The share of latencies above the percentile, within what is possible.
+    above: Share,
     recent: Recent<N>,
     /// The percentile of the window, `changes` ago.
     learned: Option<Duration>,
@@ -62,6 +65,7 @@ impl WindowedPercentile {
     pub const fn with_window<const N: usize>(percent: f64) -> WindowedPercentile<N> {
         WindowedPercentile {
             percent,
+            above: Share::above(percent),
             recent: Recent::new(),
             learned: None,
             changes: 0,
@@ -113,7 +117,7 @@ impl<const N: usize> WindowedPercentile<N> {
     /// The percentile of the window, give or take the last few samples.
     fn estimate(&self) -> Option<Duration> {
         if self.is_stale() {
-            self.recent.window.percentile(self.share())
+            self.recent.window.exceeded_by(self.above.bits().into())
         } else {
             self.learned
         }
@@ -123,13 +127,6 @@ impl<const N: usize> WindowedPercentile<N> {
     /// many requests. It moves by much less than its own error meanwhile.
     fn is_stale(&self) -> bool {
         self.changes > 0 && 64 * usize::from(self.changes) >= self.recent.window.len()
-    }
-
-    /// The percentile, within what is possible, as a share. For a NaN the window gives its largest
-    /// sample.
-    fn share(&self) -> f64 {
-        // A division takes more code where there is no `f64`.
-        self.percent.clamp(50.0, 99.9) * 0.01
     }
 }
 
@@ -167,7 +164,7 @@ impl<const N: usize> Strategy for WindowedPercentile<N> {
     }
 
     fn planned_pass_rate(&self) -> Option<f32> {
-        Some((1.0 - self.share()) as f32)
+        Some(self.above.get())
     }
 
     fn expected_win_rate(&self) -> Option<f32> {
