@@ -82,8 +82,6 @@ pub struct RequestController<
     basis: Basis,
     /// What the caller said about the request.
     hints: HintsClass,
-    /// How many nanoseconds the primary may take; the largest number if there is no limit.
-    primary_limit: u64,
     emitter: Emitter,
     id: u64,
 
@@ -144,7 +142,6 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: u
             in_flight: InFlight::none(&parts.budget),
             basis: Basis::CallOptions(options),
             hints: options.hints.class(),
-            primary_limit: u64::MAX,
             emitter: Emitter::new(),
             id: 0,
             starts: [Instant::ZERO; MAX],
@@ -356,7 +353,7 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: u
     ///
     /// Does not fetch the plan, which most requests do not need.
     #[inline]
-    fn limit_primary(&mut self) -> u64 {
+    fn primary_limit(&mut self) -> u64 {
         let (limit, may_hedge) = match &self.basis {
             Basis::CallOptions(options) => {
                 let limit = match options.deadline {
@@ -378,7 +375,7 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: u
     #[inline]
     fn attempt(&mut self, index: u8) -> Attempt {
         let attempt = if index == 0 {
-            Attempt::PRIMARY.within(self.primary_limit)
+            Attempt::PRIMARY.within(self.primary_limit())
         } else {
             let retry = self.retries & bit(index) != 0;
             self.hedge_at(index, retry, self.start_of(index))
@@ -463,8 +460,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         if self.started == 0 {
             return Err(RequestEnd::TimedOut);
         }
-        self.primary_limit = self.limit_primary();
-        let primary = Attempt::PRIMARY.within(self.primary_limit);
+        let primary = Attempt::PRIMARY.within(self.primary_limit());
         match self.placement.place_primary(self.start_of(0)) {
             Ok(None) => Ok(primary),
             Ok(Some(replica)) => {
