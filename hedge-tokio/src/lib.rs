@@ -35,6 +35,7 @@
 //! | use it in a tower stack | `tower::HedgeLayer` (feature `tower`) |
 //! | have the usual stack over replicas, with limits and retries | `standard` (feature `tower`) |
 //! | hedge gRPC calls, as of tonic | `grpc::GrpcLayer` (feature `grpc`) |
+//! | read from S3 and other object stores | `object_store::HedgedStore` (feature `object_store`) |
 //! | have a hedger for each of many backends | [`Registry`] |
 //! | choose among replicas, by what each has shown | [`replicas`], [`Hedger::request_on`] |
 //! | ask several providers in turn | [`cascade`] |
@@ -61,6 +62,8 @@ pub mod experiment;
 #[cfg(feature = "grpc")]
 pub mod grpc;
 mod hedger;
+#[cfg(feature = "object_store")]
+pub mod object_store;
 mod spawn;
 mod timer;
 #[cfg(feature = "tower")]

@@ -1,0 +1,359 @@
+use core::fmt;
+use core::ops::Range;
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ::object_store::path::Path;
+use ::object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload,
+    OBJECT_STORE_COALESCE_DEFAULT, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions,
+    PutPayload, PutResult, RenameOptions, Result, coalesce_ranges,
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_core::stream::BoxStream;
+use hedge_core::Verdict;
+
+use super::body::{self, Body, Opened, failed};
+use super::{HedgedStoreStats, SizeClass};
+use crate::{Builder, ConfigError, HedgeConfig, Hedger, SharedBudget};
+
+/// An [`ObjectStore`] whose reads are hedged.
+///
+/// See the [module](super) for what is hedged and how. A clone shares everything with the original.
+///
+/// ```
+/// use hedge_tokio::object_store::HedgedStore;
+/// use object_store::memory::InMemory;
+/// use object_store::{ObjectStore, ObjectStoreExt};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = HedgedStore::new(InMemory::new());
+/// store.put(&"greeting".into(), "hello, world".into()).await?;
+/// let bytes = store.get_range(&"greeting".into(), 0..5).await?;
+/// assert_eq!(bytes, "hello");
+/// assert_eq!(store.stats().reads(), 1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct HedgedStore {
+    shared: Arc<Shared>,
+}
+
+/// What all reads of a store share.
+pub(super) struct Shared {
+    stores: Vec<Arc<dyn ObjectStore>>,
+    /// One for each of [`SizeClass::ALL`].
+    hedgers: [Hedger; SizeClass::ALL.len()],
+    pub(super) budget: SharedBudget,
+    pub(super) stall: Option<Duration>,
+    pub(super) resumed: AtomicU64,
+    pub(super) stalled: AtomicU64,
+    pub(super) replaced: AtomicU64,
+}
+
+impl Shared {
+    /// Returns the store for the attempt of this index.
+    pub(super) fn store(&self, attempt: usize) -> &Arc<dyn ObjectStore> {
+        // There is at least one store.
+        &self.stores[attempt % self.stores.len()]
+    }
+}
+
+impl HedgedStore {
+    /// Wraps `store` with the defaults: a hedge at P95 of each size of reads, and a budget of 10 %.
+    ///
+    /// Hedges go through the same store. [`builder`](Self::builder) can give them another one.
+    ///
+    /// # Panics
+    ///
+    /// Never: the defaults are valid.
+    #[allow(clippy::expect_used)]
+    pub fn new(store: impl ObjectStore) -> Self {
+        Self::builder(store)
+            .build()
+            .expect("the defaults are valid")
+    }
+
+    /// Starts to wrap `store`.
+    pub fn builder(store: impl ObjectStore) -> HedgedStoreBuilder {
+        HedgedStoreBuilder {
+            stores: vec![Arc::new(store)],
+            config: HedgeConfig {
+                timeout_ms: None,
+                ..HedgeConfig::default()
+            },
+            budget: None,
+            stall: Some(Duration::from_secs(5)),
+            customize: Box::new(|_, builder| builder),
+        }
+    }
+
+    /// Returns what the reads did, by size.
+    pub fn stats(&self) -> HedgedStoreStats {
+        let shared = &*self.shared;
+        HedgedStoreStats {
+            classes: SizeClass::ALL.map(|class| (class, self.hedger(class).metrics())),
+            resumed: shared.resumed.load(Ordering::Relaxed),
+            stalled: shared.stalled.load(Ordering::Relaxed),
+            replaced: shared.replaced.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Returns the hedger of the reads of this size, for example to change its options.
+    pub fn hedger(&self, class: SizeClass) -> &Hedger {
+        &self.shared.hedgers[class as usize]
+    }
+
+    fn first(&self) -> &Arc<dyn ObjectStore> {
+        self.shared.store(0)
+    }
+}
+
+/// Whether another attempt could give a better answer.
+fn verdict<V>(result: &Result<V>) -> Verdict {
+    match result {
+        Ok(_) => Verdict::Accept,
+        Err(Error::Generic { .. }) => Verdict::Retry,
+        // Another attempt would get the same answer.
+        Err(_) => Verdict::Fatal,
+    }
+}
+
+impl fmt::Display for HedgedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HedgedStore({})", self.first())
+    }
+}
+
+impl fmt::Debug for HedgedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shared { stores, stall, .. } = &*self.shared;
+        f.debug_struct("HedgedStore")
+            .field("stores", stores)
+            .field("stall", stall)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl ObjectStore for HedgedStore {
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        let hedger = self.hedger(SizeClass::of(&options));
+        let opened = hedger
+            .call()
+            .classify(verdict::<Opened>)
+            .request(|attempt| {
+                let (store, options) = (self.shared.store(attempt.index()), options.clone());
+                async move {
+                    let head = options.head;
+                    let result = store.get_opts(location, options).await?;
+                    Ok(Opened {
+                        result: body::open(result, head).await?,
+                        attempt: attempt.index(),
+                    })
+                }
+            })
+            .await;
+        let hedged = opened.map_err(|error| match error {
+            hedge_core::Error::Failed { error, .. } => error,
+            other => failed(other),
+        })?;
+        let mut opened = hedged.value;
+        // For those who want to know what the read did.
+        opened.result.extensions.insert(hedged.outcome);
+        Ok(Body::wrap(
+            Arc::clone(&self.shared),
+            location.clone(),
+            options,
+            opened,
+        ))
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        // All ranges have to be of one object.
+        let e_tag = Mutex::new(None);
+        let (e_tag, this) = (&e_tag, self);
+        let read = move |range: Range<u64>| async move {
+            let options = GetOptions {
+                range: Some(range.into()),
+                ..GetOptions::default()
+            };
+            let result = this.get_opts(location, options).await?;
+            let found = result.meta.e_tag.clone();
+            let expected = e_tag
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get_or_insert_with(|| found.clone())
+                .clone();
+            if found != expected {
+                this.shared.replaced.fetch_add(1, Ordering::Relaxed);
+                return Err(Error::Precondition {
+                    path: location.to_string(),
+                    source: "the object was replaced between the reads of its ranges".into(),
+                });
+            }
+            result.bytes().await
+        };
+        coalesce_ranges(ranges, read, OBJECT_STORE_COALESCE_DEFAULT).await
+    }
+
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
+        self.first().put_opts(location, payload, options).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.first().put_multipart_opts(location, options).await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        self.first().delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.first().list(prefix)
+    }
+
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.first().list_with_offset(prefix, offset)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.first().list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.first().copy_opts(from, to, options).await
+    }
+
+    async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+        self.first().rename_opts(from, to, options).await
+    }
+}
+
+/// Options of a [`HedgedStore`]: where hedges go, how reads are hedged, and when a body has stalled.
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct HedgedStoreBuilder {
+    stores: Vec<Arc<dyn ObjectStore>>,
+    config: HedgeConfig,
+    budget: Option<SharedBudget>,
+    stall: Option<Duration>,
+    customize: Box<dyn Fn(SizeClass, Builder) -> Builder>,
+}
+
+impl HedgedStoreBuilder {
+    /// Sends hedges, and bodies that are resumed, through `sibling`: a client of the same bucket that shares no
+    /// connection with the first one.
+    ///
+    /// With several siblings the attempts of a read take one after the other.
+    pub fn hedges_through(mut self, sibling: impl ObjectStore) -> Self {
+        self.stores.push(Arc::new(sibling));
+        self
+    }
+
+    /// Sets the options of all hedgers. Default: [`HedgeConfig::default`] without a timeout.
+    ///
+    /// A timeout of the config covers the time to the first bytes of the body.
+    pub fn config(mut self, config: HedgeConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Shares a budget with other hedgers. Default: a budget for this store, as the config has it.
+    pub fn shared_budget(mut self, budget: SharedBudget) -> Self {
+        self.budget = Some(budget);
+        self
+    }
+
+    /// Changes the hedger of each class of reads beyond what a config can say, for example with a sink or a custom
+    /// strategy.
+    pub fn customize(
+        mut self,
+        customize: impl Fn(SizeClass, Builder) -> Builder + 'static,
+    ) -> Self {
+        self.customize = Box::new(customize);
+        self
+    }
+
+    /// Sets how long no bytes may come before the rest of a body is asked for in another attempt. Default: 5 s. `None`:
+    /// bodies are never resumed because of a stall.
+    ///
+    /// Only time during which the body is read counts.
+    pub fn stall(mut self, stall: Option<Duration>) -> Self {
+        self.stall = stall;
+        self
+    }
+
+    /// Builds the store.
+    ///
+    /// # Errors
+    ///
+    /// Names the option that is invalid, its value and its range.
+    pub fn build(self) -> Result<HedgedStore, ConfigError> {
+        let Self {
+            stores,
+            config,
+            budget,
+            stall,
+            customize,
+        } = self;
+        if stall == Some(Duration::ZERO) {
+            return Err(ConfigError::number("stall", 0.0, "greater than 0"));
+        }
+        let own = Builder::<4>::from_config(&config)?.build()?;
+        let budget = budget.unwrap_or_else(|| own.budget().clone());
+        let hedger = |class: SizeClass| {
+            let builder = Builder::from_config(&config)?.strategy_name(class.as_str());
+            customize(class, builder)
+                .shared_budget(budget.clone())
+                .build()
+        };
+        let [head, small, medium, large, whole] = SizeClass::ALL.map(hedger);
+        Ok(HedgedStore {
+            shared: Arc::new(Shared {
+                stores,
+                hedgers: [head?, small?, medium?, large?, whole?],
+                budget,
+                stall,
+                resumed: AtomicU64::new(0),
+                stalled: AtomicU64::new(0),
+                replaced: AtomicU64::new(0),
+            }),
+        })
+    }
+}
+
+impl fmt::Debug for HedgedStoreBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            stores,
+            config,
+            stall,
+            ..
+        } = self;
+        f.debug_struct("HedgedStoreBuilder")
+            .field("stores", stores)
+            .field("config", config)
+            .field("stall", stall)
+            .finish_non_exhaustive()
+    }
+}
