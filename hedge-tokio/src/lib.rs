@@ -50,6 +50,7 @@
 //! |---|---|---|
 //! | `grpc` | 27 | `grpc`, for tonic and other clients of gRPC; includes `tower` |
 //! | `metrics` | 13 | `telemetry::MetricsSink`, for the facade of the crate `metrics` |
+//! | `object_store` | 66 | `object_store::HedgedStore`, for S3 and other object stores |
 //! | `schemars` | 27 | the JSON Schema of [`HedgeConfig`] and of experiments; includes `serde` |
 //! | `serde` | 17 | configs in files, what was learned in files, and `experiment` |
 //! | `tower` | 23 | `tower`, for services over HTTP and others, and `standard` |
