@@ -58,6 +58,30 @@ use crate::{RequestError, TokioTimer};
 /// # }
 /// ```
 ///
+/// A download that is hedged on its first bytes, and fails if nothing comes for ten seconds:
+///
+/// ```
+/// # use core::pin::pin;
+/// # use core::time::Duration;
+/// use futures_lite::StreamExt;
+/// use hedge_tokio::Hedger;
+///
+/// # async fn download(hedger: &Hedger, client: &reqwest::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// # let urls = [""; 2];
+/// let hedged = hedger
+///     .stream(async |attempt| {
+///         let response = client.get(urls[attempt.index() % 2]).send().await?;
+///         Ok::<_, reqwest::Error>(response.error_for_status()?.bytes_stream())
+///     })
+///     .await?;
+/// let mut chunks = pin!(hedged.value.stall(Duration::from_secs(10)));
+/// while let Some(chunk) = chunks.next().await.transpose()? {
+///     println!("{} bytes", chunk.len());
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
 /// Reading what the strategy has learned:
 ///
 /// ```

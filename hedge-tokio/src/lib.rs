@@ -37,6 +37,7 @@
 //! | hedge gRPC calls, as of tonic | `grpc::GrpcLayer` (feature `grpc`) |
 //! | read from S3 and other object stores | `object_store::HedgedStore` (feature `object_store`) |
 //! | have a hedger for each of many backends | [`Registry`] |
+//! | hedge on the first item of a stream | [`stream`], [`Hedger::stream`]; `HttpPolicy::first_byte` in a tower stack |
 //! | choose among replicas, by what each has shown | [`replicas`], [`Hedger::request_on`] |
 //! | ask several providers in turn | [`cascade`] |
 //! | run an experiment from a file | `experiment` (feature `serde`) |

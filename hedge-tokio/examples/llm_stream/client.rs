@@ -1,35 +1,89 @@
 //! The client: where hedging goes into a program that reads streams.
 
+use core::pin::Pin;
 use std::io;
 
-use hedge_tokio::{Hedger, Outcome};
+use futures_lite::{Stream, StreamExt};
+use hedge_tokio::stream::NonEmpty;
+use hedge_tokio::{Error, Hedger};
+use sse_stream::{Sse, SseByteStream};
 
-use crate::Failure;
 use crate::completion::{Chunk, CompletionRequest, DONE, Message};
-use crate::events::Events;
 use crate::provider::Provider;
 
-/// Asks the providers, with or without hedging.
-#[derive(Debug)]
+/// What an attempt has answered with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum AnsweredBy {
+    /// The head of its response.
+    Head,
+    /// The first token.
+    FirstToken,
+}
+
+/// Asks the providers.
+#[derive(Clone, Debug)]
 pub(crate) struct Client {
     http: reqwest::Client,
     endpoints: Vec<String>,
-    hedger: Option<Hedger>,
+    hedger: Hedger,
 }
 
-/// An answer that has begun.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) tokens: Tokens,
-    /// What hedging did, if there was any.
-    pub(crate) outcome: Option<Outcome>,
+/// A piece of an answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Token {
+    /// The id of the stream it came in.
+    pub(crate) stream: String,
+    pub(crate) text: String,
 }
+
+/// The tokens of one stream. The connection is closed if this is dropped before the end.
+pub(crate) type Tokens = Pin<Box<dyn Stream<Item = io::Result<Token>> + Send>>;
 
 impl Client {
-    /// A client that shares no connections with others.
-    pub(crate) fn new(providers: &[Provider], hedger: Option<Hedger>) -> reqwest::Result<Self> {
+    /// Asks for a completion, and returns its tokens.
+    ///
+    /// For `FirstToken` this is all that a program needs: the stream whose first token comes first is returned, with
+    /// that token in front, and the other's connection is closed.
+    pub(crate) async fn complete(
+        &self,
+        request: u64,
+        max_tokens: u32,
+        answered_by: AnsweredBy,
+    ) -> Result<Tokens, Error<io::Error>> {
+        let open = |attempt: hedge_tokio::Attempt| self.open(request, max_tokens, attempt.index());
+        Ok(match answered_by {
+            // An answer without a token is none.
+            AnsweredBy::FirstToken => {
+                let call = self.hedger.call().classify(NonEmpty);
+                Box::pin(call.stream(open).await?.value)
+            }
+            AnsweredBy::Head => self.hedger.request(open).await?.value,
+        })
+    }
+
+    /// One attempt: opens a stream of tokens.
+    async fn open(&self, request: u64, max_tokens: u32, attempt: usize) -> io::Result<Tokens> {
+        let url = &self.endpoints[self.provider(request, attempt)];
+        let body = CompletionRequest {
+            model: "gpt-4".to_owned(),
+            messages: vec![Message {
+                role: "user".to_owned(),
+                content: "What does hedging do?".to_owned(),
+            }],
+            stream: true,
+            max_tokens,
+            seed: request,
+        };
+        let response = self.http.post(url).json(&body).send().await;
+        let response = response.and_then(|response| response.error_for_status());
+        let bytes = response.map_err(io::Error::other)?.bytes_stream();
+        Ok(Box::pin(SseByteStream::new(bytes).filter_map(token)))
+    }
+
+    /// A client with connections of its own.
+    pub(crate) fn new(providers: &[Provider], hedger: Hedger) -> reqwest::Result<Self> {
         let http = reqwest::Client::builder()
-            // Ignore proxies that the environment names: all servers are on loopback.
+            // A proxy named by the environment has no business on loopback.
             .no_proxy()
             .tcp_nodelay(true)
             .build()?;
@@ -42,100 +96,28 @@ impl Client {
         })
     }
 
-    /// Waits for the first token of the answer to a request.
-    pub(crate) async fn complete(&self, request: u64, max_tokens: u32) -> Result<Answer, Failure> {
-        let Some(hedger) = &self.hedger else {
-            let tokens = self.begin(request, max_tokens, 0).await?;
-            return Ok(Answer {
-                tokens,
-                outcome: None,
-            });
-        };
-        let hedged = hedger
-            .request(|attempt| self.begin(request, max_tokens, attempt.index()))
-            .await?;
-        Ok(Answer {
-            tokens: hedged.value,
-            outcome: Some(hedged.outcome),
-        })
-    }
-
     /// The provider that an attempt asks. Requests take turns over them; a hedge asks the next.
     pub(crate) fn provider(&self, request: u64, attempt: usize) -> usize {
         (request as usize + attempt) % self.endpoints.len()
     }
 
-    /// One attempt, which is over when the first token is there. The response's head says nothing: a
-    /// provider sends it before it has an answer.
-    async fn begin(&self, request: u64, max_tokens: u32, attempt: usize) -> io::Result<Tokens> {
-        let body = CompletionRequest {
-            model: "gpt-4".to_owned(),
-            messages: vec![Message {
-                role: "user".to_owned(),
-                content: "What does hedging do?".to_owned(),
-            }],
-            stream: true,
-            max_tokens,
-            seed: request,
-        };
-        let response = self
-            .http
-            .post(&self.endpoints[self.provider(request, attempt)])
-            .json(&body)
-            .send()
-            .await
-            .and_then(|response| response.error_for_status())
-            .map_err(io::Error::other)?;
-        let mut tokens = Tokens {
-            first: None,
-            events: Events::new(response),
-        };
-        let Some(first) = tokens.next().await? else {
-            // An answer of nothing is none: it must not win.
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        };
-        tokens.first = Some(first);
-        Ok(tokens)
+    pub(crate) const fn hedger(&self) -> &Hedger {
+        &self.hedger
     }
 }
 
-/// A piece of an answer.
-#[derive(Clone, Debug)]
-pub(crate) struct Token {
-    /// The id of the stream it came in.
-    pub(crate) stream: String,
-    pub(crate) text: String,
-}
-
-/// The tokens of one stream. The connection is closed if this is dropped before the end.
-#[derive(Debug)]
-pub(crate) struct Tokens {
-    /// The first one, until it is taken again.
-    first: Option<Token>,
-    events: Events,
-}
-
-impl Tokens {
-    /// The next token, or nothing at the end of the answer.
-    pub(crate) async fn next(&mut self) -> io::Result<Option<Token>> {
-        if let Some(first) = self.first.take() {
-            return Ok(Some(first));
+/// The token of an event; `None` if it has none.
+fn token(event: Result<Sse, sse_stream::Error>) -> Option<io::Result<Token>> {
+    let data = match event {
+        Ok(event) => event.data.filter(|data| data != DONE)?,
+        Err(error) => return Some(Err(io::Error::other(error))),
+    };
+    match serde_json::from_str(&data) {
+        Ok(Chunk { id, choices, .. }) => {
+            let [choice] = choices;
+            let text = choice.delta.content;
+            (!text.is_empty()).then_some(Ok(Token { stream: id, text }))
         }
-        while let Some(data) = self.events.next().await? {
-            if data == DONE {
-                // Read to its end, so that its connection can be used again.
-                while self.events.next().await?.is_some() {}
-                return Ok(None);
-            }
-            let chunk: Chunk = serde_json::from_str(&data)?;
-            let [choice] = chunk.choices;
-            if !choice.delta.content.is_empty() {
-                return Ok(Some(Token {
-                    stream: chunk.id,
-                    text: choice.delta.content,
-                }));
-            }
-        }
-        Err(io::ErrorKind::UnexpectedEof.into())
+        Err(error) => Some(Err(error.into())),
     }
 }

@@ -4,12 +4,13 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_lite::StreamExt;
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinSet;
 
 use crate::Failure;
-use crate::client::{Client, Token, Tokens};
+use crate::client::{AnsweredBy, Client, Token, Tokens};
 use crate::provider::{self, stream_id};
 
 /// How much to ask for.
@@ -37,8 +38,12 @@ pub(crate) struct Measured {
 
 impl Load {
     /// Sends every request.
-    pub(crate) async fn run(self, name: &'static str, client: Client) -> Result<Measured, Failure> {
-        let client = Arc::new(client);
+    pub(crate) async fn run(
+        self,
+        name: &'static str,
+        client: &Client,
+        answered_by: AnsweredBy,
+    ) -> Result<Measured, Failure> {
         let next = Arc::new(AtomicU64::new(0));
         let bar = progress(name, self.requests)?;
 
@@ -53,12 +58,13 @@ impl Load {
                         return Ok(measured);
                     }
                     let start = Instant::now();
-                    let answer = client.complete(request, self.tokens).await?;
+                    let mut tokens = client.complete(request, self.tokens, answered_by).await?;
+                    let first = tokens.next().await.transpose()?;
                     let micros = start.elapsed().as_micros();
                     measured
                         .first_token
                         .record(u64::try_from(micros).unwrap_or(u64::MAX))?;
-                    let tokens = read(answer.tokens).await?;
+                    let tokens = read(first, tokens).await?;
                     measured.mixed.extend(self.fault(request, &tokens));
                     bar.inc(1);
                 }
@@ -89,12 +95,10 @@ impl Load {
     }
 }
 
-async fn read(mut tokens: Tokens) -> Result<Vec<Token>, Failure> {
-    let mut all = Vec::new();
-    while let Some(token) = tokens.next().await? {
-        all.push(token);
-    }
-    Ok(all)
+/// Reads the tokens after the first.
+async fn read(first: Option<Token>, rest: Tokens) -> Result<Vec<Token>, Failure> {
+    let rest: Vec<Token> = rest.try_collect().await?;
+    Ok(first.into_iter().chain(rest).collect())
 }
 
 impl Measured {

@@ -1,10 +1,12 @@
 //! Hedges a language model that streams its answer, on the time to its first token.
 //!
-//! Two providers serve an OpenAI-style streaming endpoint on loopback. Both accept a request at once, but
-//! now and then take long to begin with the answer. An attempt is over when its first token is there: the
-//! stream that has begun first is read on, with that token put back, and the other's connection is closed.
-//! Then the same requests are made plainly and hedged, and the time to the first token is compared. Every
-//! stream is checked to be one provider's answer to its request, whole and in order.
+//! Two providers serve an OpenAI-style streaming endpoint on loopback. Both accept a request at once, but now and then
+//! take long to begin with the answer. `hedger.stream` resolves to the stream whose first token comes first
+//! (`client.rs`); the other's connection is closed.
+//!
+//! The same requests are made plainly, hedged on their first token, and hedged on the heads of their responses. Heads come
+//! at once, so that hedging on them cuts nothing and learns nonsense. Every stream is checked to be one provider's answer
+//! to its request, whole and in order.
 //!
 //! ```text
 //! cargo run --release -p hedge-tokio --example llm_stream
@@ -16,22 +18,23 @@
 mod cli;
 mod client;
 mod completion;
-mod events;
 mod load;
 mod provider;
 mod report;
 #[path = "../common/serve.rs"]
 mod serve;
 
+use core::time::Duration;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use hedge_tokio::{Budget, ConfigError, Hedger, Percentile};
+use futures_lite::StreamExt;
+use hedge_tokio::{Budget, ConfigError, Hedger, Off, Percentile};
 
 use crate::cli::{Failure, exit, number_in};
-use crate::client::Client;
+use crate::client::{AnsweredBy, Client};
 use crate::load::Load;
 use crate::provider::{FirstToken, Provider};
 use crate::report::Report;
@@ -40,7 +43,7 @@ use crate::report::Report;
 #[derive(Debug, Parser)]
 #[command(name = "llm_stream")]
 struct Options {
-    /// Requests to send in each of the two phases.
+    /// Requests to send in each of the three phases.
     #[arg(long, default_value_t = 2_500, value_name = "N",
           value_parser = clap::value_parser!(u64).range(1_000..=1_000_000))]
     requests: u64,
@@ -89,34 +92,44 @@ async fn run(options: &Options) -> Result<(), Failure> {
         show_one(options, &first_token, &providers).await?;
     }
 
+    let phases = [
+        ("plain", plain()?, AnsweredBy::FirstToken),
+        ("hedged", hedged(options)?, AnsweredBy::FirstToken),
+        ("heads", hedged(options)?, AnsweredBy::Head),
+    ];
     let load = Load {
         requests: options.requests,
         concurrency: options.concurrency.into(),
         tokens: options.tokens,
     };
-    let plain = load.run("plain", Client::new(&providers, None)?).await?;
-    let before = provider::aborted(&providers).await?;
-    let hedger = hedger(options)?;
-    let hedged = load
-        .run("hedged", Client::new(&providers, Some(hedger.clone()))?)
-        .await?;
-    let aborted = provider::aborted(&providers).await? - before;
+    let mut measured = Vec::new();
+    for (name, hedger, answered_by) in phases {
+        let client = Client::new(&providers, hedger)?;
+        let before = provider::counted(&providers).await?;
+        let phase = load.run(name, &client, answered_by).await?;
+        let after = provider::counted(&providers).await?;
+        measured.push((phase, client.hedger().metrics(), before, after));
+    }
 
-    let report = Report::new(&plain, &hedged, &hedger.metrics(), aborted);
+    let report = Report::new(&measured)?;
     let mut stdout = io::stdout().lock();
     if options.json {
         writeln!(stdout, "{}", serde_json::to_string(&report)?)?;
     } else {
         writeln!(stdout, "{}", report.table(options))?;
     }
-    plain.check()?;
-    hedged.check()
+    measured.iter().try_for_each(|(phase, ..)| phase.check())
 }
 
-fn hedger(options: &Options) -> Result<Hedger, ConfigError> {
+/// Counts, and does not hedge.
+fn plain() -> Result<Hedger, ConfigError> {
+    Hedger::builder().strategy(Off).build()
+}
+
+/// The defaults, unless told otherwise.
+fn hedged(options: &Options) -> Result<Hedger, ConfigError> {
     Hedger::builder()
         .strategy(Percentile::new(options.percentile))
-        .max_hedges(1)
         .budget(Budget::percent(options.budget))
         .build()
 }
@@ -128,7 +141,11 @@ async fn show_one(
     providers: &[Provider; 2],
 ) -> Result<(), Failure> {
     let request = first_token.slow_at_first();
-    let client = Client::new(providers, Some(hedger(options)?))?;
+    // A hedger that has seen no requests yet does not hedge.
+    let delay = Duration::from_millis(250);
+    let hedger =
+        Hedger::builder().strategy(Percentile::new(options.percentile).initial_delay(delay));
+    let client = Client::new(providers, hedger.build()?)?;
     let mut stdout = io::stdout();
     println!(
         "One request. Its first provider would take {} ms to begin.\n",
@@ -138,26 +155,20 @@ async fn show_one(
     );
 
     let start = Instant::now();
-    let mut answer = client.complete(request, u32::MAX).await?;
+    let mut tokens = client
+        .complete(request, u32::MAX, AnsweredBy::FirstToken)
+        .await?;
     let first = start.elapsed();
     let mut winner = String::new();
-    while let Some(token) = answer.tokens.next().await? {
+    while let Some(token) = tokens.next().await.transpose()? {
         write!(stdout, "{}", token.text)?;
         stdout.flush()?;
         winner = token.stream;
     }
-    println!("\n");
-    match answer.outcome {
-        Some(outcome) if outcome.hedged => println!(
-            "The second provider was asked too after {} ms.",
-            outcome.hedge_delay.unwrap_or_default().as_millis()
-        ),
-        _ => println!("It was not hedged."),
-    }
     println!(
-        "Stream {winner} began {} ms after the request. Streams closed early, say the providers: {}.\n",
+        "\n\nStream {winner} began {} ms after the request. Streams closed early, as the providers saw it: {}.\n",
         first.as_millis(),
-        provider::aborted(providers).await?,
+        provider::counted(providers).await?.aborted,
     );
     Ok(())
 }

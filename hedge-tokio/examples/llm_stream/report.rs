@@ -7,61 +7,66 @@ use hedge_tokio::MetricsSnapshot;
 use indicatif::HumanCount;
 use serde::Serialize;
 
-use crate::Options;
 use crate::load::Measured;
+use crate::provider::Counted;
+use crate::{Failure, Options};
 
-/// Both phases, side by side. Its fields are the JSON's.
+/// The phases, side by side. Its fields are the JSON's.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
-    plain: FirstToken,
-    hedged: Hedged,
+    plain: Phase,
+    hedged: Phase,
+    /// Hedged on the heads of responses instead.
+    heads: Phase,
     /// The share of the P99 that hedging removed.
     p99_reduction: f64,
-    /// Answers of both phases that were not one stream, whole and in order.
+    /// Requests that the providers saw besides those that were asked for, as a share of them.
+    extra_load: f64,
+    /// The same if the heads of responses are hedged.
+    heads_p99_reduction: f64,
+    heads_extra_load: f64,
+    /// Answers of all phases that were not one stream, whole and in order.
     mixed_streams: usize,
 }
 
-/// Times to the first token, in milliseconds.
+/// One phase. Times to the first token are in milliseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
-struct FirstToken {
+struct Phase {
     requests: u64,
     p50_ms: f64,
     p99_ms: f64,
-}
-
-/// What hedging gained, and what it cost.
-#[derive(Debug, Serialize)]
-struct Hedged {
-    #[serde(flatten)]
-    first_token: FirstToken,
+    /// What the hedger took for the P50 and the P99 of the backend.
+    learned_p50_ms: f64,
+    learned_p99_ms: f64,
     /// The share of the requests that were hedged.
     hedge_rate: f64,
-    /// The share of those whose hedge was the first to begin.
+    /// The share of those whose hedge won.
     hedge_win_rate: f64,
+    /// Requests that the providers saw besides those that were asked for, as a share of them.
+    extra_load: f64,
     /// Streams that the providers gave up, because the client had closed the connection.
     aborted_streams: u64,
 }
 
 impl Report {
     pub(crate) fn new(
-        plain: &Measured,
-        hedged: &Measured,
-        metrics: &MetricsSnapshot,
-        aborted_streams: u64,
-    ) -> Self {
-        let before = FirstToken::new(&plain.first_token);
-        let after = FirstToken::new(&hedged.first_token);
-        Self {
-            plain: before,
-            hedged: Hedged {
-                first_token: after,
-                hedge_rate: rounded(metrics.hedge_rate),
-                hedge_win_rate: rounded(metrics.hedge_win_rate),
-                aborted_streams,
-            },
-            p99_reduction: rounded(1.0 - after.p99_ms / before.p99_ms),
-            mixed_streams: plain.mixed.len() + hedged.mixed.len(),
-        }
+        phases: &[(Measured, MetricsSnapshot, Counted, Counted)],
+    ) -> Result<Self, Failure> {
+        let [plain, hedged, heads] = phases else {
+            return Err("a phase is missing".into());
+        };
+        let [plain, hedged, heads] = [plain, hedged, heads].map(Phase::new);
+        let reduction = |phase: &Phase| rounded(1.0 - phase.p99_ms / plain.p99_ms);
+        Ok(Self {
+            p99_reduction: reduction(&hedged),
+            extra_load: hedged.extra_load,
+            heads_p99_reduction: reduction(&heads),
+            heads_extra_load: heads.extra_load,
+            mixed_streams: phases.iter().map(|(phase, ..)| phase.mixed.len()).sum(),
+            plain,
+            hedged,
+            heads,
+        })
     }
 
     /// The report for people.
@@ -73,13 +78,26 @@ impl Report {
     }
 }
 
-impl FirstToken {
-    fn new(micros: &Histogram<u64>) -> Self {
+impl Phase {
+    fn new(
+        (measured, metrics, before, after): &(Measured, MetricsSnapshot, Counted, Counted),
+    ) -> Self {
+        let micros: &Histogram<u64> = &measured.first_token;
         let ms = |quantile| micros.value_at_quantile(quantile) as f64 / 1000.0;
+        let learned = |latency: Option<core::time::Duration>| {
+            rounded(latency.unwrap_or_default().as_secs_f64() * 1000.0)
+        };
+        let asked = (after.asked - before.asked) as f64;
         Self {
             requests: micros.len(),
             p50_ms: ms(0.5),
             p99_ms: ms(0.99),
+            learned_p50_ms: learned(metrics.p50_latency),
+            learned_p99_ms: learned(metrics.p99_latency),
+            hedge_rate: rounded(metrics.hedge_rate),
+            hedge_win_rate: rounded(metrics.hedge_win_rate),
+            extra_load: rounded(asked / micros.len() as f64 - 1.0),
+            aborted_streams: after.aborted - before.aborted,
         }
     }
 }
@@ -96,12 +114,7 @@ struct Table<'a> {
 
 impl Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Report {
-            plain,
-            hedged,
-            mixed_streams,
-            ..
-        } = self.report;
+        let report = self.report;
         let Options {
             concurrency,
             percentile,
@@ -109,39 +122,42 @@ impl Display for Table<'_> {
             seed,
             ..
         } = self.options;
-
+        let phases = [
+            ("plain", &report.plain),
+            ("hedged on the first token", &report.hedged),
+            ("hedged on the head", &report.heads),
+        ];
         writeln!(
             f,
-            "{} streams from two providers, {concurrency} at a time (seed {seed}): plain, then hedged at \
-             P{percentile}\nof the time to the first token, with a budget of {budget} %.\n",
-            HumanCount(plain.requests)
+            "{} streams from two providers, {concurrency} at a time (seed {seed}): plain, then hedged at P{percentile} \
+             with a budget of {budget} %.\n",
+            HumanCount(report.plain.requests)
         )?;
         writeln!(
             f,
-            "{:<21}{:>11}{:>13}{:>10}",
-            "time to first token", "plain", "hedged", "change"
+            "{:<27}{:>10}{:>11}{:>8}{:>12}{:>14}",
+            "time to first token", "P50", "P99", "cut", "extra load", "learned P99"
         )?;
-        let after = &hedged.first_token;
-        for (name, before, after) in [
-            ("P50", plain.p50_ms, after.p50_ms),
-            ("P99", plain.p99_ms, after.p99_ms),
-        ] {
-            // Adding zero makes a negative zero positive.
-            let change = ((after / before - 1.0) * 100.0).round() + 0.0;
+        for (name, phase) in phases {
+            let cut = (1.0 - phase.p99_ms / report.plain.p99_ms) * 100.0;
+            let (p50, p99, learned) = (phase.p50_ms, phase.p99_ms, phase.learned_p99_ms);
+            let extra = phase.extra_load * 100.0;
             writeln!(
                 f,
-                "{name:<21}{before:>8.1} ms{after:>10.1} ms{change:>+8.0} %"
+                "{name:<27}{p50:>7.1} ms{p99:>8.1} ms{cut:>6.0} %{extra:>10.1} %{learned:>11.1} ms"
             )?;
         }
+        let hedged = &report.hedged;
+        let all: u64 = phases.iter().map(|(_, phase)| phase.requests).sum();
         write!(
             f,
-            "\n{:.1} % of the requests were hedged, and {:.0} % of the hedges won. The providers saw {} \
-             streams closed\nearly. {} of {} answers were anything but one stream, whole and in order.",
+            "\nOn the first token, {:.1} % of the requests were hedged, and {:.0} % of the hedges won. The providers saw \
+             {} streams\nclosed early. {} of {} answers were anything but one stream, whole and in order.",
             hedged.hedge_rate * 100.0,
             hedged.hedge_win_rate * 100.0,
             hedged.aborted_streams,
-            mixed_streams,
-            HumanCount(plain.requests + after.requests),
+            report.mixed_streams,
+            HumanCount(all),
         )
     }
 }
