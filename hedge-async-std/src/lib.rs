@@ -96,7 +96,9 @@ pub use hedger::{Builder, Call, Hedger, Registry, SharedBudget, request};
 pub use timer::{AsyncStdTimer, Sleep};
 
 #[doc(no_inline)]
-pub use hedge_core::runtime::{BoxedSink, BoxedStrategy, RegistryError, RequestError, ServerState};
+pub use hedge_core::runtime::{
+    BoxedSink, BoxedStrategy, Key, Keyed, RegistryError, RequestError, ServerState,
+};
 
 #[doc(inline)]
 pub use hedge_core::_guide;

@@ -78,7 +78,9 @@ pub use timer::TokioTimer;
 pub use tower::standard;
 
 #[doc(no_inline)]
-pub use hedge_core::runtime::{BoxedSink, BoxedStrategy, RegistryError, RequestError, ServerState};
+pub use hedge_core::runtime::{
+    BoxedSink, BoxedStrategy, Key, Keyed, RegistryError, RequestError, ServerState,
+};
 
 #[doc(no_inline)]
 pub use hedge_core::{

@@ -2,6 +2,7 @@
 
 use super::{CascadeOutcome, Plan, Quality, TierEnd, TierReport};
 use crate::attempt::{Attempt, Cause, Verdict};
+use crate::name::Name;
 use crate::race::{Controller, Refused, ResultController};
 use crate::record::RequestEnd;
 use crate::telemetry::{Emitter, Event, EventKind, Sink};
@@ -121,6 +122,7 @@ impl<'c, Q, K: Sink, const N: usize> CascadeController<'c, Q, K, N> {
                 request: self.id,
                 at,
                 strategy_name: self.plan.name,
+                key: Name::EMPTY,
                 kind,
             };
             let prefix = &self.plan.telemetry_prefix;

@@ -1,44 +1,57 @@
 //! Permits for hedges in flight.
 
-use core::borrow::Borrow;
 use core::fmt;
-use core::marker::PhantomData;
 
-use super::{BudgetHandle, Payment, Traffic};
+use super::{BudgetHandle, HedgerParts, Payment, Traffic};
 use crate::attempt::Cause;
 use crate::outcome::Suppressed;
 use crate::time::Instant;
 
+/// Something that leads to a budget.
+pub(crate) trait HasBudget {
+    type Budget: BudgetHandle;
+
+    fn budget(&self) -> &Self::Budget;
+}
+
+impl<L, B: BudgetHandle, K> HasBudget for &HedgerParts<L, B, K> {
+    type Budget = B;
+
+    fn budget(&self) -> &B {
+        &self.budget
+    }
+}
+
 /// The permits of hedges in flight. They are returned to the budget when this is dropped.
-///
-/// `O` is the budget or a reference to it.
-pub(crate) struct InFlight<O: Borrow<B>, B: BudgetHandle> {
-    budget: O,
+pub(crate) struct InFlight<O: HasBudget> {
+    owner: O,
     places: u8,
     /// What has paid for a hedge that is to start later. Its place is not among the others.
     reserved: Option<Payment>,
-    handle: PhantomData<fn(&B)>,
 }
 
-impl<O: Borrow<B>, B: BudgetHandle> InFlight<O, B> {
-    /// Creates a holder of permits for `budget`, without any.
-    pub(crate) const fn none(budget: O) -> Self {
-        Self::of(budget, 0)
+impl<O: HasBudget> InFlight<O> {
+    /// Creates a holder of permits of the owner's budget, without any.
+    pub(crate) const fn none(owner: O) -> Self {
+        Self::of(owner, 0)
     }
 
-    /// Creates a holder of one permit, which was withdrawn from `budget` before.
+    /// Creates a holder of one permit, which was withdrawn from the owner's budget before.
     #[cfg(feature = "std")]
-    pub(crate) const fn one(budget: O) -> Self {
-        Self::of(budget, 1)
+    pub(crate) const fn one(owner: O) -> Self {
+        Self::of(owner, 1)
     }
 
-    const fn of(budget: O, places: u8) -> Self {
+    const fn of(owner: O, places: u8) -> Self {
         Self {
-            budget,
+            owner,
             places,
             reserved: None,
-            handle: PhantomData,
         }
+    }
+
+    pub(crate) const fn owner(&self) -> &O {
+        &self.owner
     }
 
     /// Withdraws what one more hedge costs, its place included.
@@ -48,7 +61,7 @@ impl<O: Borrow<B>, B: BudgetHandle> InFlight<O, B> {
         traffic: Traffic,
         now: Instant,
     ) -> Result<Payment, Suppressed> {
-        let payment = self.budget.borrow().withdraw_for(cause, traffic, now)?;
+        let payment = self.owner.budget().withdraw_for(cause, traffic, now)?;
         self.places += 1;
         Ok(payment)
     }
@@ -78,7 +91,7 @@ impl<O: Borrow<B>, B: BudgetHandle> InFlight<O, B> {
         if self.reserved.is_some()
             && let Some(payment) = self.reserved.take()
         {
-            self.budget.borrow().refund(payment);
+            self.owner.budget().refund(payment);
         }
     }
 
@@ -87,7 +100,7 @@ impl<O: Borrow<B>, B: BudgetHandle> InFlight<O, B> {
         let hedges = hedges.min(self.places.into());
         if hedges > 0 {
             self.places -= hedges as u8;
-            self.budget.borrow().give_back(hedges);
+            self.owner.budget().give_back(hedges);
         }
     }
 
@@ -97,18 +110,18 @@ impl<O: Borrow<B>, B: BudgetHandle> InFlight<O, B> {
     }
 }
 
-impl<O: Borrow<B>, B: BudgetHandle> Drop for InFlight<O, B> {
+impl<O: HasBudget> Drop for InFlight<O> {
     #[inline]
     fn drop(&mut self) {
         self.refund_reserved();
         // Most requests have none, and need not ask the budget.
         if self.places > 0 {
-            self.budget.borrow().give_back(self.places.into());
+            self.owner.budget().give_back(self.places.into());
         }
     }
 }
 
-impl<O: Borrow<B>, B: BudgetHandle> fmt::Debug for InFlight<O, B> {
+impl<O: HasBudget> fmt::Debug for InFlight<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("InFlight").field(&self.places).finish()
     }

@@ -27,6 +27,8 @@ mod traffic;
 pub use budget::{Budget, BudgetHandle, Payment};
 pub use builder::Builder;
 pub(crate) use builder::{check_cost, telemetry_prefix};
+#[cfg(feature = "std")]
+pub(crate) use in_flight::HasBudget;
 pub(crate) use in_flight::InFlight;
 pub(crate) use options::Labels;
 pub use options::Options;

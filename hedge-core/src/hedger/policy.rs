@@ -90,6 +90,13 @@ impl<S> Policy<S> {
 }
 
 impl<S: Strategy> Policy<S> {
+    /// Returns a policy with the same options that has learned nothing; `None` if the strategy cannot be made anew.
+    #[cfg(feature = "std")]
+    pub(crate) fn fresh(&self) -> Option<Self> {
+        let policy = Self::new(self.strategy.fresh()?, self.options);
+        Some(policy.seeded(self.draws.clone().next()))
+    }
+
     pub(crate) fn flags(&self) -> HedgerFlags {
         let slow = self.traffic.traffic(self.planned_pass_rate()).slow;
         HedgerFlags::new(&self.strategy, &self.options, self.guarded(), slow)

@@ -3,6 +3,7 @@
 use crate::hedger::{HedgeQuery, HedgerFlags, Policy, Refusal, RequestPlan, Traffic, limit};
 use crate::lock::Lock;
 use crate::metrics::{MetricsSnapshot, Recorder};
+use crate::name::Name;
 use crate::record::Record;
 use crate::strategy::{Hints, Strategy};
 use crate::time::Instant;
@@ -47,6 +48,11 @@ pub trait SharedState {
     /// Calls `f` with exclusive access to the policy, after all requests that have ended were
     /// recorded.
     fn edit<R>(&self, now: Instant, f: impl FnOnce(&mut Policy<Self::Strategy>) -> R) -> R;
+
+    /// Returns the name of the key whose requests share this state; empty if they have none.
+    fn key(&self) -> Name {
+        Name::EMPTY
+    }
 
     /// Returns the metrics of all requests that have ended.
     fn metrics(&self, now: Instant) -> MetricsSnapshot;

@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use crate::attempt::{Attempt, ByResult, Classify};
 use crate::hedger::{BudgetHandle, Hedger, Losers, SharedState};
+use crate::name::Name;
 use crate::outcome::{Error, Hedged};
 use crate::race::{Capacity, Max, race};
 use crate::replicas::{Chosen, ReplicaSet};
@@ -42,6 +43,8 @@ use crate::time::{Instant, Timer};
 #[must_use = "a call does nothing until its request is made"]
 pub struct Call<'h, T, L, B, K, C, const MAX: usize, G = AlwaysReady> {
     hedger: &'h Hedger<T, L, B, K, MAX>,
+    /// The state of the request's key; `None` if it has none.
+    pub(crate) state: Option<&'h L>,
     classify: C,
     pub(crate) placement: G,
     pub(crate) options: CallOptions,
@@ -51,6 +54,7 @@ impl<'h, T, L, B, K, const MAX: usize> Call<'h, T, L, B, K, ByResult, MAX> {
     pub(crate) fn new(hedger: &'h Hedger<T, L, B, K, MAX>) -> Self {
         Self {
             hedger,
+            state: None,
             classify: ByResult,
             placement: AlwaysReady,
             options: CallOptions::NONE,
@@ -147,6 +151,7 @@ where
     pub fn classify<D>(self, classify: D) -> Call<'h, T, L, B, K, D, MAX, G> {
         Call {
             hedger: self.hedger,
+            state: self.state,
             classify,
             placement: self.placement,
             options: self.options,
@@ -156,6 +161,7 @@ where
     fn place<H>(self, placement: H) -> Call<'h, T, L, B, K, C, MAX, H> {
         Call {
             hedger: self.hedger,
+            state: self.state,
             classify: self.classify,
             placement,
             options: self.options,
@@ -204,7 +210,8 @@ where
         Max<MAX>: Capacity<F>,
     {
         let timer = self.hedger.timer().clone();
-        let trace = Trace::new(self.hedger.strategy_name());
+        let key = self.state.map_or(Name::EMPTY, L::key);
+        let trace = Trace::new(self.hedger.strategy_name(), key);
         Request::new(
             race::<MAX, _, _, _, _, _, _>(timer, self.controller(), launch),
             trace,
@@ -214,7 +221,8 @@ where
     /// Returns the decisions of the request without its future, to be driven by a simulation.
     pub fn controller(self) -> RequestController<'h, L, B, K, C, MAX, G> {
         let parts = self.hedger.parts();
-        RequestController::new(parts, self.classify, self.placement, self.options)
+        let state = self.state.unwrap_or(&parts.state);
+        RequestController::new(parts, state, self.classify, self.placement, self.options)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Runtime;
 use crate::attempt::Cause;
-use crate::hedger::{Budget, BudgetHandle, Payment, Traffic};
+use crate::hedger::{Budget, BudgetHandle, HasBudget, Payment, Traffic};
 use crate::outcome::Suppressed;
 use crate::time::Instant;
 
@@ -59,6 +59,14 @@ impl<R: Runtime> From<Budget> for SharedBudget<R> {
 }
 
 /// Hedgers have separate clocks with different epochs, so the time that they pass is not used.
+impl<R: Runtime> HasBudget for SharedBudget<R> {
+    type Budget = Self;
+
+    fn budget(&self) -> &Self {
+        self
+    }
+}
+
 impl<R: Runtime> BudgetHandle for SharedBudget<R> {
     fn deposit_in(&self, traffic: Traffic) {
         self.core.deposit_in(traffic);

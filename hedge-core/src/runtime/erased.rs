@@ -19,11 +19,17 @@ pub struct BoxedStrategy(Box<dyn Erased>);
 
 trait Erased: Strategy + Send {
     fn as_any(&mut self) -> &mut dyn Any;
+
+    fn boxed_fresh(&self) -> Option<BoxedStrategy>;
 }
 
 impl<S: Strategy + Send + 'static> Erased for S {
     fn as_any(&mut self) -> &mut dyn Any {
         self
+    }
+
+    fn boxed_fresh(&self) -> Option<BoxedStrategy> {
+        self.fresh().map(BoxedStrategy::new)
     }
 }
 
@@ -62,6 +68,10 @@ impl fmt::Debug for BoxedStrategy {
 
 impl Strategy for BoxedStrategy {
     forward!(self => self.0, self.0);
+
+    fn fresh(&self) -> Option<Self> {
+        (*self.0).boxed_fresh()
+    }
 }
 
 /// A sink of any type, or `None`.

@@ -56,9 +56,10 @@ mod spawn;
 
 pub use budget::SharedBudget;
 pub use erased::{BoxedSink, BoxedStrategy};
-pub use hedger::{Builder, Call, Hedger, ServerState};
+pub use hedger::{Builder, Call, Hedger, Keyed, ServerState};
 pub use once::{RequestError, request};
 pub use registry::{Registry, RegistryError};
+pub use sharded::Key;
 pub use spawn::{Spawn, Spawned};
 
 use crate::time::{Instant, Timer};

@@ -65,9 +65,7 @@ impl<R: Spawn, T: Send + 'static> Spawned<R, T> {
         F: Future<Output = T> + Send + 'static,
     {
         // Create the permit before anything can panic, so that it is always returned.
-        let place = attempt
-            .is_hedge()
-            .then(|| InFlight::<_, SharedBudget<R>>::one(budget.clone()));
+        let place = attempt.is_hedge().then(|| InFlight::one(budget.clone()));
         let future = launch(attempt);
         Self::new(async move {
             let _place = place;

@@ -43,6 +43,8 @@ macro_rules! strategy {
         }
 
         impl Strategy for $name {
+            crate::strategy::fresh_clone!();
+
             forward!(self => self.get(), self.get_mut());
         }
     };

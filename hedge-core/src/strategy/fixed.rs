@@ -11,6 +11,8 @@ use crate::time::Instant;
 pub struct Off;
 
 impl Strategy for Off {
+    crate::strategy::fresh_clone!();
+
     fn plan(&mut self, _: &Hints, _: Instant) -> Plan {
         Plan::never(Suppressed::Off).reusable()
     }
@@ -42,6 +44,8 @@ impl Strategy for Off {
 pub struct OnFailure;
 
 impl Strategy for OnFailure {
+    crate::strategy::fresh_clone!();
+
     fn plan(&mut self, _: &Hints, _: Instant) -> Plan {
         Plan::never(Suppressed::NotDue).reusable()
     }
@@ -78,6 +82,8 @@ impl Fixed {
 }
 
 impl Strategy for Fixed {
+    crate::strategy::fresh_clone!();
+
     fn plan(&mut self, _: &Hints, _: Instant) -> Plan {
         Plan::after(self.delay).reusable()
     }

@@ -156,6 +156,17 @@ pub trait Strategy {
     /// Forgets what was learned.
     fn reset(&mut self) {}
 
+    /// Returns a strategy with the same options that has learned nothing, for the requests with another
+    /// key of the same hedger. By default `None`: then all requests share this strategy, whatever their keys.
+    ///
+    /// A strategy that is `Clone` clones and resets itself.
+    fn fresh(&self) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        None
+    }
+
     /// Writes down what was learned, to be kept over a restart; all that [`restore`](Self::restore)
     /// needs.
     ///
@@ -241,6 +252,19 @@ macro_rules! forward {
 }
 
 pub(crate) use forward;
+
+/// [`Strategy::fresh`] of a strategy that is `Clone`.
+macro_rules! fresh_clone {
+    () => {
+        fn fresh(&self) -> Option<Self> {
+            let mut strategy = self.clone();
+            strategy.reset();
+            Some(strategy)
+        }
+    };
+}
+
+pub(crate) use fresh_clone;
 
 impl<S: Strategy + ?Sized> Strategy for &mut S {
     forward!(self => (**self), (**self));

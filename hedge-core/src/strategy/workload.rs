@@ -87,6 +87,11 @@ impl Default for WorkloadAware {
 }
 
 impl<S: Strategy> Strategy for WorkloadAware<S> {
+    fn fresh(&self) -> Option<Self> {
+        let inner = self.inner.fresh()?;
+        Some(Self { inner })
+    }
+
     fn plan(&mut self, hints: &Hints, now: Instant) -> Plan {
         let factor = hints.factor();
         let scaled = |delay| scaled(delay, factor).max(Self::MIN_DELAY);

@@ -1,6 +1,7 @@
 //! A sink that exports events as metrics.
 
 use core::time::Duration;
+use std::boxed::Box;
 use std::string::String;
 use std::sync::OnceLock;
 use std::vec::Vec;
@@ -38,7 +39,7 @@ const CAUSES: [Cause; 2] = [Cause::Delay, Cause::Retry];
 /// | `hedge_suppressed_total` | `reason`, as [`Suppressed::as_str`] | hedges that were due and not started, including those of hedged requests; and answered requests for which no hedge was planned: `off`, `warming_up`, `pushback`, `max_hedges` |
 /// | `hedge_request_duration_seconds` | | histogram of the duration of requests that were answered |
 ///
-/// All metrics have the labels `strategy` and `strategy_name`. [`NAMES`](Self::NAMES) lists the
+/// All metrics have the labels `strategy` and `strategy_name`, and those of requests with a key the label `key`. [`NAMES`](Self::NAMES) lists the
 /// names. Install the recorder before the first request: the handles are created once.
 ///
 /// ```
@@ -55,9 +56,8 @@ const CAUSES: [Cause; 2] = [Cause::Delay, Cause::Retry];
 /// ```
 #[derive(Default)]
 pub struct MetricsSink {
-    /// The handles of the first strategy that was seen. Those of other strategies are looked up
-    /// every time.
-    handles: OnceLock<Handles>,
+    /// Those of the first labels that were seen.
+    handles: OnceLock<Box<Handles>>,
 }
 
 impl MetricsSink {
@@ -86,11 +86,11 @@ impl core::fmt::Debug for MetricsSink {
 impl Sink for MetricsSink {
     fn emit(&self, event: &Event) {
         if let EventKind::HedgeSuppressed { reason, strategy } = event.kind {
-            self.with(strategy, event.strategy_name, |handles| {
+            self.with(strategy, event, |handles| {
                 handles.suppressed(reason);
             });
         } else if let Some(end) = End::of(&event.kind) {
-            self.with(end.strategy, event.strategy_name, |handles| {
+            self.with(end.strategy, event, |handles| {
                 handles.count(&end);
             });
         }
@@ -98,13 +98,45 @@ impl Sink for MetricsSink {
 }
 
 impl MetricsSink {
-    fn with(&self, strategy: StrategyKind, name: Name, f: impl FnOnce(&Handles)) {
-        let handles = self.handles.get_or_init(|| Handles::new(strategy, name));
-        if (handles.strategy, handles.name) == (strategy, name) {
-            f(handles);
-        } else {
-            f(&Handles::new(strategy, name));
+    /// For how many labels handles are kept. Those of others are looked up every time.
+    const KEPT: usize = 128;
+
+    fn with(&self, strategy: StrategyKind, event: &Event, f: impl FnOnce(&Handles)) {
+        let labels = Labels {
+            strategy,
+            name: event.strategy_name,
+            key: event.key,
+        };
+        let mut place = &self.handles;
+        for _ in 0..Self::KEPT {
+            let handles = place.get_or_init(|| Box::new(Handles::new(labels)));
+            if handles.labels == labels {
+                return f(handles);
+            }
+            place = &handles.next;
         }
+        f(&Handles::new(labels));
+    }
+}
+
+/// What tells the metrics of one kind of requests from those of others.
+#[derive(Clone, Copy, Eq, PartialEq)]
+struct Labels {
+    strategy: StrategyKind,
+    name: Name,
+    key: Name,
+}
+
+impl Labels {
+    fn to_vec(self) -> Vec<Label> {
+        let mut labels = std::vec![
+            Label::from_static_parts("strategy", self.strategy.as_str()),
+            Label::new("strategy_name", String::from(self.name.as_str())),
+        ];
+        if self.key != Name::EMPTY {
+            labels.push(Label::new("key", String::from(self.key.as_str())));
+        }
+        labels
     }
 }
 
@@ -178,8 +210,9 @@ impl End {
 }
 
 struct Handles {
-    strategy: StrategyKind,
-    name: Name,
+    labels: Labels,
+    /// Those of the labels that were seen next.
+    next: OnceLock<Box<Self>>,
     requests: [Counter; Outcome::NAMES.len()],
     attempts: Counter,
     hedged: Counter,
@@ -192,9 +225,9 @@ struct Handles {
 }
 
 impl Handles {
-    fn new(strategy: StrategyKind, name: Name) -> Self {
+    fn new(of: Labels) -> Self {
         describe();
-        let labels = || labels(strategy, name);
+        let labels = || of.to_vec();
         let requests = |result| {
             let mut labels = labels();
             labels.push(Label::from_static_parts("result", result));
@@ -206,8 +239,8 @@ impl Handles {
             counter!(name, labels)
         };
         Self {
-            strategy,
-            name,
+            labels: of,
+            next: OnceLock::new(),
             requests: Outcome::NAMES.map(requests),
             attempts: counter!(ATTEMPTS, labels()),
             hedged: counter!(HEDGED, labels()),
@@ -250,19 +283,12 @@ impl Handles {
             return;
         };
         let counter = counter.get_or_init(|| {
-            let mut labels = labels(self.strategy, self.name);
+            let mut labels = self.labels.to_vec();
             labels.push(Label::from_static_parts("reason", reason.as_str()));
             counter!(SUPPRESSED, labels)
         });
         counter.increment(1);
     }
-}
-
-fn labels(strategy: StrategyKind, name: Name) -> Vec<Label> {
-    std::vec![
-        Label::from_static_parts("strategy", strategy.as_str()),
-        Label::new("strategy_name", String::from(name.as_str())),
-    ]
 }
 
 fn describe() {
@@ -391,7 +417,12 @@ mod tests {
         let recorder = DebuggingRecorder::new();
         let snapshotter = recorder.snapshotter();
         metrics::with_local_recorder(&recorder, || {
-            Handles::new(StrategyKind::Fixed, Name::EMPTY).suppressed(Suppressed::Guard);
+            let labels = Labels {
+                strategy: StrategyKind::Fixed,
+                name: Name::EMPTY,
+                key: Name::EMPTY,
+            };
+            Handles::new(labels).suppressed(Suppressed::Guard);
         });
         let snapshot = snapshotter.snapshot().into_vec();
         let recorded: BTreeSet<String> = snapshot
@@ -405,6 +436,28 @@ mod tests {
                 .iter()
                 .eq(&BTreeSet::from(MetricsSink::NAMES.map(String::from)))
         );
+    }
+
+    #[test]
+    fn requests_with_a_key_are_counted_apart() {
+        let counted = counted(|| {
+            let clock = ManualTimer::<8>::new();
+            let sink = MetricsSink::new();
+            let heard = |event: &Event| {
+                // Keys are given to requests by hedgers of servers, whose runtimes are in other crates.
+                let key = [Name::EMPTY, Name::truncated("a"), Name::truncated("b")];
+                let key = key[event.request as usize % 3];
+                sink.emit(&Event { key, ..*event });
+            };
+            let hedger = Hedger::builder(&clock).sink(heard).build_local().unwrap();
+            for _ in 0..7 {
+                let _ = clock.drive(hedger.request(|_| async { Ok::<_, ()>(()) }));
+            }
+        });
+        for (key, requests) in [("", "2"), (",key=a", "3"), (",key=b", "2")] {
+            let name = format!("hedge_attempts_total{{strategy=percentile,strategy_name={key}}}");
+            assert_eq!(counted[&name], requests, "{counted:?}");
+        }
     }
 
     #[test]

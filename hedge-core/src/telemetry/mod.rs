@@ -13,7 +13,7 @@
 //!
 //! | what | fields |
 //! |---|---|
-//! | span `hedge.request` | `strategy_name`, `strategy`, `accepted`, `hedged`, `hedge_won`, `winner`, `attempts`, `total_latency_ms`, `primary_latency_ms`, `backup_latency_ms`, `hedge_delay_ms`, `suppressed`, `cost`, `replica`: the fields of the [`Outcome`], also if the request failed; `error`: `failed`, `refused` (no answer was accepted), `timeout`, `no_replica` or `dropped` |
+//! | span `hedge.request` | `strategy_name`, `key`, `strategy`, `accepted`, `hedged`, `hedge_won`, `winner`, `attempts`, `total_latency_ms`, `primary_latency_ms`, `backup_latency_ms`, `hedge_delay_ms`, `suppressed`, `cost`, `replica`: the fields of the [`Outcome`], also if the request failed; `error`: `failed`, `refused` (no answer was accepted), `timeout`, `no_replica` or `dropped` |
 //! | event `hedging.hedge.fired` | `attempt`, `cause`, `delay_ms`, `elapsed_ms`, `replica` |
 //! | event `hedging.hedge.suppressed` | `reason` |
 //! | event `hedging.hedge.won` | `attempt`, `latency_ms`, `replica` |
@@ -60,6 +60,8 @@ pub struct Event {
     pub at: Instant,
     /// The hedger's `strategy_name`, or the cascade's name; empty if it has none.
     pub strategy_name: Name,
+    /// The key of the request, at most 32 bytes of it; empty if it has none.
+    pub key: Name,
     /// What happened.
     pub kind: EventKind,
 }

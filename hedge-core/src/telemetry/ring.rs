@@ -132,6 +132,7 @@ mod tests {
             request,
             at: Instant::ZERO,
             strategy_name: Name::EMPTY,
+            key: Name::EMPTY,
             kind: EventKind::RequestStart,
         }
     }

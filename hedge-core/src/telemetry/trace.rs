@@ -35,14 +35,16 @@ mod on {
     #[derive(Debug)]
     pub(crate) struct Trace {
         name: Name,
+        key: Name,
         span: Option<Span>,
         ended: bool,
     }
 
     impl Trace {
-        pub(crate) const fn new(name: Name) -> Self {
+        pub(crate) const fn new(name: Name, key: Name) -> Self {
             Self {
                 name,
+                key,
                 span: None,
                 ended: false,
             }
@@ -50,8 +52,8 @@ mod on {
 
         /// Enters the span until the returned guard is dropped.
         pub(crate) fn enter(&mut self) -> (Entered<'_>, Ending<'_>) {
-            let name = self.name;
-            let span = &*self.span.get_or_insert_with(|| span(name));
+            let (name, key) = (self.name, self.key);
+            let span = &*self.span.get_or_insert_with(|| span(name, key));
             let ended = &mut self.ended;
             (span.enter(), Ending { span, ended })
         }
@@ -112,11 +114,12 @@ mod on {
         future.in_current_span()
     }
 
-    fn span(strategy_name: Name) -> Span {
-        info_span!(
+    fn span(strategy_name: Name, key: Name) -> Span {
+        let span = info_span!(
             target: "hedge",
             "hedge.request",
             strategy_name = strategy_name.as_str(),
+            key = Empty,
             strategy = Empty,
             accepted = Empty,
             hedged = Empty,
@@ -130,7 +133,11 @@ mod on {
             suppressed = Empty,
             cost = Empty,
             error = Empty,
-        )
+        );
+        if key != Name::EMPTY {
+            span.record("key", key.as_str());
+        }
+        span
     }
 
     fn outcome(span: &Span, outcome: &Outcome) {
@@ -281,7 +288,7 @@ mod off {
     pub(crate) struct Ending;
 
     impl Trace {
-        pub(crate) const fn new(_: Name) -> Self {
+        pub(crate) const fn new(_: Name, _: Name) -> Self {
             Self
         }
 

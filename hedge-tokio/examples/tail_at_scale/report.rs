@@ -219,7 +219,10 @@ impl Display for Table<'_> {
             )?;
             if over_replicas.is_some() {
                 let share = way.first_replica_share * 100.0;
-                write!(f, "\n{share:.1} % of all attempts reached the slow replica.")?;
+                write!(
+                    f,
+                    "\n{share:.1} % of all attempts reached the slow replica."
+                )?;
             }
         }
         Ok(())

@@ -11,13 +11,14 @@ use tokio::task::unconstrained;
 use tower_service::Service;
 
 use super::options::Limits;
-use super::{Policy, TimedOut};
-use crate::{Call, Hedger};
+use super::{Policy, RequestOptions, TimedOut};
+use crate::{Call, Hedger, Key};
 
 /// A request with its options, before any of it is sent.
 pub(super) struct Planned<P, Req> {
     pub(super) hedger: Hedger,
     pub(super) limits: Limits,
+    key: Key,
     policy: P,
     request: Req,
     /// The request for hedges; `None` if it must not be hedged.
@@ -30,7 +31,9 @@ impl<P, Req> Planned<P, Req> {
         P: Policy<Req, Res, E> + Clone,
     {
         let policy = policy.for_request(&mut request);
-        let limits = policy.options(&request).limits;
+        let RequestOptions { limits, key } = policy.options(&request);
+        // Found now, as its name may borrow from the request.
+        let key = key.map_or(Key::NONE, |name| hedger.key(&name));
         let copy = if limits.hedge {
             policy.copy(&request)
         } else {
@@ -39,6 +42,7 @@ impl<P, Req> Planned<P, Req> {
         Self {
             hedger: hedger.clone(),
             limits,
+            key,
             policy,
             request,
             copy,
@@ -51,6 +55,7 @@ impl<P, Req> Planned<P, Req> {
         let Self {
             hedger,
             limits,
+            key,
             policy,
             request,
             copy,
@@ -59,6 +64,7 @@ impl<P, Req> Planned<P, Req> {
             hedger,
             may_hedge: copy.is_some(),
             limits,
+            key,
             policy,
             parts: Mutex::new(Parts {
                 copy,
@@ -76,6 +82,7 @@ impl<P, Req> Planned<P, Req> {
 pub(super) struct Shared<S, P, Req, E> {
     hedger: Hedger,
     limits: Limits,
+    key: Key,
     may_hedge: bool,
     policy: P,
     /// Never locked by two threads at once: requests and services need not be shared between threads.
@@ -98,7 +105,11 @@ struct Next<S, Req, E> {
 impl<S, P, Req, E> Shared<S, P, Req, E> {
     pub(super) fn call(&self) -> Call<'_, ByPolicy<'_, P, Req>> {
         let by_policy = ByPolicy(&self.policy, PhantomData);
-        let call = self.limits.call(&self.hedger).classify(by_policy);
+        let call = self
+            .limits
+            .call(&self.hedger)
+            .key(self.key)
+            .classify(by_policy);
         if self.may_hedge {
             call
         } else {

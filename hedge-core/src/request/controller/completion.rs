@@ -33,7 +33,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
             hedge: NONE,
             hedge_start: NONE,
             hedge_delay: self.known_plan().map_or(NONE, RequestPlan::delay_nanos),
-            cost: self.parts.cost_per_attempt,
+            cost: self.parts().cost_per_attempt,
             end: RequestEnd::Won(0),
             primary_end: AttemptEnd::Finished,
             hedge_end: None,
@@ -55,7 +55,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
 
     #[cfg_attr(feature = "std", inline(always))]
     pub(super) fn outcome(&mut self, record: &Record) -> Outcome {
-        let strategy_name = self.parts.labels.strategy_name;
+        let strategy_name = self.parts().labels.strategy_name;
         let mut outcome = Outcome::new(record, self.flags().kind(), strategy_name);
         if G::TIMED {
             let winner = record.end.attempt();
@@ -93,9 +93,9 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
     #[cfg_attr(feature = "std", inline(always))]
     fn report(&self, record: &Record) {
         if self.teaches && !self.is_untypical(record.end) {
-            self.parts.state.record(record);
+            self.state.record(record);
         } else {
-            self.parts.state.count(record);
+            self.state.count(record);
         }
     }
 
@@ -178,7 +178,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
 
     fn cost(&self) -> f64 {
         // `cost_per_attempt` may be any finite number; keep the sum finite too.
-        let cost = self.parts.cost_per_attempt * f64::from(self.started);
+        let cost = self.parts().cost_per_attempt * f64::from(self.started);
         // No cost is negative, so the order of the bits is that of the numbers. Firmware has no `f64`.
         f64::from_bits(cost.to_bits().min(f64::MAX.to_bits()))
     }

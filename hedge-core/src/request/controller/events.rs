@@ -14,7 +14,8 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
     RequestController<'_, L, B, K, C, MAX, G>
 {
     pub(super) fn is_heard(&mut self) -> bool {
-        self.emitter.is_heard(&self.parts.sink)
+        let parts = self.parts();
+        self.emitter.is_heard(&parts.sink)
     }
 
     /// Emits an event if the sink or a subscriber is enabled. Inlined, so that a large event is
@@ -25,20 +26,21 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
             return;
         }
         if self.id == 0 {
-            self.id = self.parts.state.next_id();
+            self.id = self.state.next_id();
         }
+        let parts = self.parts();
         let Labels {
             strategy_name,
             ref telemetry_prefix,
-        } = self.parts.labels;
+        } = parts.labels;
         let event = Event {
             request: self.id,
             at,
             strategy_name,
+            key: self.state.key(),
             kind: kind(self),
         };
-        self.emitter
-            .emit(&self.parts.sink, telemetry_prefix, &event);
+        self.emitter.emit(&parts.sink, telemetry_prefix, &event);
     }
 
     /// Emits a rare event. Outlined, to generate less code per event.

@@ -75,10 +75,12 @@ pub struct RequestController<
     const MAX: usize,
     G = AlwaysReady,
 > {
-    parts: &'h HedgerParts<L, B, K>,
+    /// The hedger's, or that of the request's key.
+    state: &'h L,
     classify: C,
     placement: G,
-    in_flight: InFlight<&'h B, B>,
+    /// Holds the hedger's parts too.
+    in_flight: InFlight<&'h HedgerParts<L, B, K>>,
     basis: Basis,
     /// What the caller said about the request.
     hints: HintsClass,
@@ -130,16 +132,17 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: u
 {
     pub(crate) fn new(
         parts: &'h HedgerParts<L, B, K>,
+        state: &'h L,
         classify: C,
         placement: G,
         options: CallOptions,
     ) -> Self {
         let may_hedge = options.may_hedge();
         Self {
-            parts,
+            state,
             classify,
             placement,
-            in_flight: InFlight::none(&parts.budget),
+            in_flight: InFlight::none(parts),
             basis: Basis::CallOptions(options),
             hints: options.hints.class(),
             emitter: Emitter::new(),
@@ -171,8 +174,12 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: u
         }
     }
 
+    fn parts(&self) -> &'h HedgerParts<L, B, K> {
+        self.in_flight.owner()
+    }
+
     fn flags(&mut self) -> HedgerFlags {
-        *self.flags.get_or_insert_with(|| self.parts.state.flags())
+        *self.flags.get_or_insert_with(|| self.state.flags())
     }
 
     /// Returns a reference, since copying a large value that was just written would wait for the
@@ -190,7 +197,7 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: u
         let (Basis::CallOptions(options), start) = (&self.basis, self.start_of(0)) else {
             return;
         };
-        let plan = self.parts.state.request_plan(&options.hints, start);
+        let plan = self.state.request_plan(&options.hints, start);
         let plan = if options.may_hedge() {
             plan
         } else {
@@ -270,7 +277,7 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: u
         let retry = hedge.cause() == Cause::Retry;
         let observe_only = self.plan().observe_only();
         let query = self.query(retry, now);
-        let mut traffic = self.parts.state.may_hedge(&query)?;
+        let mut traffic = self.state.may_hedge(&query)?;
         // Where requests are not recorded nothing shows a surge, so that only the small part of the burst counts.
         traffic.surging |= !self.is_recorded();
         let placed = self.placement.place_hedge(hedge, now);
@@ -345,7 +352,7 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: u
         self.deposited = true;
         if self.deposits {
             let traffic = self.flags().traffic();
-            self.parts.budget.deposit_in(traffic);
+            self.parts().budget.deposit_in(traffic);
         }
     }
 
@@ -365,7 +372,7 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: u
             Basis::RequestPlan(plan) => return plan.limit(),
         };
         if may_hedge && self.flags().is_limited() {
-            limit.min(self.parts.state.limit())
+            limit.min(self.state.limit())
         } else {
             limit
         }

@@ -16,17 +16,21 @@ use crate::hedger::{
     HedgeQuery, HedgerFlags, HedgerState, Policy, Refusal, RequestPlan, SharedState, Traffic, limit,
 };
 use crate::metrics::{MetricsSnapshot, Recorder};
+use crate::name::Name;
 use crate::record::Record;
 use crate::strategy::{Hints, Strategy};
 use crate::sync::{AtomicU8, AtomicU64, Mutex, MutexGuard};
 use crate::time::Instant;
 
+use keys::Keys;
 use published::Published;
 use shards::{Padded, lock, next_request, own_of, shard_count, thread_index};
 
 pub use budget::SharedBudget;
+pub use keys::Key;
 
 mod budget;
+mod keys;
 mod published;
 mod shards;
 #[cfg(test)]
@@ -47,6 +51,10 @@ pub struct Sharded<S, M> {
     flags: AtomicU8,
     /// What [`SharedState::limit`] returns.
     limit: AtomicU64,
+    /// The states of the requests with a key.
+    keys: Keys<Self>,
+    /// The name of the key whose state this is; empty if it has none.
+    key: Name,
 }
 
 /// The metrics of a shard and the records that are pending in it.
@@ -119,6 +127,63 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
             published: Padded(Published::default()),
             flags,
             limit,
+            keys: Keys::new(0),
+            key: Name::EMPTY,
+        }
+    }
+
+    /// Sets for how many keys there is room, at most 16 384. Default: 0.
+    #[must_use]
+    pub fn with_keys(self, keys: usize) -> Self {
+        let keys = Keys::new(keys);
+        Self { keys, ..self }
+    }
+
+    /// Returns the key of this name: [`Key::OTHER`] if there is no room for another one, and [`Key::NONE`] if the
+    /// strategy cannot be [made anew](Strategy::fresh).
+    #[inline]
+    pub fn key(&self, name: &str) -> Key {
+        match self.keys.find(name) {
+            Some(key) => key,
+            None => self.add_key(name),
+        }
+    }
+
+    #[cold]
+    fn add_key(&self, name: &str) -> Key {
+        let made = self.keys.add(name, || self.fresh(name));
+        made.unwrap_or(Key::NONE)
+    }
+
+    /// Returns the state of the requests with this key.
+    #[inline]
+    pub fn keyed(&self, key: Key) -> &Self {
+        let other = || self.fresh(Key::OTHER_NAME);
+        self.keys.get(key, other).unwrap_or(self)
+    }
+
+    /// Returns every key that was used, with its name and its state, [`Key::OTHER`] last.
+    pub fn keys(&self) -> impl Iterator<Item = (Key, &str, &Self)> {
+        self.keys.iter()
+    }
+
+    /// Returns a state that has learned nothing, for the key of this name.
+    fn fresh(&self, name: &str) -> Option<Self> {
+        let policy = lock(&self.policy_cell.0).policy.fresh()?;
+        let state = Self::new(HedgerState::new(policy, M::default()));
+        let key = Name::truncated(name);
+        Some(Self { key, ..state })
+    }
+
+    /// Adds the metrics of all requests, with and without a key.
+    fn merge_metrics(&self, total: &mut M) {
+        for shard in &self.shards {
+            let mut shard = lock(&shard.0);
+            shard.count();
+            total.merge(&shard.metrics);
+        }
+        for (.., state) in self.keys() {
+            state.merge_metrics(total);
         }
     }
 
@@ -271,11 +336,7 @@ impl<S: Strategy, M: Recorder> SharedState for Sharded<S, M> {
 
     fn metrics(&self, now: Instant) -> MetricsSnapshot {
         let mut total = M::default();
-        for shard in &self.shards {
-            let mut shard = lock(&shard.0);
-            shard.count();
-            total.merge(&shard.metrics);
-        }
+        self.merge_metrics(&mut total);
         total.snapshot(now)
     }
 
@@ -286,5 +347,12 @@ impl<S: Strategy, M: Recorder> SharedState for Sharded<S, M> {
             shard.count();
             shard.metrics.reset(now);
         }
+        for (.., state) in self.keys() {
+            state.reset_metrics(now);
+        }
+    }
+
+    fn key(&self) -> Name {
+        self.key
     }
 }

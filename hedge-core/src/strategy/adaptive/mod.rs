@@ -249,6 +249,8 @@ impl Default for Adaptive {
 }
 
 impl<const N: usize> Strategy for Adaptive<N> {
+    crate::strategy::fresh_clone!();
+
     fn plan(&mut self, _: &Hints, now: Instant) -> Plan {
         if self.history.expire(now) && self.history.len() == 0 {
             self.forget();

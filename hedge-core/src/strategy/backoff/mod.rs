@@ -175,6 +175,8 @@ impl Default for ExponentialBackoff {
 }
 
 impl Strategy for ExponentialBackoff {
+    crate::strategy::fresh_clone!();
+
     fn plan(&mut self, _: &Hints, _: Instant) -> Plan {
         Plan::after(self.delay()).reusable()
     }

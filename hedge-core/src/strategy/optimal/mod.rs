@@ -291,6 +291,8 @@ impl Default for Optimal {
 }
 
 impl Strategy for Optimal {
+    crate::strategy::fresh_clone!();
+
     fn plan(&mut self, _: &Hints, now: Instant) -> Plan {
         if self.memory.expire(now) {
             self.choose();

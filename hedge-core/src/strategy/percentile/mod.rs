@@ -102,6 +102,8 @@ impl Default for Percentile {
 }
 
 impl Strategy for Percentile {
+    crate::strategy::fresh_clone!();
+
     fn plan(&mut self, _: &Hints, now: Instant) -> Plan {
         self.memory.expire(now);
         self.memory.lasting(self.memory.plan(self.memory.delay()))

@@ -138,6 +138,8 @@ impl<const N: usize> Default for WindowedPercentile<N> {
 }
 
 impl<const N: usize> Strategy for WindowedPercentile<N> {
+    crate::strategy::fresh_clone!();
+
     fn plan(&mut self, _: &Hints, now: Instant) -> Plan {
         if self.recent.window.expire(now) {
             self.changes = u16::MAX;
