@@ -371,25 +371,21 @@ impl Quantiles<'_> {
         };
         let total: u32 = rows.iter().sum();
         let mut above = (u64::from(total) * u64::from(above.0)) >> 16;
-        for ((nth, row), weight) in self.histogram.rows().enumerate().zip(rows).rev() {
-            let weight = u64::from(*weight) << 16;
-            if weight == 0 || weight < above {
-                above -= weight;
-                continue;
-            }
-            for column in (0..PER_OCTAVE).rev() {
-                let weight = row.bucket(column, which);
-                if weight > 0 && weight << 16 >= above {
-                    return Some(Place {
-                        bucket: nth * PER_OCTAVE + column,
-                        weight,
-                        above,
-                    });
-                }
-                above -= weight << 16;
-            }
-        }
-        None
+        // Whether the quantile lies among so many, which come next.
+        let mut holds = |weight: u64| {
+            let weight = weight << 16;
+            let holds = weight > 0 && weight >= above;
+            above -= if holds { 0 } else { weight };
+            holds
+        };
+        let nth = rows.iter().rposition(|weight| holds((*weight).into()))?;
+        let row = self.histogram.rows().nth(nth)?;
+        let column = (0..PER_OCTAVE).rfind(|column| holds(row.bucket(*column, which)))?;
+        Some(Place {
+            bucket: nth * PER_OCTAVE + column,
+            weight: row.bucket(column, which),
+            above,
+        })
     }
 
     /// How far below the upper end of its bucket the quantile is, as a share of the bucket's width in units

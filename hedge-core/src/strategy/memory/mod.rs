@@ -270,13 +270,16 @@ impl LatencyMemory {
     }
 
     /// Records the primary of a request. Returns whether it taught anything.
+    #[cfg_attr(feature = "std", inline)]
     pub(crate) fn record(&mut self, record: &Record) -> bool {
         let primary = match record.primary_end {
             AttemptEnd::Finished => Primary::Finished(record.primary),
             AttemptEnd::Dropped => Primary::Dropped(record.primary),
             AttemptEnd::Failed => return false,
         };
-        self.expire(record.ended_at);
+        if self.expiry.max_age().is_some() {
+            self.expire(record.ended_at);
+        }
         // One that its caller dropped before a hedge was due says that it would have taken longer than that,
         // which is what most do.
         if matches!(primary, Primary::Dropped(_))
@@ -291,6 +294,7 @@ impl LatencyMemory {
 
     /// Records a primary, given the delay that its request was planned with, or [`NONE`]. Returns whether it was
     /// recorded: one that was dropped at once says nothing.
+    #[cfg_attr(feature = "std", inline)]
     fn add(&mut self, primary: Primary, planned: u64) -> bool {
         let (Primary::Finished(nanos) | Primary::Dropped(nanos)) = primary;
         let passed = nanos > planned;
