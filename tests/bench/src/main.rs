@@ -20,6 +20,7 @@ mod rounds;
 mod runtime;
 mod script;
 mod strategies;
+mod streams;
 mod table;
 
 use std::process::ExitCode;
@@ -54,6 +55,9 @@ fn run(options: &Options) -> Result<String, String> {
         Some(Command::Growth(options)) => report::growth(&growth::measure(options)?, options.json),
         Some(Command::Strategies(options)) => {
             report::strategies(&strategies::measure(options)?, options.json)
+        }
+        Some(Command::Streams(options)) => {
+            report::streams(&streams::measure(options)?, options.json)
         }
         Some(Command::Instructions(options)) => {
             report::instructions(&instructions::measure(options)?, options.json)

@@ -29,6 +29,8 @@ pub(crate) enum Command {
     InFlight(InFlight),
     /// Measure whether a request costs more when there is more of something.
     Growth(Growth),
+    /// Measure what an item of a hedged stream costs over an item of the bare stream.
+    Streams(Streams),
     /// Measure the parts of decisions alone.
     Strategies(Strategies),
     /// Count instructions, under valgrind.
@@ -151,6 +153,19 @@ pub(crate) struct InFlight {
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) delay: u64,
     /// Print an object instead of a sentence.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Streams {
+    /// Rounds that count, for each way to read a stream.
+    #[arg(long, default_value_t = 61, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) rounds: u32,
+    /// Items of a stream.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    pub(crate) items: u64,
+    /// Print an array of objects instead of a table.
     #[arg(long)]
     pub(crate) json: bool,
 }

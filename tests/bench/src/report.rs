@@ -8,7 +8,7 @@ use crate::growth::{self, SIZES};
 use crate::memory::{ATTEMPT, Measured, Request};
 use crate::options::Overhead;
 use crate::overhead::Row;
-use crate::{contention, in_flight, instructions, strategies};
+use crate::{contention, in_flight, instructions, strategies, streams};
 
 pub(crate) fn overhead(rows: &[Row], options: &Overhead) -> String {
     if options.json {
@@ -114,6 +114,37 @@ pub(crate) fn memory(measured: &Measured, as_json: bool) -> String {
         let _ = writeln!(text, "{case:<32} {future:>14} {allocated:>18}");
     }
     let _ = writeln!(text, "\nAn attempt is a future of {ATTEMPT} bytes.");
+    text
+}
+
+pub(crate) fn streams(rows: &[streams::Row], as_json: bool) -> String {
+    if as_json {
+        let rows = rows.iter().map(|row| {
+            json!({
+                "case": row.name,
+                "ns_per_item": rounded(row.ns),
+                "extra_ns_per_item": rounded(row.extra_ns),
+                "allocations": row.allocations,
+            })
+        });
+        return array(rows.collect());
+    }
+    let mut text = format!(
+        "{:<24}{:>12}{:>14}{:>14}\n",
+        "an item of a stream", "ns", "extra, ns", "allocations"
+    );
+    for row in rows {
+        let streams::Row {
+            name,
+            ns,
+            extra_ns,
+            allocations,
+        } = row;
+        let _ = writeln!(
+            text,
+            "{name:<24}{ns:>12.2}{extra_ns:>14.2}{allocations:>14}"
+        );
+    }
     text
 }
 

@@ -111,6 +111,17 @@ fn requests_in_flight_are_counted_and_their_answers_checked() {
 }
 
 #[test]
+fn a_hedged_stream_allocates_nothing() {
+    let rows = run(&["streams", "--json", "--rounds", "3", "--items", "1000"]);
+    let rows = rows.as_array().unwrap();
+    assert_eq!(rows.len(), 4);
+    for row in rows {
+        assert_eq!(row["allocations"], 0, "{row}");
+        assert!(row["ns_per_item"].as_f64().unwrap() > 0.0, "{row}");
+    }
+}
+
+#[test]
 fn a_request_of_ours_holds_its_attempts_in_its_future() {
     let measured = run(&["memory", "--json"]);
     let attempt = measured["attempt_bytes"].as_u64().unwrap();
