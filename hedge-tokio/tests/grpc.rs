@@ -15,7 +15,7 @@ use hedge_tokio::{Budget, Fixed, Hedger, Outcome, SharedBudget};
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 
 fn ms(millis: u64) -> Duration {
@@ -246,14 +246,16 @@ impl Case {
     async fn end(&self, policy: GrpcPolicy) -> Ended {
         let start = Instant::now();
         let body = Full::new(Bytes::from_static(b"request"));
-        let response = self.response(policy, body).await.unwrap();
+        let response = timeout(Duration::from_secs(60), self.response(policy, body));
+        let response = response.await.expect("the call does not end").unwrap();
         self.ended(response, start).await
     }
 
     async fn ended(&self, response: Response<GrpcBody<Script>>, start: Instant) -> Ended {
         let after = start.elapsed();
         let (parts, body) = response.into_parts();
-        let body = body.collect().await.unwrap();
+        let body = timeout(Duration::from_secs(60), body.collect());
+        let body = body.await.expect("the response does not end").unwrap();
         let trailers = body.trailers().cloned().unwrap_or_default();
         let status = parts.headers.get("grpc-status");
         let status = status.or_else(|| trailers.get("grpc-status")).unwrap();

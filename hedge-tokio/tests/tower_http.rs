@@ -319,7 +319,7 @@ impl Body for Chunks {
     }
 }
 
-/// Sends a body of `chunks` of 10 bytes through a layer with a limit of 35, and returns what each attempt sent.
+/// Sends a body of `chunks` of 10 bytes through a layer with a limit of 35, and returns what each attempt sent, or why it could not.
 async fn replayed(layer: ReplayLayer, chunks: u8) -> Vec<Vec<u8>> {
     let sent = Arc::new(Mutex::new(Vec::new()));
     let seen = sent.clone();
@@ -327,7 +327,13 @@ async fn replayed(layer: ReplayLayer, chunks: u8) -> Vec<Vec<u8>> {
         let seen = seen.clone();
         async move {
             let hint = request.body().size_hint();
-            let bytes = request.into_body().collect().await?.to_bytes();
+            let bytes = match request.into_body().collect().await {
+                Ok(bytes) => bytes.to_bytes(),
+                Err(error) => {
+                    seen.lock().unwrap().push(error.to_string().into_bytes());
+                    return Err(error);
+                }
+            };
             assert!(hint.lower() <= bytes.len() as u64);
             assert!(hint.upper().is_none_or(|upper| upper == bytes.len() as u64));
             seen.lock().unwrap().push(bytes.to_vec());
