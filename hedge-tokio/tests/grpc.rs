@@ -9,9 +9,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use hedge_tokio::grpc::{Code, GrpcBody, GrpcLayer, GrpcPolicy};
+use hedge_tokio::grpc::{Code, GrpcAttempts, GrpcBody, GrpcCalls, GrpcLayer, GrpcPolicy};
 use hedge_tokio::tower::{BoxError, ReplayBody};
-use hedge_tokio::{Budget, Fixed, Hedger, Outcome, SharedBudget};
+use hedge_tokio::{Budget, Fixed, Hedger, Outcome, SharedBudget, standard};
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
@@ -484,4 +484,42 @@ async fn a_service_config_is_kept_to() {
     assert_eq!(call(other).await, Ended::new(0, 2, 6));
     let none = Case::new([ok(500)]).path("/a.E/D");
     assert_eq!(call(none).await, Ended::new(0, 1, 500));
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_are_hedged_over_replicas() {
+    let replicas = [Vec::new(), ok(5)].map(|script| {
+        let server = service_fn(move |_: Request<ReplayBody<Full<Bytes>>>| {
+            let script = if script.is_empty() {
+                vec![Never]
+            } else {
+                script.clone()
+            };
+            Script::new(script, None).respond()
+        });
+        GrpcAttempts::new(server, |body: ReplayBody<Full<Bytes>>| body)
+    });
+    let stack = standard(replicas).policy(unary());
+    let stack = stack.hedger(|builder| builder.strategy(Fixed::new(ms(20))));
+    let service = GrpcCalls::new(stack.build().unwrap(), unary());
+    for _ in 0..9 {
+        let request = Request::post("/a.B/C").header("grpc-timeout", "1S");
+        let request = request
+            .body(Full::new(Bytes::from_static(b"request")))
+            .unwrap();
+        let start = Instant::now();
+        let response = service.clone().oneshot(request).await.unwrap();
+        assert!(start.elapsed() <= ms(25), "{:?}", start.elapsed());
+        assert!(!response.headers().contains_key("grpc-status"));
+    }
+    // All replicas hang.
+    let server =
+        service_fn(|_: Request<ReplayBody<Full<Bytes>>>| Script::new(vec![Never], None).respond());
+    let attempts = GrpcAttempts::new(server, |body: ReplayBody<Full<Bytes>>| body);
+    let stack = standard([attempts.clone(), attempts]).policy(unary());
+    let service = GrpcCalls::new(stack.build().unwrap(), unary());
+    let request = Request::post("/a.B/C").header("grpc-timeout", "100m");
+    let request = request.body(Full::new(Bytes::new())).unwrap();
+    let response = service.oneshot(request).await.unwrap();
+    assert_eq!(response.headers()["grpc-status"], "4");
 }

@@ -25,28 +25,8 @@ use crate::tower::ReplayBody;
 /// ends when its first message is there, or its trailers are; of a unary call, when its trailers are. What was read is in
 /// the [`GrpcBody`] of the response.
 ///
-/// [`GrpcLayer`](super::GrpcLayer) includes it. Use it by itself to hedge over replicas:
-///
-/// ```
-/// use hedge_tokio::Hedger;
-/// use hedge_tokio::grpc::{GrpcAttempts, GrpcPolicy};
-/// use hedge_tokio::tower::{HedgeReplicas, ReplayLayer};
-/// use tonic::transport::Endpoint;
-/// use tower::Layer;
-///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-/// let replicas = ["http://10.0.0.1:50051", "http://10.0.0.2:50051"].map(|address| {
-///     GrpcAttempts::new(Endpoint::from_static(address).connect_lazy(), tonic::body::Body::new)
-/// });
-/// let policy = GrpcPolicy::new().unary("/catalog.Lookup/Get");
-/// let replicas = HedgeReplicas::new(replicas, Hedger::builder().build()?, policy)?;
-/// let service = ReplayLayer::new(64 * 1024).layer(replicas);
-/// # let mut service = service;
-/// # let _ = tower::Service::call(&mut service, http::Request::new(tonic::body::Body::empty()));
-/// # Ok(())
-/// # }
-/// ```
+/// [`GrpcLayer`](super::GrpcLayer) includes it. Use it by itself to hedge over replicas, as [`GrpcCalls`](super::GrpcCalls)
+/// shows.
 #[derive(Clone, Debug)]
 pub struct GrpcAttempts<S, F> {
     inner: S,

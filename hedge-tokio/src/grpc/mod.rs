@@ -1,9 +1,9 @@
 //! Hedging of gRPC calls, over the types of the crate `http`: for tonic, and for every other client that is a service of
 //! tower.
 //!
-//! [`GrpcLayer`] is all that a client needs. Its parts are for stacks of other shapes: [`GrpcPolicy`] decides which calls
-//! may be hedged and reads statuses, [`GrpcAttempts`] waits for them, and
-//! [`ReplayLayer`](crate::tower::ReplayLayer) reads request bodies into memory.
+//! [`GrpcLayer`] is all that a client of one channel needs. Its parts are for stacks of other shapes, such as one over
+//! replicas: [`GrpcCalls`] above the service that hedges, a [`GrpcPolicy`] that decides which calls may be hedged and what
+//! a status means, and [`GrpcAttempts`] below, which waits for the statuses.
 
 mod attempts;
 mod code;
@@ -16,7 +16,7 @@ mod timeout;
 pub use attempts::{GrpcAttempt, GrpcAttempts, GrpcBody};
 pub use code::{Code, UnknownCode};
 pub use policy::GrpcPolicy;
-pub use service::{GrpcFuture, GrpcLayer, GrpcService};
+pub use service::{GrpcCalls, GrpcFuture, GrpcLayer, GrpcService};
 pub use service_config::ServiceConfigError;
 
 /// How many bytes of a request or a response are read into memory by default.

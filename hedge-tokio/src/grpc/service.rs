@@ -209,18 +209,106 @@ where
 {
     type Response = Response<GrpcBody<C>>;
     type Error = BoxError;
-    type Future = GrpcFuture<S, F, B, C>;
+    type Future = GrpcFuture<Hedged<S, F>, ResponseFuture<Response<GrpcBody<C>>>, B>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.attempts.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let spare = self.attempts.clone();
+        let ready = mem::replace(&mut self.attempts, spare);
         let rule = self.policy.rule_for(request.uri().path());
+        let hedger = self.hedgers.of(rule).clone();
+        let hedged = HedgeService::new(ready, hedger, self.policy.clone());
+        GrpcFuture::new(hedged, &self.policy, self.limit, request)
+    }
+}
+
+/// Belongs above a service that hedges calls with a [`GrpcPolicy`], such as one over replicas.
+///
+/// It reads the bodies of requests that may be hedged into memory, passes all others on as they come, and ends a call
+/// that runs out of time in `DEADLINE_EXCEEDED`. [`GrpcLayer`] includes it.
+///
+/// ```
+/// use hedge_tokio::grpc::{GrpcAttempts, GrpcCalls, GrpcPolicy};
+/// use hedge_tokio::standard;
+/// use tonic::{body::Body, client::Grpc, transport::Endpoint};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// let replicas = ["http://10.0.0.1:50051", "http://10.0.0.2:50051"]
+///     .map(|address| GrpcAttempts::new(Endpoint::from_static(address).connect_lazy(), Body::new));
+/// let policy = GrpcPolicy::new().unary("/catalog.Lookup/Get");
+/// let hedged = standard(replicas).policy(policy.clone()).build()?;
+/// let client = Grpc::new(GrpcCalls::new(hedged, policy));
+/// # let mut client = client;
+/// # client.ready().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct GrpcCalls<H> {
+    inner: H,
+    policy: GrpcPolicy,
+    limit: usize,
+}
+
+impl<H> GrpcCalls<H> {
+    /// Passes calls on to `inner`, which hedges them with `policy`.
+    pub const fn new(inner: H, policy: GrpcPolicy) -> Self {
+        Self {
+            inner,
+            policy,
+            limit: LIMIT,
+        }
+    }
+
+    /// Sets how many bytes of a request are read into memory. Default: 64 KiB. A longer request is not hedged.
+    pub const fn limit(mut self, bytes: usize) -> Self {
+        self.limit = bytes;
+        self
+    }
+}
+
+impl<H, B, C> Service<Request<B>> for GrpcCalls<H>
+where
+    H: Service<Request<ReplayBody<B>>, Response = Response<GrpcBody<C>>, Error = BoxError> + Clone,
+    B: Body + Unpin,
+    B::Error: Into<BoxError>,
+    C: Body,
+{
+    type Response = Response<GrpcBody<C>>;
+    type Error = BoxError;
+    type Future = GrpcFuture<H, H::Future, B>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let spare = self.inner.clone();
+        let ready = mem::replace(&mut self.inner, spare);
+        GrpcFuture::new(ready, &self.policy, self.limit, request)
+    }
+}
+
+pin_project! {
+    /// The response future of a [`GrpcService`] and of [`GrpcCalls`].
+    pub struct GrpcFuture<H, F, B> {
+        #[pin]
+        response: ReplayFuture<H, F, B>,
+        deadline: Option<Instant>,
+    }
+}
+
+impl<H, F, B: Body + Unpin> GrpcFuture<H, F, B> {
+    /// Sends `request` through `hedged`, which is ready.
+    fn new(hedged: H, policy: &GrpcPolicy, limit: usize, mut request: Request<B>) -> Self {
         let mut deadline = None;
-        match rule {
+        match policy.rule_for(request.uri().path()) {
             Some(rule) => {
-                let timeout = self.policy.timeout(rule, request.headers());
+                let timeout = policy.timeout(rule, request.headers());
                 deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
             }
             None => {
@@ -230,34 +318,16 @@ where
                 request.extensions_mut().insert(options);
             }
         }
-        let spare = self.attempts.clone();
-        let ready = mem::replace(&mut self.attempts, spare);
-        let hedger = self.hedgers.of(rule).clone();
-        let hedged = HedgeService::new(ready, hedger, self.policy.clone());
-        GrpcFuture {
-            response: ReplayFuture::new(&ReplayLayer::new(self.limit), hedged, request),
+        Self {
+            response: ReplayFuture::new(&ReplayLayer::new(limit), hedged, request),
             deadline,
         }
     }
 }
 
-pin_project! {
-    /// The response future of a [`GrpcService`].
-    pub struct GrpcFuture<S, F, B, C: Body> {
-        #[pin]
-        response: ReplayFuture<Hedged<S, F>, ResponseFuture<Response<GrpcBody<C>>>, B>,
-        deadline: Option<Instant>,
-    }
-}
-
-impl<S, F, B, C> Future for GrpcFuture<S, F, B, C>
+impl<H, B, C> Future for GrpcFuture<H, H::Future, B>
 where
-    Hedged<S, F>: Service<
-            Request<ReplayBody<B>>,
-            Response = Response<GrpcBody<C>>,
-            Error = BoxError,
-            Future = ResponseFuture<Response<GrpcBody<C>>>,
-        >,
+    H: Service<Request<ReplayBody<B>>, Response = Response<GrpcBody<C>>, Error = BoxError>,
     B: Body + Unpin,
     B::Error: Into<BoxError>,
     C: Body,
@@ -281,7 +351,7 @@ where
     }
 }
 
-impl<S, F, B, C: Body> fmt::Debug for GrpcFuture<S, F, B, C> {
+impl<H, F, B> fmt::Debug for GrpcFuture<H, F, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GrpcFuture").finish_non_exhaustive()
     }
