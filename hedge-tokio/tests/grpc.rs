@@ -523,3 +523,20 @@ async fn calls_are_hedged_over_replicas() {
     let response = service.oneshot(request).await.unwrap();
     assert_eq!(response.headers()["grpc-status"], "4");
 }
+
+#[tokio::test(start_paused = true)]
+async fn each_method_has_its_own_key() {
+    let hedger = Hedger::builder().build().unwrap();
+    let layer = GrpcLayer::new(hedger.clone(), streaming(), |body: ReplayBody<_>| body);
+    for path in ["/a.B/C", "/a.B/C", "/a.B/D", "/c.D/E"] {
+        let case = Case::new([ok(5)]).path(path);
+        case.through(layer.clone(), Full::new(Bytes::new()))
+            .await
+            .unwrap();
+    }
+    let counts = hedger
+        .keys()
+        .map(|(key, name)| (name, hedger.of(key).metrics().total_requests));
+    // The last path may not be hedged, and has no key.
+    assert_eq!(counts.collect::<Vec<_>>(), [("/a.B/C", 2), ("/a.B/D", 1)]);
+}

@@ -28,6 +28,8 @@ const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc
 /// The `grpc-timeout` of a call is its time limit, and each attempt is sent with what is left of it. A hedge says in
 /// `grpc-previous-rpc-attempts` how many attempts there were before it.
 ///
+/// Latencies are learned by method: its path is the [key](RequestOptions::key), unless the request has another one.
+///
 /// ```
 /// use hedge_tokio::grpc::{Code, GrpcPolicy};
 ///
@@ -212,7 +214,9 @@ impl<B: Clone, C, E> Policy<Request<B>, Response<C>, E> for GrpcPolicy {
         let (Some(rule), Some(index)) = (self.rule(), self.rule) else {
             return options.unhedged();
         };
-        let options = options.at_most_hedges(rule.max_hedges);
+        let options = options
+            .at_most_hedges(rule.max_hedges)
+            .or_key(request.uri().path());
         match self.timeout(index, request.headers()) {
             Some(timeout) => options.within(timeout),
             None => options,

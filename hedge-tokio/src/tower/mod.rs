@@ -42,10 +42,12 @@
 //!
 //! Layers below the hedge layer see each attempt, and layers above see each request. Put a timeout
 //! for requests above (or use the hedger's timeout), and a timeout for attempts below. Limits of
-//! concurrency or rate below count hedges too. If a layer below sheds load, that attempt fails. Put
-//! a retry layer above the hedge layer, and let both draw on one budget with
-//! [`SharedBudget::try_withdraw`](crate::SharedBudget::try_withdraw), as the example `shared_budget`
-//! does.
+//! concurrency or rate below count hedges too. If a layer below sheds load, that attempt fails.
+//!
+//! A failed attempt is retried by the hedger: a policy says so with [`Verdict::Retry`](crate::Verdict::Retry), and the
+//! budget pays. [`standard`](fn@standard) is the usual stack that way, over replicas. A retry layer above the hedge layer, if
+//! there is one, multiplies its attempts with those of the hedger: let both draw on one budget with
+//! [`SharedBudget::try_withdraw`](crate::SharedBudget::try_withdraw), as the example `shared_budget` does.
 //!
 //! # Clients
 //!

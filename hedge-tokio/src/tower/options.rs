@@ -175,6 +175,15 @@ impl<'r> RequestOptions<'r> {
         self.timeout(known.min(timeout))
     }
 
+    /// Sets the key, if there is none.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn or_key(self, key: &'r str) -> Self {
+        match self.key {
+            Some(_) => self,
+            None => self.key(key),
+        }
+    }
+
     /// Limits the number of hedges, if it may have more.
     #[cfg(feature = "grpc")]
     pub(crate) fn at_most_hedges(self, hedges: u8) -> Self {
