@@ -6,9 +6,11 @@ use crate::time::Instant;
 
 /// Decides which of the hedges that are held back start nevertheless, to see whether that would help again.
 ///
-/// By count: after 32 of them, then 64, then 100 each. By time, for who makes few requests: when none has started for half
-/// as long as the last one came after the first, but for 5 seconds at least and 10 minutes at most. So the time
-/// between probes grows by a half, and one that happens to lose puts the next off by little.
+/// By count: after 32 of them, then 64, then 100 each. By time, for a client that makes few requests: when none has
+/// started for a part of the time from the first that was held back to the last probe, but for 5 seconds at least and a
+/// minute at most. The part is an eighth while few were held back since that probe, and a half otherwise. So the time
+/// between probes grows slowly, one that happens to lose puts the next off by little, and hedging is back soon after an
+/// incident, however long that was. A probe a minute is no load.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Probe {
     /// How many were held back since the last probe.
@@ -24,8 +26,10 @@ impl Probe {
     const FIRST_GAP: u8 = 32;
     /// The gap that is reached in the end.
     pub(crate) const LAST_GAP: u8 = 100;
+    /// With more held back since the last probe, the count is what matters.
+    const FEW: u8 = 6;
     const LEAST_WAIT: Duration = Duration::from_secs(5);
-    const MOST_WAIT: Duration = Duration::from_secs(600);
+    const MOST_WAIT: Duration = Duration::from_secs(60);
 
     pub(crate) const fn new() -> Self {
         Self {
@@ -48,7 +52,8 @@ impl Probe {
             (self.since, self.last) = (now, now);
         }
         self.held_back = self.held_back.saturating_add(1);
-        let wait = self.last.since(self.since) / 2;
+        let part = if self.held_back <= Self::FEW { 8 } else { 2 };
+        let wait = self.last.since(self.since) / part;
         let wait = wait.clamp(Self::LEAST_WAIT, Self::MOST_WAIT);
         let is_due = self.held_back >= self.gap.max(least_gap) || now.since(self.last) >= wait;
         if is_due {
@@ -87,23 +92,36 @@ mod tests {
     }
 
     #[test]
-    fn probes_by_time_grow_apart_to_ten_minutes() {
+    fn probes_by_time_grow_apart_to_a_minute() {
         // One due hedge in 20 s: what matters is the time.
-        let gaps = gaps(&mut Probe::new(), 800, 20_000, 0);
-        assert_eq!(gaps[..8], [2, 1, 1, 2, 3, 4, 6, 9]);
-        assert!(gaps[12..].iter().all(|gap| *gap == 30), "{gaps:?}");
+        let gaps = gaps(&mut Probe::new(), 100, 20_000, 0);
+        assert_eq!(gaps[..9], [2, 1, 1, 1, 1, 1, 1, 1, 1]);
+        assert!(gaps[16..].iter().all(|gap| *gap == 3), "{gaps:?}");
+    }
+
+    #[test]
+    fn where_many_are_held_back_time_matters_less() {
+        // One due hedge in 2 s. The seventh is 12 s after a probe, an eighth of 96 s.
+        let gaps = gaps(&mut Probe::new(), 400, 2_000, 0);
+        let first = gaps.iter().position(|gap| *gap > 6).unwrap();
+        let asked: u64 = gaps[..first].iter().sum();
+        assert!((48..60).contains(&asked), "{gaps:?}");
+        assert!(
+            gaps[first..].iter().all(|gap| (24..=30).contains(gap)),
+            "{gaps:?}"
+        );
     }
 
     #[test]
     fn five_seconds_are_the_least_wait() {
         let mut probe = Probe::new();
         assert!(!probe.ask(at(1000), 0));
-        for second in [6, 11, 16] {
+        for second in [6, 11, 16, 21, 26, 31, 36, 41, 46] {
             assert!(!probe.ask(at(1000 * second - 1), 0));
             assert!(probe.ask(at(1000 * second), 0));
         }
-        // 15 seconds after the first, so 7.5 seconds later.
-        assert!(!probe.ask(at(23_499), 0));
-        assert!(probe.ask(at(23_500), 0));
+        // 45 seconds after the first, so 5.625 seconds later.
+        assert!(!probe.ask(at(51_624), 0));
+        assert!(probe.ask(at(51_625), 0));
     }
 }
