@@ -82,8 +82,16 @@ pub(super) fn choose(
 ) -> Option<SingleR> {
     let policy = uncapped(sorted, goal, steady)?;
     let highest = longest.saturating_add(longest / 2).max(1);
+    if policy.delay <= highest {
+        return Some(policy);
+    }
+    // More requests pass the earlier delay than the budget pays for.
+    let mut cursor = Cursor::top(sorted);
+    cursor.down_past(highest.saturating_add(1));
+    let chance = goal.budget * goal.correction / cursor.next_survival();
     Some(SingleR {
-        delay: policy.delay.min(highest),
+        delay: highest,
+        chance: policy.chance.min(chance),
         ..policy
     })
 }
@@ -333,6 +341,25 @@ mod tests {
         let policy = choose(&[entry; 1000], LONG, GOAL, &mut Steady::new()).unwrap();
         assert!(policy.probing);
         assert_eq!((policy.delay, policy.predicted), (50_000, 50_000));
+    }
+
+    #[test]
+    fn where_more_hang_than_the_budget_pays_for_it_is_kept_to_all_the_same() {
+        // One in ten never answers, and a hedge takes 50 ms after its delay.
+        let dropped = |n: u64| Entry::of(Sample::Dropped(Duration::from_millis(500 + n)));
+        let finished = |n: u64| Entry::of(Sample::Finished(Duration::from_millis(10 + n % 90)));
+        let mut entries: Vec<_> = (0..900)
+            .filter_map(finished)
+            .chain((0..100).filter_map(dropped))
+            .collect();
+        entries.sort();
+        let goal = Goal {
+            budget: 0.05,
+            ..GOAL
+        };
+        let policy = choose(&entries, 100_000, goal, &mut Steady::new()).unwrap();
+        assert_eq!(policy.delay, 150_000, "{policy:?}");
+        assert!((policy.chance - 0.5).abs() < 0.01, "{policy:?}");
     }
 
     #[test]
