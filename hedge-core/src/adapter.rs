@@ -6,8 +6,8 @@
 
 pub use crate::config::Settings;
 pub use crate::hedger::{
-    BudgetHandle, HedgeQuery, HedgerFlags, HedgerState, Payment, Policy, Refusal, RequestPlan,
-    SharedState, Traffic,
+    BudgetHandle, Claim, HedgeQuery, HedgerFlags, HedgerState, Payment, Policy, Refusal,
+    RequestPlan, SharedState, Traffic,
 };
 pub use crate::lock::Lock;
 pub use crate::race::{

@@ -44,10 +44,17 @@ impl Bucket {
         }
     }
 
-    /// Takes a token for `cause`, or else keeps the other kind to its half for the next `reserved` deposits.
+    /// Takes a token for `cause`, if there are `needed` or the bucket is full, or else keeps the other kind to its half
+    /// for the next `reserved` deposits.
     #[must_use]
-    pub(super) fn withdraw(&mut self, cause: Cause, capacity: u64, reserved: u32) -> bool {
-        let granted = self.covers(cause, capacity);
+    pub(super) fn withdraw(
+        &mut self,
+        cause: Cause,
+        needed: u64,
+        capacity: u64,
+        reserved: u32,
+    ) -> bool {
+        let granted = self.covers(cause, needed, capacity);
         if granted {
             self.tokens -= TOKEN;
             let toward = -toward(cause);
@@ -72,9 +79,9 @@ impl Bucket {
         self.rebalance(capacity);
     }
 
-    /// Whether there is a token for `cause`.
-    fn covers(&self, cause: Cause, capacity: u64) -> bool {
-        if self.tokens < TOKEN {
+    /// Whether there is a token for `cause`, given how many have to be there.
+    fn covers(&self, cause: Cause, needed: u64, capacity: u64) -> bool {
+        if self.tokens < needed.min(capacity).max(TOKEN) {
             return false;
         }
         let share = match cause {
@@ -180,7 +187,7 @@ mod tests {
                 match step {
                     own @ (0 | 1) => {
                         let own = usize::from(own);
-                        let granted = bucket.withdraw(cause(own), capacity, reserved);
+                        let granted = bucket.withdraw(cause(own), TOKEN, capacity, reserved);
                         let expected =
                             model.withdraw(own, capacity / STRIDE, reserved, TOKEN / STRIDE);
                         prop_assert_eq!(granted, expected);
@@ -206,7 +213,7 @@ mod tests {
             let capacity = 8 * TOKEN;
             let mut one_by_one = Bucket::new(capacity);
             for retry in taken {
-                let _ = one_by_one.withdraw(cause(retry.into()), capacity, 5);
+                let _ = one_by_one.withdraw(cause(retry.into()), TOKEN, capacity, 5);
             }
             let mut pending = one_by_one.clone();
             for amount in &deposits {
@@ -221,7 +228,7 @@ mod tests {
     fn who_is_alone_has_the_whole_bucket() {
         for cause in [Cause::Delay, Cause::Retry] {
             let mut bucket = Bucket::new(8 * TOKEN);
-            let granted = (0..20).filter(|_| bucket.withdraw(cause, 8 * TOKEN, 80));
+            let granted = (0..20).filter(|_| bucket.withdraw(cause, TOKEN, 8 * TOKEN, 80));
             assert_eq!(granted.count(), 8);
         }
     }
@@ -230,16 +237,16 @@ mod tests {
     fn who_was_refused_lately_has_half() {
         let mut bucket = Bucket::new(0);
         let capacity = 8 * TOKEN;
-        assert!(!bucket.withdraw(Cause::Delay, capacity, 80));
+        assert!(!bucket.withdraw(Cause::Delay, TOKEN, capacity, 80));
         bucket.deposit(4 * TOKEN, 40, capacity);
         // Retries have taken what is theirs.
-        let retries = (0..20).filter(|_| bucket.withdraw(Cause::Retry, capacity, 80));
+        let retries = (0..20).filter(|_| bucket.withdraw(Cause::Retry, TOKEN, capacity, 80));
         assert_eq!(retries.count(), 2);
-        let hedges = (0..20).filter(|_| bucket.withdraw(Cause::Delay, capacity, 80));
+        let hedges = (0..20).filter(|_| bucket.withdraw(Cause::Delay, TOKEN, capacity, 80));
         assert_eq!(hedges.count(), 2);
         // Long after that they borrow again.
         bucket.deposit(8 * TOKEN, 80, capacity);
-        let retries = (0..20).filter(|_| bucket.withdraw(Cause::Retry, capacity, 80));
+        let retries = (0..20).filter(|_| bucket.withdraw(Cause::Retry, TOKEN, capacity, 80));
         assert_eq!(retries.count(), 8);
     }
 
@@ -251,7 +258,7 @@ mod tests {
             bucket.deposit(TOKEN / 10, 1, TOKEN);
             // Both are in want all the time; who asks first changes.
             for own in [n / 10 % 2, 1 - n / 10 % 2] {
-                granted[own] += u32::from(bucket.withdraw(cause(own), TOKEN, 10));
+                granted[own] += u32::from(bucket.withdraw(cause(own), TOKEN, TOKEN, 10));
             }
         }
         assert_eq!(granted[0] + granted[1], 10);
@@ -263,7 +270,7 @@ mod tests {
         let capacity = 8 * TOKEN;
         let mut bucket = Bucket::new(5 * TOKEN);
         let before = bucket.clone();
-        assert!(bucket.withdraw(Cause::Retry, capacity, 80));
+        assert!(bucket.withdraw(Cause::Retry, TOKEN, capacity, 80));
         bucket.refund(Cause::Retry, capacity);
         assert_eq!(bucket, before);
         // A bucket that is nearly full has room for a part of it.

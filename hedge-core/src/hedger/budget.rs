@@ -31,6 +31,12 @@ use super::bucket::{Bucket, TOKEN};
 /// earns what the large one earns and pays what that pays, holds [`START`](Self::START) tokens, and owes at
 /// most [`DEBT`](Self::DEBT). A burst that was [set](Self::burst) is kept to at all times: it has no surge gate.
 ///
+/// # Scarcity
+///
+/// A hedge that was refused for want of a token is asked for again later. It then leaves the [last token](Claim::again) to
+/// requests that ask for the first time. So while more hedges are wanted than the budget pays for, those that start do
+/// so when their delay has passed, and not after a wait.
+///
 /// # Delay hedges and retries
 ///
 /// Both are extra attempts, and have half of the bucket each. Either takes the other's tokens too, unless the other was
@@ -231,49 +237,49 @@ impl Budget {
     ///
     /// As [`withdraw_for`](Self::withdraw_for).
     pub fn withdraw(&mut self, now: Instant) -> Result<(), Suppressed> {
-        self.withdraw_for(Cause::Retry, Traffic::CALM, now)
+        self.withdraw_for(Claim::new(Cause::Retry, Traffic::CALM), now)
             .map(|_| ())
     }
 
-    /// Takes what one attempt costs that starts for `cause` in such traffic, and a place in flight.
+    /// Takes what the attempt costs that makes this claim, and a place in flight.
     ///
     /// # Errors
     ///
     /// Takes nothing and says which limit refused: [`Suppressed::InFlight`];
     /// [`Suppressed::BudgetRatio`]; or, if there is a reserve and that is empty too,
     /// [`Suppressed::BudgetRate`].
-    pub fn withdraw_for(
-        &mut self,
-        cause: Cause,
-        traffic: Traffic,
-        now: Instant,
-    ) -> Result<Payment, Suppressed> {
+    pub fn withdraw_for(&mut self, claim: Claim, now: Instant) -> Result<Payment, Suppressed> {
         if self.max_in_flight.is_some_and(|max| self.in_flight >= max) {
             return Err(Suppressed::InFlight);
         }
         let payment = if self.unlimited {
             Payment::Free
-        } else if self.withdraw_from_bucket(cause, traffic) {
-            Payment::Bucket(cause)
+        } else if self.withdraw_from_bucket(claim) {
+            Payment::Bucket(claim.cause)
         } else if self.rate == 0 {
             return Err(Suppressed::BudgetRatio);
         } else {
             self.refill(now);
-            let rest = self.reserve.checked_sub(TOKEN);
-            self.reserve = rest.ok_or(Suppressed::BudgetRate)?;
+            if self.reserve < claim.needed().min(self.reserve_capacity()) {
+                return Err(Suppressed::BudgetRate);
+            }
+            self.reserve = self.reserve.saturating_sub(TOKEN);
             Payment::Reserve
         };
         self.hold(1);
         Ok(payment)
     }
 
-    /// Takes a token of the bucket, if there is one and the surge gate is open.
-    fn withdraw_from_bucket(&mut self, cause: Cause, traffic: Traffic) -> bool {
-        if self.gated && traffic.surging && self.surge_tokens < TOKEN as i32 {
+    /// Takes a token of the bucket, if there are as many as the claim needs and the surge gate is open.
+    fn withdraw_from_bucket(&mut self, claim: Claim) -> bool {
+        let needed = claim.needed();
+        if self.gated && claim.traffic.surging && self.surge_tokens < needed as i32 {
             return false;
         }
-        let reserved = self.deposits_to_fill();
-        let granted = self.bucket.withdraw(cause, self.capacity(), reserved);
+        let (capacity, reserved) = (self.capacity(), self.deposits_to_fill());
+        let granted = self
+            .bucket
+            .withdraw(claim.cause, needed, capacity, reserved);
         if granted && self.gated {
             let least = -((Self::DEBT as u64 * TOKEN) as i32);
             self.surge_tokens = (self.surge_tokens - TOKEN as i32).max(least);
@@ -394,6 +400,35 @@ impl Default for Budget {
     }
 }
 
+/// What an attempt asks of a budget before it starts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Claim {
+    /// Why the attempt is to start.
+    pub cause: Cause,
+    /// Whether the attempt was refused before, for want of a token. Such a claim leaves the last token to attempts that
+    /// are asked for the first time, unless the bucket is full: while tokens are scarce they would come
+    /// late for requests that have waited, and be missing for those that have not.
+    pub again: bool,
+    /// What the hedger knows of its traffic.
+    pub traffic: Traffic,
+}
+
+impl Claim {
+    /// Creates the first claim of an attempt.
+    pub const fn new(cause: Cause, traffic: Traffic) -> Self {
+        Self {
+            cause,
+            again: false,
+            traffic,
+        }
+    }
+
+    /// How much has to be there, in millionths of a token.
+    const fn needed(self) -> u64 {
+        if self.again { 2 * TOKEN } else { TOKEN }
+    }
+}
+
 /// What has paid for an attempt.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -412,17 +447,12 @@ pub trait BudgetHandle {
     /// A request is made in such traffic.
     fn deposit_in(&self, traffic: Traffic);
 
-    /// Takes what one attempt costs that starts for `cause` in such traffic, and a place in flight.
+    /// Takes what the attempt costs that makes this claim, and a place in flight.
     ///
     /// # Errors
     ///
     /// Takes nothing and says which limit refused.
-    fn withdraw_for(
-        &self,
-        cause: Cause,
-        traffic: Traffic,
-        now: Instant,
-    ) -> Result<Payment, Suppressed>;
+    fn withdraw_for(&self, claim: Claim, now: Instant) -> Result<Payment, Suppressed>;
 
     /// Gives back the places in flight of `hedges` that ended.
     fn give_back(&self, hedges: u32);
@@ -446,7 +476,7 @@ pub trait BudgetHandle {
     ///
     /// Takes nothing and says which limit refused.
     fn withdraw(&self, now: Instant) -> Result<(), Suppressed> {
-        self.withdraw_for(Cause::Retry, Traffic::CALM, now)
+        self.withdraw_for(Claim::new(Cause::Retry, Traffic::CALM), now)
             .map(|_| ())
     }
 }
@@ -456,13 +486,8 @@ impl<L: Lock<Data = Budget>> BudgetHandle for L {
         self.with(|budget| budget.deposit_in(1, traffic));
     }
 
-    fn withdraw_for(
-        &self,
-        cause: Cause,
-        traffic: Traffic,
-        now: Instant,
-    ) -> Result<Payment, Suppressed> {
-        self.with(|budget| budget.withdraw_for(cause, traffic, now))
+    fn withdraw_for(&self, claim: Claim, now: Instant) -> Result<Payment, Suppressed> {
+        self.with(|budget| budget.withdraw_for(claim, now))
     }
 
     fn give_back(&self, hedges: u32) {
@@ -528,6 +553,67 @@ mod tests {
     }
 
     #[test]
+    fn one_that_is_asked_for_again_leaves_the_last_token() {
+        let first = Claim::new(Cause::Delay, Traffic::CALM);
+        let again = Claim {
+            again: true,
+            ..first
+        };
+        let mut budget = Budget::percent(10.0).burst(4);
+        let granted = (0..9).filter(|_| budget.withdraw_for(again, at(0)).is_ok());
+        assert_eq!(granted.count(), 3);
+        assert!(budget.withdraw_for(first, at(0)).is_ok());
+        // A bucket of one token is full with that.
+        let mut small = Budget::percent(10.0).burst(1);
+        assert!(small.withdraw_for(again, at(0)).is_ok());
+        assert!(small.withdraw_for(again, at(0)).is_err());
+        // The same of the small bucket and of the reserve.
+        let surging = Claim {
+            traffic: SURGE,
+            ..again
+        };
+        let mut gated = Budget::percent(10.0);
+        gated.deposit_many(1000);
+        let granted = (0..99).filter(|_| gated.withdraw_for(surging, at(0)).is_ok());
+        assert_eq!(granted.count(), 9);
+        let mut reserve = Budget::percent(0.0).min_per_second(3.0);
+        let granted = (0..9).filter(|_| reserve.withdraw_for(again, at(0)).is_ok());
+        assert_eq!(granted.count(), 2);
+        assert!(reserve.withdraw_for(first, at(0)).is_ok());
+        let mut slow = Budget::percent(0.0).min_per_second(0.5);
+        assert!(slow.withdraw_for(again, at(0)).is_ok());
+    }
+
+    #[test]
+    fn while_tokens_are_scarce_those_who_ask_first_get_them() {
+        let mut budget = Budget::percent(10.0);
+        let mut granted = [0; 2];
+        // A third of the requests want a hedge, and those that are refused ask again twice.
+        for n in 0..30_000_u32 {
+            budget.deposit();
+            let claim = Claim {
+                again: n % 3 > 0,
+                ..Claim::new(Cause::Delay, Traffic::CALM)
+            };
+            let is_granted = budget.withdraw_for(claim, at(0)).is_ok();
+            granted[usize::from(claim.again)] += u32::from(is_granted);
+        }
+        let [first, again] = granted;
+        assert!(first >= 2990 && again <= 15, "{first} {again}");
+        // Nobody else asks: they get what there is.
+        let mut granted = 0;
+        for n in 0..10_000_u32 {
+            budget.deposit();
+            let claim = Claim {
+                again: true,
+                ..Claim::new(Cause::Delay, Traffic::CALM)
+            };
+            granted += u32::from(n % 3 == 0 && budget.withdraw_for(claim, at(0)).is_ok());
+        }
+        assert!(granted >= 990, "{granted}");
+    }
+
+    #[test]
     fn a_burst_that_was_set_is_kept_to() {
         let mut budget = Budget::percent(10.0).burst(50);
         budget.deposit_in(
@@ -575,7 +661,11 @@ mod tests {
                     _ => continue,
                 };
                 let granted = &mut granted[usize::from(cause == Cause::Retry)];
-                *granted += u32::from(budget.withdraw_for(cause, Traffic::CALM, at(0)).is_ok());
+                *granted += u32::from(
+                    budget
+                        .withdraw_for(Claim::new(cause, Traffic::CALM), at(0))
+                        .is_ok(),
+                );
             }
             let [hedges, retries] = granted;
             assert!(hedges >= 760, "{failing}: {hedges} of 800");
@@ -588,14 +678,18 @@ mod tests {
     fn what_is_not_needed_is_given_back() {
         let mut budget = Budget::percent(10.0).max_in_flight(1);
         let before = budget.clone();
-        let paid = budget.withdraw_for(Cause::Retry, SURGE, at(0)).unwrap();
+        let paid = budget
+            .withdraw_for(Claim::new(Cause::Retry, SURGE), at(0))
+            .unwrap();
         assert_eq!(paid, Payment::Bucket(Cause::Retry));
         assert_eq!(budget.withdraw(at(0)), Err(Suppressed::InFlight));
         budget.refund(paid);
         assert_eq!(budget, before);
         // To the reserve, if that has paid.
         let mut reserve = Budget::percent(0.0).min_per_second(1.0);
-        let paid = reserve.withdraw_for(Cause::Retry, SURGE, at(0)).unwrap();
+        let paid = reserve
+            .withdraw_for(Claim::new(Cause::Retry, SURGE), at(0))
+            .unwrap();
         assert_eq!(paid, Payment::Reserve);
         assert_eq!(reserve.withdraw(at(0)), Err(Suppressed::BudgetRate));
         reserve.refund(paid);
@@ -628,7 +722,7 @@ mod tests {
                     small = (small - 1.0).max(-30.0);
                     spent += 1.0;
                 }
-                let granted = budget.withdraw_for(Cause::Delay, traffic, at(0)).is_ok();
+                let granted = budget.withdraw_for(Claim::new(Cause::Delay, traffic), at(0)).is_ok();
                 prop_assert_eq!(granted, expected);
                 prop_assert!(spent <= 10.0 + f64::from(n + 1) * each + 1e-9);
             }
@@ -659,7 +753,7 @@ mod tests {
                         spent -= 1;
                         budget.refund(Payment::Bucket(cause));
                     }
-                    _ => spent += u32::from(budget.withdraw_for(cause, traffic, at(0)).is_ok()),
+                    _ => spent += u32::from(budget.withdraw_for(Claim::new(cause, traffic), at(0)).is_ok()),
                 }
                 prop_assert!(100 * spent <= 100 * most + requests * percent);
                 prop_assert_eq!(budget.in_flight(), spent);
@@ -668,7 +762,11 @@ mod tests {
     }
 
     fn granted(budget: &mut Budget, traffic: Traffic, asked: u32) -> u32 {
-        let ask = |budget: &mut Budget| budget.withdraw_for(Cause::Delay, traffic, at(0)).is_ok();
+        let ask = |budget: &mut Budget| {
+            budget
+                .withdraw_for(Claim::new(Cause::Delay, traffic), at(0))
+                .is_ok()
+        };
         (0..asked).map(|_| u32::from(ask(budget))).sum()
     }
 

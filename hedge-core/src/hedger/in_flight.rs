@@ -2,8 +2,7 @@
 
 use core::fmt;
 
-use super::{BudgetHandle, HedgerParts, Payment, Traffic};
-use crate::attempt::Cause;
+use super::{BudgetHandle, Claim, HedgerParts, Payment};
 use crate::outcome::Suppressed;
 use crate::time::Instant;
 
@@ -55,13 +54,8 @@ impl<O: HasBudget> InFlight<O> {
     }
 
     /// Withdraws what one more hedge costs, its place included.
-    pub(crate) fn withdraw(
-        &mut self,
-        cause: Cause,
-        traffic: Traffic,
-        now: Instant,
-    ) -> Result<Payment, Suppressed> {
-        let payment = self.owner.budget().withdraw_for(cause, traffic, now)?;
+    pub(crate) fn withdraw(&mut self, claim: Claim, now: Instant) -> Result<Payment, Suppressed> {
+        let payment = self.owner.budget().withdraw_for(claim, now)?;
         self.places += 1;
         Ok(payment)
     }

@@ -24,7 +24,7 @@ mod retry_guard;
 mod state;
 mod traffic;
 
-pub use budget::{Budget, BudgetHandle, Payment};
+pub use budget::{Budget, BudgetHandle, Claim, Payment};
 pub use builder::Builder;
 pub(crate) use builder::{check_cost, telemetry_prefix};
 #[cfg(feature = "std")]

@@ -1,8 +1,7 @@
 //! A budget that several hedgers share.
 
 use super::Runtime;
-use crate::attempt::Cause;
-use crate::hedger::{Budget, BudgetHandle, HasBudget, Payment, Traffic};
+use crate::hedger::{Budget, BudgetHandle, Claim, HasBudget, Payment, Traffic};
 use crate::outcome::Suppressed;
 use crate::time::Instant;
 
@@ -72,13 +71,8 @@ impl<R: Runtime> BudgetHandle for SharedBudget<R> {
         self.core.deposit_in(traffic);
     }
 
-    fn withdraw_for(
-        &self,
-        cause: Cause,
-        traffic: Traffic,
-        _: Instant,
-    ) -> Result<Payment, Suppressed> {
-        self.core.withdraw_for(cause, traffic, self.timer.now())
+    fn withdraw_for(&self, claim: Claim, _: Instant) -> Result<Payment, Suppressed> {
+        self.core.withdraw_for(claim, self.timer.now())
     }
 
     fn give_back(&self, hedges: u32) {

@@ -1,6 +1,6 @@
 //! The budget that threads share: nothing that was deposited is lost, and no more is spent.
 
-use hedge_core::adapter::{BudgetHandle, SharedBudget, Traffic};
+use hedge_core::adapter::{BudgetHandle, Claim, SharedBudget, Traffic};
 use hedge_core::{Budget, Cause, Instant, Suppressed};
 use loom::thread;
 
@@ -49,7 +49,7 @@ fn deposits_of_both_kinds_count_once() {
             other.deposit();
         });
         budget.deposit_in(slow);
-        let early = budget.withdraw_for(Cause::Delay, Traffic::CALM, NOW);
+        let early = budget.withdraw_for(Claim::new(Cause::Delay, Traffic::CALM), NOW);
         depositor.join().unwrap();
         assert!(early.is_ok());
         // Ten at the start.
@@ -67,13 +67,13 @@ fn a_refund_gives_back_what_was_taken() {
         let budget = SharedBudget::new(Budget::percent(50.0).burst(2).max_in_flight(1));
         let other = budget.clone();
         let waits = thread::spawn(move || {
-            let paid = other.withdraw_for(Cause::Retry, Traffic::CALM, NOW);
+            let paid = other.withdraw_for(Claim::new(Cause::Retry, Traffic::CALM), NOW);
             if let Ok(payment) = paid {
                 other.refund(payment);
             }
             paid.is_ok()
         });
-        let hedge = budget.withdraw_for(Cause::Delay, Traffic::CALM, NOW);
+        let hedge = budget.withdraw_for(Claim::new(Cause::Delay, Traffic::CALM), NOW);
         let waited = waits.join().unwrap();
         assert!(hedge.is_ok() || waited);
         let (tokens, in_flight) = budget.edit(|budget| (budget.tokens(), budget.in_flight()));

@@ -2,7 +2,7 @@
 
 use crate::attempt::{Attempt, Cause, Classify, Verdict};
 use crate::hedger::{
-    BudgetHandle, HedgeQuery, HedgerFlags, HedgerParts, InFlight, Losers, Payment, Refusal,
+    BudgetHandle, Claim, HedgeQuery, HedgerFlags, HedgerParts, InFlight, Losers, Payment, Refusal,
     RequestPlan, SharedState,
 };
 use crate::metrics::Recorder;
@@ -118,6 +118,8 @@ pub struct RequestController<
     due: bool,
     /// The next hedge has been due, and was refused.
     asked: bool,
+    /// The next hedge was refused for want of a token.
+    lacked_token: bool,
     /// No hedge is to be asked for again.
     exhausted: bool,
     /// A result was classified as [`Verdict::Wait`].
@@ -166,6 +168,7 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: u
             deposited: false,
             due: false,
             asked: false,
+            lacked_token: false,
             exhausted: false,
             waits: false,
             keeps_refused: options.keeps_refused,
@@ -282,7 +285,12 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: u
         traffic.surging |= !self.is_recorded();
         let placed = self.placement.place_hedge(hedge, now);
         placed.map_err(Refusal::for_now)?;
-        let withdrawn = self.in_flight.withdraw(hedge.cause(), traffic, now);
+        let claim = Claim {
+            cause: hedge.cause(),
+            again: !retry && self.lacked_token,
+            traffic,
+        };
+        let withdrawn = self.in_flight.withdraw(claim, now);
         let payment = match withdrawn {
             Ok(_) if observe_only => {
                 self.in_flight.give_back(1);
@@ -346,6 +354,8 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: u
             self.emit_rare(now, EventKind::HedgeSuppressed { reason, strategy });
         }
         self.asked |= !retry;
+        let is_for_tokens = matches!(reason, Suppressed::BudgetRatio | Suppressed::BudgetRate);
+        self.lacked_token |= !retry && is_for_tokens;
     }
 
     fn deposit(&mut self) {
@@ -554,6 +564,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         self.retries |= if retry { bit(index) } else { 0 };
         self.step = 0;
         self.asked = false;
+        self.lacked_token = false;
         self.exhausted = false;
         let attempt = self.placed(hedge);
         let delay = self.plan().delay();

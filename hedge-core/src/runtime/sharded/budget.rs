@@ -5,8 +5,7 @@ use std::boxed::Box;
 use std::sync::Arc;
 
 use super::shards::{Padded, lock, own_of, shard_count, thread_index};
-use crate::attempt::Cause;
-use crate::hedger::{Budget, BudgetHandle, Payment, Traffic};
+use crate::hedger::{Budget, BudgetHandle, Claim, Payment, Traffic};
 use crate::outcome::Suppressed;
 use crate::sync::{AtomicU32, AtomicU64, Mutex};
 use crate::time::Instant;
@@ -74,13 +73,8 @@ impl BudgetHandle for SharedBudget {
         }
     }
 
-    fn withdraw_for(
-        &self,
-        cause: Cause,
-        traffic: Traffic,
-        now: Instant,
-    ) -> Result<Payment, Suppressed> {
-        self.edit(|budget| budget.withdraw_for(cause, traffic, now))
+    fn withdraw_for(&self, claim: Claim, now: Instant) -> Result<Payment, Suppressed> {
+        self.edit(|budget| budget.withdraw_for(claim, now))
     }
 
     fn give_back(&self, hedges: u32) {
@@ -114,6 +108,7 @@ impl BudgetHandle for SharedBudget {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attempt::Cause;
 
     #[test]
     fn deposits_that_gather_count_before_anything_is_charged() {
@@ -147,10 +142,11 @@ mod tests {
             shared.deposit_in(traffic);
             alone.deposit_in(1, traffic);
             if n % 100 == 99 {
-                let shared = shared.withdraw_for(Cause::Delay, Traffic::CALM, Instant::ZERO);
+                let shared =
+                    shared.withdraw_for(Claim::new(Cause::Delay, Traffic::CALM), Instant::ZERO);
                 assert_eq!(
                     shared,
-                    alone.withdraw_for(Cause::Delay, Traffic::CALM, Instant::ZERO)
+                    alone.withdraw_for(Claim::new(Cause::Delay, Traffic::CALM), Instant::ZERO)
                 );
             }
         }

@@ -19,6 +19,7 @@ pub(super) struct Notes {
     pub(super) refused_before_a_wait: bool,
     pub(super) refunded: bool,
     pub(super) kept_to_its_half: bool,
+    pub(super) left_the_last_token: bool,
 }
 
 const DELAY: usize = 0;
@@ -40,6 +41,8 @@ struct Running {
     /// Whether that was refused when its delay had passed, and whether it is asked for again.
     refused: bool,
     exhausted: bool,
+    /// Whether the next hedge was refused for want of a token.
+    lacked_token: bool,
     /// Why the last hedge was not started.
     refusal: Option<Suppressed>,
     asked_for_patience: bool,
@@ -116,6 +119,7 @@ impl<'s> Model<'s> {
             doublings: 0,
             refused: false,
             exhausted: false,
+            lacked_token: false,
             refusal: None,
             asked_for_patience: false,
             waits: false,
@@ -249,10 +253,12 @@ impl<'s> Model<'s> {
     /// A hedge is not started. It is asked for again at twice the time, and twice that.
     fn refuse(&mut self, request: &mut Running, retry: bool, now: u64) {
         request.unanswered = 0;
+        let reason = self.reason(request, now);
         if retry || !request.refused {
-            request.refusal = Some(self.reason(request, now));
+            request.refusal = Some(reason);
         }
         request.refused |= !retry;
+        request.lacked_token |= !retry && reason == Suppressed::BudgetRatio;
         match self.scenario.delay {
             // Never again, since twice nothing is nothing.
             None | Some(0) => request.exhausted = true,
@@ -294,10 +300,18 @@ impl<'s> Model<'s> {
             (DELAY, RETRY)
         };
         let together: u64 = self.halves.iter().sum();
+        // One that is asked for again leaves the last token to others, unless the bucket is full.
+        let again = !retry && request.lacked_token;
+        let needed = if again {
+            16.min(2 * self.half()).max(8)
+        } else {
+            8
+        };
         let has_own = self.halves[own] >= self.half().min(8);
         let may_borrow = self.wanting[other] == 0;
-        if together < 8 || !has_own && !may_borrow {
-            self.notes.kept_to_its_half |= together >= 8;
+        if together < needed || !has_own && !may_borrow {
+            self.notes.kept_to_its_half |= together >= needed;
+            self.notes.left_the_last_token |= (8..needed).contains(&together);
             // As long as it takes to fill the bucket.
             self.wanting[own] = (4 * u64::from(burst)).checked_div(deposit).unwrap_or(0)
                 + u64::from(deposit > 0 && !(4 * u64::from(burst)).is_multiple_of(deposit));
@@ -325,6 +339,7 @@ impl Running {
     fn start(&mut self, now: u64, cause: Cause, script: &Script) {
         let step = script.attempts[self.attempts.len()];
         (self.doublings, self.refused, self.exhausted) = (0, false, false);
+        self.lacked_token = false;
         let ends = step.latency.map(|latency| now + latency);
         self.attempts.push(Started {
             at: now,

@@ -20,6 +20,7 @@ pub(super) struct Seen {
     refused_before_a_wait: u32,
     refunded: u32,
     kept_to_its_half: u32,
+    left_the_last_token: u32,
 }
 
 impl Seen {
@@ -32,6 +33,7 @@ impl Seen {
         add(&mut self.refused_before_a_wait, notes.refused_before_a_wait);
         add(&mut self.refunded, notes.refunded);
         add(&mut self.kept_to_its_half, notes.kept_to_its_half);
+        add(&mut self.left_the_last_token, notes.left_the_last_token);
         add(
             &mut self.retried,
             told.starts.iter().any(|(_, cause)| *cause == Cause::Retry),
@@ -88,6 +90,7 @@ impl Seen {
             self.started_when_asked_again,
             self.refunded,
             self.kept_to_its_half,
+            self.left_the_last_token,
         ];
         assert!(
             most.iter().chain(&rest).all(|count| *count > 500),
