@@ -6,9 +6,11 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use hedge_tokio::replicas::NoReplica;
-use hedge_tokio::tower::{BoxError, Cloned, HedgeReplicas, Policy, RequestOptions};
-use hedge_tokio::{Budget, Fixed, Hedger};
+use hedge_tokio::telemetry::EventKind;
+use hedge_tokio::tower::{BoxError, Cloned, HedgeDiscover, HedgeReplicas, Policy, RequestOptions};
+use hedge_tokio::{Budget, Event, Fixed, Hedger};
 use tokio::time::{Instant, sleep};
+use tower::discover::Change;
 use tower::{Service, ServiceExt};
 
 const fn ms(millis: u64) -> Duration {
@@ -257,4 +259,62 @@ async fn a_policy_says_which_replicas_a_request_may_use() {
     assert!(tokio::time::timeout(ms(1000), waits).await.is_err());
     assert_eq!(service.stats().in_flight(), 0);
     assert_eq!(calls(&behaviours[0]), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_discovery_brings_and_takes_replicas() {
+    let (changes, mut found) = tokio::sync::mpsc::unbounded_channel();
+    let discover = futures_lite::stream::poll_fn(move |cx| {
+        found
+            .poll_recv(cx)
+            .map(|change| change.map(Ok::<_, BoxError>))
+    });
+    let refused = Arc::new(AtomicU64::new(0));
+    let counted = refused.clone();
+    let sink = move |event: &Event| {
+        if let EventKind::ReplicaRefused = event.kind {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let hedger = Hedger::builder().sink(sink).build().unwrap();
+    let mut service = HedgeDiscover::new(discover, hedger, Cloned);
+    // It waits for the first.
+    assert!(
+        tokio::time::timeout(ms(100), service.ready())
+            .await
+            .is_err()
+    );
+    let insert = |key: usize, number| {
+        changes
+            .send(Change::Insert(key, Replica::new(number)))
+            .unwrap()
+    };
+    insert(7, 0);
+    assert_eq!(service.ready().await.unwrap().call(()).await.unwrap(), 0);
+    let first = service.id(&7).unwrap();
+
+    // The key is given to another.
+    insert(7, 1);
+    assert_eq!(service.ready().await.unwrap().call(()).await.unwrap(), 1);
+    assert_ne!(service.id(&7), Some(first));
+    changes.send(Change::Remove(7)).unwrap();
+    assert!(
+        tokio::time::timeout(ms(100), service.ready())
+            .await
+            .is_err()
+    );
+
+    // There is room for 64.
+    for key in 0..70 {
+        insert(key, key);
+    }
+    service.ready().await.unwrap().call(()).await.unwrap();
+    assert_eq!(service.stats().iter().count(), 64);
+    assert_eq!(refused.load(Ordering::Relaxed), 6);
+    assert_eq!((service.id(&63).is_some(), service.id(&64)), (true, None));
+    changes.send(Change::Remove(0)).unwrap();
+    insert(64, 64);
+    service.ready().await.unwrap().call(()).await.unwrap();
+    assert!(service.id(&64).is_some());
+    assert_eq!(refused.load(Ordering::Relaxed), 6);
 }

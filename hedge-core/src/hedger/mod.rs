@@ -6,7 +6,7 @@ use crate::error::ConfigError;
 use crate::metrics::{Metrics, MetricsSnapshot};
 use crate::name::Name;
 use crate::strategy::{Percentile, Strategy};
-use crate::telemetry::{NoSink, Sink};
+use crate::telemetry::{Emitter, Event, EventKind, NoSink, Sink};
 use crate::time::Timer;
 
 mod bucket;
@@ -200,6 +200,22 @@ where
     /// Returns the metrics of all requests that have ended.
     pub fn metrics(&self) -> MetricsSnapshot {
         self.parts.state.metrics(self.timer.now())
+    }
+
+    /// Emits an event that belongs to no request, such as [`EventKind::ReplicaRefused`]: its number is 0.
+    pub fn emit(&self, kind: EventKind) {
+        let HedgerParts { sink, labels, .. } = &self.parts;
+        let mut emitter = Emitter::new();
+        if emitter.is_heard(sink) {
+            let event = Event {
+                request: 0,
+                at: self.timer.now(),
+                strategy_name: labels.strategy_name,
+                key: Name::EMPTY,
+                kind,
+            };
+            emitter.emit(sink, &labels.telemetry_prefix, &event);
+        }
     }
 
     /// Resets all metrics.

@@ -23,7 +23,7 @@ use crate::request::{AlwaysReady, OnReplicas};
 use crate::runtime::sharded::{Key, Sharded};
 use crate::strategy::{AnyStrategy, Learned, Off, Percentile, RestoreError, Strategy};
 use crate::stream::{FirstItem, HedgedStream};
-use crate::telemetry::Sink;
+use crate::telemetry::{EventKind, Sink};
 use crate::time::Instant;
 
 /// Hedges the requests to one backend. A clone is another handle to the same hedger.
@@ -248,6 +248,11 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
     /// Returns the metrics of all requests that have ended, with and without a key.
     pub fn metrics(&self) -> MetricsSnapshot {
         self.core.metrics()
+    }
+
+    /// Emits an event that belongs to no request, such as [`EventKind::ReplicaRefused`]: its number is 0.
+    pub fn emit(&self, kind: EventKind) {
+        self.core.emit(kind);
     }
 
     /// Resets all metrics.

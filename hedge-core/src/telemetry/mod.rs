@@ -146,6 +146,9 @@ pub enum EventKind {
         /// The kind of the strategy.
         strategy: StrategyKind,
     },
+    /// `replica.refused`: a service that a discovery found is not used, for the set has no room for it. Belongs to no
+    /// request: the event's number is 0.
+    ReplicaRefused,
     /// `cascade.start`: a cascade was started.
     CascadeStart {
         /// The number of its tiers.
@@ -229,6 +232,7 @@ impl EventKind {
             Self::RequestStop { .. } => "request.stop",
             Self::RequestException { .. } => "request.exception",
             Self::RequestDropped { .. } => "request.dropped",
+            Self::ReplicaRefused => "replica.refused",
             Self::CascadeStart { .. } => "cascade.start",
             Self::TierStart { .. } => "cascade.tier.start",
             Self::TierCompleted { .. } => "cascade.tier.completed",

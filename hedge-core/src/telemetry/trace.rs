@@ -203,6 +203,9 @@ mod on {
             EventKind::RequestStart
             | EventKind::RequestStop { .. }
             | EventKind::RequestException { .. } => {}
+            EventKind::ReplicaRefused => {
+                debug!(target: "hedge", parent: span, strategy_name = event.strategy_name.as_str(), "{prefix}.{name}");
+            }
             EventKind::CascadeStart { tiers } => {
                 debug!(target: "hedge", parent: span, cascade = event.strategy_name.as_str(), tiers, "{prefix}.{name}");
             }

@@ -83,6 +83,7 @@
 //! }
 //! ```
 
+mod discover;
 mod first_data;
 mod http;
 mod idempotency;
@@ -99,6 +100,7 @@ mod standard;
 pub use hedge_core::BoxError;
 
 pub use self::http::{HttpPolicy, is_idempotent, may_hedge, verdict};
+pub use discover::HedgeDiscover;
 pub use first_data::{FirstDataBody, FirstDataFuture, FirstDataLayer, FirstDataService};
 pub use options::RequestOptions;
 pub use policy::{Cloned, Policy};

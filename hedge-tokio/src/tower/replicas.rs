@@ -46,8 +46,8 @@ use crate::Hedger;
 ///
 /// # Discovery
 ///
-/// Feed what a discovery tells to [`insert`](Self::insert) and [`remove`](Self::remove), on any clone: clones share
-/// their replicas.
+/// [`HedgeDiscover`](super::HedgeDiscover) follows a `tower::discover::Discover`. For any other discovery, call
+/// [`insert`](Self::insert) and [`remove`](Self::remove) on any clone: clones share their replicas.
 #[derive(Clone)]
 pub struct HedgeReplicas<S, P> {
     hedger: Hedger,
@@ -82,7 +82,16 @@ impl<S, P> HedgeReplicas<S, P> {
         hedger: Hedger,
         policy: P,
     ) -> Result<Self, NoRoom> {
-        let this = Self {
+        let this = Self::empty(hedger, policy);
+        for service in services {
+            this.insert(service)?;
+        }
+        Ok(this)
+    }
+
+    /// Creates a service without replicas.
+    pub(super) fn empty(hedger: Hedger, policy: P) -> Self {
+        Self {
             hedger,
             policy,
             shared: Arc::new(Shared {
@@ -90,11 +99,7 @@ impl<S, P> HedgeReplicas<S, P> {
                 services: Mutex::new(Vec::new()),
             }),
             own: Vec::new(),
-        };
-        for service in services {
-            this.insert(service)?;
         }
-        Ok(this)
     }
 
     /// Adds a replica, which is tried at once.

@@ -8,8 +8,9 @@ use hdrhistogram::Histogram as HdrHistogram;
 use hedge_core::Record;
 use hedge_core::metrics::Histogram;
 use hedge_core::strategy::Sample;
+use hedge_tokio::replicas::{AttemptEnd, Choice, SharedReplicas};
 use hedge_tokio::{
-    Adaptive, ExponentialBackoff, Fixed, Hints, Instant, Optimal, Percentile, Strategy,
+    Adaptive, ExponentialBackoff, Fixed, Hedger, Hints, Instant, Optimal, Percentile, Strategy,
     WorkloadAware,
 };
 use rand::rngs::StdRng;
@@ -131,9 +132,47 @@ fn parts() -> Vec<Part> {
         Optimal::new(99.0, 5.0),
     ));
     parts.push(solve());
+    parts.push(pick("replicas: a pick of 8", 8));
+    parts.push(pick("replicas: a pick of 32", 32));
+    parts.push(key());
     parts.extend(histograms());
     parts.push(clone_and_sort());
     parts
+}
+
+/// A choice among replicas that have all answered. Reports are not in the time.
+fn pick(name: &'static str, replicas: usize) -> Part {
+    const PICKS: u32 = 64;
+    let set: SharedReplicas = SharedReplicas::of(replicas);
+    let mut chosen = Vec::with_capacity(PICKS as usize);
+    let mut now = Instant::ZERO;
+    Part::timed(name, 4 * PICKS, move || {
+        let mut took = Duration::ZERO;
+        for _ in 0..4 {
+            let start = time::Instant::now();
+            for _ in 0..PICKS {
+                now = now + Duration::from_micros(20);
+                chosen.extend(black_box(set.choose(Choice::PRIMARY, now)));
+            }
+            took += start.elapsed();
+            for chosen in chosen.drain(..) {
+                now = now + Duration::from_micros(300);
+                set.report(&chosen, AttemptEnd::Answered, now);
+            }
+        }
+        took
+    })
+}
+
+/// A key among 64.
+fn key() -> Part {
+    let hedger = Hedger::builder().build().expect("valid options");
+    let names: Vec<String> = (0..64).map(|n| format!("GET /users/{n}")).collect();
+    let mut next = 0;
+    Part::new("keys: one of 64 found", move || {
+        next = (next + 1) % names.len();
+        black_box(hedger.key(black_box(&names[next])));
+    })
 }
 
 /// Both halves of a strategy that has seen a window of requests.
