@@ -86,7 +86,7 @@ pub use fixed::{Fixed, Off, OnFailure};
 pub(crate) use hints::HintsClass;
 pub use hints::{Hints, ModelComplexity, Priority, TimeOfDay};
 #[cfg(feature = "alloc")]
-pub use learned::Learned;
+pub use learned::{Learned, LearnedMerge};
 pub use optimal::{Optimal, OptimalStats};
 pub use percentile::{Percentile, PercentileStats, WindowedPercentile};
 pub use plan::Plan;

@@ -9,8 +9,11 @@ use super::{ReadColumns, RestoreError, Strategy, WriteColumns};
 use crate::outcome::StrategyKind;
 use crate::time::Instant;
 
+mod merge;
 #[cfg(all(test, feature = "serde"))]
 mod tests;
+
+pub use merge::LearnedMerge;
 
 /// What a strategy has learned.
 ///

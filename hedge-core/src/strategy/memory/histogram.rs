@@ -18,12 +18,12 @@ const BUCKETS: usize = ROWS * PER_OCTAVE;
 /// How many buckets share one count of dropped attempts. An attempt that a hedge overtook is recorded at
 /// 1.25 × its delay or more, and a group of 4 of the 16 buckets of an octave is at most a quarter wide:
 /// so it never shares a group with its delay.
-const GROUP: usize = 4;
+pub(super) const GROUP: usize = 4;
 const GROUPS: usize = BUCKETS / GROUP;
 const GROUPS_PER_ROW: usize = PER_OCTAVE / GROUP;
 
 /// What one sample weighs, so that it can be halved twice before it is rounded.
-const SAMPLE: u16 = 4;
+pub(super) const SAMPLE: u16 = 4;
 
 /// A share between 0 and 1 in units of 2⁻³². Microcontrollers have no `f64`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

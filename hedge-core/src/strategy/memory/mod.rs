@@ -34,6 +34,13 @@ pub(crate) use histogram::Share;
 
 mod expiry;
 mod histogram;
+#[cfg(feature = "alloc")]
+pub(crate) mod merged {
+    /// The most that one entry weighs in a merge, and that the merge weighs: 4000 samples.
+    pub(crate) const MOST_WEIGHT: f64 = 4000.0 * super::histogram::SAMPLE as f64;
+    /// How many buckets share a weight of dropped attempts.
+    pub(crate) const GROUP: f64 = super::histogram::GROUP as f64;
+}
 mod table;
 #[cfg(test)]
 mod tests;

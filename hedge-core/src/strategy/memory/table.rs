@@ -21,6 +21,13 @@ impl LatencyMemory {
         number("restarts", memory.restarts.into());
     }
 
+    /// Checks what was written, as [`restore`](Self::restore) does.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn check(columns: &dyn ReadColumns) -> Result<(), RestoreError> {
+        let mut memory = Self::new(super::Share::HALF);
+        memory.restore(columns, Instant::ZERO)
+    }
+
     /// Takes what was written in place of what is remembered, as if all of it had just arrived.
     pub(crate) fn restore(
         &mut self,

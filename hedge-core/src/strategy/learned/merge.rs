@@ -1,0 +1,300 @@
+//! What many have learned, as one.
+
+use alloc::borrow::ToOwned;
+use alloc::collections::BTreeMap;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::Learned;
+use crate::outcome::StrategyKind;
+use crate::strategy::memory::{LatencyMemory, merged};
+use crate::strategy::{ReadColumns, RestoreError};
+
+/// The columns of numbers of a [`LatencyMemory`]: where buckets begin, and their weights.
+const HISTOGRAMS: [[&str; 2]; 2] = [
+    ["finished_from_ns", "finished_weights"],
+    ["dropped_from_ns", "dropped_weights"],
+];
+
+/// Merges what the instances of a service have learned, so that a new one need not start with nothing.
+///
+/// Latencies merge: their histograms are added up, each with the same weight at the most, so that no instance counts for
+/// more than its share. What else a strategy learns, such as how `optimal` chooses, is that of the instance with the most
+/// samples. The result weighs as much as about 4000 requests: the new instance follows its own latencies from then
+/// on as fast as any other.
+///
+/// ```
+/// use core::time::Duration;
+/// use hedge_core::strategy::{Learned, LearnedMerge, Percentile, Sample, Strategy};
+/// use hedge_core::{Instant, Record, StrategyKind};
+///
+/// let learned = [10, 30].map(|base| {
+///     let mut strategy = Percentile::new(95.0);
+///     for ms in base..base + 100 {
+///         strategy.record(&Record::new(Sample::Finished(Duration::from_millis(ms))));
+///     }
+///     Learned::of(&strategy, Instant::ZERO)
+/// });
+/// let mut merge = LearnedMerge::new(StrategyKind::Percentile);
+/// for entry in &learned {
+///     merge.add(entry)?;
+/// }
+/// let mut new = Percentile::new(95.0);
+/// merge.finish().expect("there were entries").restore(&mut new, Instant::ZERO)?;
+/// assert_eq!(new.stats().samples, 200);
+/// # Ok::<(), hedge_core::strategy::RestoreError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct LearnedMerge {
+    kind: StrategyKind,
+    entries: u32,
+    /// By column of weights: the sum for each bucket, by where it begins in nanoseconds.
+    sums: [BTreeMap<u64, f64>; 2],
+    samples: f64,
+    /// The entry with the most samples, and how many.
+    largest: Option<(f64, Learned)>,
+}
+
+impl LearnedMerge {
+    /// Creates a merge of what strategies of this kind have learned: `percentile`, `optimal`, or `workload_aware` around
+    /// one of them.
+    pub const fn new(kind: StrategyKind) -> Self {
+        Self {
+            kind,
+            entries: 0,
+            sums: [const { BTreeMap::new() }; 2],
+            samples: 0.0,
+            largest: None,
+        }
+    }
+
+    /// Returns how many entries have been added.
+    pub const fn entries(&self) -> u32 {
+        self.entries
+    }
+
+    /// Adds an entry, which may come from anybody.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the entry is of another kind, has no latencies to merge, or contains an invalid number.
+    /// Nothing is added in this case.
+    pub fn add(&mut self, entry: &Learned) -> Result<(), RestoreError> {
+        if entry.strategy != self.kind {
+            return Err(RestoreError::other_strategy(entry.strategy, self.kind));
+        }
+        // Reads all that the new instance will.
+        LatencyMemory::check(entry)?;
+        let columns: &dyn ReadColumns = entry;
+        let samples = columns.number("samples", 0.0, u16::MAX.into())?;
+        let mut histograms = [const { Vec::new() }; 2];
+        for (histogram, [from, weights]) in histograms.iter_mut().zip(HISTOGRAMS) {
+            let from = columns.numbers(from, 0.0, f64::MAX)?;
+            let weights = columns.exactly(from.len(), weights, 0.0, u16::MAX.into())?;
+            *histogram = from.iter().copied().zip(weights.iter().copied()).collect();
+        }
+        let each = [1.0, merged::GROUP];
+        let of = |(histogram, each): (&Vec<(f64, f64)>, f64)| {
+            each * histogram.iter().map(|(_, weight)| weight).sum::<f64>()
+        };
+        let weight: f64 = histograms.iter().zip(each).map(of).sum();
+        if weight <= 0.0 {
+            return Ok(());
+        }
+        let scale = (merged::MOST_WEIGHT / weight).min(1.0);
+        for (sums, histogram) in self.sums.iter_mut().zip(histograms) {
+            for (from, weight) in histogram {
+                *sums.entry(from as u64).or_default() += scale * weight;
+            }
+        }
+        self.samples += samples;
+        self.entries = self.entries.saturating_add(1);
+        let is_largest = self
+            .largest
+            .as_ref()
+            .is_none_or(|(most, _)| samples > *most);
+        if is_largest {
+            self.largest = Some((samples, entry.clone()));
+        }
+        Ok(())
+    }
+
+    /// Returns the merge; `None` if nothing was added that had any samples.
+    pub fn finish(self) -> Option<Learned> {
+        let (_, mut learned) = self.largest?;
+        let [finished, dropped] = &self.sums;
+        // What was dropped weighs as much in each bucket of its group.
+        let each = [1.0, merged::GROUP];
+        let weight: f64 = finished.values().sum::<f64>() + each[1] * dropped.values().sum::<f64>();
+        let scale = (merged::MOST_WEIGHT / weight).min(1.0);
+        for (sums, [from, weights]) in self.sums.iter().zip(HISTOGRAMS) {
+            let (starts, scaled) = scaled(sums, scale);
+            learned.columns.insert(from.to_owned(), starts);
+            learned.columns.insert(weights.to_owned(), scaled);
+        }
+        let median = median(finished);
+        for (name, value) in [
+            ("samples", self.samples.min(u16::MAX.into())),
+            ("since_halving", 0.0),
+            ("median_fast_ns", median),
+            ("median_slow_ns", median),
+        ] {
+            learned.columns.insert(name.to_owned(), vec![value]);
+        }
+        Some(learned)
+    }
+}
+
+/// Whole weights. What is lost by rounding in a bucket is added to the next, so that the sparse buckets of the tail keep
+/// their share.
+fn scaled(sums: &BTreeMap<u64, f64>, scale: f64) -> (Vec<f64>, Vec<f64>) {
+    let mut owed = 0.5;
+    let whole = sums.iter().map(|(from, weight)| {
+        owed += scale * weight;
+        let given = libm::floor(owed).clamp(0.0, u16::MAX.into());
+        owed -= given;
+        (*from as f64, given)
+    });
+    whole.filter(|(_, weight)| *weight > 0.0).unzip()
+}
+
+fn median(sums: &BTreeMap<u64, f64>) -> f64 {
+    let half = sums.values().sum::<f64>() / 2.0;
+    let mut below = 0.0;
+    let at = sums.iter().find(|(_, weight)| {
+        below += **weight;
+        below >= half
+    });
+    at.map_or(0.0, |(from, _)| *from as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+    use crate::random::SplitMix;
+    use crate::record::{Record, Sample};
+    use crate::strategy::{Adaptive, Optimal, Percentile, Strategy, WindowedPercentile};
+    use crate::time::Instant;
+
+    fn learned(mut strategy: impl Strategy, requests: u64, seed: u64) -> Learned {
+        let mut rng = SplitMix(seed);
+        for _ in 0..requests {
+            let micros = 1000 + rng.next() % 100_000;
+            let primary = Sample::Finished(Duration::from_micros(micros));
+            strategy.record(&Record::new(primary));
+        }
+        Learned::of(&strategy, Instant::ZERO)
+    }
+
+    fn merge(entries: &[Learned]) -> Percentile {
+        let mut merge = LearnedMerge::new(StrategyKind::Percentile);
+        for entry in entries {
+            merge.add(entry).unwrap();
+        }
+        let mut strategy = Percentile::new(95.0);
+        let merged = merge.finish().unwrap();
+        merged.restore(&mut strategy, Instant::ZERO).unwrap();
+        strategy
+    }
+
+    fn delay(strategy: &Percentile) -> f64 {
+        1e3 * strategy.stats().delay.unwrap().as_secs_f64()
+    }
+
+    #[test]
+    fn many_that_know_little_know_much_together() {
+        let entries: Vec<_> = (0..100)
+            .map(|seed| learned(Percentile::new(95.0), 40, seed))
+            .collect();
+        let strategy = merge(&entries);
+        assert_eq!(strategy.stats().samples, 4000);
+        assert!(
+            (delay(&strategy) - 96.0).abs() < 2.0,
+            "{}",
+            delay(&strategy)
+        );
+    }
+
+    #[test]
+    fn the_tail_keeps_its_share_however_many_there_are() {
+        for instances in [1, 3, 1000] {
+            let entries: Vec<_> = (0..instances)
+                .map(|seed| learned(Percentile::new(95.0), 5000, seed))
+                .collect();
+            let strategy = merge(&entries);
+            assert!(strategy.stats().samples <= 8000, "{instances}");
+            assert!(
+                (delay(&strategy) - 96.0).abs() < 2.0,
+                "{}",
+                delay(&strategy)
+            );
+        }
+    }
+
+    #[test]
+    fn nobody_counts_for_more_than_a_share() {
+        let mut loud = learned(Percentile::new(95.0), 10, 0);
+        let numbers = |values: [f64; 2]| Vec::from(values);
+        loud.columns
+            .insert("finished_from_ns".into(), numbers([9e12, 8e12]));
+        loud.columns
+            .insert("finished_weights".into(), numbers([65535.0; 2]));
+        let mut entries: Vec<_> = (0..40)
+            .map(|seed| learned(Percentile::new(95.0), 4000, seed))
+            .collect();
+        entries.push(loud);
+        // One of 41 is below the 5 % that the delay leaves above it.
+        assert!(delay(&merge(&entries)) < 110.0);
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused_and_changes_nothing() {
+        let mut merge = LearnedMerge::new(StrategyKind::Percentile);
+        let good = learned(Percentile::new(95.0), 500, 1);
+        let bad = |name: &str, values: &[f64]| {
+            let mut bad = good.clone();
+            bad.columns.insert(name.into(), values.to_vec());
+            bad
+        };
+        for entry in [
+            learned(Optimal::new(99.0, 5.0), 500, 1),
+            learned(Adaptive::new(), 500, 1),
+            learned(WindowedPercentile::new(95.0), 500, 1),
+            bad("finished_weights", &[1.0]),
+            bad("finished_from_ns", &[f64::NAN]),
+            bad("samples", &[-1.0]),
+            bad("median_fast_ns", &[f64::INFINITY]),
+            bad("restarts", &[]),
+            bad("latencies_us", &[1.0]),
+        ] {
+            assert!(merge.add(&entry).is_err(), "{entry:?}");
+        }
+        assert_eq!(merge.entries(), 0);
+        assert!(merge.clone().finish().is_none());
+        merge.add(&learned(Percentile::new(95.0), 0, 1)).unwrap();
+        assert!(merge.clone().finish().is_none());
+        merge.add(&good).unwrap();
+        assert!(merge.finish().is_some());
+    }
+
+    #[test]
+    fn of_optimal_the_most_experienced_goes_first() {
+        let mut merge = LearnedMerge::new(StrategyKind::Optimal);
+        for seed in 0..4 {
+            merge
+                .add(&learned(Optimal::new(99.0, 5.0), 500 + seed, seed))
+                .unwrap();
+        }
+        let mut strategy = Optimal::new(99.0, 5.0);
+        let merged = merge.finish().unwrap();
+        merged.restore(&mut strategy, Instant::ZERO).unwrap();
+        assert!(
+            strategy
+                .plan(&crate::Hints::NONE, Instant::ZERO)
+                .delay()
+                .is_some()
+        );
+    }
+}
