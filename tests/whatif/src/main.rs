@@ -6,7 +6,9 @@
 mod candidate;
 mod chart;
 mod clustering;
+mod effect;
 mod engine;
+mod fleet;
 mod incidents;
 mod lab;
 mod optimum;
@@ -41,6 +43,8 @@ fn main() -> ExitCode {
         Some(Command::Replicas(options)) => replicas::print(options),
         Some(Command::Speed) => speed::print(),
         Some(Command::Traces(options)) => traces::print(options),
+        Some(Command::Effect { json }) => effect::print(*json),
+        Some(Command::Fleet { json }) => fleet::print(*json),
         Some(Command::Incidents(options)) => incidents::print(options),
         None => run(&options.run),
     };

@@ -39,6 +39,18 @@ pub(crate) enum Command {
     Speed,
     /// Measure hedge, and two other rules, on every trace of a folder, in the traces' order.
     Traces(Traces),
+    /// Check what a control group shows against the truth.
+    Effect {
+        /// Print an array of objects instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Measure what hedging does in a fleet of clients, and whether a start with shared knowledge helps.
+    Fleet {
+        /// Print an array of objects instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
     /// Measure what hedging does when something goes wrong.
     Incidents(Incidents),
 }

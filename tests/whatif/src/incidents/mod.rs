@@ -6,7 +6,7 @@
 mod rows;
 mod rule;
 mod scenario;
-mod verdict;
+pub(crate) mod verdict;
 
 use crate::options::Incidents;
 

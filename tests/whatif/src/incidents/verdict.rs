@@ -4,16 +4,16 @@ use serde::Serialize;
 
 /// A row, as people and programs read it.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Row {
-    pub(super) name: String,
-    pub(super) target: String,
-    pub(super) measured: String,
-    pub(super) met: bool,
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) target: String,
+    pub(crate) measured: String,
+    pub(crate) met: bool,
 }
 
 impl Row {
     /// A row that is met if all of its figures are.
-    pub(super) fn new(name: impl Into<String>, figures: Vec<Figure>) -> Self {
+    pub(crate) fn new(name: impl Into<String>, figures: Vec<Figure>) -> Self {
         let join = |of: fn(&Figure) -> String| {
             let parts: Vec<String> = figures.iter().map(of).collect();
             parts.join("; ")
@@ -28,7 +28,7 @@ impl Row {
 }
 
 /// One figure and what it should be.
-pub(super) struct Figure {
+pub(crate) struct Figure {
     what: String,
     target: String,
     measured: String,
@@ -37,7 +37,7 @@ pub(super) struct Figure {
 
 /// How a number is written.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum As {
+pub(crate) enum As {
     /// A share, as percent.
     Percent,
     /// A number with so many digits.
@@ -58,7 +58,7 @@ impl As {
 }
 
 impl Figure {
-    pub(super) fn at_most(what: &str, how: As, value: f64, most: f64) -> Self {
+    pub(crate) fn at_most(what: &str, how: As, value: f64, most: f64) -> Self {
         Self::new(
             what,
             how,
@@ -68,7 +68,7 @@ impl Figure {
         )
     }
 
-    pub(super) fn at_least(what: &str, how: As, value: f64, least: f64) -> Self {
+    pub(crate) fn at_least(what: &str, how: As, value: f64, least: f64) -> Self {
         Self::new(
             what,
             how,
@@ -78,13 +78,13 @@ impl Figure {
         )
     }
 
-    pub(super) fn within(what: &str, how: As, value: f64, low: f64, high: f64) -> Self {
+    pub(crate) fn within(what: &str, how: As, value: f64, low: f64, high: f64) -> Self {
         let target = format!("{} to {}", how.text(low), how.text(high));
         Self::new(what, how, value, target, (low..=high).contains(&value))
     }
 
     /// One that is no number.
-    pub(super) fn said(what: &str, target: &str, measured: String, met: bool) -> Self {
+    pub(crate) fn said(what: &str, target: &str, measured: String, met: bool) -> Self {
         Self {
             what: what.into(),
             target: target.into(),
@@ -103,14 +103,14 @@ impl Figure {
     }
 
     /// With something beside the measured value, for comparison.
-    pub(super) fn beside(mut self, text: &str) -> Self {
+    pub(crate) fn beside(mut self, text: &str) -> Self {
         self.measured += &format!(" ({text})");
         self
     }
 }
 
 /// A table as Markdown.
-pub(super) fn table(rows: &[Row]) -> String {
+pub(crate) fn table(rows: &[Row]) -> String {
     let mut text = String::from("| what | target | measured | met |\n|---|---|---|---|\n");
     for row in rows {
         text += &line(row);
@@ -118,7 +118,7 @@ pub(super) fn table(rows: &[Row]) -> String {
     text
 }
 
-pub(super) fn line(row: &Row) -> String {
+pub(crate) fn line(row: &Row) -> String {
     let met = if row.met { "yes" } else { "**no**" };
     let Row {
         name,
@@ -130,7 +130,7 @@ pub(super) fn line(row: &Row) -> String {
 }
 
 /// An array of objects, a line each.
-pub(super) fn json(rows: &[Row]) -> Result<String, String> {
+pub(crate) fn json(rows: &[Row]) -> Result<String, String> {
     let lines = rows
         .iter()
         .map(serde_json::to_string)
