@@ -29,11 +29,33 @@
 //! | limit the cost of hedges | [`Budget`], [`SharedBudget`] |
 //! | read options from a file | [`HedgeConfig`], [`Hedger::from_config`](hedge_core::runtime::Hedger::from_config) |
 //! | treat some `Ok` results as failures | [`Hedger::call`](hedge_core::runtime::Hedger::call), [`Call::classify`](hedge_core::Call::classify) |
+//! | choose among replicas, by what each has shown | [`replicas`], [below](#replicas) |
 //! | run attempts as tasks | [your executor's `spawn`](#tasks) |
 //! | have a hedger for each of many backends | [`Registry`] |
 //! | ask several providers in turn | [`cascade`] |
 //! | run an experiment from a file | `experiment` (feature `serde`) |
 //! | see what it did | [`Outcome`], [`Hedger::metrics`](hedge_core::runtime::Hedger::metrics) |
+//!
+//! # Replicas
+//!
+//! A set of replicas sends attempts to the one that is likely to answer first, in programs and in pages alike. One that
+//! is slow, silent or failing is noticed and left alone, and tried again now and then.
+//!
+//! ```
+//! use hedge_async_std::{Hedger, replicas::SharedReplicas};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> { smol::block_on(async {
+//! # let hedger = Hedger::builder().build()?;
+//! let addresses = ["a", "b", "c"];
+//! let replicas = SharedReplicas::<8>::of(addresses.len());
+//! let hedged = hedger
+//!     .request_on(&replicas, |attempt| fetch(addresses[attempt.replica().index()]))
+//!     .await?;
+//! println!("{} from {:?}", hedged.value, hedged.outcome.replica);
+//! # Ok(())
+//! # }) }
+//! # async fn fetch(replica: &'static str) -> Result<&'static str, std::io::Error> { Ok(replica) }
+//! ```
 //!
 //! # Runtimes
 //!
