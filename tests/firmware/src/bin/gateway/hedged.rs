@@ -35,6 +35,8 @@ pub fn costs() -> Costs {
         won: WON.load(Ordering::Relaxed),
         in_flight: HEDGER.in_flight(),
         hedger: size_of_val(&HEDGER),
+        #[cfg(feature = "fading")]
+        replicas: 0,
         request: size_of_val(&poll(&links, 0)),
     }
 }

@@ -7,10 +7,11 @@ use embassy_time::Timer;
 /// A radio link, on which most frames come at once and some only after many others were sent.
 ///
 /// Latencies are Pareto's (α = 1): 4 ms and more, half of them above 8, one in a hundred above 400. One
-/// frame in a hundred comes damaged.
+/// frame in a hundred comes damaged. While a link fades, frames take 20 times as long, and one in four is damaged.
 pub struct Link {
     noise: Cell<u32>,
     frames: Cell<u32>,
+    fades: Cell<bool>,
 }
 
 /// What the sensor said.
@@ -29,6 +30,7 @@ pub struct Damaged;
 
 const FASTEST_MS: u64 = 4;
 const SLOWEST_MS: u64 = 2000;
+const FADED_FACTOR: u64 = 20;
 
 impl Link {
     /// `seed` must not be 0.
@@ -36,15 +38,28 @@ impl Link {
         Self {
             noise: Cell::new(seed.wrapping_mul(0x9e37_79b9)),
             frames: Cell::new(0),
+            fades: Cell::new(false),
         }
+    }
+
+    /// From now on the link fades, or is as it was before.
+    #[cfg(feature = "fading")]
+    pub fn set_fading(&self, fades: bool) {
+        self.fades.set(fades);
     }
 
     /// Asks the hub for what `sensor` says. The frame was sent even if nobody waits for the answer.
     pub async fn poll(&self, sensor: u16) -> Result<Reading, Damaged> {
         self.frames.set(self.frames.get() + 1);
         let share = u64::from(self.draw().max(1));
-        Timer::after_millis(((FASTEST_MS << 32) / share).min(SLOWEST_MS)).await;
-        if self.draw() < u32::MAX / 100 {
+        let (factor, damaged) = if self.fades.get() {
+            (FADED_FACTOR, u32::MAX / 4)
+        } else {
+            (1, u32::MAX / 100)
+        };
+        let millis = factor * (FASTEST_MS << 32) / share;
+        Timer::after_millis(millis.min(SLOWEST_MS)).await;
+        if self.draw() < damaged {
             return Err(Damaged);
         }
         Ok(Reading::of(sensor))

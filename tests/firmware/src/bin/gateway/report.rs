@@ -1,7 +1,11 @@
 //! How long polls took.
 
+use core::cell::RefCell;
+
 use cortex_m_semihosting::hprintln;
-use embassy_time::Instant;
+use embassy_time::{Duration, Instant, Timer};
+#[cfg(feature = "fading")]
+use futures_lite::future::zip;
 use heapless::Vec;
 
 use crate::link::{Damaged, Link, Reading};
@@ -16,32 +20,50 @@ pub struct Run {
     pub frames: u32,
 }
 
-/// How often a gateway polls the hub.
-pub const POLLS: usize = 2000;
+/// How often a gateway polls the hub in a run: each sensor every 30 ms, for a minute.
+pub const POLLS: usize = AT_ONCE * 2000;
+/// How many sensors are polled at a time.
+const AT_ONCE: usize = if cfg!(feature = "fading") { 4 } else { 1 };
+const EVERY: Duration = Duration::from_millis(30);
 
 impl Run {
-    /// Polls with `poll`, one poll after another, over links that are the same for every run.
-    pub async fn of(poll: impl AsyncFn(&[Link; 2], u16) -> Result<Reading, Damaged>) -> Self {
-        let links = [Link::new(1), Link::new(2)];
-        let mut run = Self {
+    /// Polls with `poll` over `links`.
+    pub async fn of(
+        links: &[Link; 2],
+        poll: impl AsyncFn(&[Link; 2], u16) -> Result<Reading, Damaged>,
+    ) -> Self {
+        let frames = || links.iter().map(Link::frames).sum::<u32>();
+        let run = RefCell::new(Self {
             latencies: Vec::new(),
             failed: 0,
-            frames: 0,
-        };
-        for sensor in 0..POLLS as u16 {
-            let start = Instant::now();
-            match poll(&links, sensor).await {
-                Ok(reading) => {
-                    assert_eq!(reading, Reading::of(sensor));
-                    let millis = start.elapsed().as_millis() as u16;
-                    // There is room for every poll.
-                    let _ = run.latencies.push(millis);
+            frames: frames(),
+        });
+        let poller = async |first: usize| {
+            let mut due = Instant::now();
+            for sensor in (first..POLLS).step_by(AT_ONCE) {
+                Timer::at(due).await;
+                due += EVERY;
+                let (sensor, start) = (sensor as u16, Instant::now());
+                let polled = poll(links, sensor).await;
+                let mut run = run.borrow_mut();
+                match polled {
+                    Ok(reading) => {
+                        assert_eq!(reading, Reading::of(sensor));
+                        let millis = start.elapsed().as_millis() as u16;
+                        // There is room for every poll.
+                        let _ = run.latencies.push(millis);
+                    }
+                    Err(Damaged) => run.failed += 1,
                 }
-                Err(Damaged) => run.failed += 1,
             }
-        }
+        };
+        #[cfg(feature = "fading")]
+        zip(zip(poller(0), poller(1)), zip(poller(2), poller(3))).await;
+        #[cfg(not(feature = "fading"))]
+        poller(0).await;
+        let mut run = run.into_inner();
         run.latencies.sort_unstable();
-        run.frames = links.iter().map(Link::frames).sum();
+        run.frames = frames() - run.frames;
         run
     }
 
@@ -78,6 +100,9 @@ pub struct Costs {
     pub in_flight: u32,
     /// How many bytes of RAM the hedger takes.
     pub hedger: usize,
+    /// How many bytes of RAM the choice of links takes.
+    #[cfg(feature = "fading")]
+    pub replicas: usize,
     /// How many bytes of RAM a request takes, two attempts included.
     pub request: usize,
 }
@@ -117,6 +142,32 @@ pub fn compare(plain: &Run, hedged: &Run, costs: &Costs) -> bool {
         check(
             "the hedger takes at most 1 KiB of RAM",
             costs.hedger <= 1024,
+        ),
+    ]
+    .iter()
+    .all(|ok| *ok)
+}
+
+/// Says what became of the polls while the first link faded and `after`, and whether that is what we promise.
+#[cfg(feature = "fading")]
+pub fn compare_fading(before: &Run, fading: &Run, after: &Run, costs: &Costs) -> bool {
+    let p99 = |run: &Run| u32::from(run.percentile(99)).max(1);
+    let [faded, recovered] = [fading, after].map(|run| 100 * p99(run) / p99(before));
+    let extra = 1000 * fading.frames.saturating_sub(POLLS as u32) / POLLS as u32;
+    hprintln!(
+        "\nP99 while a link fades: {} % of that before, {} % afterwards",
+        faded,
+        recovered
+    );
+    hprintln!("RAM: {} bytes for the choice of links\n", costs.replicas);
+    [
+        check("P99 is at most 130 % while a link fades", faded <= 130),
+        check("and 130 % afterwards", recovered <= 130),
+        check("at most 10.5 % more frames meanwhile", extra <= 105),
+        check("no hedge is left in flight", costs.in_flight == 0),
+        check(
+            "the choice of links takes at most 80 bytes of RAM",
+            costs.replicas <= 80,
         ),
     ]
     .iter()
