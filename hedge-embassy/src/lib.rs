@@ -57,11 +57,12 @@
 //! | hedger with [`WindowedPercentile<N>`](WindowedPercentile) | 8 `N` + 464: 976 for 64 samples |
 //! | hedger with [`Metrics`] | 4.6 KiB more |
 //! | request | one attempt for each that it has room for, and 200 |
+//! | [`Replicas<N>`](Replicas) | 16 `N` + 40, and about 90 more for a request |
 //!
 //! 64 samples are enough for a first estimate of P95, and 200 give a steadier one. The initial
 //! value of a hedger in a `static`, including its window, takes the same space in flash.
 //!
-//! Hedging takes about 18.9 KiB of flash (`opt-level = "z"`, `lto = "fat"`).
+//! Hedging takes about 18.9 KiB of flash (`opt-level = "z"`, `lto = "fat"`), and to choose between links about 5 KiB more.
 //! `bash tests/firmware/run` measures it.
 //!
 //! A request locks the mutex a few times for some dozens of instructions each, and the default
