@@ -26,6 +26,7 @@
 mod choice;
 mod lease;
 mod octaves;
+mod options;
 mod record;
 mod set;
 #[cfg(feature = "std")]
@@ -40,6 +41,7 @@ mod tests;
 pub use crate::replica_id::{NoReplica, NoRoom, ReplicaId};
 pub use choice::{AttemptEnd, Choice, Chosen};
 pub use lease::{Lease, ReplicaSet};
+pub use options::ReplicaOptions;
 pub use set::Replicas;
 #[cfg(feature = "std")]
 pub use shared::SharedReplicas;

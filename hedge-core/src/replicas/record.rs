@@ -234,6 +234,15 @@ impl Record {
         }
     }
 
+    /// Its latency is known, as if it had answered often.
+    pub(super) fn with_latency(self, latency: Octaves) -> Self {
+        Self {
+            latency: latency.clamp(1, 64 * OCTAVE - 1),
+            flags: self.flags & !UNKNOWN | SAMPLES,
+            ..self
+        }
+    }
+
     /// Keeps attempts away until the [`Hold`] tick `hold`, or no longer if that is 0.
     pub(super) const fn with_hold(self, hold: u16) -> Self {
         Self { hold, ..self }

@@ -2,10 +2,12 @@
 
 use core::num::NonZero;
 
+use crate::error::ConfigError;
 use crate::random::SplitMix;
 use crate::time::Instant;
 
 use super::choice::{self, AttemptEnd, Choice, Chosen};
+use super::options::ReplicaOptions;
 use super::record::{Load, Record};
 use super::stats::{ReplicaState, ReplicaStats, ReplicasStats};
 use super::table::{Shared, Table, places};
@@ -168,6 +170,21 @@ impl<const N: usize> Replicas<N> {
     pub fn set_bias(&mut self, id: ReplicaId, bias: i8) -> bool {
         let found = self.find(id);
         found.is_some_and(|index| self.update_record(index, |record| Some(record.with_bias(bias))))
+    }
+
+    /// Sets the options of a replica, and its latency if they name one. Returns whether the replica is there.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first invalid option. Nothing is changed in this case.
+    pub fn set_options(
+        &mut self,
+        id: ReplicaId,
+        options: &ReplicaOptions,
+    ) -> Result<bool, ConfigError> {
+        let apply = options.apply()?;
+        let found = self.find(id);
+        Ok(found.is_some_and(|index| self.update_record(index, |record| Some(apply(record)))))
     }
 
     /// Chooses a replica for an attempt that starts now, and counts it as in flight there.

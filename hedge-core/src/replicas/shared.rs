@@ -4,12 +4,14 @@ use core::num::NonZero;
 use core::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
+use crate::error::ConfigError;
 use crate::random::SplitMix;
 use crate::sync::{self, AtomicU64, Mutex, MutexGuard};
 use crate::time::Instant;
 
 use super::choice::{self, AttemptEnd, Choice, Chosen};
 use super::lease::ReplicaSet;
+use super::options::ReplicaOptions;
 use super::record::{Load, Record};
 use super::set::first;
 use super::stats::{ReplicaState, ReplicaStats, ReplicasStats};
@@ -146,6 +148,22 @@ impl<const N: usize> SharedReplicas<N> {
         self.change(id, |mut inner, index| {
             inner.update_record(index, |record| Some(record.with_bias(bias)))
         })
+    }
+
+    /// Sets the options of a replica, and its latency if they name one. Returns whether the replica is there.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first invalid option. Nothing is changed in this case.
+    pub fn set_options(
+        &self,
+        id: ReplicaId,
+        options: &ReplicaOptions,
+    ) -> Result<bool, ConfigError> {
+        let apply = options.apply()?;
+        Ok(self.change(id, |mut inner, index| {
+            inner.update_record(index, |record| Some(apply(record)))
+        }))
     }
 
     /// Chooses a replica for an attempt that starts now, and counts it as in flight there.
