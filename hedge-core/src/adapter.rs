@@ -14,7 +14,7 @@ pub use crate::race::{
     Capacity, Controller, Earliest, Finish, Max, Nil, Race, Refused, ResultController, Slot, Slots,
     race, race_in,
 };
-pub use crate::record::RequestEnd;
+pub use crate::record::{Group, RequestEnd};
 pub use crate::request::{AlwaysReady, OnReplicas, Placement, Ready, Request, RequestController};
 #[cfg(feature = "std")]
 pub use crate::runtime::sharded::{Sharded, SharedBudget};

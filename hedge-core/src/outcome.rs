@@ -145,11 +145,14 @@ pub enum Suppressed {
     NotReady,
     /// No replica was to be had: see [`Call::among`](crate::Call::among).
     NoReplica,
+    /// The hedge was withheld, so that the request is in the control group: see
+    /// [`holdback_percent`](crate::Options::holdback_percent).
+    Holdback,
 }
 
 impl Suppressed {
     /// Every reason, in the order of [`index`](Self::index).
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::NotDue,
         Self::Off,
         Self::WarmingUp,
@@ -164,6 +167,7 @@ impl Suppressed {
         Self::ObserveOnly,
         Self::NotReady,
         Self::NoReplica,
+        Self::Holdback,
     ];
 
     /// Returns the reason's position in [`ALL`](Self::ALL).
@@ -188,6 +192,7 @@ impl Suppressed {
             Self::ObserveOnly => "observe_only",
             Self::NotReady => "not_ready",
             Self::NoReplica => "no_replica",
+            Self::Holdback => "holdback",
         }
     }
 }

@@ -34,7 +34,7 @@ mod tests {
     };
     use crate::manual::ManualTimer;
     use crate::metrics::MetricsSnapshot;
-    use crate::record::Record;
+    use crate::record::{Group, Record};
     use crate::strategy::{Hints, Plan, Strategy};
     use crate::time::Instant;
 
@@ -72,6 +72,10 @@ mod tests {
 
         fn may_hedge(&self, query: &HedgeQuery) -> Result<Traffic, Refusal> {
             self.0.may_hedge(query)
+        }
+
+        fn draw_group(&self) -> Option<Group> {
+            self.0.draw_group()
         }
 
         fn record(&self, record: &Record) {

@@ -87,6 +87,15 @@ impl RequestEnd {
     }
 }
 
+/// The group of a request that passed the hedge delay and may be hedged, where hedges are withheld from some.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Group {
+    /// Its hedge was withheld.
+    Control,
+    /// Its hedge was started.
+    Hedged,
+}
+
 /// A record of one request, in 64 bytes.
 ///
 /// Strategies learn from it, metrics count it, and the [`Outcome`](crate::Outcome) of the request
@@ -115,7 +124,8 @@ pub struct Record {
     pub(crate) hedge_end: Option<AttemptEnd>,
     pub(crate) suppressed: Option<Suppressed>,
     pub(crate) attempts: u8,
-    /// A bit for each attempt that was started because another had failed.
+    /// A bit for each attempt that was started because another had failed. The bit of the primary, which is never that,
+    /// is [`DRAWN`](Self::DRAWN).
     pub(crate) retries: u8,
     /// Whether a hedge came due, and above that bit what the caller said about the request.
     pub(crate) flags: u8,
@@ -135,6 +145,8 @@ const fn optional(nanos: u64) -> Option<Duration> {
 
 impl Record {
     pub(crate) const DUE: u8 = 1;
+    /// Whether the request has a group.
+    pub(crate) const DRAWN: u8 = 1;
 
     /// Returns the record of a request that ended with its only attempt at [`Instant::ZERO`] and
     /// had no hedge planned.
@@ -199,7 +211,7 @@ impl Record {
         self.hedge = nanos(hedge.elapsed());
         self.hedge_end = Some(hedge.end());
         self.hedge_start = nanos(start);
-        self.retries = u8::from(cause == Cause::Retry) << 1;
+        self.retries = self.retries & Self::DRAWN | u8::from(cause == Cause::Retry) << 1;
         self.suppressed = None;
         self.attempts = self.attempts.max(2);
         self
@@ -278,12 +290,31 @@ impl Record {
 
     /// How many attempts were started because another had failed.
     pub const fn retries(&self) -> u32 {
-        self.retries.count_ones()
+        (self.retries & !Self::DRAWN).count_ones()
     }
 
     /// Whether this attempt was.
     pub const fn is_retry(&self, attempt: u8) -> bool {
-        attempt < 8 && self.retries >> attempt & 1 == 1
+        attempt > 0 && attempt < 8 && self.retries >> attempt & 1 == 1
+    }
+
+    /// Returns the group of the request; `None` if it was not drawn, since its hedge was not due, was refused for another
+    /// reason, or there is no control group.
+    pub const fn group(&self) -> Option<Group> {
+        if self.retries & Self::DRAWN == 0 {
+            None
+        } else if self.attempts as u32 > 1 + self.retries() {
+            Some(Group::Hedged)
+        } else {
+            Some(Group::Control)
+        }
+    }
+
+    /// Marks the request as one whose group was drawn. It is in the control group if all its hedges are retries.
+    #[must_use]
+    pub const fn drawn(mut self) -> Self {
+        self.retries |= Self::DRAWN;
+        self
     }
 
     /// Returns why the attempt was started that returned the answer; `None` if no answer was accepted.

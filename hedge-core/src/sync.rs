@@ -5,14 +5,14 @@
 
 #[cfg(not(hedge_loom))]
 pub(crate) use {
-    core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence},
+    core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence},
     std::sync::{Mutex, MutexGuard},
     std::thread_local,
 };
 
 #[cfg(hedge_loom)]
 pub(crate) use loom::{
-    sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence},
+    sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence},
     sync::{Mutex, MutexGuard},
     thread_local,
 };

@@ -110,6 +110,7 @@ use crate::strategy::{DelayCandidates, ModelComplexity, Priority, TimeOfDay, War
 /// | `attempt_timeout_ms` | none | a time > 0: an attempt that lasts longer has failed |
 /// | `enable_cancellation` | true | |
 /// | `enabled`, `observe_only` | true, false | |
+/// | `holdback_percent` | 0 | 0 to 50 |
 /// | `guard` | true where the strategy learns, but for `exponential_backoff` | |
 /// | `cost_per_attempt` | 1 | ≥ 0 |
 /// | `telemetry_prefix` | `hedging` | names of letters, digits and `_`, joined by dots; at most 32 bytes |
@@ -226,6 +227,9 @@ pub struct HedgeConfig {
     pub enabled: bool,
     /// Learn and count, but start no hedge.
     pub observe_only: bool,
+    /// Which share of the hedges that are about to start is withheld, in percent, so that
+    /// [`effect`](crate::MetricsSnapshot::effect) can tell what hedges do.
+    pub holdback_percent: f64,
     /// Whether hedges are put off while they do not help; if not given, where the strategy learns.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub guard: Option<bool>,
@@ -283,6 +287,7 @@ impl HedgeConfig {
             enable_cancellation,
             enabled,
             observe_only,
+            holdback_percent,
             guard,
             cost_per_attempt,
             telemetry_prefix,
@@ -306,6 +311,7 @@ impl HedgeConfig {
             enable_cancellation,
             enabled,
             observe_only,
+            holdback_percent,
             guard,
             cost_per_attempt,
             telemetry_prefix,
@@ -356,6 +362,7 @@ impl Default for HedgeConfig {
             enable_cancellation: true,
             enabled: true,
             observe_only: false,
+            holdback_percent: 0.0,
             guard: None,
             cost_per_attempt: 1.0,
             telemetry_prefix: Name::truncated("hedging"),

@@ -187,6 +187,7 @@ options! {
         enable_cancellation: bool,
         enabled: bool,
         observe_only: bool,
+        holdback_percent: f64,
         guard: bool [null],
         cost_per_attempt: f64,
         telemetry_prefix: Name => Prefix,

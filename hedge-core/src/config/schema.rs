@@ -39,6 +39,8 @@ const RANGES: &[(&str, &str, f64)] = &[
     ("max_in_flight", "minimum", 1.0),
     ("timeout_ms", "exclusiveMinimum", 0.0),
     ("attempt_timeout_ms", "exclusiveMinimum", 0.0),
+    ("holdback_percent", "minimum", 0.0),
+    ("holdback_percent", "maximum", 50.0),
     ("cost_per_attempt", "minimum", 0.0),
 ];
 

@@ -36,6 +36,7 @@ fn options(config: &HedgeConfig) -> Result<Options, ConfigError> {
     let options = Options {
         enabled: config.enabled,
         observe_only: config.observe_only,
+        holdback_percent: config.holdback_percent,
         max_hedges: config.max_hedges,
         timeout: optional_time("timeout_ms", config.timeout_ms)?,
         attempt_timeout: optional_time("attempt_timeout_ms", config.attempt_timeout_ms)?,

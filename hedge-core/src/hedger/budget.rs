@@ -337,6 +337,15 @@ impl Budget {
         self.in_flight
     }
 
+    /// How many tokens the bucket holds when it is full.
+    pub fn capacity_tokens(&self) -> f64 {
+        if self.unlimited {
+            f64::INFINITY
+        } else {
+            self.capacity() as f64 / TOKEN as f64
+        }
+    }
+
     /// How many hedges the bucket could pay for now; fractions count.
     pub fn tokens(&self) -> f64 {
         if self.unlimited {

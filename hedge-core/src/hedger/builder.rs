@@ -132,6 +132,13 @@ impl<T, S, M, K, const MAX: usize> Builder<T, S, M, K, MAX> {
         self
     }
 
+    /// Sets the percentage of the hedges for slowness that are withheld for a control group, 0 to 50. Default: 0.
+    /// See [`MetricsSnapshot::effect`](crate::MetricsSnapshot::effect).
+    pub fn holdback_percent(mut self, percent: f64) -> Self {
+        self.options.holdback_percent = percent;
+        self
+    }
+
     /// Sets the time limit of a request that may be hedged, over all its attempts. Default: none.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = Some(timeout);

@@ -71,6 +71,16 @@ impl Guard {
         }
     }
 
+    /// By how many doublings of the hedge delay hedges are put off.
+    pub(crate) const fn level(&self) -> u8 {
+        self.level
+    }
+
+    /// Whether the backend counts as slow as a whole.
+    pub(crate) const fn is_slow(&self) -> bool {
+        self.slow
+    }
+
     /// Whether a hedge may start that is due at `step`: when its request has waited 2^step times as long as planned.
     pub(crate) fn admit(&mut self, step: u8, now: Instant) -> Admission {
         let level = if self.slow {

@@ -60,6 +60,12 @@ impl<O: HasBudget> InFlight<O> {
         Ok(payment)
     }
 
+    /// Gives back what was withdrawn last, of a hedge that is not to start.
+    pub(crate) fn refund(&mut self, payment: Payment) {
+        self.places = self.places.saturating_sub(1);
+        self.owner.budget().refund(payment);
+    }
+
     /// Keeps the place that was withdrawn last for a hedge that is to start later.
     pub(crate) fn reserve(&mut self, payment: Payment) {
         self.places = self.places.saturating_sub(1);

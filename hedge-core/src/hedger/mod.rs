@@ -3,7 +3,7 @@
 use core::cell::RefCell;
 
 use crate::error::ConfigError;
-use crate::metrics::{Metrics, MetricsSnapshot};
+use crate::metrics::{HedgerStatus, Metrics, MetricsSnapshot};
 use crate::name::Name;
 use crate::strategy::{Percentile, Strategy};
 use crate::telemetry::{Emitter, Event, EventKind, NoSink, Sink};
@@ -215,6 +215,30 @@ where
                 kind,
             };
             emitter.emit(sink, &labels.telemetry_prefix, &event);
+        }
+    }
+
+    /// Returns the state of the guard and of the budget.
+    pub fn status(&self) -> HedgerStatus {
+        let (strategy, (guard_level, is_slow)) =
+            self.parts.state.edit(self.timer.now(), |policy| {
+                (policy.strategy.kind(), policy.guard_state())
+            });
+        let (tokens, capacity, in_flight) = self.parts.budget.edit(|budget| {
+            (
+                budget.tokens(),
+                budget.capacity_tokens(),
+                budget.in_flight(),
+            )
+        });
+        HedgerStatus {
+            strategy,
+            strategy_name: self.strategy_name(),
+            guard_level,
+            is_slow,
+            tokens,
+            capacity,
+            in_flight,
         }
     }
 

@@ -27,6 +27,10 @@ pub struct Options {
     /// started are withdrawn from the budget and reported as
     /// [`Suppressed::ObserveOnly`](crate::Suppressed::ObserveOnly). Default: false.
     pub observe_only: bool,
+    /// The percentage of the requests that are about to be hedged for slowness whose hedge is withheld instead, 0 to
+    /// 50. They are a control group: [`MetricsSnapshot::effect`](crate::MetricsSnapshot::effect) compares the others
+    /// with them. Such a request pays for no hedge, and may still retry after a failure. Default: 0.
+    pub holdback_percent: f64,
     /// The maximum number of hedges per request, 1 to 7. Default: 1.
     pub max_hedges: u8,
     /// The time limit of a request that may be hedged, over all its attempts. Default: none; 30 s in
@@ -56,6 +60,7 @@ impl Options {
     pub const DEFAULT: Self = Self {
         enabled: true,
         observe_only: false,
+        holdback_percent: 0.0,
         max_hedges: 1,
         timeout: None,
         attempt_timeout: None,
@@ -78,6 +83,7 @@ impl Options {
         let Self {
             enabled,
             observe_only,
+            holdback_percent,
             max_hedges,
             timeout,
             attempt_timeout,
@@ -89,6 +95,11 @@ impl Options {
         } = self;
         take(enabled, before.enabled, after.enabled);
         take(observe_only, before.observe_only, after.observe_only);
+        take(
+            holdback_percent,
+            before.holdback_percent,
+            after.holdback_percent,
+        );
         take(max_hedges, before.max_hedges, after.max_hedges);
         take(timeout, before.timeout, after.timeout);
         take(
@@ -126,6 +137,7 @@ impl Options {
     /// Returns the first invalid option.
     pub fn validate(&self) -> Result<(), ConfigError> {
         ConfigError::check_range("max_hedges", self.max_hedges.into(), 1.0, 7.0)?;
+        ConfigError::check_range("holdback_percent", self.holdback_percent, 0.0, 50.0)?;
         if self.timeout == Some(Duration::ZERO) {
             return Err(ConfigError::number("timeout_ms", 0.0, "greater than 0"));
         }

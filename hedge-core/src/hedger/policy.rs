@@ -9,7 +9,7 @@ use crate::error::ConfigError;
 use crate::hedger::{HedgerFlags, Options, RequestPlan, Traffic};
 use crate::outcome::Suppressed;
 use crate::random::SplitMix;
-use crate::record::{Record, RequestEnd};
+use crate::record::{Group, Record, RequestEnd};
 use crate::strategy::{Hints, Plan, Strategy};
 use crate::time::Instant;
 
@@ -186,6 +186,32 @@ impl<S: Strategy> Policy<S> {
             return Err(Refusal::Deferred { reason, step });
         }
         Ok(traffic)
+    }
+
+    /// Returns the level of the guard, and whether it takes the backend for slow; 0 and `false` without one.
+    pub(crate) fn guard_state(&self) -> (u8, bool) {
+        if self.guarded() {
+            (self.guard.level(), self.guard.is_slow())
+        } else {
+            (0, false)
+        }
+    }
+
+    /// Returns whether hedges are withheld from some requests, for a control group.
+    pub(crate) fn has_control(&self) -> bool {
+        self.options.holdback_percent > 0.0
+    }
+
+    /// Draws the group of a request whose first hedge may start; `None` if there is no control group.
+    pub(crate) fn draw_group(&mut self) -> Option<Group> {
+        let share = (self.options.holdback_percent / 100.0) as f32;
+        self.has_control().then(|| {
+            if self.draw() < share {
+                Group::Control
+            } else {
+                Group::Hedged
+            }
+        })
     }
 
     /// Draws a uniform number in [0, 1).

@@ -4,7 +4,7 @@ use crate::hedger::{HedgeQuery, HedgerFlags, Policy, Refusal, RequestPlan, Traff
 use crate::lock::Lock;
 use crate::metrics::{MetricsSnapshot, Recorder};
 use crate::name::Name;
-use crate::record::Record;
+use crate::record::{Group, Record};
 use crate::strategy::{Hints, Strategy};
 use crate::time::Instant;
 
@@ -35,6 +35,10 @@ pub trait SharedState {
     ///
     /// Says why not, and whether it may be asked again.
     fn may_hedge(&self, query: &HedgeQuery) -> Result<Traffic, Refusal>;
+
+    /// Draws whether a hedge that everything else allowed starts, or is withheld. `None`: it starts, and there is no
+    /// control group.
+    fn draw_group(&self) -> Option<Group>;
 
     /// Records a request that has ended in the metrics and the policy.
     fn record(&self, record: &Record);
@@ -103,6 +107,10 @@ impl<S: Strategy, M: Recorder, L: Lock<Data = HedgerState<S, M>>> SharedState fo
 
     fn may_hedge(&self, query: &HedgeQuery) -> Result<Traffic, Refusal> {
         self.with(|state| state.policy.may_hedge(query))
+    }
+
+    fn draw_group(&self) -> Option<Group> {
+        self.with(|state| state.policy.draw_group())
     }
 
     fn record(&self, record: &Record) {

@@ -4,15 +4,22 @@ use crate::attempt::Cause;
 use crate::outcome::Suppressed;
 use crate::record::{Record, RequestEnd};
 use crate::time::Instant;
+use effect::Groups;
 
+mod effect;
 mod histogram;
 mod snapshot;
+mod status;
 
 #[cfg(test)]
 mod tests;
 
+pub use crate::record::Group;
+#[cfg(feature = "alloc")]
+pub use effect::{Effect, Interval};
 pub use histogram::Histogram;
 pub use snapshot::MetricsSnapshot;
+pub use status::HedgerStatus;
 
 /// Records the metrics of requests: [`Metrics`], or [`NoMetrics`] to record nothing.
 ///
@@ -112,6 +119,7 @@ pub struct Metrics {
     hedges_due: u64,
     refused: [u64; Suppressed::ALL.len()],
     costs: Costs,
+    groups: Groups,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -160,6 +168,7 @@ impl Metrics {
             hedges_due: 0,
             refused: [0; Suppressed::ALL.len()],
             costs: Costs::NONE,
+            groups: Groups::NONE,
         }
     }
 
@@ -189,6 +198,7 @@ impl Metrics {
             bump(&mut self.wins_by_retry, is_by_retry.into());
         }
         bump(&mut self.hedges_due, record.due().into());
+        self.groups.record(record);
         if let Some(reason) = record.suppressed {
             self.count_refusals(reason, 1);
         }
@@ -266,6 +276,7 @@ impl Recorder for Metrics {
         }
         self.costs.total += other.costs.total;
         self.costs.primary += other.costs.primary;
+        self.groups.merge(&other.groups);
     }
 
     fn reset(&mut self, now: Instant) {

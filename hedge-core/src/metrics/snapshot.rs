@@ -4,6 +4,9 @@ use core::fmt;
 use core::time::Duration;
 
 use super::Metrics;
+#[cfg(feature = "alloc")]
+use super::effect::Effect;
+use super::effect::Groups;
 use crate::outcome::Suppressed;
 use crate::time::Instant;
 
@@ -120,6 +123,7 @@ pub struct MetricsSnapshot {
     pub requests_per_second: f64,
 
     refused: [u64; Suppressed::ALL.len()],
+    groups: Groups,
 }
 
 impl MetricsSnapshot {
@@ -143,6 +147,16 @@ impl MetricsSnapshot {
     /// ```
     pub fn refused(&self, reason: Suppressed) -> u64 {
         self.refused.get(reason.index()).copied().unwrap_or(0)
+    }
+
+    /// Returns what hedges did, as the control group of [`holdback_percent`](crate::Options::holdback_percent) shows; `None`
+    /// with fewer than 30 requests in one of the groups. Needs the feature `alloc`, as `std` has it.
+    #[cfg(feature = "alloc")]
+    pub fn effect(&self) -> Option<Effect<'_>> {
+        self.groups.effect(ratio(
+            self.hedges_by_delay as f64,
+            self.total_requests as f64,
+        ))
     }
 }
 
@@ -283,6 +297,7 @@ pub(super) fn of(metrics: &Metrics, now: Instant) -> MetricsSnapshot {
         uptime,
         requests_per_second: ratio(requests, uptime.as_secs_f64()),
         refused: metrics.refused,
+        groups: metrics.groups.clone(),
     }
 }
 

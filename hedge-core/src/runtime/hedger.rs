@@ -14,7 +14,7 @@ use crate::attempt::{Attempt, ByResult, Classify};
 use crate::config::{HedgeConfig, Settings};
 use crate::error::ConfigError;
 use crate::hedger::{Budget, Losers, Options, Policy, SharedState};
-use crate::metrics::{Metrics, MetricsSnapshot};
+use crate::metrics::{HedgerStatus, Metrics, MetricsSnapshot};
 use crate::name::Name;
 use crate::outcome::{Error, Hedged};
 use crate::race::{Capacity, Max};
@@ -253,6 +253,11 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
     /// Emits an event that belongs to no request, such as [`EventKind::ReplicaRefused`]: its number is 0.
     pub fn emit(&self, kind: EventKind) {
         self.core.emit(kind);
+    }
+
+    /// Returns the state of the guard and of the budget.
+    pub fn status(&self) -> HedgerStatus {
+        self.core.status()
     }
 
     /// Resets all metrics.
@@ -739,6 +744,12 @@ impl<R: Runtime, const MAX: usize> Builder<R, MAX> {
     pub fn max_hedges(mut self, hedges: u8) -> Self {
         self.supplied.max_hedges = true;
         self.map(|core| core.max_hedges(hedges))
+    }
+
+    /// Sets the percentage of the hedges for slowness that are withheld for a control group, 0 to 50. Default: 0.
+    /// See [`MetricsSnapshot::effect`](crate::MetricsSnapshot::effect).
+    pub fn holdback_percent(self, percent: f64) -> Self {
+        self.map(|core| core.holdback_percent(percent))
     }
 
     /// Sets the time limit of a request that may be hedged, over all its attempts. Default: none, or

@@ -7,11 +7,13 @@ use std::sync::OnceLock;
 use std::vec::Vec;
 
 use metrics::{
-    Counter, Histogram, Label, Unit, counter, describe_counter, describe_histogram, histogram,
+    Counter, Histogram, Label, Unit, counter, describe_counter, describe_gauge, describe_histogram,
+    gauge, histogram,
 };
 
 use super::{Event, EventKind, Sink};
 use crate::attempt::Cause;
+use crate::metrics::{HedgerStatus, MetricsSnapshot};
 use crate::name::Name;
 use crate::outcome::{StrategyKind, Suppressed};
 
@@ -21,7 +23,14 @@ const HEDGED: &str = "hedge_hedged_requests_total";
 const HEDGES: &str = "hedge_hedges_total";
 const WINS: &str = "hedge_wins_total";
 const SUPPRESSED: &str = "hedge_suppressed_total";
+const LOSERS: &str = "hedge_losers_total";
 const DURATION: &str = "hedge_request_duration_seconds";
+const GUARD_LEVEL: &str = "hedge_guard_level";
+const GUARD_SLOW: &str = "hedge_guard_slow";
+const TOKENS: &str = "hedge_budget_tokens";
+const CAPACITY: &str = "hedge_budget_capacity_tokens";
+const IN_FLIGHT: &str = "hedge_in_flight";
+const EFFECT: &str = "hedge_effect_seconds";
 
 /// Why hedges are started, which is the label `cause`.
 const CAUSES: [Cause; 2] = [Cause::Delay, Cause::Retry];
@@ -37,10 +46,19 @@ const CAUSES: [Cause; 2] = [Cause::Delay, Cause::Retry];
 /// | `hedge_hedges_total` | `cause`: `delay`, `retry` | hedges that were started |
 /// | `hedge_wins_total` | `cause`: `delay`, `retry` | requests that were won by a hedge |
 /// | `hedge_suppressed_total` | `reason`, as [`Suppressed::as_str`] | hedges that were due and not started, including those of hedged requests; and answered requests for which no hedge was planned: `off`, `warming_up`, `pushback`, `max_hedges` |
+/// | `hedge_losers_total` | `end`: `cancelled`, `timeout` | attempts that were dropped: since their request was over, or had taken longer than `attempt_timeout` |
 /// | `hedge_request_duration_seconds` | | histogram of the duration of requests that were answered |
+/// | `hedge_guard_level` | | gauge, 0 to 6: most hedges wait 2^level times the hedge delay |
+/// | `hedge_guard_slow` | | gauge: 1 while the guard takes the callee for slow as a whole |
+/// | `hedge_budget_tokens` | | gauge: how many hedges the budget's bucket could pay for |
+/// | `hedge_budget_capacity_tokens` | | gauge: how many when it is full |
+/// | `hedge_in_flight` | | gauge: running hedges |
+/// | `hedge_effect_seconds` | `bound`: `low`, `value`, `high` | gauge: by how much hedging shortened the requests that were hedged, with a control group |
 ///
-/// All metrics have the labels `strategy` and `strategy_name`, and those of requests with a key the label `key`. [`NAMES`](Self::NAMES) lists the
-/// names. Install the recorder before the first request: the handles are created once.
+/// All metrics have the label `strategy_name`, all but `hedge_losers_total` the label `strategy`, and those of requests
+/// with a key the label `key`: their number is bounded by the names of hedgers and keys. Gauges are recorded by
+/// [`gauges`](Self::gauges), which a program calls at intervals. [`NAMES`](Self::NAMES) lists the names. Install the
+/// recorder before the first request: the handles are created once.
 ///
 /// ```
 /// use hedge_core::manual::ManualTimer;
@@ -58,6 +76,7 @@ const CAUSES: [Cause; 2] = [Cause::Delay, Cause::Retry];
 pub struct MetricsSink {
     /// Those of the first labels that were seen.
     handles: OnceLock<Box<Handles>>,
+    losers: OnceLock<Losers>,
 }
 
 impl MetricsSink {
@@ -65,14 +84,67 @@ impl MetricsSink {
     ///
     /// Exporters may extend them: Prometheus adds `_bucket`, `_sum` and `_count` to the name of a
     /// histogram.
-    pub const NAMES: [&str; 7] = [
-        REQUESTS, ATTEMPTS, HEDGED, HEDGES, WINS, SUPPRESSED, DURATION,
+    pub const NAMES: [&str; 14] = [
+        REQUESTS,
+        ATTEMPTS,
+        HEDGED,
+        HEDGES,
+        WINS,
+        SUPPRESSED,
+        LOSERS,
+        DURATION,
+        GUARD_LEVEL,
+        GUARD_SLOW,
+        TOKENS,
+        CAPACITY,
+        IN_FLIGHT,
+        EFFECT,
     ];
 
     /// Creates a sink for one hedger.
     pub const fn new() -> Self {
         Self {
             handles: OnceLock::new(),
+            losers: OnceLock::new(),
+        }
+    }
+
+    /// Records the gauges. Call it before each scrape, or every few seconds.
+    ///
+    /// ```
+    /// use hedge_core::Hedger;
+    /// use hedge_core::manual::ManualTimer;
+    /// use hedge_core::telemetry::MetricsSink;
+    ///
+    /// let clock = ManualTimer::<8>::new();
+    /// let hedger = Hedger::builder(&clock).sink(MetricsSink::new()).build_local()?;
+    /// MetricsSink::gauges(&hedger.status(), &hedger.metrics());
+    /// # Ok::<(), hedge_core::ConfigError>(())
+    /// ```
+    pub fn gauges(status: &HedgerStatus, snapshot: &MetricsSnapshot) {
+        describe_gauges();
+        let labels = Labels {
+            strategy: status.strategy,
+            name: status.strategy_name,
+            key: Name::EMPTY,
+        };
+        let labels = || labels.to_vec();
+        gauge!(GUARD_LEVEL, labels()).set(f64::from(status.guard_level));
+        gauge!(GUARD_SLOW, labels()).set(f64::from(u8::from(status.is_slow)));
+        gauge!(TOKENS, labels()).set(status.tokens);
+        gauge!(CAPACITY, labels()).set(status.capacity);
+        gauge!(IN_FLIGHT, labels()).set(f64::from(status.in_flight));
+        let Some(mean) = snapshot.effect().map(|effect| effect.mean()) else {
+            return;
+        };
+        for (bound, seconds) in [
+            ("low", mean.low),
+            ("value", mean.value),
+            ("high", mean.high),
+        ] {
+            let mut labels = labels();
+            labels.push(Label::from_static_parts("bound", bound));
+            gauge!(EFFECT, labels).set(seconds);
         }
     }
 }
@@ -89,6 +161,10 @@ impl Sink for MetricsSink {
             self.with(strategy, event, |handles| {
                 handles.suppressed(reason);
             });
+        } else if let EventKind::RequestCancelled { .. } = event.kind {
+            self.losers(event.strategy_name).cancelled.increment(1);
+        } else if let EventKind::AttemptTimeout { .. } = event.kind {
+            self.losers(event.strategy_name).timeout.increment(1);
         } else if let Some(end) = End::of(&event.kind) {
             self.with(end.strategy, event, |handles| {
                 handles.count(&end);
@@ -100,6 +176,10 @@ impl Sink for MetricsSink {
 impl MetricsSink {
     /// For how many labels handles are kept. Those of others are looked up every time.
     const KEPT: usize = 128;
+
+    fn losers(&self, name: Name) -> &Losers {
+        self.losers.get_or_init(|| Losers::new(name))
+    }
 
     fn with(&self, strategy: StrategyKind, event: &Event, f: impl FnOnce(&Handles)) {
         let labels = Labels {
@@ -209,6 +289,29 @@ impl End {
     }
 }
 
+/// The counters of attempts that were dropped. Their events do not name a strategy.
+struct Losers {
+    cancelled: Counter,
+    timeout: Counter,
+}
+
+impl Losers {
+    fn new(name: Name) -> Self {
+        describe_counter!(LOSERS, "Attempts that were dropped, by the reason.");
+        let of = |end| {
+            let name = Label::new("strategy_name", String::from(name.as_str()));
+            counter!(
+                LOSERS,
+                std::vec![name, Label::from_static_parts("end", end)]
+            )
+        };
+        Self {
+            cancelled: of("cancelled"),
+            timeout: of("timeout"),
+        }
+    }
+}
+
 struct Handles {
     labels: Labels,
     /// Those of the labels that were seen next.
@@ -289,6 +392,19 @@ impl Handles {
         });
         counter.increment(1);
     }
+}
+
+fn describe_gauges() {
+    describe_gauge!(GUARD_LEVEL, "How often the wait for a hedge is doubled.");
+    describe_gauge!(GUARD_SLOW, "Whether the callee counts as slow as a whole.");
+    describe_gauge!(TOKENS, "How many hedges the budget's bucket could pay for.");
+    describe_gauge!(CAPACITY, "How many it could pay for when it is full.");
+    describe_gauge!(IN_FLIGHT, "Running hedges.");
+    describe_gauge!(
+        EFFECT,
+        Unit::Seconds,
+        "By how much hedging shortened the requests that were hedged."
+    );
 }
 
 fn describe() {
@@ -376,6 +492,11 @@ mod tests {
         });
         let labels = "strategy=fixed,strategy_name=search";
         let expected = [
+            (
+                // The primary that a hedge beat, and both attempts that ran out of time.
+                String::from("hedge_losers_total{strategy_name=search,end=cancelled}"),
+                "2",
+            ),
             (format!("hedge_attempts_total{{{labels}}}"), "6"),
             (format!("hedge_hedged_requests_total{{{labels}}}"), "1"),
             (
@@ -423,6 +544,22 @@ mod tests {
                 key: Name::EMPTY,
             };
             Handles::new(labels).suppressed(Suppressed::Guard);
+            let _ = Losers::new(Name::EMPTY);
+            let clock = ManualTimer::<8>::new();
+            let hedger = Hedger::builder(&clock)
+                .strategy(Fixed::new(ms(1)))
+                .budget(Budget::unlimited())
+                .holdback_percent(50.0)
+                .build_local()
+                .unwrap();
+            for _ in 0..100 {
+                let slow = |_| async {
+                    clock.sleep(ms(3)).await;
+                    Ok::<_, ()>(())
+                };
+                assert!(clock.drive(hedger.request(slow)).is_ok());
+            }
+            MetricsSink::gauges(&hedger.status(), &hedger.metrics());
         });
         let snapshot = snapshotter.snapshot().into_vec();
         let recorded: BTreeSet<String> = snapshot
@@ -510,6 +647,10 @@ mod tests {
         });
         let labels = "strategy=fixed,strategy_name=";
         let expected = [
+            (
+                String::from("hedge_losers_total{strategy_name=,end=cancelled}"),
+                "2",
+            ),
             (format!("hedge_attempts_total{{{labels}}}"), "2"),
             (format!("hedge_hedged_requests_total{{{labels}}}"), "1"),
             (format!("hedge_hedges_total{{{labels},cause=delay}}"), "1"),

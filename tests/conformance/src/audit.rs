@@ -218,8 +218,8 @@ impl Account {
 /// Whether this is why a hedge that was due was refused, of which there is an event.
 fn is_refusal(reason: Suppressed) -> bool {
     use Suppressed::{
-        BudgetRate, BudgetRatio, Deadline, Guard, InFlight, NoReplica, NotDrawn, NotReady,
-        ObserveOnly,
+        BudgetRate, BudgetRatio, Deadline, Guard, Holdback, InFlight, NoReplica, NotDrawn,
+        NotReady, ObserveOnly,
     };
     matches!(
         reason,
@@ -230,6 +230,7 @@ fn is_refusal(reason: Suppressed) -> bool {
             | Guard
             | NotDrawn
             | ObserveOnly
+            | Holdback
             | NotReady
             | NoReplica
     )

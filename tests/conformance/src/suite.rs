@@ -153,6 +153,7 @@ macro_rules! for_each_case {
                 max_hedges,
                 observe_only,
                 not_ready,
+                holdback,
             }
             budget {
                 a_retry_layer_above_deposits_once,

@@ -47,6 +47,7 @@ fn unlike_the_default() -> HedgeConfig {
         enable_cancellation: false,
         enabled: false,
         observe_only: true,
+        holdback_percent: 12.5,
         guard: Some(true),
         cost_per_attempt: 0.03,
         telemetry_prefix: Name::truncated("my_app.hedging"),
@@ -92,6 +93,7 @@ fn the_default_is_as_documented_and_what_is_not_there_is_not_written() {
         "enable_cancellation": true,
         "enabled": true,
         "observe_only": false,
+        "holdback_percent": 0.0,
         "cost_per_attempt": 1.0,
         "telemetry_prefix": "hedging",
     });

@@ -65,6 +65,7 @@ const FLOATS: &[Number] = numbers! {
     budget_min_per_second: [0.0, f64::MAX], not [-0.1], "at least 0";
     timeout_ms[Some]: [1e-6, LONGEST], not [-1.0, 1e13], TIME;
     attempt_timeout_ms[Some]: [1e-6, LONGEST], not [-1.0, 1e13], TIME;
+    holdback_percent: [0.0, -0.0, 50.0], not [-0.1, 50.1], "0 to 50";
     cost_per_attempt: [0.0, f64::MAX], not [-0.1], "at least 0";
 };
 
@@ -441,6 +442,7 @@ fn everything_else_arrives() {
         c.enable_cancellation = false;
         c.enabled = false;
         c.observe_only = true;
+        c.holdback_percent = 2.5;
         c.guard = Some(false);
         c.cost_per_attempt = 0.03;
         c.telemetry_prefix = Name::truncated("my_app.hedging");
@@ -449,6 +451,7 @@ fn everything_else_arrives() {
     let options = Options {
         enabled: false,
         observe_only: true,
+        holdback_percent: 2.5,
         max_hedges: 3,
         timeout: Some(ms(700)),
         attempt_timeout: Some(ms(300)),

@@ -186,6 +186,33 @@ impl Histogram {
         rank.max(1).min(self.count)
     }
 
+    /// Returns the bounds of the value of this rank in nanoseconds; `None` if there are not so many values, or for rank 0.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn bounds_of_rank(&self, rank: u64) -> Option<(u64, u64)> {
+        let mut through = 0u64;
+        self.filled().find_map(|(index, count)| {
+            through = through.saturating_add(count);
+            let (low, high) = bounds(index);
+            let here = rank > 0 && rank <= through;
+            here.then(|| (low.max(!self.not_min), high.min(self.max)))
+        })
+    }
+
+    /// Returns how many values are at most `nanos` for certain, and how many may be.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn count_within(&self, nanos: u64) -> (u64, u64) {
+        self.filled()
+            .fold((0, 0), |(surely, perhaps), (index, count)| {
+                let (low, high) = bounds(index);
+                let (low, high) = (low.max(!self.not_min), high.min(self.max));
+                let count_if = |counted| if counted { count } else { 0 };
+                (
+                    surely + count_if(high <= nanos),
+                    perhaps + count_if(low <= nanos),
+                )
+            })
+    }
+
     /// Returns the non-empty buckets, for exporters: the largest value that each one takes, which
     /// is [`Duration::MAX`] for the last bucket, and the number of its values.
     ///

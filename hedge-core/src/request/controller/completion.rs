@@ -39,7 +39,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
             hedge_end: None,
             suppressed: self.suppressed(),
             attempts: 1,
-            retries: 0,
+            retries: self.drawn(),
             flags: u8::from(self.due) | self.hints().0 << 1,
         };
         if L::Metrics::ON || flags.learns() {
@@ -131,13 +131,21 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
             hedge_end: None,
             suppressed,
             attempts: self.started,
-            retries: self.retries,
+            retries: self.retries | self.drawn(),
             flags: u8::from(self.due) | self.hints().0 << 1,
         };
         if self.started > 1 {
             self.record_hedge(&mut record, now);
         }
         record
+    }
+
+    fn drawn(&self) -> u8 {
+        if self.group.is_some() {
+            Record::DRAWN
+        } else {
+            0
+        }
     }
 
     /// What the caller said about the request, with the hedger's defaults if a plan was asked for.

@@ -8,7 +8,7 @@ use crate::hedger::{
 use crate::metrics::Recorder;
 use crate::outcome::{Outcome, Suppressed};
 use crate::race::{Controller, FAST_PATH, ResultController};
-use crate::record::RequestEnd;
+use crate::record::{Group, RequestEnd};
 use crate::replicas::AttemptEnd;
 use crate::request::{AlwaysReady, Placement};
 use crate::strategy::{Hints, HintsClass};
@@ -114,6 +114,8 @@ pub struct RequestController<
     /// How often the wait for the next hedge has doubled, since that was refused.
     step: u8,
     refused: Option<Suppressed>,
+    /// Drawn when the first hedge of the delay may start.
+    group: Option<Group>,
     deposited: bool,
     due: bool,
     /// The next hedge has been due, and was refused.
@@ -165,6 +167,7 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: u
             pending_retries: 0,
             step: 0,
             refused: None,
+            group: None,
             deposited: false,
             due: false,
             asked: false,
@@ -278,6 +281,9 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: u
     /// Asks whether an attempt may start, or may wait to be started, and pays for it.
     fn permit(&mut self, hedge: Attempt, now: Instant) -> Result<Payment, Refusal> {
         let retry = hedge.cause() == Cause::Retry;
+        if !retry && self.group == Some(Group::Control) {
+            return Err(Refusal::Final(Suppressed::Holdback));
+        }
         let observe_only = self.plan().observe_only();
         let query = self.query(retry, now);
         let mut traffic = self.state.may_hedge(&query)?;
@@ -296,12 +302,24 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: u
                 self.in_flight.give_back(1);
                 Err(Refusal::Final(Suppressed::ObserveOnly))
             }
+            Ok(payment) if !retry && self.is_withheld() => {
+                self.in_flight.refund(payment);
+                Err(Refusal::Final(Suppressed::Holdback))
+            }
             withdrawn => withdrawn.map_err(Refusal::for_now),
         };
         if payment.is_err() {
             self.placement.withdraw(self.started, now);
         }
         payment
+    }
+
+    /// Draws whether a hedge that everything else allowed is withheld, once a request.
+    fn is_withheld(&mut self) -> bool {
+        if self.group.is_none() {
+            self.group = self.state.draw_group();
+        }
+        self.group == Some(Group::Control)
     }
 
     /// Whether the shared state is given a record of each request.
@@ -348,7 +366,8 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: u
         };
         self.pending_retries = 0;
         // One that would have been started after all is reported as that.
-        if retry || !self.asked || reason == Suppressed::ObserveOnly {
+        let would_start = matches!(reason, Suppressed::ObserveOnly | Suppressed::Holdback);
+        if retry || !self.asked || would_start {
             self.refused = Some(reason);
             let strategy = self.flags().kind();
             self.emit_rare(now, EventKind::HedgeSuppressed { reason, strategy });

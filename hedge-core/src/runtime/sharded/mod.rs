@@ -17,9 +17,9 @@ use crate::hedger::{
 };
 use crate::metrics::{MetricsSnapshot, Recorder};
 use crate::name::Name;
-use crate::record::Record;
+use crate::record::{Group, Record};
 use crate::strategy::{Hints, Strategy};
-use crate::sync::{AtomicU8, AtomicU64, Mutex, MutexGuard};
+use crate::sync::{AtomicBool, AtomicU8, AtomicU64, Mutex, MutexGuard};
 use crate::time::Instant;
 
 use keys::Keys;
@@ -55,6 +55,8 @@ pub struct Sharded<S, M> {
     keys: Keys<Self>,
     /// The name of the key whose state this is; empty if it has none.
     key: Name,
+    /// Whether hedges are withheld from some requests, so that groups are drawn.
+    has_control: AtomicBool,
 }
 
 /// The metrics of a shard and the records that are pending in it.
@@ -116,6 +118,7 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
         };
         let flags = AtomicU8::new(policy.flags().to_byte());
         let limit = AtomicU64::new(limit(policy.options()));
+        let has_control = AtomicBool::new(policy.has_control());
         Self {
             shards: (0..shard_count())
                 .map(|_| Padded(Mutex::new(shard())))
@@ -127,6 +130,7 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
             published: Padded(Published::default()),
             flags,
             limit,
+            has_control,
             keys: Keys::new(0),
             key: Name::EMPTY,
         }
@@ -249,6 +253,10 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
         if self.flags.load(Ordering::Relaxed) != flags {
             self.flags.store(flags, Ordering::Relaxed);
         }
+        let has_control = policy.has_control();
+        if self.has_control.load(Ordering::Relaxed) != has_control {
+            self.has_control.store(has_control, Ordering::Relaxed);
+        }
         let limit = limit(policy.options());
         if self.limit.load(Ordering::Relaxed) != limit {
             self.limit.store(limit, Ordering::Relaxed);
@@ -291,6 +299,13 @@ impl<S: Strategy, M: Recorder> SharedState for Sharded<S, M> {
 
     fn may_hedge(&self, query: &HedgeQuery) -> Result<Traffic, Refusal> {
         lock(&self.policy_cell.0).policy.may_hedge(query)
+    }
+
+    fn draw_group(&self) -> Option<Group> {
+        if !self.has_control.load(Ordering::Relaxed) {
+            return None;
+        }
+        lock(&self.policy_cell.0).policy.draw_group()
     }
 
     // Inlined, so that the record is built in its shard: copying a value that was just written in

@@ -4,11 +4,11 @@ use hedge_core::adapter::{BudgetHandle, HedgerState, Policy};
 use hedge_core::strategy::{Plan, Warmup};
 use hedge_core::telemetry::NoSink;
 use hedge_core::{
-    Budget, Builder, Hedger, Metrics, Off, Options, Strategy, Suppressed, Timer, Verdict,
+    Budget, Builder, Cause, Hedger, Metrics, Off, Options, Strategy, Suppressed, Timer, Verdict,
     WindowedPercentile,
 };
 
-use crate::backend::{Backend, never, ok, ok_soon};
+use crate::backend::{Backend, err, never, ok, ok_soon};
 use crate::spy::Spy;
 use crate::world::Built;
 use crate::{Home, World};
@@ -243,5 +243,37 @@ pub async fn not_ready<T: Timer + Clone, H: Home>(world: &World<T, H>) {
         );
     }
     assert_eq!(hedger.metrics().refused(Suppressed::NotReady), 1);
+    assert_eq!(hedger.in_flight(), 0);
+}
+
+/// `Holdback`: the hedge of a request in the control group, which is not charged. No later hedge of the request starts,
+/// and a retry does.
+pub async fn holdback<T: Timer + Clone, H: Home>(world: &World<T, H>) {
+    let mut options = Options::DEFAULT;
+    (options.max_hedges, options.holdback_percent) = (3, 50.0);
+    let budget = Budget::percent(100.0).burst(80).max_in_flight(3);
+    let hedger = world.build(world.fixed(2).budget(budget).options(options));
+    let (mut control, mut tokens) = (0, 10.0);
+    for _ in 0..24 {
+        // The primary fails when every hedge of the delay has been due.
+        let backend = Backend::new(world, &[err(9), ok(9), never(), never()]);
+        let outcome = hedger
+            .request(|attempt| backend.call(attempt))
+            .await
+            .unwrap()
+            .outcome;
+        let is_control = outcome.winner_cause == Some(Cause::Retry);
+        control += u64::from(is_control);
+        assert_eq!(backend.started(), if is_control { 2 } else { 4 });
+        tokens += if is_control { 0.0 } else { -2.0 };
+        assert_eq!(hedger.budget().edit(|budget| budget.tokens()), tokens);
+        if tokens < 2.0 {
+            break;
+        }
+    }
+    assert!(
+        control > 0,
+        "the draw of the group does not depend on the runtime"
+    );
     assert_eq!(hedger.in_flight(), 0);
 }
