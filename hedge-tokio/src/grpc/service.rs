@@ -78,6 +78,9 @@ impl<F> GrpcLayer<F> {
     /// - a call has at most four attempts, not five;
     /// - later hedges keep to multiples of the `hedgingDelay` from the start of the call, even if a failure started one
     ///   early;
+    /// - pushback puts off every later attempt, also those that the `hedgingDelay` would start (that of npm goes on with
+    ///   those);
+    /// - if all attempts fail, the call ends with the status of the first;
     /// - the budget takes the place of `retryThrottling`;
     /// - the headers of a response alone decide nothing: an attempt has answered with its status or its first message.
     ///
