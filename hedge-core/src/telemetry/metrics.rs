@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 use std::boxed::Box;
-use std::string::String;
+use std::string::{String, ToString};
 use std::sync::OnceLock;
 use std::vec::Vec;
 
@@ -16,6 +16,7 @@ use crate::attempt::Cause;
 use crate::metrics::{HedgerStatus, MetricsSnapshot};
 use crate::name::Name;
 use crate::outcome::{StrategyKind, Suppressed};
+use crate::replicas::ReplicaId;
 
 const REQUESTS: &str = "hedge_requests_total";
 const ATTEMPTS: &str = "hedge_attempts_total";
@@ -31,6 +32,9 @@ const TOKENS: &str = "hedge_budget_tokens";
 const CAPACITY: &str = "hedge_budget_capacity_tokens";
 const IN_FLIGHT: &str = "hedge_in_flight";
 const EFFECT: &str = "hedge_effect_seconds";
+
+const REPLICA_REQUESTS: &str = "hedge_replica_requests_total";
+const REPLICA_WINS: &str = "hedge_replica_wins_total";
 
 /// Why hedges are started, which is the label `cause`.
 const CAUSES: [Cause; 2] = [Cause::Delay, Cause::Retry];
@@ -54,6 +58,10 @@ const CAUSES: [Cause; 2] = [Cause::Delay, Cause::Retry];
 /// | `hedge_budget_capacity_tokens` | | gauge: how many when it is full |
 /// | `hedge_in_flight` | | gauge: running hedges |
 /// | `hedge_effect_seconds` | `bound`: `low`, `value`, `high` | gauge: by how much hedging shortened the requests that were hedged, with a control group |
+///
+/// Requests [on](crate::Call::on) replicas that were answered are counted by the label `replica` too, which is an index below
+/// 64: those that sent an attempt to it in `hedge_replica_requests_total`, and those that it answered in
+/// `hedge_replica_wins_total`. [`REPLICA_NAMES`](Self::REPLICA_NAMES) lists these names.
 ///
 /// All metrics have the label `strategy_name`, all but `hedge_losers_total` the label `strategy`, and those of requests
 /// with a key the label `key`: their number is bounded by the names of hedgers and keys. Gauges are recorded by
@@ -100,6 +108,9 @@ impl MetricsSink {
         IN_FLIGHT,
         EFFECT,
     ];
+
+    /// The names of the metrics by replica.
+    pub const REPLICA_NAMES: [&str; 2] = [REPLICA_REQUESTS, REPLICA_WINS];
 
     /// Creates a sink for one hedger.
     pub const fn new() -> Self {
@@ -229,6 +240,10 @@ struct End {
     winner_cause: Option<Cause>,
     suppressed: Option<Suppressed>,
     duration: Option<Duration>,
+    /// A bit for each replica that was used.
+    replicas: u64,
+    /// A bit for the one that won.
+    winner: u64,
 }
 
 /// The values of the label `result`.
@@ -254,6 +269,8 @@ impl End {
             winner_cause: None,
             suppressed: None,
             duration: None,
+            replicas: 0,
+            winner: 0,
         };
         Some(match *kind {
             EventKind::RequestStop { duration, outcome } => Self {
@@ -264,6 +281,8 @@ impl End {
                 winner_cause: outcome.winner_cause,
                 suppressed: outcome.suppressed,
                 duration: Some(duration),
+                replicas: outcome.replicas_used,
+                winner: outcome.replica.map_or(0, ReplicaId::mask),
             },
             EventKind::RequestException {
                 timed_out: true,
@@ -325,6 +344,8 @@ struct Handles {
     /// One counter per reason, created when first used.
     suppressed: [OnceLock<Counter>; Suppressed::ALL.len()],
     duration: Histogram,
+    /// Requests and wins by replica, created when first used.
+    replicas: [OnceLock<[Counter; 2]>; u64::BITS as usize],
 }
 
 impl Handles {
@@ -351,6 +372,7 @@ impl Handles {
             wins: CAUSES.map(|cause| by_cause(WINS, cause)),
             suppressed: [const { OnceLock::new() }; Suppressed::ALL.len()],
             duration: histogram!(DURATION, labels()),
+            replicas: [const { OnceLock::new() }; u64::BITS as usize],
         }
     }
 
@@ -371,6 +393,9 @@ impl Handles {
         if let Some(duration) = end.duration {
             self.duration.record(duration);
         }
+        if end.replicas != 0 {
+            self.count_replicas(end);
+        }
         // The other reasons were counted by a `HedgeSuppressed` event.
         let untold = |reason: &Suppressed| {
             use Suppressed::{MaxHedges, Off, Pushback, WarmingUp};
@@ -378,6 +403,24 @@ impl Handles {
         };
         if let Some(reason) = end.suppressed.filter(untold) {
             self.suppressed(reason);
+        }
+    }
+
+    fn count_replicas(&self, end: &End) {
+        for (index, counters) in self.replicas.iter().enumerate() {
+            let has = |mask: u64| mask >> index & 1;
+            if has(end.replicas) == 0 {
+                continue;
+            }
+            let [requests, wins] = counters.get_or_init(|| {
+                MetricsSink::REPLICA_NAMES.map(|name| {
+                    let mut labels = self.labels.to_vec();
+                    labels.push(Label::new("replica", index.to_string()));
+                    counter!(name, labels)
+                })
+            });
+            requests.increment(1);
+            wins.increment(has(end.winner));
         }
     }
 
@@ -408,6 +451,8 @@ fn describe_gauges() {
 }
 
 fn describe() {
+    describe_counter!(REPLICA_REQUESTS, "Answered requests that used a replica.");
+    describe_counter!(REPLICA_WINS, "Requests that a replica answered.");
     describe_counter!(REQUESTS, "Requests that ended, by result.");
     describe_counter!(ATTEMPTS, "Attempts started, the primaries included.");
     describe_counter!(HEDGED, "Requests that started a hedge.");
@@ -573,6 +618,40 @@ mod tests {
                 .iter()
                 .eq(&BTreeSet::from(MetricsSink::NAMES.map(String::from)))
         );
+    }
+
+    #[test]
+    fn replicas_are_counted() {
+        let counted = counted(|| {
+            let clock = ManualTimer::<8>::new();
+            let hedger = Hedger::builder(&clock)
+                .strategy(Fixed::new(ms(20)))
+                .sink(MetricsSink::new())
+                .build_local()
+                .unwrap();
+            let replicas = core::cell::RefCell::new(crate::replicas::Replicas::<2>::all());
+            // The first has an attempt that is lost to the second.
+            let call = hedger.call().on(&replicas);
+            let request = call.request(|attempt| {
+                let (clock, is_hedge) = (&clock, attempt.is_hedge());
+                async move {
+                    clock.sleep(ms(if is_hedge { 5 } else { 500 })).await;
+                    Ok::<_, ()>(())
+                }
+            });
+            let outcome = clock.drive(request).unwrap().outcome;
+            assert_eq!(outcome.replicas_used, 3);
+            let call = hedger.call().on(&replicas).among(1);
+            let _ = clock.drive(call.request(|_| async { Ok::<_, ()>(()) }));
+        });
+        let labels = |replica| format!("{{strategy=fixed,strategy_name=,replica={replica}}}");
+        let count = |name, replica| {
+            let count = &counted[&format!("{name}{}", labels(replica))];
+            count.parse::<u64>().unwrap()
+        };
+        assert_eq!(count(REPLICA_REQUESTS, 0) + count(REPLICA_REQUESTS, 1), 3);
+        assert_eq!(count(REPLICA_REQUESTS, 0), 2);
+        assert_eq!(count(REPLICA_WINS, 0) + count(REPLICA_WINS, 1), 2);
     }
 
     #[test]
