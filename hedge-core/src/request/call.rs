@@ -298,7 +298,7 @@ where
     /// let hedger = Hedger::builder(&clock).strategy(Fixed::new(Duration::from_millis(20))).build_local()?;
     /// let idle = Cell::new(1_u32);
     /// let request = hedger.call().request_if(
-    ///     |hedge| hedge.index() < 3 && idle.get() > 0,
+    ///     |_| idle.get() > 0,
     ///     |_| {
     ///         let clock = &clock;
     ///         idle.set(idle.get() - 1); // The primary takes the only one.
