@@ -1,4 +1,5 @@
 use core::fmt;
+use core::time::Duration;
 
 use hedge_core::MetricsSnapshot;
 
@@ -43,13 +44,12 @@ impl fmt::Display for HedgedStoreStats {
             "reads", "number", "hedged %", "won %", "P50 ms", "P99 ms"
         )?;
         for (class, metrics) in &self.classes {
-            let [p50, p99] = [metrics.p50_latency, metrics.p99_latency]
-                .map(|latency| latency.map_or(f64::NAN, |latency| latency.as_secs_f64() * 1000.0));
+            let [p50, p99] = [metrics.p50_latency, metrics.p99_latency].map(Millis);
             let (hedged, won) = (metrics.hedge_rate * 100.0, metrics.hedge_win_rate * 100.0);
             let requests = metrics.total_requests;
             writeln!(
                 f,
-                "{class:<8} {requests:>9} {hedged:>9.2} {won:>7.1} {p50:>11.1} {p99:>11.1}"
+                "{class:<8} {requests:>9} {hedged:>9.2} {won:>7.1} {p50:>11} {p99:>11}"
             )?;
         }
         let Self {
@@ -62,5 +62,17 @@ impl fmt::Display for HedgedStoreStats {
             f,
             "bodies: {resumed} resumed, {stalled} stalled, {replaced} replaced"
         )
+    }
+}
+
+/// A latency in milliseconds, or a dash where nothing was measured.
+struct Millis(Option<Duration>);
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(latency) => f.pad(&format!("{:.1}", latency.as_secs_f64() * 1000.0)),
+            None => f.pad("–"),
+        }
     }
 }

@@ -31,7 +31,7 @@ const DELAY: Duration = Duration::from_millis(30);
 /// After which a run is given up.
 const PATIENCE: Duration = Duration::from_secs(900);
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "redis",
     "redis-replicas",
     "nginx",
@@ -39,6 +39,7 @@ const NAMES: [&str; 8] = [
     "http2",
     "grpc",
     "grpc-npm",
+    "s3",
     "postgres",
 ];
 
@@ -122,6 +123,7 @@ async fn one(name: &str, options: &Options, report: &mut Report) -> Result<(), F
         "http2" => servers::http2::run(&folder, report).await,
         "grpc" => servers::grpc::run(options, report).await,
         "grpc-npm" => servers::grpc_npm::run(&folder, report).await,
+        "s3" => servers::s3::run(&folder, report).await,
         _ => servers::postgres::run(&folder, options, report).await,
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod http2;
 pub(crate) mod nginx;
 pub(crate) mod postgres;
 pub(crate) mod redis;
+pub(crate) mod s3;
 
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
