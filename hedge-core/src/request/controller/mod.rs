@@ -408,7 +408,7 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: u
     }
 
     /// Returns the attempt as it was launched.
-    #[inline]
+    #[cfg_attr(feature = "std", inline(always))]
     fn attempt(&mut self, index: u8) -> Attempt {
         let attempt = if index == 0 {
             Attempt::PRIMARY.within(self.primary_limit())
@@ -657,6 +657,8 @@ where
     C: Classify<V, E>,
     G: Placement,
 {
+    // Inlined, since a classifier that ignores the attempt need not be given one.
+    #[cfg_attr(feature = "std", inline(always))]
     fn finished(&mut self, index: u8, result: &Result<V, E>, now: Instant) -> Verdict {
         let attempt = self.attempt(index);
         let verdict = self.classify.classify(&attempt, result);
