@@ -197,6 +197,10 @@ pub(crate) async fn run(
         for (_, what) in checks.iter().filter(|(so, _)| !so) {
             report.say(format_args!("try {tries} of {TRIES}: not so: {what}"));
         }
+        let reads = figures.during.iter().map(|(_, during)| &during.reads);
+        for error in reads.filter_map(|reads| reads.error.as_ref()) {
+            report.say(format_args!("try {tries} of {TRIES}: {error}"));
+        }
         tries += 1;
     }
 }
@@ -309,7 +313,7 @@ impl Client {
     }
 }
 
-/// How long a reply is under way, as on a network: 10 ms and a little more, but 3 % take 60 to 120. On loopback alone,
+/// How long a reply is under way, as on a network: 20 ms and a little more, but 3 % take 120 to 240. On loopback alone,
 /// percentiles would show what else this machine does.
 fn way_back(key: u64, server: usize) -> Duration {
     // SplitMix (Steele et al., 2014).
@@ -322,9 +326,9 @@ fn way_back(key: u64, server: usize) -> Duration {
     };
     let (rare, how_much) = (draw() < 0.03, draw());
     let millis = if rare {
-        60.0 + 60.0 * how_much
+        120.0 + 120.0 * how_much
     } else {
-        10.0 - 4.0 * (1.0 - how_much).ln()
+        20.0 - 8.0 * (1.0 - how_much).ln()
     };
     Duration::from_secs_f64(millis / 1e3)
 }
