@@ -35,6 +35,7 @@
 //! | use it in a tower stack | `tower::HedgeLayer` (feature `tower`) |
 //! | have the usual stack over replicas, with limits and retries | `standard` (feature `tower`) |
 //! | hedge gRPC calls, as of tonic | `grpc::GrpcLayer` (feature `grpc`) |
+//! | hedge the requests of a reqwest client | `reqwest::HedgeMiddleware` (feature `reqwest-middleware`) |
 //! | read from S3 and other object stores | `object_store::HedgedStore` (feature `object_store`) |
 //! | have a hedger for each of many backends | [`Registry`] |
 //! | hedge on the first item of a stream | [`stream`], [`Hedger::stream`]; `HttpPolicy::first_byte` in a tower stack |
@@ -52,6 +53,7 @@
 //! | `grpc` | 27 | `grpc`, for tonic and other clients of gRPC; includes `tower` |
 //! | `metrics` | 13 | `telemetry::MetricsSink`, for the facade of the crate `metrics` |
 //! | `object_store` | 66 | `object_store::HedgedStore`, for S3 and other object stores |
+//! | `reqwest-middleware` | 81 | `reqwest::HedgeMiddleware`, for clients of reqwest; includes `tower` |
 //! | `schemars` | 27 | the JSON Schema of [`HedgeConfig`] and of experiments; includes `serde` |
 //! | `serde` | 17 | configs in files, what was learned in files, and `experiment` |
 //! | `tower` | 23 | `tower`, for services over HTTP and others, and `standard` |
@@ -66,6 +68,8 @@ pub mod grpc;
 mod hedger;
 #[cfg(feature = "object_store")]
 pub mod object_store;
+#[cfg(feature = "reqwest-middleware")]
+pub mod reqwest;
 mod spawn;
 mod timer;
 #[cfg(feature = "tower")]

@@ -56,8 +56,15 @@ impl HttpPolicy {
         self
     }
 
-    fn allows<B>(&self, request: &Request<B>) -> bool {
-        let (method, headers) = (request.method(), request.headers());
+    /// Adds what all attempts of a request have in common.
+    pub(crate) fn prepare(&self, method: &Method, headers: &mut HeaderMap) {
+        if self.idempotency_keys && idempotency::takes_key(method) {
+            idempotency::add_key(headers);
+        }
+    }
+
+    /// Returns whether a request may be sent more than once.
+    pub(crate) fn allows(&self, method: &Method, headers: &HeaderMap) -> bool {
         may_hedge(method, headers)
             || !is_upgrade(headers)
                 && ((self.deletes && method == Method::DELETE)
@@ -67,14 +74,14 @@ impl HttpPolicy {
 
 impl<B: Clone, C, E> Policy<Request<B>, Response<C>, E> for HttpPolicy {
     fn for_request(&self, request: &mut Request<B>) -> Self {
-        if self.idempotency_keys && idempotency::takes_key(request.method()) {
-            idempotency::add_key(request.headers_mut());
-        }
+        let method = request.method().clone();
+        self.prepare(&method, request.headers_mut());
         *self
     }
 
     fn copy(&self, request: &Request<B>) -> Option<Request<B>> {
-        self.allows(request).then(|| request.clone())
+        self.allows(request.method(), request.headers())
+            .then(|| request.clone())
     }
 
     fn options<'r>(&self, request: &'r Request<B>) -> RequestOptions<'r> {

@@ -91,7 +91,7 @@ mod options;
 mod policy;
 mod replay;
 mod replicas;
-mod request;
+pub(crate) mod request;
 mod retry_after;
 mod service;
 mod standard;

@@ -163,7 +163,7 @@ impl<'r> RequestOptions<'r> {
     }
 
     /// Sets the default of [`keep_refused`](Self::keep_refused).
-    pub(super) fn or_keep_refused(mut self, keep: bool) -> Self {
+    pub(crate) fn or_keep_refused(mut self, keep: bool) -> Self {
         self.limits.keep_refused.get_or_insert(keep);
         self
     }

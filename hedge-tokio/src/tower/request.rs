@@ -15,8 +15,8 @@ use super::{Policy, RequestOptions, TimedOut};
 use crate::{Call, Hedger, Key};
 
 /// A request with its options, before any of it is sent.
-pub(super) struct Planned<P, Req> {
-    pub(super) hedger: Hedger,
+pub(crate) struct Planned<P, Req> {
+    pub(crate) hedger: Hedger,
     pub(super) limits: Limits,
     key: Key,
     policy: P,
@@ -26,7 +26,7 @@ pub(super) struct Planned<P, Req> {
 }
 
 impl<P, Req> Planned<P, Req> {
-    pub(super) fn new<Res, E>(hedger: &Hedger, policy: &P, mut request: Req) -> Self
+    pub(crate) fn new<Res, E>(hedger: &Hedger, policy: &P, mut request: Req) -> Self
     where
         P: Policy<Req, Res, E> + Clone,
     {
@@ -51,7 +51,7 @@ impl<P, Req> Planned<P, Req> {
 
     /// Returns the parts of the request that its attempts share. The primary is sent through `primary`, and waits
     /// until that is ready unless it `is_ready`.
-    pub(super) fn into_shared<S, E>(self, primary: S, is_ready: bool) -> Shared<S, P, Req, E> {
+    pub(crate) fn into_shared<S, E>(self, primary: S, is_ready: bool) -> Shared<S, P, Req, E> {
         let Self {
             hedger,
             limits,
@@ -79,7 +79,7 @@ impl<P, Req> Planned<P, Req> {
 }
 
 /// What the attempts of one request share.
-pub(super) struct Shared<S, P, Req, E> {
+pub(crate) struct Shared<S, P, Req, E> {
     hedger: Hedger,
     limits: Limits,
     key: Key,
@@ -103,7 +103,7 @@ struct Next<S, Req, E> {
 }
 
 impl<S, P, Req, E> Shared<S, P, Req, E> {
-    pub(super) fn call(&self) -> Call<'_, ByPolicy<'_, P, Req>> {
+    pub(crate) fn call(&self) -> Call<'_, ByPolicy<'_, P, Req>> {
         let by_policy = ByPolicy(&self.policy, PhantomData);
         let call = self
             .limits
@@ -128,7 +128,7 @@ where
     P: Policy<Req, S::Response, S::Error>,
 {
     /// Returns whether a hedge can be sent through the service that `spare` returns, and keeps that for it.
-    pub(super) fn is_ready(&self, spare: impl FnOnce() -> Option<S>) -> bool {
+    pub(crate) fn is_ready(&self, spare: impl FnOnce() -> Option<S>) -> bool {
         // Neither the service nor the policy is called under the lock.
         let Some(copy) = self.parts().copy.take() else {
             return false;
@@ -149,7 +149,7 @@ where
     }
 
     /// Sends an attempt.
-    pub(super) fn launch(
+    pub(crate) fn launch(
         &self,
         attempt: Attempt,
     ) -> impl Future<Output = Result<S::Response, S::Error>> + use<S, P, Req> {
@@ -172,7 +172,7 @@ where
     }
 
     /// Waits for the result of `request`, and converts it to what the caller is given.
-    pub(super) async fn answer(
+    pub(crate) async fn answer(
         &self,
         request: impl Future<Output = Result<Hedged<S::Response>, Error<S::Error>>>,
     ) -> Result<S::Response, BoxError>
@@ -223,7 +223,7 @@ fn probe<S: Service<Req>, Req>(mut service: S) -> Option<Result<S, S::Error>> {
 }
 
 /// Classifies results by a policy.
-pub(super) struct ByPolicy<'p, P, Req>(&'p P, PhantomData<fn(&Req)>);
+pub(crate) struct ByPolicy<'p, P, Req>(&'p P, PhantomData<fn(&Req)>);
 
 impl<P, Req, Res, E> Classify<Res, E> for ByPolicy<'_, P, Req>
 where
