@@ -186,6 +186,7 @@ async fn comments_are_no_events() {
         (1, data("")),
         (1, data("dat")),
         (1, data("a: y\n\n")),
+        (400, data("data: z\n\n")),
     ];
     let responses = [idle, busy]
         .map(|frames| Response::new(script(frames)))
@@ -193,8 +194,11 @@ async fn comments_are_no_events() {
     let held = HttpPolicy::first_event();
     let response = send(&hedger(), Method::GET, held, responses).await.unwrap();
     assert_eq!(outcome(&response).total_latency, ms(13));
-    assert_eq!(response.body().size_hint().exact(), Some(15));
-    assert_eq!(text(response).await.unwrap(), ": hi\n\ndata: y\n\n");
+    assert_eq!(response.body().size_hint().exact(), Some(24));
+    assert_eq!(
+        text(response).await.unwrap(),
+        ": hi\n\ndata: y\n\ndata: z\n\n"
+    );
 }
 
 #[tokio::test(start_paused = true)]
