@@ -6,6 +6,8 @@ use crate::record::{Record, RequestEnd};
 use crate::time::Instant;
 use effect::Groups;
 
+#[cfg(feature = "alloc")]
+mod dry_run;
 mod effect;
 mod histogram;
 mod snapshot;
@@ -15,6 +17,8 @@ mod status;
 mod tests;
 
 pub use crate::record::Group;
+#[cfg(feature = "alloc")]
+pub use dry_run::{DryRun, DryRunJson};
 #[cfg(feature = "alloc")]
 pub use effect::{Effect, Interval};
 pub use histogram::Histogram;

@@ -5,6 +5,8 @@ use core::time::Duration;
 
 use super::Metrics;
 #[cfg(feature = "alloc")]
+use super::dry_run::DryRun;
+#[cfg(feature = "alloc")]
 use super::effect::Effect;
 use super::effect::Groups;
 use crate::outcome::Suppressed;
@@ -124,6 +126,8 @@ pub struct MetricsSnapshot {
 
     refused: [u64; Suppressed::ALL.len()],
     groups: Groups,
+    #[cfg(feature = "alloc")]
+    dry_run: Option<DryRun>,
 }
 
 impl MetricsSnapshot {
@@ -147,6 +151,13 @@ impl MetricsSnapshot {
     /// ```
     pub fn refused(&self, reason: Suppressed) -> u64 {
         self.refused.get(reason.index()).copied().unwrap_or(0)
+    }
+
+    /// Returns what hedging would have cost and saved; `None` unless a hedger that only
+    /// [observes](crate::Options::observe_only) would have started a hedge. Needs the feature `alloc`, as `std` has it.
+    #[cfg(feature = "alloc")]
+    pub const fn dry_run(&self) -> Option<DryRun> {
+        self.dry_run
     }
 
     /// Returns what hedges did, as the control group of [`holdback_percent`](crate::Options::holdback_percent) shows; `None`
@@ -261,6 +272,8 @@ pub(super) fn of(metrics: &Metrics, now: Instant) -> MetricsSnapshot {
     let overhead = metrics.costs.total - metrics.costs.primary;
     let hedges_by_delay = metrics.hedges.saturating_sub(metrics.hedges_by_retry);
     let wins_by_delay = metrics.hedge_wins.saturating_sub(metrics.wins_by_retry);
+    #[cfg(feature = "alloc")]
+    let refused = |reason: Suppressed| metrics.refused.get(reason.index()).copied().unwrap_or(0);
     MetricsSnapshot {
         total_requests,
         won: metrics.won,
@@ -298,6 +311,13 @@ pub(super) fn of(metrics: &Metrics, now: Instant) -> MetricsSnapshot {
         requests_per_second: ratio(requests, uptime.as_secs_f64()),
         refused: metrics.refused,
         groups: metrics.groups.clone(),
+        #[cfg(feature = "alloc")]
+        dry_run: DryRun::of(
+            latencies,
+            total_requests,
+            metrics.hedges_due,
+            refused(Suppressed::ObserveOnly),
+        ),
     }
 }
 
