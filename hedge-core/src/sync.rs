@@ -43,7 +43,7 @@ pub(crate) fn seed() -> u64 {
     std::hash::RandomState::new().build_hasher().finish()
 }
 
-/// The same in every run, as a model has to be.
+/// A constant seed: a model must be the same in every run.
 #[cfg(hedge_loom)]
 pub(crate) fn seed() -> u64 {
     0

@@ -260,7 +260,7 @@ impl HedgeConfig {
     ///
     /// # Errors
     ///
-    /// Names an option that cannot be right, its value and what would be.
+    /// Names the invalid option, its value and its range.
     pub fn validate(&self) -> Result<Settings, ConfigError> {
         validate::settings(self)
     }

@@ -59,7 +59,7 @@ macro_rules! options {
 
         #[cfg(all(feature = "serde", feature = "alloc"))]
         impl Overrides {
-            /// Those of which `config` says something else.
+            /// Returns the options that differ from those of `config`.
             pub(crate) fn unlike(&self, config: &HedgeConfig) -> Self {
                 fn unlike<V: Clone + Into<T>, T: PartialEq>(value: &V, said: &T) -> bool {
                     value.clone().into() != *said
@@ -134,7 +134,7 @@ macro_rules! options {
 }
 
 options! {
-    /// Some of the options of a [`HedgeConfig`], to take the place of its own.
+    /// Some of the options of a [`HedgeConfig`], which replace the config's when they are applied.
     ///
     /// ```
     /// use hedge_core::{HedgeConfig, Overrides};

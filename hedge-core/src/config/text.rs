@@ -66,7 +66,7 @@ pub(crate) fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Name, D
     deserializer.deserialize_str(text)
 }
 
-/// Options that are read and written by rules of their own.
+/// Options with special rules for reading and writing.
 macro_rules! own_rules {
     ($($(#[$meta:meta])* $name:ident($type:ty);)*) => {
         $(

@@ -1,7 +1,7 @@
 //! From numbers and words to the types of a hedger.
 //!
 //! A range is checked where it belongs: by the strategy, the budget or the options that have it. Here
-//! are the ranges of what has no type of its own, and what holds between options.
+//! are the ranges of options without a separate type, and rules between options.
 
 use core::time::Duration;
 

@@ -153,7 +153,7 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
     /// Returns the key of this name, for [`Call::key`](Call::key): a kind of requests, such as a route, whose latencies
     /// are learned apart from those of others, under one budget.
     ///
-    /// The first 64 names, or [`max_keys`](Builder::max_keys), have a key of their own for as long as the hedger
+    /// The first 64 names, or [`max_keys`](Builder::max_keys), each have a key for as long as the hedger
     /// exists. All further names share [`Key::OTHER`]. A key takes about 40 kB on two processors and 130 kB on eight or
     /// more, once it is used. Finding the key of a name takes no lock.
     ///
@@ -793,7 +793,7 @@ impl<R: Runtime, const MAX: usize> Builder<R, MAX> {
         self.map(|core| core.seed(seed))
     }
 
-    /// Sets how many [keys](Hedger::key) can have statistics of their own, at most 16 384. Default: 64. All further ones
+    /// Sets how many [keys](Hedger::key) can have separate statistics, at most 16 384. Default: 64. All further ones
     /// share [`Key::OTHER`].
     pub fn max_keys(mut self, keys: usize) -> Self {
         self.max_keys = keys;

@@ -181,7 +181,7 @@ pub trait Strategy {
     ///
     /// # Errors
     ///
-    /// Names the first column that is missing or cannot be right; nothing is changed then.
+    /// Names the first column that is missing or invalid; then nothing is changed.
     fn restore(&mut self, columns: &dyn ReadColumns, now: Instant) -> Result<(), RestoreError> {
         let _ = (columns, now);
         Ok(())
@@ -192,11 +192,11 @@ pub trait Strategy {
         StrategyKind::Custom
     }
 
-    /// Whether its options can be right; `build()` asks.
+    /// Checks the options of the strategy. `build()` calls it.
     ///
     /// # Errors
     ///
-    /// Names the first option that cannot be right.
+    /// Names the first invalid option.
     fn validate(&self) -> Result<(), ConfigError> {
         Ok(())
     }

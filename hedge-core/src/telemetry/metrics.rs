@@ -82,7 +82,7 @@ const CAUSES: [Cause; 2] = [Cause::Delay, Cause::Retry];
 /// ```
 #[derive(Default)]
 pub struct MetricsSink {
-    /// Those of the first labels that were seen.
+    /// The handles of the first labels that were seen.
     handles: OnceLock<Box<Handles>>,
     losers: OnceLock<Losers>,
 }
@@ -333,7 +333,7 @@ impl Losers {
 
 struct Handles {
     labels: Labels,
-    /// Those of the labels that were seen next.
+    /// The handles of the labels that were seen next.
     next: OnceLock<Box<Self>>,
     requests: [Counter; Outcome::NAMES.len()],
     attempts: Counter,

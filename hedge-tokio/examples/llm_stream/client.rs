@@ -80,7 +80,7 @@ impl Client {
         Ok(Box::pin(SseByteStream::new(bytes).filter_map(token)))
     }
 
-    /// A client with connections of its own.
+    /// A client that shares no connections with others.
     pub(crate) fn new(providers: &[Provider], hedger: Hedger) -> reqwest::Result<Self> {
         let http = reqwest::Client::builder()
             // A proxy named by the environment has no business on loopback.

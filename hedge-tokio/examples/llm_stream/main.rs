@@ -4,7 +4,7 @@
 //! take long to begin with the answer. `hedger.stream` resolves to the stream whose first token comes first
 //! (`client.rs`); the other's connection is closed.
 //!
-//! The same requests are made plainly, hedged on their first token, and hedged on the heads of their responses. Heads come
+//! All requests are made plainly, hedged on their first token, and hedged on the heads of their responses. Heads come
 //! at once, so that hedging on them cuts nothing and learns nonsense. Every stream is checked to be one provider's answer
 //! to its request, whole and in order.
 //!

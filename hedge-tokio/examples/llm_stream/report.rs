@@ -22,7 +22,7 @@ pub(crate) struct Report {
     p99_reduction: f64,
     /// Requests that the providers saw besides those that were asked for, as a share of them.
     extra_load: f64,
-    /// The same if the heads of responses are hedged.
+    /// The reduction if the heads of responses are hedged.
     heads_p99_reduction: f64,
     heads_extra_load: f64,
     /// Answers of all phases that were not one stream, whole and in order.

@@ -12,7 +12,7 @@ use super::{Policy, RequestOptions, idempotency};
 ///
 /// Responses are classified by [`verdict`]. The response that is returned has the [`Outcome`] in its extensions.
 ///
-/// A request can have options of its own: [`RequestOptions`] in its extensions.
+/// A request can carry its options: a [`RequestOptions`] in its extensions.
 ///
 /// A response that was refused is dropped before the next attempt is sent, and with it the connection that it may
 /// hold. If every attempt has such a response, the last one is returned.

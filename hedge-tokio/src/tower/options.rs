@@ -150,7 +150,7 @@ impl<'r> RequestOptions<'r> {
     /// Sets the name of the [key](hedge_core::runtime::Hedger::key) under which latencies are learned: requests with different
     /// keys, such as routes, have different delays and one budget.
     ///
-    /// Use names of routes, not paths: the first 64 names have a key of their own, and all others share one.
+    /// Use names of routes, not paths: the first 64 names each have a key, and all others share one.
     pub fn key(mut self, key: impl Into<Cow<'r, str>>) -> Self {
         self.key = Some(key.into());
         self

@@ -95,7 +95,7 @@ impl<S, P> HedgeService<S, P> {
     /// Sends hedges through `sibling` instead of a clone of the service. Primaries do not use it.
     ///
     /// A client that keeps one connection to each server, as over HTTP/2, sends a hedge through the connection that its
-    /// primary waits for. If that is stuck, so is the hedge. A second client has a connection of its own:
+    /// primary waits for. If that is stuck, so is the hedge. A second client has a separate connection:
     ///
     /// ```
     /// use hedge_tokio::Hedger;

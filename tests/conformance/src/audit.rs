@@ -8,7 +8,7 @@ use hedge_core::{Event, Instant, Sink, Suppressed};
 use crate::Home;
 
 /// A sink that follows every request of a hedger from its start to its end, and panics when it is dropped
-/// if one of them was not told of as it should be.
+/// if the events of one of them are wrong.
 pub(crate) struct Audit<H: Home> {
     books: H::Lock<(Books, Option<Fault>)>,
     on: bool,
@@ -83,7 +83,7 @@ impl Books {
         }
     }
 
-    /// The same for a clock that may go back, or whose sleeps may end early: times are not checked.
+    /// Leaves times unchecked, for a clock that may go back or whose sleeps may end early.
     #[must_use]
     pub const fn untimed(mut self) -> Self {
         self.timed = false;
@@ -209,7 +209,7 @@ impl Account {
         check(!self.timed || holds, why)
     }
 
-    /// Whether nothing has been told of its end.
+    /// Whether no event has reported its end.
     fn is_racing(&self) -> bool {
         self.winner.is_none() && self.cancelled == 0
     }

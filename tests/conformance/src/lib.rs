@@ -5,7 +5,7 @@
 //! allocator, so that the same suite runs on servers, in browsers and on microcontrollers.
 //!
 //! [`conformance!`] makes a test of each. Where that does not fit, [`for_each_case!`] hands the names
-//! to a macro of one's own.
+//! to a custom macro.
 //!
 //! On a real clock a case asserts order, counts and lower bounds, never that something was quick. On
 //! a virtual one it asserts exact times.

@@ -216,7 +216,7 @@ impl World {
         journal.of(current).settled = Some(end);
     }
 
-    /// Nothing more is told of the request, not even its end.
+    /// No more events of the request are expected, not even its end.
     fn silence(&self) {
         let mut journal = self.journal();
         let current = journal.current;

@@ -248,7 +248,7 @@ where
         let admitted = of.admitted;
         self.world
             .check(Invariant::TheOutcomeIsTrue, attempts == admitted, || {
-                format!("{attempts} attempts are told of, {admitted} were made")
+                format!("{attempts} attempts are reported, {admitted} were made")
             });
     }
 

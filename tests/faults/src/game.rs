@@ -363,7 +363,7 @@ where
         match result {
             Ok(result) => Some(result),
             Err(payload) => {
-                // When it is told of the request is another matter then.
+                // The sink may then hear about the request at another time.
                 journal.exact &= self.timed;
                 if !payload.is::<Deliberate>() {
                     world.broke(Invariant::NoPanicOfItsOwn, &message(&*payload));

@@ -95,7 +95,7 @@ invariants! {
     LatenciesAddUp = "latencies-add-up",
     /// The events of a request come in their order: a start, each hedge, one end.
     EventsComeInOrder = "events-come-in-order",
-    /// As many hedges are told of as were started, and as many ends as requests ended.
+    /// Events report as many hedges as were started, and as many ends as requests ended.
     EventsAddUp = "events-add-up",
     /// The outcome and the error say how many attempts were made, who won and what it cost.
     TheOutcomeIsTrue = "the-outcome-is-true",

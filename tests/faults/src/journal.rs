@@ -58,7 +58,7 @@ pub(crate) struct Account {
     pub(crate) settled: Option<End>,
     /// The caller's code has panicked, and the request was not dropped since.
     pub(crate) panicked: bool,
-    /// Nothing is told of it any more, since a panic came between.
+    /// No more events of it are expected, since a panic came between.
     pub(crate) silenced: bool,
     /// The latest time at which it can have started.
     pub(crate) start: u64,

@@ -1,6 +1,6 @@
 //! An adversary that tries to break what hedge promises.
 //!
-//! It drives the futures of `hedge_core` by hand, on a clock of its own: attempts hang, fail, panic and wake
+//! It drives the futures of `hedge_core` by hand, on a virtual clock: attempts hang, fail, panic and wake
 //! for nothing; timers are late, early and fire twice; clocks stand still, leap and step back; callers drop
 //! requests anywhere, poll unasked and change options meanwhile. What happens is drawn from a seed, so that
 //! every schedule can be played again. What has to hold is written down in [`invariants`].

@@ -1,7 +1,7 @@
 //! Hedges reads from servers that nobody here wrote, while one of two stalls, or one of three stalls, dies or
 //! refuses.
 //!
-//! Each of [`servers`] is started on loopback, in a folder of its own, and stopped afterwards. The same
+//! Each of [`servers`] is started on loopback, in a separate folder, and stopped afterwards. The same
 //! reads are made plainly and hedged: what they took is compared, every reply is checked to be that of its
 //! request, and the servers say what became of the attempts that lost and of the connections.
 //!

@@ -19,7 +19,7 @@ use crate::lab::percentile;
 use crate::parallel;
 
 const REQUESTS: usize = 40_000;
-/// In milliseconds: about the 90th percentile. Not learned, lest each seed have a truth of its own.
+/// In milliseconds: about the 90th percentile. Not learned, so that all seeds have one truth.
 const DELAY: f64 = 15.0;
 const HOLDBACK: f64 = 20.0;
 const SEEDS: usize = 100;

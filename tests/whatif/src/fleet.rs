@@ -485,7 +485,7 @@ fn rows(sizes: &[usize], scale: usize) -> Result<Vec<Row>, String> {
 }
 
 const HEAD: &str = "\
-So many clients, each with a hedger and a budget of 10 % of its own, and 100 servers with 4 workers each at a load of 0.5, in
+So many clients, each with a hedger and a budget of 10 %, and 100 servers with 4 workers each at a load of 0.5, in
 virtual time; at least 5000 requests a client and 400 000 in all. At half-time, for 10 s: a brown-out (service × 1.8), one of
 four zones slow (answers 400 ms later), or a deploy (all clients restart, with what they had learned together). The bound of
 hedges is the budget's: 10 % of the requests and a burst for each client.

@@ -152,7 +152,7 @@ pub(crate) struct Run {
     /// How many requests to simulate. Default: 100000, and a trace in its order to its end, as often as that takes.
     #[arg(long, value_parser = clap::value_parser!(u64).range(100..=10_000_000))]
     pub(crate) requests: Option<u64>,
-    /// The same seed, the same output.
+    /// Seed of all draws. Equal seeds give equal output.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
     #[command(flatten)]

@@ -59,8 +59,7 @@ mod tests;
 /// The delays should lie between the median and the longest latencies. It needs some hundred
 /// requests to choose well.
 ///
-/// An option that cannot be right is refused by `build()`; if that is bypassed, the nearest that can
-/// be is used. Memory: 8 bytes per sample and 1.2 KiB, so 3.2 KiB for the usual 256.
+/// `build()` refuses an invalid option. A strategy that is used without `build()` takes the nearest valid value. Memory: 8 bytes per sample and 1.2 KiB, so 3.2 KiB for the usual 256.
 ///
 /// ```
 /// use core::time::Duration;
@@ -101,8 +100,8 @@ impl Adaptive {
         Self::with_window()
     }
 
-    /// The same, with room for the last `N` latencies of primaries. Those give the median and what is
-    /// drawn for the unknown; 64 are enough, and more than 1000 are slow to notice a change.
+    /// Creates the strategy with room for the last `N` latencies of primaries. They give the median and the
+    /// draws that stand for unknown latencies; 64 are enough, and more than 1000 are slow to notice a change.
     pub const fn with_window<const N: usize>() -> Adaptive<N> {
         Adaptive {
             arms: Arms::new(),
@@ -317,7 +316,7 @@ impl<const N: usize> Strategy for Adaptive<N> {
     }
 }
 
-/// A function of its own to borrow no more than it needs.
+/// Returns the generator. A function, so that it borrows no other field.
 fn generator(rng: &mut Option<Xoshiro128PlusPlus>, seed: u64) -> &mut Xoshiro128PlusPlus {
     rng.get_or_insert_with(|| Xoshiro128PlusPlus::seed_from_u64(seed))
 }

@@ -63,8 +63,8 @@ impl Learned {
     ///
     /// # Errors
     ///
-    /// If it is of another kind of strategy, or if something in it cannot be right. `strategy` stays
-    /// as it is then.
+    /// Returns an error if the state is that of another kind of strategy, or if a column is invalid. Then `strategy` is
+    /// unchanged.
     pub fn restore<S: Strategy + ?Sized>(
         &self,
         strategy: &mut S,

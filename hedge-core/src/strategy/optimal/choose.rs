@@ -33,7 +33,7 @@ pub(super) struct SingleR {
     pub(super) chance: f32,
     /// The target percentile.
     pub(super) predicted: u64,
-    /// The same without hedging, if enough of the tail was seen.
+    /// The target percentile without hedging, if enough of the tail was seen.
     pub(super) unhedged: Option<u64>,
     /// Whether only a few are hedged, to see when that would help.
     pub(super) probing: bool,

@@ -380,7 +380,7 @@ pub async fn an_attempt_may_panic_when_it_is_dropped<T: Timer + Clone, H: Home>(
     works(world, &hedger, 2).await;
 }
 
-/// After the closure that starts attempts has panicked, other attempts do not take that one's place, and it is told of.
+/// After the closure that starts attempts has panicked, other attempts do not take that one's place, and it is reported.
 pub async fn an_attempt_that_was_not_launched_leaves_a_gap<T: Timer + Clone, H: Home>(
     world: &World<T, H>,
 ) {

@@ -22,7 +22,7 @@ async fn check<T: Timer + Clone, H: Home, S: Strategy>(
     check_again(world, &world.build(builder), reason).await;
 }
 
-/// The same with a hedger that may have seen requests.
+/// Checks the reason with a hedger that may have seen requests.
 async fn check_again<T: Timer + Clone, H: Home, S: Strategy>(
     world: &World<T, H>,
     hedger: &Built<T, H, S>,

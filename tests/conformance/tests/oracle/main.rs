@@ -94,7 +94,7 @@ struct Returned {
     verdict: Verdict,
 }
 
-/// What can be told of a request, times in milliseconds from its start.
+/// What the caller can see of a request, times in milliseconds from its start.
 #[derive(Debug, PartialEq)]
 struct Told {
     ended: Ended,

@@ -77,7 +77,7 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> Result<(), Fa
     Ok(())
 }
 
-/// Answers at an address of its own as long as the program runs.
+/// Answers at a free address as long as the program runs.
 fn serve(upstream: &Arc<Upstream>) -> Result<SocketAddr, Failure> {
     let incoming = TcpIncoming::bind(([127, 0, 0, 1], 0).into())?;
     let address = incoming.local_addr()?;

@@ -1,5 +1,5 @@
 //! nginx with HTTP/2 behind a relay that freezes a connection: a hedge over the connection that its primary waits for
-//! gains nothing, and one through a client with a connection of its own does.
+//! gains nothing, and one through a client with a separate connection does.
 
 use core::convert::Infallible;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -208,7 +208,7 @@ async fn copy(
     }
 }
 
-/// Answers at an address of its own as long as the program runs.
+/// Answers at a free address as long as the program runs.
 async fn serve() -> Result<SocketAddr, Failure> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?;

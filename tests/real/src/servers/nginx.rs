@@ -151,7 +151,7 @@ fn client() -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder().no_proxy().build()
 }
 
-/// Answers at an address of its own as long as the program runs.
+/// Answers at a free address as long as the program runs.
 async fn serve(upstream: &Arc<Upstream>) -> Result<SocketAddr, Failure> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?;
