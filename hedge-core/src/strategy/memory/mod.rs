@@ -54,7 +54,7 @@ const RESTART_AGE: u8 = 12;
 /// How many times count.
 const MOST_RESTARTS: u8 = 3;
 /// How many requests are recorded between two estimates, at most.
-const REFRESH: u16 = 64;
+const REFRESH: u16 = 32;
 /// A share that is small.
 const EXTREME: Share = Share::above(98.0);
 
