@@ -66,6 +66,10 @@ mod tests {
             self.0.limit()
         }
 
+        fn max_pushback(&self) -> u64 {
+            self.0.max_pushback()
+        }
+
         fn request_plan(&self, hints: &Hints, now: Instant) -> RequestPlan {
             self.0.request_plan(hints, now)
         }

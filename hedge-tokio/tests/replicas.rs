@@ -114,6 +114,35 @@ async fn a_spawned_loser_is_counted_until_it_is_aborted() {
     assert_eq!(stats(&replicas, 1 - hedged.value).latency, None);
 }
 
+/// The request reports the end of a task that was dropped before, and an aborted task that of its own: the same.
+#[tokio::test(start_paused = true)]
+async fn a_timeout_counts_the_same_whoever_reports_it() {
+    let hedger = hedger();
+    let mut latencies = Vec::new();
+    for spawned in [true, false] {
+        let replicas = Replicas::of(2);
+        for _ in 0..40 {
+            let call = hedger.call().on(replicas.clone());
+            call.request(takes(10, 10)).await.unwrap();
+        }
+        let call = hedger.call().timeout(ms(28)).on(replicas.clone());
+        let error = if spawned {
+            call.request_spawned(takes(900, 900)).await.unwrap_err()
+        } else {
+            call.request(takes(900, 900)).await.unwrap_err()
+        };
+        assert_eq!(error.attempts(), 2);
+        yield_now().await;
+        assert_eq!(in_flight(&replicas), 0);
+        let known = [0, 1].map(|index| stats(&replicas, index).latency.unwrap());
+        latencies.push((known[0].min(known[1]), known[0].max(known[1])));
+    }
+    // The primary's has failed: 16 times as long as usual, a quarter of the way. The hedge had no time.
+    assert!(latencies[0].1 > ms(19), "{latencies:?}");
+    assert!(latencies[0].0 < ms(12), "{latencies:?}");
+    assert_eq!(latencies[0], latencies[1]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_task_that_panics_is_not_counted() {
     let (hedger, replicas) = (hedger(), Replicas::of(2));

@@ -108,6 +108,7 @@ use crate::strategy::{DelayCandidates, ModelComplexity, Priority, TimeOfDay, War
 /// | `max_in_flight` | none | ≥ 1 |
 /// | `timeout_ms` | 30000 | a time > 0, or `null` for none |
 /// | `attempt_timeout_ms` | none | a time > 0: an attempt that lasts longer has failed |
+/// | `max_pushback_ms` | none | a time: after a longer pushback no further attempt starts |
 /// | `enable_cancellation` | true | |
 /// | `enabled`, `observe_only` | true, false | |
 /// | `holdback_percent` | 0 | 0 to 50 |
@@ -221,6 +222,10 @@ pub struct HedgeConfig {
     /// How long an attempt of such a request may take, in ms. One that lasts longer has failed.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub attempt_timeout_ms: Option<f64>,
+    /// The longest pushback that a request waits for, in ms. After a result that asks for more, no further attempt
+    /// starts.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub max_pushback_ms: Option<f64>,
     /// Whether losers are dropped before a success is reported.
     pub enable_cancellation: bool,
     /// Whether requests are hedged at all.
@@ -359,6 +364,7 @@ impl Default for HedgeConfig {
             max_in_flight: None,
             timeout_ms: Some(30_000.0),
             attempt_timeout_ms: None,
+            max_pushback_ms: None,
             enable_cancellation: true,
             enabled: true,
             observe_only: false,

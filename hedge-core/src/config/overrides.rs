@@ -184,6 +184,7 @@ options! {
         max_in_flight: u32 [null],
         timeout_ms: Option<f64> [none],
         attempt_timeout_ms: f64 [null],
+        max_pushback_ms: f64 [null],
         enable_cancellation: bool,
         enabled: bool,
         observe_only: bool,

@@ -57,6 +57,7 @@ const TIMES: &[&str] = &[
     "exponential_max_delay",
     "timeout_ms",
     "attempt_timeout_ms",
+    "max_pushback_ms",
 ];
 
 /// Adds to the schema of a struct what its types do not say of its options.

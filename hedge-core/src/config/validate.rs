@@ -40,6 +40,7 @@ fn options(config: &HedgeConfig) -> Result<Options, ConfigError> {
         max_hedges: config.max_hedges,
         timeout: optional_time("timeout_ms", config.timeout_ms)?,
         attempt_timeout: optional_time("attempt_timeout_ms", config.attempt_timeout_ms)?,
+        max_pushback: optional_time("max_pushback_ms", config.max_pushback_ms)?,
         enable_cancellation: config.enable_cancellation,
         min_delay: time("min_delay", config.min_delay)?,
         max_delay: optional_time("max_delay", config.max_delay)?,

@@ -152,6 +152,30 @@ impl<T, S, M, K, const MAX: usize> Builder<T, S, M, K, MAX> {
         self
     }
 
+    /// Sets the longest pushback that a request waits for. Once a result asks for more, nothing more is started for
+    /// its request, which ends at once if no other attempt runs. Zero waits for no pushback. Default: none.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use hedge_core::manual::ManualTimer;
+    /// use hedge_core::{Hedger, Timer, Verdict};
+    ///
+    /// let clock = ManualTimer::<8>::new();
+    /// let hedger = Hedger::builder(&clock).max_pushback(Duration::from_secs(1)).build_local()?;
+    /// let call = hedger.call().classify(|result: &Result<(), u64>| match result {
+    ///     Ok(()) => Verdict::Accept,
+    ///     Err(seconds) => Verdict::RetryAfter(Duration::from_secs(*seconds)),
+    /// });
+    /// let start = clock.now();
+    /// let error = clock.drive(call.request(|_| async { Err(60) })).unwrap_err();
+    /// assert_eq!((error.attempts(), clock.now()), (1, start));
+    /// # Ok::<(), hedge_core::ConfigError>(())
+    /// ```
+    pub fn max_pushback(mut self, pushback: Duration) -> Self {
+        self.options.max_pushback = Some(pushback);
+        self
+    }
+
     /// Sets all options that can change while the hedger runs.
     pub fn options(mut self, options: Options) -> Self {
         self.options = options;

@@ -39,6 +39,10 @@ pub struct Options {
     /// The time limit of each attempt of a request that may be hedged. An attempt that lasts longer is dropped and
     /// has failed, so that the next one starts. Default: none.
     pub attempt_timeout: Option<Duration>,
+    /// The longest pushback that a request waits for. Once a result asks for more, nothing more is started for its
+    /// request, as after [`Verdict::Wait`](crate::Verdict::Wait): it ends at once if no other attempt runs. Zero waits
+    /// for no pushback. Default: none.
+    pub max_pushback: Option<Duration>,
     /// Whether losers are dropped before a success is reported. If not, they stay in the request's
     /// future, so that they can be polled further. Default: true.
     pub enable_cancellation: bool,
@@ -64,6 +68,7 @@ impl Options {
         max_hedges: 1,
         timeout: None,
         attempt_timeout: None,
+        max_pushback: None,
         enable_cancellation: true,
         min_delay: Duration::ZERO,
         max_delay: None,

@@ -254,6 +254,11 @@ pub(crate) fn limit(options: &Options) -> u64 {
     nanos_of(options.timeout).min(nanos_of(options.attempt_timeout))
 }
 
+/// The longest pushback that a request waits for by the hedger's options, in nanoseconds.
+pub(crate) fn max_pushback(options: &Options) -> u64 {
+    options.max_pushback.map_or(NEVER, time::nanos)
+}
+
 /// The flags of a hedger that are needed even for a request that is ready immediately.
 ///
 /// The kind of the strategy and the flags are stored in one byte, so that servers can publish it in
@@ -276,7 +281,8 @@ impl HedgerFlags {
         let kind = strategy.kind();
         let off = !options.enabled || kind == StrategyKind::Off;
         let learns = strategy.learns() || guarded;
-        let limited = !off && limit(options) != NEVER;
+        let limited = limit(options) != NEVER || options.max_pushback.is_some();
+        let limited = !off && limited;
         Self::of(kind, off, learns, slow, limited)
     }
 
@@ -303,9 +309,18 @@ impl HedgerFlags {
         self.0 & Self::LEARNS != 0
     }
 
-    /// Returns whether the hedger limits the time of requests or attempts.
+    /// Returns whether the hedger limits the time of requests or attempts, or how long they wait for a server.
     pub(crate) const fn is_limited(self) -> bool {
         self.0 & Self::LIMITED != 0
+    }
+
+    /// Returns whether the strategy may plan [`Suppressed::Off`] for some requests and not for others: a custom one,
+    /// by itself or within another.
+    pub(crate) fn may_plan_off(self) -> bool {
+        matches!(
+            self.kind(),
+            StrategyKind::Custom | StrategyKind::WorkloadAware
+        )
     }
 
     /// Returns the state of the traffic, which a deposit reports to the budget.

@@ -37,11 +37,12 @@ impl RetryGuard {
         admitted
     }
 
-    /// Takes a request into account. What became of retries that another attempt beat is not known.
+    /// Takes a request into account. Retries have failed if their request did, or if it ran out of time: none starts
+    /// with less time than attempts usually take. What became of retries that another attempt beat is not known.
     pub(crate) fn record(&mut self, record: &Record) {
         match record.end {
             RequestEnd::Won(winner) if record.is_retry(winner) => self.succeeded.observe(true),
-            RequestEnd::Failed(_) | RequestEnd::Fatal(_) => {
+            RequestEnd::Failed(_) | RequestEnd::Fatal(_) | RequestEnd::TimedOut => {
                 (0..record.retries()).for_each(|_| self.succeeded.observe(false));
             }
             _ => {}
@@ -115,12 +116,16 @@ mod tests {
         let mut guard = RetryGuard::new();
         guard.record(&Record::new(Sample::Failed(after)));
         guard.record(&hedge(Cause::Delay, RequestEnd::Failed(0)));
-        guard.record(&hedge(Cause::Retry, RequestEnd::TimedOut));
+        guard.record(&hedge(Cause::Delay, RequestEnd::TimedOut));
+        guard.record(&hedge(Cause::Retry, RequestEnd::Dropped));
         // The primary was answered after all.
         guard.record(&hedge(Cause::Retry, RequestEnd::Won(0)));
         assert_eq!(guard, RetryGuard::new());
-        guard.record(&hedge(Cause::Retry, RequestEnd::Fatal(0)));
-        assert_ne!(guard, RetryGuard::new());
+        for end in [RequestEnd::Fatal(0), RequestEnd::TimedOut] {
+            let mut guard = RetryGuard::new();
+            guard.record(&hedge(Cause::Retry, end));
+            assert_ne!(guard, RetryGuard::new());
+        }
     }
 
     #[test]

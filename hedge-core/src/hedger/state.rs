@@ -1,6 +1,8 @@
 //! The state that the requests of one hedger share.
 
-use crate::hedger::{HedgeQuery, HedgerFlags, Policy, Refusal, RequestPlan, Traffic, limit};
+use crate::hedger::{
+    HedgeQuery, HedgerFlags, Policy, Refusal, RequestPlan, Traffic, limit, max_pushback,
+};
 use crate::lock::Lock;
 use crate::metrics::{MetricsSnapshot, Recorder};
 use crate::name::Name;
@@ -25,6 +27,10 @@ pub trait SharedState {
     /// Returns how many nanoseconds the first attempt of a request may take by the hedger's options.
     /// The largest number means no limit.
     fn limit(&self) -> u64;
+
+    /// Returns the longest pushback that a request waits for by the hedger's options, in nanoseconds. The largest number
+    /// means no limit.
+    fn max_pushback(&self) -> u64;
 
     /// Returns the plan of a request that has to wait.
     fn request_plan(&self, hints: &Hints, now: Instant) -> RequestPlan;
@@ -99,6 +105,10 @@ impl<S: Strategy, M: Recorder, L: Lock<Data = HedgerState<S, M>>> SharedState fo
 
     fn limit(&self) -> u64 {
         self.with(|state| limit(state.policy.options()))
+    }
+
+    fn max_pushback(&self) -> u64 {
+        self.with(|state| max_pushback(state.policy.options()))
     }
 
     fn request_plan(&self, hints: &Hints, now: Instant) -> RequestPlan {

@@ -129,8 +129,12 @@ impl Chosen {
 pub enum AttemptEnd {
     /// It was answered. An error that is the request's own fault, such as HTTP 404, is an answer.
     Answered,
-    /// It failed, or it timed out.
+    /// It failed, or it exceeded a time limit of its own.
     Failed,
+    /// It was dropped since its request ran out of time. It counts as failed if it had lasted at least twice as long
+    /// as attempts usually do, or if nothing is known of that; else as cancelled: an attempt that starts just before
+    /// the end says nothing about its replica.
+    TimedOut,
     /// It was dropped before it ended: another attempt won, or nobody waits any more.
     Cancelled,
 }
@@ -472,6 +476,14 @@ pub(super) fn report(
     now: Instant,
 ) -> bool {
     let index = chosen.id.index();
+    let elapsed = octaves::log2(now.nanos_since(chosen.started));
+    let end = match end {
+        AttemptEnd::TimedOut if elapsed >= long_enough(table.shared().typical) => {
+            AttemptEnd::Failed
+        }
+        AttemptEnd::TimedOut => AttemptEnd::Cancelled,
+        end => end,
+    };
     let known = table.update_load(index, |load| {
         (load.generation == chosen.id.generation)
             .then(|| load.ended(now, end != AttemptEnd::Cancelled))
@@ -480,7 +492,6 @@ pub(super) fn report(
         return false;
     }
     let probe = chosen.is_probe;
-    let elapsed = octaves::log2(now.nanos_since(chosen.started));
     let sample = match end {
         AttemptEnd::Answered => Sample {
             latency: elapsed,
@@ -498,7 +509,7 @@ pub(super) fn report(
                 SampleWeight::Failure
             },
         },
-        AttemptEnd::Cancelled => Sample {
+        AttemptEnd::Cancelled | AttemptEnd::TimedOut => Sample {
             latency: elapsed + GIVEN_UP,
             weight: SampleWeight::LowerBound { probe },
         },
@@ -541,6 +552,16 @@ fn fastest_known(table: &impl Table) -> Octaves {
         .map(|record| record.latency)
         .min()
         .unwrap_or(Octaves::MAX)
+}
+
+/// How long an attempt has to last for its request's timeout to say something about its replica: as much longer than
+/// usual as makes a replica suspect.
+fn long_enough(typical: u16) -> Octaves {
+    if typical == 0 {
+        0
+    } else {
+        typical / 4 + TOLERATED
+    }
 }
 
 /// What a failure counts for. Relative to what is typical, so that failures that all replicas share cancel out.

@@ -21,8 +21,9 @@ enum State {
     /// There is no task, or it has ended.
     NoTask,
     Running,
-    /// The request is over.
-    LetGo(Chosen),
+    /// The request is over. If the task does not run to its end, this is what became of its attempt: whoever
+    /// notices first, the request or the aborted task, reports the same.
+    LetGo(Chosen, AttemptEnd),
 }
 
 impl Tasks {
@@ -33,11 +34,11 @@ impl Tasks {
     }
 
     /// The request is over. Returns whether the task of attempt `index` runs on, and reports its end.
-    pub(crate) fn let_go(&self, index: u8, chosen: Chosen) -> bool {
+    pub(crate) fn let_go(&self, index: u8, chosen: Chosen, end: AttemptEnd) -> bool {
         let running = |state| matches!(state, State::Running);
         running(self.update(index, |state| {
             if running(state) {
-                State::LetGo(chosen)
+                State::LetGo(chosen, end)
             } else {
                 state
             }
@@ -64,17 +65,17 @@ impl Tasks {
             index,
             set,
             timer,
-            end: AttemptEnd::Cancelled,
+            end: None,
         };
         async move {
             // All of it, since a closure would capture no more than its `end`.
             let mut report = report;
             let result = future.await;
             // Nobody classifies the result of a task that ran on.
-            report.end = match result {
+            report.end = Some(match result {
                 Ok(_) => AttemptEnd::Answered,
                 Err(_) => AttemptEnd::Failed,
-            };
+            });
             drop(report);
             result
         }
@@ -104,13 +105,15 @@ struct Report<S: ReplicaSet, T: Timer> {
     index: u8,
     set: S,
     timer: T,
-    end: AttemptEnd,
+    /// `None` until the attempt has a result.
+    end: Option<AttemptEnd>,
 }
 
 impl<S: ReplicaSet, T: Timer> Drop for Report<S, T> {
     fn drop(&mut self) {
-        if let State::LetGo(chosen) = self.tasks.update(self.index, |_| State::NoTask) {
-            self.set.report(&chosen, self.end, self.timer.now());
+        if let State::LetGo(chosen, end) = self.tasks.update(self.index, |_| State::NoTask) {
+            let end = self.end.unwrap_or(end);
+            self.set.report(&chosen, end, self.timer.now());
         }
     }
 }

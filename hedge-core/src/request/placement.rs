@@ -283,7 +283,7 @@ impl<S: ReplicaSet, T: Timer, const MAX: usize, W> OnReplicas<S, T, MAX, W> {
         #[cfg(feature = "std")]
         if let Some(tasks) = &self.tasks
             && let Some(chosen) = self.open.get(usize::from(index)).copied().flatten()
-            && tasks.let_go(index, chosen)
+            && tasks.let_go(index, chosen, end)
         {
             // The task reports its end.
             let _ = self.take(index);

@@ -766,6 +766,12 @@ impl<R: Runtime, const MAX: usize> Builder<R, MAX> {
         self.map(|core| core.attempt_timeout(timeout))
     }
 
+    /// Sets the longest pushback that a request waits for. Once a result asks for more, nothing more is started for
+    /// its request, which ends at once if no other attempt runs. Zero waits for no pushback. Default: none.
+    pub fn max_pushback(self, pushback: Duration) -> Self {
+        self.map(|core| core.max_pushback(pushback))
+    }
+
     /// Sets all options that can change while the hedger runs.
     pub fn options(mut self, options: Options) -> Self {
         self.supplied.options = true;

@@ -23,7 +23,6 @@ pub trait Spawn: Runtime + Send + Sync + Unpin + 'static {
 
     /// Waits for the output of the task; `None` if it was aborted. A panic of the task resumes in
     /// the caller. Not called again once it was ready.
-    /// again once it was ready.
     fn join<T>(task: &mut Self::Task<T>, cx: &mut Context<'_>) -> Poll<Option<T>>;
 
     /// Aborts the task at its next `.await`.

@@ -95,7 +95,7 @@ proptest! {
     fn a_config(
         kinds in (select(&StrategyKind::ALL[..]), proptest::option::of(select(&StrategyKind::ALL[..]))),
         texts in (text(), text()),
-        numbers in proptest::collection::vec(prop_oneof![3 => Just(None), 1 => number().prop_map(Some)], 22),
+        numbers in proptest::collection::vec(prop_oneof![3 => Just(None), 1 => number().prop_map(Some)], 23),
         counts in proptest::collection::vec(prop_oneof![3 => Just(None), 1 => small_count().prop_map(Some)], 4),
         candidates in proptest::option::weighted(0.2, proptest::collection::vec(number(), 0..=16)),
         (hedges, warmup, flags, guard, hints) in (prop_oneof![Just(1), any::<u8>()], warmup(), any::<[bool; 3]>(), any::<Option<bool>>(), hints()),
@@ -121,6 +121,7 @@ proptest! {
         config.initial_delay = numbers[15];
         config.timeout_ms = numbers[16].or(config.timeout_ms);
         config.attempt_timeout_ms = numbers[21];
+        config.max_pushback_ms = numbers[22];
         config.cost_per_attempt = numbers[17].unwrap_or(config.cost_per_attempt);
         config.delay_ms = numbers[18].or(config.delay_ms);
         config.max_delay = numbers[19];

@@ -79,6 +79,9 @@ macro_rules! for_each_case {
                 what_would_be_refused_is_refused_before_the_wait,
                 a_wait_is_paid_for_when_it_begins,
                 a_wait_that_is_cut_short_costs_nothing,
+                what_others_have_spent_is_not_waited_for,
+                a_wait_beyond_the_deadline_is_given_up,
+                more_patience_than_allowed_starts_nothing_more,
             }
             cadence {
                 hedge_k_starts_at_k_delays,
@@ -184,6 +187,7 @@ macro_rules! for_each_case {
                 without_a_set_there_is_no_replica,
                 a_failure_counts_against_its_replica,
                 a_timeout_counts_against_every_replica,
+                a_timeout_says_little_of_who_had_no_time,
                 a_dropped_request_leaves_no_attempts,
                 losers_that_run_on_are_counted,
                 without_a_replica_nothing_is_sent,

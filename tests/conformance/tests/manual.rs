@@ -14,7 +14,7 @@ use std::task::Wake;
 use hedge_conformance::{Local, Threads, World, conformance};
 use hedge_core::manual::ManualTimer;
 use hedge_core::telemetry::EventKind;
-use hedge_core::{Event, Fixed, Hedger};
+use hedge_core::{Budget, Event, Fixed, Hedger, Options};
 
 const TICK: Duration = Duration::from_millis(1);
 
@@ -152,6 +152,39 @@ fn the_events_of_every_case_are_these() {
             assert_eq!(told, expected, "in {case}");
         }
         assert_eq!(told.lines().count(), expected.lines().count());
+    }
+}
+
+/// Retries that run out of time, their own or their request's, have failed: while they all do, few start.
+#[test]
+fn retries_that_run_out_of_time_are_thinned_out() {
+    for is_own in [true, false] {
+        let clock = ManualTimer::<4>::new();
+        let mut options = Options::DEFAULT;
+        options.guard = Some(true);
+        let limit = if is_own {
+            &mut options.attempt_timeout
+        } else {
+            &mut options.timeout
+        };
+        *limit = Some(TICK);
+        let hedger = Hedger::builder(&clock)
+            .strategy(Fixed::new(TICK * 9))
+            .budget(Budget::unlimited())
+            .options(options)
+            .build_local()
+            .unwrap();
+        for _ in 0..1000 {
+            let request = hedger.request(|attempt| async move {
+                if attempt.is_hedge() {
+                    core::future::pending::<()>().await;
+                }
+                Err::<(), _>(())
+            });
+            assert!(clock.drive(request).is_err());
+        }
+        let retries = hedger.metrics().hedges;
+        assert!((66..250).contains(&retries), "{retries}");
     }
 }
 

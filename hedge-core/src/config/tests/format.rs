@@ -44,6 +44,7 @@ fn unlike_the_default() -> HedgeConfig {
         max_in_flight: Some(7),
         timeout_ms: None,
         attempt_timeout_ms: Some(2500.0),
+        max_pushback_ms: Some(1500.0),
         enable_cancellation: false,
         enabled: false,
         observe_only: true,

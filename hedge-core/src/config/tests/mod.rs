@@ -66,6 +66,7 @@ const FLOATS: &[Number] = numbers! {
     timeout_ms[Some]: [1e-6, LONGEST], not [-1.0, 1e13], TIME;
     attempt_timeout_ms[Some]: [1e-6, LONGEST], not [-1.0, 1e13], TIME;
     holdback_percent: [0.0, -0.0, 50.0], not [-0.1, 50.1], "0 to 50";
+    max_pushback_ms[Some]: [0.0, LONGEST], not [-1.0, 1e13], TIME;
     cost_per_attempt: [0.0, f64::MAX], not [-0.1], "at least 0";
 };
 
@@ -439,6 +440,7 @@ fn everything_else_arrives() {
         c.max_in_flight = Some(5);
         c.timeout_ms = Some(700.0);
         c.attempt_timeout_ms = Some(300.0);
+        c.max_pushback_ms = Some(200.0);
         c.enable_cancellation = false;
         c.enabled = false;
         c.observe_only = true;
@@ -455,6 +457,7 @@ fn everything_else_arrives() {
         max_hedges: 3,
         timeout: Some(ms(700)),
         attempt_timeout: Some(ms(300)),
+        max_pushback: Some(ms(200)),
         enable_cancellation: false,
         min_delay: Duration::from_micros(1500),
         max_delay: Some(ms(2000)),

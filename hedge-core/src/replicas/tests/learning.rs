@@ -84,6 +84,33 @@ fn failures_count_relative_to_what_is_typical() {
 }
 
 #[test]
+fn a_timeout_is_a_failure_of_who_had_time_to_answer() {
+    // After one with so much time, in ms.
+    let after = |time: u64, end| {
+        let mut replicas = Replicas::<2>::all();
+        let now = teach(&mut replicas, 20, |_| ms(10));
+        let chosen = replicas.choose(Choice::PRIMARY.among(0b01), now).unwrap();
+        replicas.report(&chosen, end, now + ms(time));
+        replicas.stats(now).get(0).unwrap().latency.unwrap()
+    };
+    let before = after(0, Cancelled);
+    assert_eq!(after(1, TimedOut), before);
+    assert_eq!(after(18, TimedOut), after(18, Cancelled));
+    assert_eq!(after(22, TimedOut), after(22, Failed));
+    assert_ne!(after(22, Failed), after(22, Cancelled));
+}
+
+#[test]
+fn before_any_answer_every_timeout_is_a_failure() {
+    let mut replicas = Replicas::<2>::all();
+    let chosen = replicas.choose(Choice::PRIMARY, at(5)).unwrap();
+    replicas.report(&chosen, TimedOut, at(8));
+    let stats = replicas.stats(at(8));
+    let latency = stats.get(chosen.id().index()).unwrap().latency.unwrap();
+    assert!(latency > ms(30), "{stats}");
+}
+
+#[test]
 fn silence_counts_before_any_answer() {
     let mut replicas = Replicas::<2>::all();
     let now = teach(&mut replicas, 20, |_| ms(10));

@@ -31,7 +31,7 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let end = prop_oneof![4 => Just(Answered), 2 => Just(Failed), 2 => Just(Cancelled)];
+    let end = prop_oneof![4 => Just(Answered), 2 => Just(Failed), 2 => Just(Cancelled), 1 => Just(TimedOut)];
     let mask = prop_oneof![4 => Just(u64::MAX), 1 => 0_u64..64];
     let number = 0_usize..64;
     let step = prop_oneof![

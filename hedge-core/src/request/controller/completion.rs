@@ -101,9 +101,8 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
 
     /// Tells where attempts went that those whose bits are set are dropped.
     fn let_go(&mut self, losers: u8, end: RequestEnd, now: Instant) {
-        // Time that is up says as much about a replica as a failure.
         let end = match end {
-            RequestEnd::TimedOut => replicas::AttemptEnd::Failed,
+            RequestEnd::TimedOut => replicas::AttemptEnd::TimedOut,
             _ => replicas::AttemptEnd::Cancelled,
         };
         for attempt in (0..self.started).filter(|attempt| losers & bit(*attempt) != 0) {

@@ -2,8 +2,7 @@
 
 use crate::attempt::{Attempt, Cause, Classify, Verdict};
 use crate::hedger::{
-    BudgetHandle, Claim, HedgeQuery, HedgerFlags, HedgerParts, InFlight, Losers, Payment, Refusal,
-    RequestPlan, SharedState,
+    BudgetHandle, HedgerFlags, HedgerParts, InFlight, Losers, RequestPlan, SharedState,
 };
 use crate::metrics::Recorder;
 use crate::outcome::{Outcome, Suppressed};
@@ -15,6 +14,7 @@ use crate::strategy::{Hints, HintsClass};
 use crate::telemetry::{Emitter, EventKind, Sink};
 use crate::time::Instant;
 
+mod admission;
 mod completion;
 mod events;
 
@@ -124,7 +124,7 @@ pub struct RequestController<
     lacked_token: bool,
     /// No hedge is to be asked for again.
     exhausted: bool,
-    /// A result was classified as [`Verdict::Wait`].
+    /// Nothing more is to be started: a result was classified as [`Verdict::Wait`], or asked for too long a pushback.
     waits: bool,
     teaches: bool,
     deposits: bool,
@@ -242,141 +242,6 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: u
             .unwrap_or_default()
     }
 
-    /// How long after the start the next hedge is due, in nanoseconds.
-    fn offset(&mut self) -> Option<u64> {
-        let started = self.started;
-        let offset = self.plan().offset(started)?;
-        if G::TIMED
-            && started == 1
-            && let Some(patience) = self.placement.patience()
-        {
-            return Some(offset.min(patience));
-        }
-        Some(offset)
-    }
-
-    /// When the next hedge is asked for since its delay has passed, pushback aside.
-    fn scheduled(&mut self) -> Option<Instant> {
-        let step = self.step;
-        let offset = self.offset()?;
-        let waited = doubled(offset, step);
-        Some(self.start_of(0).later(waited).later(self.pushback_shift))
-    }
-
-    /// The last step of waiting for the next hedge that has passed by `now`, or the present one.
-    fn step_at(&mut self, now: Instant) -> u8 {
-        let mut step = self.step;
-        let waited = now.nanos_since(self.start_of(0).later(self.pushback_shift));
-        match self.offset() {
-            None | Some(0) => step,
-            Some(offset) => {
-                while step < 63 && doubled(offset, step + 1) <= waited {
-                    step += 1;
-                }
-                step
-            }
-        }
-    }
-
-    /// Asks whether an attempt may start, or may wait to be started, and pays for it.
-    fn permit(&mut self, hedge: Attempt, now: Instant) -> Result<Payment, Refusal> {
-        let retry = hedge.cause() == Cause::Retry;
-        if !retry && self.group == Some(Group::Control) {
-            return Err(Refusal::Final(Suppressed::Holdback));
-        }
-        let observe_only = self.plan().observe_only();
-        let query = self.query(retry, now);
-        let mut traffic = self.state.may_hedge(&query)?;
-        // Where requests are not recorded nothing shows a surge, so that only the small part of the burst counts.
-        traffic.surging |= !self.is_recorded();
-        let placed = self.placement.place_hedge(hedge, now);
-        placed.map_err(Refusal::for_now)?;
-        let claim = Claim {
-            cause: hedge.cause(),
-            again: !retry && self.lacked_token,
-            traffic,
-        };
-        let withdrawn = self.in_flight.withdraw(claim, now);
-        let payment = match withdrawn {
-            Ok(_) if observe_only => {
-                self.in_flight.give_back(1);
-                Err(Refusal::Final(Suppressed::ObserveOnly))
-            }
-            Ok(payment) if !retry && self.is_withheld() => {
-                self.in_flight.refund(payment);
-                Err(Refusal::Final(Suppressed::Holdback))
-            }
-            withdrawn => withdrawn.map_err(Refusal::for_now),
-        };
-        if payment.is_err() {
-            self.placement.withdraw(self.started, now);
-        }
-        payment
-    }
-
-    /// Draws whether a hedge that everything else allowed is withheld, once a request.
-    fn is_withheld(&mut self) -> bool {
-        if self.group.is_none() {
-            self.group = self.state.draw_group();
-        }
-        self.group == Some(Group::Control)
-    }
-
-    /// Whether the shared state is given a record of each request.
-    fn is_recorded(&mut self) -> bool {
-        L::Metrics::ON || self.flags().learns()
-    }
-
-    /// What the shared state is asked about an attempt that starts at `now`, or when pushback allows.
-    fn query(&mut self, retry: bool, now: Instant) -> HedgeQuery {
-        let at = now.max(self.not_before);
-        let is_recorded = self.is_recorded();
-        HedgeQuery {
-            chance: self.plan().chance(),
-            remaining: self.deadline().map(|deadline| deadline.since(at)),
-            retry,
-            // Counted only where the requests are that do not come so far.
-            first_due: !retry
-                && !self.due
-                && self.teaches
-                && is_recorded
-                && !self.placement.is_probe(),
-            drawn: self.asked,
-            step: if retry { 0 } else { self.step_at(now) },
-            now,
-        }
-    }
-
-    /// An attempt may not start at `now`. Decides when one is asked for again, and reports it, once a hedge.
-    fn refuse(&mut self, refusal: Refusal, retry: bool, now: Instant) {
-        let (started, passed) = (self.started, self.step_at(now));
-        let reason = match refusal {
-            Refusal::Final(reason) => {
-                self.exhausted = true;
-                reason
-            }
-            Refusal::Deferred { reason, step } => {
-                let offset = self.plan().offset(started);
-                // Twice no delay is none.
-                self.exhausted |= matches!(offset, None | Some(0));
-                let is_due = self.scheduled().is_some_and(|due| due <= now);
-                self.step = step.max(if is_due { passed + 1 } else { self.step });
-                reason
-            }
-        };
-        self.pending_retries = 0;
-        // One that would have been started after all is reported as that.
-        let would_start = matches!(reason, Suppressed::ObserveOnly | Suppressed::Holdback);
-        if retry || !self.asked || would_start {
-            self.refused = Some(reason);
-            let strategy = self.flags().kind();
-            self.emit_rare(now, EventKind::HedgeSuppressed { reason, strategy });
-        }
-        self.asked |= !retry;
-        let is_for_tokens = matches!(reason, Suppressed::BudgetRatio | Suppressed::BudgetRate);
-        self.lacked_token |= !retry && is_for_tokens;
-    }
-
     fn deposit(&mut self) {
         self.deposited = true;
         if self.deposits {
@@ -387,7 +252,7 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: u
 
     /// Returns how many nanoseconds the primary may take. The largest number means no limit.
     ///
-    /// Does not fetch the plan, which most requests do not need.
+    /// Does not fetch the plan, which most requests do not need, unless only the plan can tell.
     #[inline]
     fn primary_limit(&mut self) -> u64 {
         let (limit, may_hedge) = match &self.basis {
@@ -400,10 +265,14 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: u
             }
             Basis::RequestPlan(plan) => return plan.limit(),
         };
-        if may_hedge && self.flags().is_limited() {
-            limit.min(self.state.limit())
-        } else {
+        let flags = self.flags();
+        if !may_hedge || !flags.is_limited() {
             limit
+        } else if flags.may_plan_off() {
+            // The hedger's limits do not apply to a request that the strategy does not hedge.
+            self.plan().limit()
+        } else {
+            limit.min(self.state.limit())
         }
     }
 
@@ -466,7 +335,11 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
             &self.basis,
             Basis::CallOptions(options) if options.deadline != Instant::MAX
         );
-        G::TIMED || L::Metrics::ON || has_deadline || self.is_heard() || self.flags().learns()
+        let flags = self.flags();
+        // A plan is made for the time of the request's start.
+        let is_planned = flags.is_limited() && flags.may_plan_off();
+        let is_timed = G::TIMED || L::Metrics::ON || has_deadline || is_planned;
+        is_timed || self.is_heard() || flags.learns()
     }
 
     fn start(&mut self, now: Instant) {
@@ -517,82 +390,11 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
     }
 
     fn due(&mut self) -> Option<Instant> {
-        let (started, waits) = (self.started, self.waits);
-        let plan = self.plan();
-        if waits || plan.is_off() || started > plan.max_hedges() {
-            return None;
-        }
-        let not_before = self.not_before;
-        if self.pending_retries > 0 {
-            // One that would be too late is not asked for, and one that is to wait is asked for now.
-            let is_late = |deadline| not_before >= deadline;
-            let is_asked = self.in_flight.has_reserved() || self.deadline().is_some_and(is_late);
-            return Some(if is_asked { not_before } else { Instant::ZERO });
-        }
-        // Nobody waits for a hedge alone.
-        if self.exhausted || self.live == 0 {
-            return None;
-        }
-        self.scheduled().map(|due| due.max(not_before))
+        self.next_due()
     }
 
     fn admit(&mut self, now: Instant) -> Option<Attempt> {
-        let retry = self.pending_retries > 0;
-        let is_reserved = retry && self.in_flight.has_reserved();
-        let hedge = self.hedge_at(self.started, retry, now);
-        let permitted = if !is_reserved {
-            self.permit(hedge, now).map(Some)
-        } else {
-            match self.placement.place_hedge(hedge, now) {
-                Ok(_) => {
-                    self.in_flight.use_reserved();
-                    Ok(None)
-                }
-                Err(reason) => {
-                    self.in_flight.refund_reserved();
-                    Err(Refusal::for_now(reason))
-                }
-            }
-        };
-        self.due |= !retry;
-        match permitted {
-            // Who would be refused after a wait is refused before it.
-            Ok(Some(payment)) if retry && self.not_before > now => {
-                self.in_flight.reserve(payment);
-                self.placement.withdraw(self.started, now);
-                return None;
-            }
-            Ok(_) => {}
-            Err(refusal) => {
-                self.refuse(refusal, retry, now);
-                return None;
-            }
-        }
-        self.pending_retries -= u8::from(retry);
-        // The rest of the schedule moves by as much as pushback delayed this hedge.
-        if let Some(due) = self.scheduled() {
-            let delayed_by = self.not_before.nanos_since(due);
-            self.pushback_shift = self.pushback_shift.saturating_add(delayed_by);
-        }
-        let index = self.started;
-        if let Some(start) = self.starts.get_mut(usize::from(index)) {
-            *start = now;
-        }
-        self.started += 1;
-        self.live |= bit(index);
-        self.retries |= if retry { bit(index) } else { 0 };
-        self.step = 0;
-        self.asked = false;
-        self.lacked_token = false;
-        self.exhausted = false;
-        let attempt = self.placed(hedge);
-        let delay = self.plan().delay();
-        self.emit_rare(now, EventKind::HedgeFired { attempt, delay });
-        if self.losers().hold_places() {
-            // The attempt is launched next, and returns the permit itself.
-            self.in_flight.hand_over();
-        }
-        Some(attempt)
+        self.admit_next(now)
     }
 
     fn expiry(&mut self) -> Option<(u8, Instant)> {
@@ -681,27 +483,15 @@ where
         }
         match verdict {
             Verdict::Accept | Verdict::Fatal => {}
-            Verdict::Wait => {
-                self.waits = true;
-                self.pending_retries = 0;
-                self.in_flight.refund_reserved();
-            }
+            Verdict::Wait => self.start_no_more(),
             Verdict::Retry => self.pending_retries = self.pending_retries.saturating_add(1),
+            Verdict::RetryAfter(delay) if self.is_too_long(delay) => self.start_no_more(),
             Verdict::RetryAfter(delay) => {
                 self.pending_retries = self.pending_retries.saturating_add(1);
                 self.not_before = self.not_before.max(now + delay);
             }
         }
         verdict
-    }
-}
-
-/// `nanos`, doubled so many times; the largest number if it would be larger.
-fn doubled(nanos: u64, times: u8) -> u64 {
-    if u32::from(times) <= nanos.leading_zeros() {
-        nanos.checked_shl(times.into()).unwrap_or(u64::MAX)
-    } else {
-        u64::MAX
     }
 }
 

@@ -13,7 +13,8 @@ use std::sync::TryLockError;
 use heapless::Vec;
 
 use crate::hedger::{
-    HedgeQuery, HedgerFlags, HedgerState, Policy, Refusal, RequestPlan, SharedState, Traffic, limit,
+    HedgeQuery, HedgerFlags, HedgerState, Policy, Refusal, RequestPlan, SharedState, Traffic,
+    limit, max_pushback,
 };
 use crate::metrics::{MetricsSnapshot, Recorder};
 use crate::name::Name;
@@ -51,6 +52,8 @@ pub struct Sharded<S, M> {
     flags: AtomicU8,
     /// What [`SharedState::limit`] returns.
     limit: AtomicU64,
+    /// What [`SharedState::max_pushback`] returns.
+    max_pushback: AtomicU64,
     /// The states of the requests with a key.
     keys: Keys<Self>,
     /// The name of the key whose state this is; empty if it has none.
@@ -119,6 +122,7 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
         let flags = AtomicU8::new(policy.flags().to_byte());
         let limit = AtomicU64::new(limit(policy.options()));
         let has_control = AtomicBool::new(policy.has_control());
+        let max_pushback = AtomicU64::new(max_pushback(policy.options()));
         Self {
             shards: (0..shard_count())
                 .map(|_| Padded(Mutex::new(shard())))
@@ -131,6 +135,7 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
             flags,
             limit,
             has_control,
+            max_pushback,
             keys: Keys::new(0),
             key: Name::EMPTY,
         }
@@ -261,6 +266,10 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
         if self.limit.load(Ordering::Relaxed) != limit {
             self.limit.store(limit, Ordering::Relaxed);
         }
+        let max_pushback = max_pushback(policy.options());
+        if self.max_pushback.load(Ordering::Relaxed) != max_pushback {
+            self.max_pushback.store(max_pushback, Ordering::Relaxed);
+        }
     }
 
     fn flush_all(&self, now: Instant) {
@@ -281,6 +290,10 @@ impl<S: Strategy, M: Recorder> SharedState for Sharded<S, M> {
 
     fn limit(&self) -> u64 {
         self.limit.load(Ordering::Relaxed)
+    }
+
+    fn max_pushback(&self) -> u64 {
+        self.max_pushback.load(Ordering::Relaxed)
     }
 
     fn request_plan(&self, hints: &Hints, now: Instant) -> RequestPlan {

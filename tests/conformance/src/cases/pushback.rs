@@ -169,3 +169,94 @@ pub async fn a_wait_that_is_cut_short_costs_nothing<T: Timer + Clone, H: Home>(
     assert_eq!(hedger.budget().edit(|budget| budget.tokens()), 3.0);
     assert_eq!(hedger.in_flight(), 0);
 }
+
+/// Requests with a budget that others have spent do not wait either.
+pub async fn what_others_have_spent_is_not_waited_for<T: Timer + Clone, H: Home>(
+    world: &World<T, H>,
+) {
+    let budget = H::lock(Budget::percent(10.0).burst(1));
+    let build = || {
+        let builder = world.audited(world.fixed(40));
+        builder.build_with(H::ledger, |_| &budget).unwrap()
+    };
+    let (search, ads) = (build(), build());
+    let backend = Backend::new(world, &[err(0), ok(1)]);
+    let request = search.request(|attempt| backend.call(attempt));
+    assert_eq!(request.await.unwrap().value, 1);
+    let backend = Backend::new(world, &[busy(1, 60), ok(1)]);
+    let start = world.now();
+    let call = ads.call().classify(by_failure::<usize>);
+    let result = call.request(|attempt| backend.call(attempt)).await;
+    let error = Failure::Busy(0, world.ticks(60));
+    assert_eq!(result, Err(Error::Failed { error, attempts: 1 }));
+    let took = world.now().since(start);
+    assert!(took < world.ticks(60), "{took:?}");
+    assert_eq!(ads.metrics().refused(Suppressed::BudgetRatio), 1);
+}
+
+/// A wait that would end after the request's time is up is not begun. One that has begun ends, and gives back what it has
+/// reserved.
+pub async fn a_wait_beyond_the_deadline_is_given_up<T: Timer + Clone, H: Home>(
+    world: &World<T, H>,
+) {
+    let budget = Budget::percent(10.0).burst(8).max_in_flight(3);
+    let hedger = world.build(world.fixed(4).max_hedges(3).budget(budget));
+    // The first hedge asks for patience that there is. The second, which runs then, asks for more.
+    let backend = Backend::new(world, &[ok(60), busy(6, 20), busy(8, 600)]);
+    let call = hedger.call().timeout(world.ticks(300));
+    let call = call.classify(by_failure::<usize>);
+    let request = call.request(|attempt| backend.call(attempt));
+    let look = async {
+        world.sleep(20).await;
+        (
+            hedger.in_flight(),
+            hedger.budget().edit(|budget| budget.tokens()),
+        )
+    };
+    let (hedged, meanwhile) = zip(request, look).await;
+    let attempts = hedged.unwrap().outcome.attempts;
+    if world.is_exact() {
+        assert_eq!((attempts, meanwhile), (3, (0, 6.0)));
+    }
+    let spent = f64::from(attempts - 1);
+    assert_eq!(hedger.budget().edit(|budget| budget.tokens()), 8.0 - spent);
+}
+
+/// After a pushback that is longer than `max_pushback` nothing more starts: the request is answered at once, or by an
+/// attempt that runs. Nothing was asked or paid for.
+pub async fn more_patience_than_allowed_starts_nothing_more<T: Timer + Clone, H: Home>(
+    world: &World<T, H>,
+) {
+    let budget = || Budget::percent(10.0).burst(4);
+    let builder = world.fixed(40).max_hedges(2).budget(budget());
+    let hedger = world.build(builder.max_pushback(world.ticks(10)));
+    let backend = Backend::new(world, &[busy(1, 10), ok(1)]);
+    let call = hedger.call().classify(by_failure::<usize>);
+    let hedged = call.request(|attempt| backend.call(attempt)).await.unwrap();
+    assert_eq!(hedged.value, 1);
+    backend.assert_started_at(&[0, 11]);
+
+    let backend = Backend::new(world, &[busy(1, 60), ok(1)]);
+    let start = world.now();
+    let call = hedger.call().classify(by_failure::<usize>);
+    let result = call.request(|attempt| backend.call(attempt)).await;
+    let error = Failure::Busy(0, world.ticks(60));
+    assert_eq!(result, Err(Error::Failed { error, attempts: 1 }));
+    let took = world.now().since(start);
+    world.assert_took(took, 1);
+    assert!(took < world.ticks(60), "{took:?}");
+    assert_eq!(hedger.metrics().refused(Suppressed::Pushback), 1);
+    assert_eq!(hedger.budget().edit(|budget| budget.tokens()), 3.0 + 0.1);
+
+    let eager = world.fixed(2).max_hedges(3);
+    let eager = world.build(eager.max_pushback(Duration::ZERO));
+    let backend = Backend::new(world, &[ok(20), busy(1, 1)]);
+    let call = eager.call().classify(by_failure::<usize>);
+    let hedged = call.request(|attempt| backend.call(attempt)).await.unwrap();
+    assert_eq!((hedged.value, hedged.outcome.attempts), (0, 2));
+    // No patience is asked for.
+    let backend = Backend::new(world, &[busy(1, 0), ok(1)]);
+    let call = eager.call().classify(by_failure::<usize>);
+    let hedged = call.request(|attempt| backend.call(attempt)).await.unwrap();
+    assert_eq!(hedged.value, 1);
+}

@@ -98,6 +98,41 @@ pub async fn a_timeout_counts_against_every_replica<T: Timer + Clone, H: Home>(
     }
 }
 
+/// A hedge that starts just before its request's time is up is no failure of its replica, once it is known how long
+/// attempts take.
+pub async fn a_timeout_says_little_of_who_had_no_time<T: Timer + Clone, H: Home>(
+    world: &World<T, H>,
+) {
+    // By a clock that others move, a hedge may start much earlier before the end.
+    if !world.is_exact() {
+        return;
+    }
+    let set = set::<H, 2>();
+    let hedger = world.build(world.fixed(9));
+    for _ in 0..4 {
+        let backend = Backend::new(world, &[ok(4)]);
+        let request = hedger.request_on(&set, |attempt| backend.call(attempt));
+        request.await.unwrap();
+    }
+    let known = set.with(|replicas| replicas.stats(world.now()));
+    let backend = Backend::new(world, &[]);
+    let call = hedger.call().timeout(world.ticks(10)).on(&set);
+    let error = call.request(|attempt| backend.call(attempt)).await;
+    assert_eq!(error.unwrap_err().attempts(), 2);
+    let primary = backend.nth(0).attempt.replica().index();
+    let stats = set.with(|replicas| replicas.stats(world.now()));
+    for index in [0, 1] {
+        let now = stats.get(index).unwrap().latency;
+        let before = known.get(index).unwrap().latency;
+        if index == primary {
+            // As much as a failure: 16 times as long as usual, a quarter of the way.
+            assert!(now > before.map(|before| before * 3 / 2), "{stats}");
+        } else {
+            assert_eq!(now, before);
+        }
+    }
+}
+
 /// Attempts of a request that is dropped are not counted any more.
 pub async fn a_dropped_request_leaves_no_attempts<T: Timer + Clone, H: Home>(world: &World<T, H>) {
     let set = set::<H, 2>();

@@ -4,9 +4,12 @@ use core::error::Error as _;
 use core::pin::pin;
 
 use hedge_core::adapter::BudgetHandle;
-use hedge_core::strategy::Off;
+use hedge_core::strategy::{Hints, Off, Plan, Priority, Strategy};
 use hedge_core::telemetry::{EventKind, NoSink};
-use hedge_core::{Budget, Cause, Error, Fixed, Options, Timer, Verdict};
+use hedge_core::{
+    Budget, Cause, Error, Fixed, Instant, Options, Record, Suppressed, Timer, Verdict,
+    WorkloadAware,
+};
 
 use super::run_until;
 use crate::backend::{Backend, Failure, err, never, ok};
@@ -322,4 +325,45 @@ pub async fn what_may_not_be_hedged_has_no_new_limit<T: Timer + Clone, H: Home>(
     let backend = Backend::new(world, &[ok(8)]);
     let request = off.request(|attempt| backend.call(attempt));
     assert_eq!(request.await.unwrap().value, 0);
+    // A custom strategy may decide that for one request, and be wrapped.
+    let picky = world.with_strategy(OffIfUrgent).timeout(world.ticks(3));
+    let wrapped = world.with_strategy(WorkloadAware::over(OffIfUrgent));
+    let wrapped = wrapped.timeout(world.ticks(3));
+    let urgent = Hints::NONE.priority(Priority::High);
+    let backend = Backend::new(world, &[ok(8)]);
+    let prompt = Backend::new(world, &[ok(0)]);
+    let picky = world.build(picky.without_metrics());
+    let call = picky.call().hints(urgent);
+    assert!(call.request(|attempt| backend.call(attempt)).await.is_ok());
+    let wrapped = world.build(wrapped.without_metrics());
+    let call = wrapped.call().hints(urgent);
+    assert!(call.request(|attempt| backend.call(attempt)).await.is_ok());
+    let request = picky.request(|attempt| prompt.call(attempt));
+    assert!(request.await.is_ok());
+    let request = wrapped.request(|attempt| prompt.call(attempt));
+    assert!(request.await.is_ok());
+    for n in [0, 1] {
+        assert_eq!(backend.nth(n).attempt.remaining(), None);
+        let limit = Some(world.ticks(3));
+        assert_eq!(prompt.nth(n).attempt.remaining(), limit);
+    }
+}
+
+/// Does not hedge urgent requests.
+struct OffIfUrgent;
+
+impl Strategy for OffIfUrgent {
+    fn plan(&mut self, hints: &Hints, _: Instant) -> Plan {
+        if hints.priority == Some(Priority::High) {
+            Plan::never(Suppressed::Off)
+        } else {
+            Plan::never(Suppressed::NotDue)
+        }
+    }
+
+    fn record(&mut self, _: &Record) {}
+
+    fn learns(&self) -> bool {
+        false
+    }
 }

@@ -20,7 +20,7 @@ use hedge_core::{
 use model::{Model, Notes};
 use seen::Seen;
 
-const SCENARIOS: u64 = 20_000;
+const SCENARIOS: u64 = 30_000;
 const ATTEMPTS: usize = 4;
 /// A request that has not ended by then, in milliseconds, is dropped.
 const PATIENCE: u64 = 1_000;
@@ -48,6 +48,8 @@ struct Scenario {
     delay: Option<u64>,
     max_hedges: u8,
     timeout: Option<u64>,
+    attempt_timeout: Option<u64>,
+    max_pushback: Option<u64>,
     budget: Limits,
     metrics: bool,
     /// Polls that nobody asked for come up to so many milliseconds apart.
@@ -76,6 +78,8 @@ struct Script {
     /// Until then another request has a hedge in flight.
     crowded_until: u64,
     dropped_at: u64,
+    /// From the request's start; 0 has passed.
+    deadline: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -129,6 +133,8 @@ impl Scenario {
         let often = |draws: &mut Draws, n| draws.below(n) > 0;
         let delay = often(draws, 8).then(|| draws.below(16));
         let timeout = often(draws, 3).then(|| 1 + draws.below(60));
+        let attempt_timeout = (draws.below(4) == 0).then(|| 1 + draws.below(24));
+        let max_pushback = (draws.below(4) == 0).then(|| draws.below(24));
         let quarters = often(draws, 4).then(|| Quarters {
             deposit: draws.below(5),
             burst: draws.below(4) as u32,
@@ -160,6 +166,7 @@ impl Scenario {
             } else {
                 PATIENCE
             },
+            deadline: (draws.below(6) == 0).then(|| draws.below(40)),
         };
         let requests = 1 + draws.below(3);
         Self {
@@ -167,6 +174,8 @@ impl Scenario {
             delay,
             max_hedges,
             timeout,
+            attempt_timeout,
+            max_pushback,
             budget: Limits {
                 quarters,
                 max_in_flight,
@@ -178,12 +187,19 @@ impl Scenario {
         }
     }
 
+    /// When a request's time is up.
+    fn end(&self, script: &Script) -> Option<u64> {
+        self.timeout.into_iter().chain(script.deadline).min()
+    }
+
     /// What the crate does.
     fn play(&self) -> Vec<Told> {
         let clock = ManualTimer::<16>::new();
         let mut options = Options::default();
         options.max_hedges = self.max_hedges;
         options.timeout = self.timeout.map(ms);
+        options.attempt_timeout = self.attempt_timeout.map(ms);
+        options.max_pushback = self.max_pushback.map(ms);
         let builder = Hedger::builder(&clock)
             .strategy(Fixed::new(self.delay.map_or(Duration::MAX, ms)))
             .attempts::<ATTEMPTS>()
@@ -195,7 +211,8 @@ impl Scenario {
             let metrics = hedger.metrics();
             let attempts: usize = told.iter().map(|told| told.starts.len()).sum();
             assert_eq!(metrics.total_requests, told.len() as u64, "{self:#?}");
-            assert_eq!(metrics.hedges, (attempts - told.len()) as u64, "{self:#?}");
+            let primaries = told.iter().filter(|told| !told.starts.is_empty()).count();
+            assert_eq!(metrics.hedges, (attempts - primaries) as u64, "{self:#?}");
             told
         } else {
             self.play_on(&clock, &builder.without_metrics().build_local().unwrap())
@@ -221,6 +238,11 @@ impl Scenario {
                     .push((millis(clock.now().since(start)), attempt.cause()));
                 drops.borrow_mut().push(0);
                 assert_eq!(attempt.elapsed(), clock.now().since(start));
+                let left = self
+                    .end(script)
+                    .map(|end| (start + ms(end)).since(clock.now()));
+                let limits = left.into_iter().chain(self.attempt_timeout.map(ms));
+                assert_eq!(attempt.remaining(), limits.min(), "{self:#?}");
                 let guard = CountDrops(&drops, attempt.index());
                 async move {
                     let _guard = guard;
@@ -240,14 +262,12 @@ impl Scenario {
                 Ok(returned) | Err(returned) => returned.verdict,
             };
             let result = {
+                let deadline = script.deadline.map_or(Instant::MAX, |end| start + ms(end));
                 let mut request = if self.streams {
-                    as_stream(hedger, launch).boxed_local()
+                    as_stream(hedger, deadline, launch).boxed_local()
                 } else {
-                    hedger
-                        .call()
-                        .classify(verdict)
-                        .request(launch)
-                        .boxed_local()
+                    let call = hedger.call().deadline(deadline).classify(verdict);
+                    call.request(launch).boxed_local()
                 };
                 let give_up = start + ms(script.dropped_at);
                 let result = loop {
@@ -304,6 +324,7 @@ impl Scenario {
 /// Makes a request for streams. The item of each is the result of an attempt, and comes with the head or after it.
 async fn as_stream<T, L, B, K, M, F>(
     hedger: &Hedger<T, L, B, K, ATTEMPTS>,
+    deadline: Instant,
     mut launch: M,
 ) -> Result<Hedged<Returned>, Error<Returned>>
 where
@@ -314,7 +335,7 @@ where
     M: FnMut(Attempt) -> F,
     F: Future<Output = Result<Returned, Returned>>,
 {
-    let call = hedger.call().classify(
+    let call = hedger.call().deadline(deadline).classify(
         |result: &Result<First<Returned, _>, Returned>| match result {
             Ok(first) => first.item.map_or(Verdict::Fatal, |item| item.verdict),
             Err(returned) => returned.verdict,

@@ -20,6 +20,9 @@ pub(super) struct Notes {
     pub(super) refunded: bool,
     pub(super) kept_to_its_half: bool,
     pub(super) left_the_last_token: bool,
+    pub(super) expired: bool,
+    pub(super) too_much_patience: bool,
+    pub(super) unsent: bool,
 }
 
 const DELAY: usize = 0;
@@ -51,6 +54,10 @@ struct Running {
     /// Whether what was paid for a hedge that is not to start any more is to be given back.
     refunds: bool,
     crowded_until: u64,
+    /// When its time is up.
+    end: Option<u64>,
+    /// The longest wait that a result has asked for.
+    pushback: u64,
 }
 
 struct Started {
@@ -58,6 +65,8 @@ struct Started {
     cause: Cause,
     ends: Option<u64>,
     over: bool,
+    /// It lasted too long, and was dropped.
+    expired: bool,
     step: Step,
 }
 
@@ -109,6 +118,9 @@ impl<'s> Model<'s> {
 
     pub(super) fn request(&mut self, script: &Script) -> (Told, Notes) {
         self.notes = Notes::default();
+        if script.deadline == Some(0) {
+            return (self.unsent(), self.notes);
+        }
         self.deposit();
         let mut request = Running {
             attempts: Vec::new(),
@@ -125,6 +137,8 @@ impl<'s> Model<'s> {
             waits: false,
             refunds: false,
             crowded_until: script.crowded_until,
+            end: self.scenario.end(script),
+            pushback: 0,
         };
         request.start(0, Cause::Primary, script);
         let mut now = 0;
@@ -140,15 +154,32 @@ impl<'s> Model<'s> {
         if request.reserved {
             self.refund();
         }
-        let eighths: u64 = self.halves.iter().sum();
-        let tokens = self.scenario.budget.quarters.map(|_| eighths / 2);
         let told = Told {
             ended,
             at: now,
             starts: request.starts(),
-            tokens,
+            tokens: self.tokens(),
         };
         (told, self.notes)
+    }
+
+    fn tokens(&self) -> Option<u64> {
+        let eighths: u64 = self.halves.iter().sum();
+        self.scenario.budget.quarters.map(|_| eighths / 2)
+    }
+
+    /// A request whose deadline has passed: nothing is sent or deposited.
+    fn unsent(&mut self) -> Told {
+        self.notes.unsent = true;
+        Told {
+            ended: Ended::TimedOut {
+                attempts: 0,
+                error: None,
+            },
+            at: 0,
+            starts: Vec::new(),
+            tokens: self.tokens(),
+        }
     }
 
     /// Gives back what was paid for a hedge that was to wait.
@@ -167,9 +198,13 @@ impl<'s> Model<'s> {
             .iter()
             .filter(|a| !a.over)
             .filter_map(|a| a.ends);
-        let due = self.due(request).filter(|due| !self.too_late(*due));
+        let due = self.due(request).filter(|due| !request.too_late(*due));
+        let limit = self.scenario.attempt_timeout;
+        let running = request.attempts.iter().filter(|attempt| !attempt.over);
+        let expiries = running.filter_map(|attempt| Some(attempt.at + limit?));
         ends.chain(due)
-            .chain(self.scenario.timeout)
+            .chain(expiries)
+            .chain(request.end)
             .chain([script.dropped_at])
             .min()
             .unwrap()
@@ -187,8 +222,19 @@ impl<'s> Model<'s> {
                 return ended;
             }
         }
-        if self.too_late(now) {
+        if request.too_late(now) {
             return Some(request.timed_out());
+        }
+        if let Some(limit) = self.scenario.attempt_timeout {
+            self.notes.expired |= request.expire(now, limit);
+        }
+        if self.gives_up(request) {
+            self.notes.too_much_patience = true;
+            request.unanswered = 0;
+            request.waits = true;
+            if core::mem::take(&mut request.reserved) {
+                self.refund();
+            }
         }
         while self.due(request).is_some_and(|due| due <= now) {
             let retry = request.unanswered > 0;
@@ -212,17 +258,21 @@ impl<'s> Model<'s> {
             if let Some(ended) = request.result(request.attempts.len() - 1, now) {
                 return Some(ended);
             }
+            return self.at(now, request, script);
         }
         let hopeless = self
             .due(request)
-            .is_none_or(|due| due == u64::MAX || self.too_late(due));
-        (hopeless && request.attempts.iter().all(|attempt| attempt.over)).then(|| request.failed())
+            .is_none_or(|due| due == u64::MAX || request.too_late(due));
+        (hopeless && request.attempts.iter().all(|attempt| attempt.over))
+            .then(|| request.exhausted())
     }
 
-    fn too_late(&self, moment: u64) -> bool {
-        self.scenario
-            .timeout
-            .is_some_and(|timeout| moment >= timeout)
+    /// Whether a result has asked for more patience than the request has, or may have.
+    fn gives_up(&self, request: &Running) -> bool {
+        let most = self.scenario.max_pushback;
+        let too_long = most.is_some_and(|most| request.pushback > most);
+        let never = request.patience == u64::MAX;
+        request.unanswered > 0 && (too_long || never || request.too_late(request.patience))
     }
 
     /// When the next hedge is due: after a failure at once, if it does not have to be patient and is paid for that; else by
@@ -232,8 +282,11 @@ impl<'s> Model<'s> {
             return None;
         }
         if request.unanswered > 0 {
-            let waits = request.reserved || self.too_late(request.patience);
-            return Some(if waits { request.patience } else { 0 });
+            return Some(if request.reserved {
+                request.patience
+            } else {
+                0
+            });
         }
         if request.exhausted || request.attempts.iter().all(|attempt| attempt.over) {
             return None;
@@ -346,6 +399,7 @@ impl Running {
             cause,
             ends,
             over: false,
+            expired: false,
             step,
         });
     }
@@ -362,6 +416,7 @@ impl Running {
             Verdict::Fatal => return Some(self.answer(index, false)),
             Verdict::RetryAfter(patience) => {
                 self.asked_for_patience = true;
+                self.pushback = self.pushback.max(millis(patience));
                 self.patience = self.patience.max(now.saturating_add(millis(patience)));
             }
             Verdict::Wait => {
@@ -386,7 +441,7 @@ impl Running {
             };
         }
         let latency = |attempt: &Started| attempt.ends.unwrap() - attempt.at;
-        let over = |attempt: &&Started| attempt.over;
+        let over = |attempt: &&Started| attempt.over && !attempt.expired;
         let hedges = self.attempts.iter().skip(1).filter(over);
         // Of those that end at the same moment the one that was started first.
         let first = hedges.min_by_key(|attempt| attempt.ends);
@@ -407,13 +462,36 @@ impl Running {
         })
     }
 
-    /// Nothing is left to wait for.
-    fn failed(&self) -> Ended {
-        self.answer(0, false)
+    fn too_late(&self, moment: u64) -> bool {
+        self.end.is_some_and(|end| moment >= end)
+    }
+
+    /// Drops the attempts that have lasted too long, as if they had failed. Whether there were any.
+    fn expire(&mut self, now: u64, limit: u64) -> bool {
+        let mut failures = 0;
+        for attempt in &mut self.attempts {
+            if !attempt.over && now >= attempt.at + limit {
+                (attempt.over, attempt.expired) = (true, true);
+                failures += 1;
+            }
+        }
+        if !self.waits {
+            self.unanswered += failures;
+        }
+        failures > 0
+    }
+
+    /// Nothing is left to wait for: the earliest result, if there is one.
+    fn exhausted(&self) -> Ended {
+        let returned = |attempt: &Started| !attempt.expired;
+        match self.attempts.iter().position(returned) {
+            Some(attempt) => self.answer(attempt, false),
+            None => self.timed_out(),
+        }
     }
 
     fn timed_out(&self) -> Ended {
-        let erred = |attempt: &Started| attempt.over && !attempt.step.ok;
+        let erred = |attempt: &Started| attempt.over && !attempt.expired && !attempt.step.ok;
         Ended::TimedOut {
             attempts: self.attempts.len() as u8,
             error: self.attempts.iter().position(erred),

@@ -21,6 +21,10 @@ pub(super) struct Seen {
     refunded: u32,
     kept_to_its_half: u32,
     left_the_last_token: u32,
+    expired: u32,
+    all_expired: u32,
+    too_much_patience: u32,
+    unsent: u32,
 }
 
 impl Seen {
@@ -34,6 +38,11 @@ impl Seen {
         add(&mut self.refunded, notes.refunded);
         add(&mut self.kept_to_its_half, notes.kept_to_its_half);
         add(&mut self.left_the_last_token, notes.left_the_last_token);
+        add(&mut self.expired, notes.expired);
+        let timed_out = matches!(told.ended, Ended::TimedOut { .. });
+        add(&mut self.all_expired, notes.expired && timed_out);
+        add(&mut self.too_much_patience, notes.too_much_patience);
+        add(&mut self.unsent, notes.unsent);
         add(
             &mut self.retried,
             told.starts.iter().any(|(_, cause)| *cause == Cause::Retry),
@@ -85,12 +94,16 @@ impl Seen {
             dropped,
             self.four_attempts,
             self.refused_before_a_wait,
+            self.expired,
+            self.all_expired,
+            self.too_much_patience,
         ];
         let rare = [
             self.started_when_asked_again,
             self.refunded,
             self.kept_to_its_half,
             self.left_the_last_token,
+            self.unsent,
         ];
         assert!(
             most.iter().chain(&rest).all(|count| *count > 500),
