@@ -137,9 +137,10 @@ async fn a_timeout_counts_the_same_whoever_reports_it() {
         let known = [0, 1].map(|index| stats(&replicas, index).latency.unwrap());
         latencies.push((known[0].min(known[1]), known[0].max(known[1])));
     }
-    // The primary's has failed: 16 times as long as usual, a quarter of the way. The hedge had no time.
+    // The primary's has failed: 16 times as long as usual, a quarter of the way. The hedge had less
+    // time, and counts as one that was given up.
     assert!(latencies[0].1 > ms(19), "{latencies:?}");
-    assert!(latencies[0].0 < ms(12), "{latencies:?}");
+    assert!(latencies[0].0 < ms(14), "{latencies:?}");
     assert_eq!(latencies[0], latencies[1]);
 }
 

@@ -92,6 +92,7 @@ impl Options {
             max_hedges,
             timeout,
             attempt_timeout,
+            max_pushback,
             enable_cancellation,
             min_delay,
             max_delay,
@@ -112,6 +113,7 @@ impl Options {
             before.attempt_timeout,
             after.attempt_timeout,
         );
+        take(max_pushback, before.max_pushback, after.max_pushback);
         take(
             enable_cancellation,
             before.enable_cancellation,

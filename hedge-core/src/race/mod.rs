@@ -178,7 +178,7 @@ where
         // part is inlined into the caller, and `poll_on` is not.
         let mut ended = None;
         if FAST_PATH && *this.launched == 1 {
-            turn.next = S::CAPACITY;
+            (turn.next, turn.polled) = (S::CAPACITY, true);
             if let Some(result) = this.attempts.as_mut().poll_first(cx) {
                 let (verdict, at) = this.judge(0, &result);
                 if verdict == Verdict::Accept {
@@ -201,8 +201,11 @@ pub(crate) const FAST_PATH: bool = cfg!(feature = "std");
 #[derive(Default)]
 struct Turn {
     /// The time, if it was read. Each poll reads it at most once, plus once after each attempt that
-    /// finishes and once after the alarm.
+    /// finishes, once after the alarm, and once before an attempt starts while others run that were polled since.
     now: Option<Instant>,
+    /// Whether attempts were polled since the time was read. One may compute for a long time in one poll, and the next
+    /// attempt must not start as if it had not.
+    polled: bool,
     /// The first place that was not polled yet.
     next: usize,
 }
@@ -253,6 +256,7 @@ where
         }
         self.refused.keep(&self.session.controller, index, result);
         turn.now = self.session.timed.then_some(at);
+        turn.polled = false;
         None
     }
 
@@ -280,7 +284,7 @@ where
                 return ended;
             }
         }
-        turn.next = S::CAPACITY;
+        (turn.next, turn.polled) = (S::CAPACITY, true);
         None
     }
 
@@ -338,7 +342,10 @@ where
             }
             let now = match turn.now {
                 Some(now) => now,
-                None => self.session.read_clock(),
+                None => {
+                    turn.polled = false;
+                    self.session.read_clock()
+                }
             };
             turn.now = Some(now);
             let deadline = self.session.controller.deadline();
@@ -358,6 +365,10 @@ where
             // A controller that has just refused says when to ask again, which is not now.
             let due = self.due().filter(|due| !refused || *due > now);
             if due.is_some_and(|due| due <= now) {
+                if turn.polled && self.attempts.live() > 0 {
+                    turn.now = None;
+                    continue;
+                }
                 if let Some(attempt) = self.session.controller.admit(now) {
                     if !self.session.controller.keeps_refused() {
                         self.refused.release();
@@ -394,6 +405,7 @@ where
             }
             // The timer fired, so `wake` has been reached even if the clock reads earlier.
             turn.now = Some(self.session.read_clock().max(wake));
+            turn.polled = false;
             refused = false;
         }
     }

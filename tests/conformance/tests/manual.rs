@@ -188,6 +188,34 @@ fn retries_that_run_out_of_time_are_thinned_out() {
     }
 }
 
+/// A hedge that follows at once starts when the primary has computed, and not as if that had taken no time.
+#[test]
+fn a_hedge_starts_after_what_was_computed() {
+    let clock = ManualTimer::<4>::new();
+    let hedger = Hedger::builder(&clock)
+        .strategy(Fixed::new(Duration::ZERO))
+        .budget(Budget::unlimited())
+        .attempt_timeout(TICK * 5)
+        .build_local()
+        .unwrap();
+    let request = hedger.request(|attempt| {
+        let clock = &clock;
+        async move {
+            if attempt.is_hedge() {
+                assert_eq!(attempt.elapsed(), TICK * 9);
+                clock.sleep(TICK * 4).await;
+            } else {
+                clock.advance(TICK * 9);
+                core::future::pending::<()>().await;
+            }
+            Ok::<_, ()>(())
+        }
+    });
+    let outcome = clock.drive(request).unwrap().outcome;
+    assert!(outcome.hedge_won);
+    assert_eq!(outcome.total_latency, TICK * 13);
+}
+
 /// An attempt that computes for long before it first waits, or in one poll, has taken that long.
 #[test]
 fn time_spent_without_waiting_counts() {

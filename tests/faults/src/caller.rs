@@ -9,7 +9,7 @@ use hedge_core::{Event, Instant, Record, Sink, StrategyKind, Suppressed};
 use crate::clock::TICK;
 use crate::fault::Fault;
 use crate::invariants::Invariant;
-use crate::journal::End;
+use crate::journal::{End, Phase};
 use crate::world::World;
 
 /// A strategy that may panic.
@@ -58,6 +58,7 @@ impl Strategy for Mind<'_> {
     fn plan(&mut self, hints: &Hints, now: Instant) -> Plan {
         let world = self.world;
         if world.may_panic(Fault::PlanPanics, 12) {
+            world.plan_panics();
             world.panic();
         }
         match &mut self.inner {
@@ -209,6 +210,15 @@ impl Sink for Ear<'_> {
 }
 
 impl World {
+    /// A plan may be wanted before the primary is launched. The request has started all the same.
+    fn plan_panics(&self) {
+        let current = self.journal().current;
+        let is_running = self.journal().of(current).phase == Phase::Running;
+        if is_running {
+            self.primary_admitted(current);
+        }
+    }
+
     /// A request was settled, and a panic keeps it from saying so.
     fn settled_by_panic(&self, end: End) {
         let mut journal = self.journal();
@@ -295,7 +305,7 @@ impl World {
             format!("{:?}", journal.purse)
         });
         let account = journal.of(account);
-        let waits = account.waits && !account.panicked;
+        let waits = account.starts_no_more();
         account.admitted += 1;
         account.launching = true;
         let (wants, silenced) = (account.wants, account.silenced);

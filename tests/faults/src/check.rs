@@ -5,21 +5,22 @@ use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 
 use hedge_core::adapter::{BudgetHandle, Capacity, Max, SharedState};
-use hedge_core::{Error, MetricsSnapshot, Outcome, Suppressed};
+use hedge_core::{Error, Instant, MetricsSnapshot, Outcome, Suppressed};
 
 use crate::caller::Mind;
+use crate::clock::instant;
 use crate::draw::COST;
 use crate::game::{Answer, Game};
 use crate::invariants::Invariant;
-use crate::journal::{Account, End, Phase, State};
+use crate::journal::{Account, End, Phase, State, Trial};
 use crate::schedule::Tally;
-use crate::trial::Trial;
+use crate::trial;
 
 impl<'w, L, B, const MAX: usize> Game<'_, 'w, L, B, MAX>
 where
     L: SharedState<Strategy = Mind<'w>>,
     B: BudgetHandle,
-    Max<MAX>: Capacity<Trial<'w>> + Capacity<Ready<Result<(), ()>>>,
+    Max<MAX>: Capacity<trial::Trial<'w>> + Capacity<Ready<Result<(), ()>>>,
 {
     /// Between any two steps.
     pub(crate) fn check_budget(&self) {
@@ -66,6 +67,29 @@ where
         });
     }
 
+    /// An attempt is launched.
+    pub(crate) fn check_launch(&self, account: usize, index: u8) {
+        let world = self.world;
+        let mut journal = world.journal();
+        let of = journal.of(account);
+        if of.panicked {
+            return;
+        }
+        let end = of.wants.deadline;
+        let in_time = end == Instant::MAX || instant(world.clock.now()) < end;
+        // What is known of the time of later ones may be older.
+        world.check(
+            Invariant::NothingIsSentTooLate,
+            index > 0 || in_time,
+            || format!("{of:?}"),
+        );
+        let held = |trial: &Trial| trial.refused && trial.ok && trial.results_dropped == 0;
+        let holds = !of.wants.keeps_refused && of.trials().iter().any(held);
+        world.check(Invariant::RefusedValuesAreLetGo, !holds, || {
+            format!("{of:?}")
+        });
+    }
+
     /// A request is pending.
     pub(crate) fn check_wait(&self, account: usize) {
         let world = self.world;
@@ -85,6 +109,24 @@ where
         let alarm = world.clock.alarm_of(task.waker());
         let waits = of.alive() > 0 || alarm.is_some();
         world.check(Invariant::NoWaitForNothing, waits, || format!("{of:?}"));
+        if of.alive() == 0 {
+            let limit = of.wants.call_limit.unwrap_or(u64::MAX);
+            let end = of.start.saturating_add(limit);
+            let end = instant(end).min(of.wants.deadline);
+            let in_vain = of.starts_no_more() || alarm.is_some_and(|at| instant(at) >= end);
+            world.check(Invariant::NoWaitInVain, !in_vain, || {
+                format!("alarm {alarm:?}, {of:?}")
+            });
+        }
+        let running = |trial: &&Trial| trial.drops == 0 && trial.results == 0;
+        let oldest = of.trials().iter().find(running);
+        if let (Some(limit), Some(trial)) = (of.wants.expiry, oldest) {
+            let latest = trial.start.saturating_add(limit);
+            let watched = alarm.is_some_and(|alarm| alarm <= latest);
+            world.check(Invariant::TheTimeLimitIsWatched, watched, || {
+                format!("alarm {alarm:?}, {of:?}")
+            });
+        }
         if !of.wants.limited && !of.wants.limited_by_call {
             return;
         }
@@ -106,6 +148,7 @@ where
             .iter()
             .any(|trial| trial.hung.is_some() || trial.never_wakes && trial.drops == 0);
         let limited = of.wants.limited || of.wants.limited_by_call;
+        let limited = limited || of.wants.expiry.is_some();
         world.check(Invariant::RequestsEnd, hangs && !limited, || {
             format!("{of:?}")
         });
@@ -151,7 +194,8 @@ where
                 alive == 0 || may_keep,
                 || format!("{alive} attempts of a request that has ended"),
             );
-            let kept = |trial: &crate::journal::Trial| trial.results > 0 || trial.drops == 0;
+            let kept =
+                |trial: &Trial| trial.results > 0 || trial.drops == 0 || of.may_have_expired(trial);
             let keeps = of.wants.call_keeps && end == End::Won && !of.panicked;
             world.check(
                 Invariant::AttemptsAreDropped,
@@ -209,7 +253,8 @@ where
         let expected = match of.fatal {
             Some(fatal) => Some(fatal),
             None => {
-                let all = of.trials().iter().all(|trial| trial.results > 0);
+                let over = |trial: &Trial| trial.results > 0 || of.may_have_expired(trial);
+                let all = of.trials().iter().all(over);
                 world.check(Invariant::NoFailureBeatsAnAttempt, all, || {
                     format!("{of:?}")
                 });
@@ -230,9 +275,11 @@ where
             return End::TimedOut;
         }
         let over = of.accepted.is_some() || of.fatal.is_some();
+        let mut trials = of.trials().iter();
+        let expired = trials.all(|trial| trial.results > 0 || of.may_have_expired(trial));
         world.check(
             Invariant::OnlyLimitedRequestsTimeOut,
-            of.wants.ever_limited && !over,
+            (of.wants.ever_limited || expired) && !over,
             || format!("{of:?}"),
         );
         let expected = of.earliest_refused().1;

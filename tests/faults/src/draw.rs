@@ -27,6 +27,12 @@ pub(crate) fn options(world: &World, room: u8) -> Options {
         1 => Some(world.pick(&[Duration::from_nanos(1), Duration::MAX, ticks(100_000)])),
         _ => Some(ticks(1 + world.below(80))),
     };
+    options.attempt_timeout = match world.below(8) {
+        0 => Some(world.pick(&[Duration::from_nanos(1), Duration::MAX, ticks(100_000)])),
+        1 | 2 => Some(ticks(1 + world.below(40))),
+        _ => None,
+    };
+    options.max_pushback = (world.below(4) == 0).then(|| ticks(world.below(30)));
     options.enable_cancellation = world.below(3) > 0;
     options.guard = world.pick(&[None, Some(false), Some(true)]);
     if world.below(4) == 0 {
@@ -44,6 +50,7 @@ pub(crate) struct Wish {
     pub(crate) timeout: Option<Duration>,
     pub(crate) deadline: Option<Instant>,
     pub(crate) keeps: bool,
+    pub(crate) keeps_refused: bool,
     pub(crate) teaches: Option<bool>,
     pub(crate) deposits: Option<bool>,
 }
@@ -61,6 +68,7 @@ impl Wish {
                 clock::instant(now.saturating_add(TICK * world.below(40)))
             }),
             keeps: seldom(4),
+            keeps_refused: !seldom(3),
             teaches: seldom(8).then(|| world.any() & 1 == 0),
             deposits: seldom(8).then(|| world.any() & 1 == 0),
         }
@@ -84,6 +92,10 @@ impl Wish {
             deadline: end,
             may_hedge,
             limited,
+            expiry: expiry(options).filter(|_| may_hedge),
+            least_expiry: expiry(options).filter(|_| may_hedge),
+            max_pushback: max_pushback(options),
+            keeps_refused: self.keeps_refused,
             ever_limited: limited || by_call,
             call_keeps: self.keeps,
             teaches: self.teaches.unwrap_or(may_hedge),
@@ -91,6 +103,18 @@ impl Wish {
             ever_keeps: self.keeps || !options.enable_cancellation,
         }
     }
+}
+
+/// How long an attempt may last, in nanoseconds.
+pub(crate) fn expiry(options: &Options) -> Option<u64> {
+    let limit = options.attempt_timeout.filter(|limit| is_limit(*limit))?;
+    options.enabled.then_some(limit.as_nanos() as u64)
+}
+
+/// How long a request waits for a hedge that its server puts off, in nanoseconds.
+pub(crate) fn max_pushback(options: &Options) -> u64 {
+    let most = options.max_pushback.filter(|most| is_limit(*most));
+    most.map_or(u64::MAX, |most| most.as_nanos() as u64)
 }
 
 /// Whether a timeout is one: 584 years are not.

@@ -16,11 +16,12 @@ use crate::caller::{Ear, Mind};
 use crate::clock::TICK;
 use crate::draw::{self, Wish};
 use crate::fault::Fault;
+use crate::halves::Halves;
 use crate::invariants::Invariant;
 use crate::journal::{End, Phase};
 use crate::purse::{Limits, Purse};
 use crate::schedule::{Tally, message};
-use crate::trial::{Trial, Value, judge};
+use crate::trial::{Launched, Trial, Value, judge};
 use crate::world::{Deliberate, World};
 
 /// How many requests callers hold at a time, those within other requests aside.
@@ -232,6 +233,9 @@ where
         if wish.keeps {
             call = call.keep_losers();
         }
+        if !wish.keeps_refused {
+            call = call.keep_refused(false);
+        }
         if let Some(teaches) = wish.teaches {
             call = call.teaches(teaches);
         }
@@ -244,6 +248,7 @@ where
     /// The closure that starts attempts.
     fn launch(&self, account: usize, attempt: Attempt, nests: bool) -> Trial<'w> {
         let world = self.world;
+        let launched = Launched::now(world);
         let (expected, panicked) = {
             let mut journal = world.journal();
             let account = journal.of(account);
@@ -255,6 +260,7 @@ where
             index == expected || panicked,
             || format!("{index} instead of {expected}"),
         );
+        self.check_launch(account, index);
         if index == 0 {
             world.primary_admitted(account);
         } else {
@@ -268,7 +274,7 @@ where
         if world.may_panic(Fault::LaunchPanics, 16) {
             world.panic();
         }
-        Trial::new(world, account, index)
+        Trial::new(world, account, index, launched)
     }
 
     /// Makes a request, and drops it, in the middle of the poll of another.
@@ -413,7 +419,12 @@ where
             // What was reserved may have been paid by what is no more.
             let reserves = world.journal().purse.reserving() > 0;
             world.journal().exact &= !reserves;
-            world.journal().purse.reconfigure(limits, &world.clock);
+            let mut journal = world.journal();
+            journal.purse.reconfigure(limits, &world.clock);
+            if let Some(halves) = &mut journal.halves {
+                *halves = Halves::new(limits);
+            }
+            drop(journal);
             hedger.set_budget(limits.budget())
         } else if world.strikes(Fault::ChangesStrategy, 2) {
             hedger.reset();

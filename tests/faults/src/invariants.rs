@@ -61,21 +61,30 @@ invariants! {
     /// polled with.
     NoWaitForNothing = "no-wait-for-nothing",
     /// A request that waits only for a hedge which its server put off has paid for that: no wait ends in a refusal that
-    /// could have been known.
+    /// could have been known, or lasts longer than the request or than the options allow.
     NoWaitInVain = "no-wait-in-vain",
-    /// As long as a request with a time limit is pending, its alarm is set, no later than the limit.
+    /// As long as a request with a time limit is pending, its alarm is set, no later than the limit, or than that of its
+    /// oldest attempt.
     TheTimeLimitIsWatched = "the-time-limit-is-watched",
     /// When clocks and timers are honest again and only those are polled that were woken, every request ends,
     /// but for those without a time limit whose attempts hang.
     RequestsEnd = "requests-end",
     /// A request has no more hedges than its options, its call and its type allow.
     NoMoreHedgesThanAllowed = "no-more-hedges-than-allowed",
-    /// No attempt is started once a result has left the request to those that run.
+    /// No attempt is started once a result has left the request to those that run, or has asked for more patience than the
+    /// options allow.
     NothingStartsAfterAWait = "nothing-starts-after-a-wait",
+    /// A primary is not launched once its request's deadline has passed.
+    NothingIsSentTooLate = "nothing-is-sent-too-late",
+    /// Values that were refused are dropped before the next attempt is launched, if the call wants that.
+    RefusedValuesAreLetGo = "refused-values-are-let-go",
     /// Attempts are told their number in the order in which they start, and the primary is number 0.
     AttemptsAreNumbered = "attempts-are-numbered",
     /// No hedge is started that the budget's share and reserve do not pay for.
     TheBudgetIsKept = "the-budget-is-kept",
+    /// Once a delay hedge was refused, half of what is deposited is kept from retries, until as much is deposited as the
+    /// bucket holds: no delay hedge is refused for what they took.
+    DelayHedgesKeepTheirHalf = "delay-hedges-keep-their-half",
     /// No more hedges run than `max_in_flight`, at the time one is started.
     NoMoreInFlightThanAllowed = "no-more-in-flight-than-allowed",
     /// The budget refuses only what it cannot pay for.

@@ -6,7 +6,8 @@ use core::task::Waker;
 use hedge_conformance::Books;
 use hedge_core::{Instant, Options};
 
-use crate::draw::is_limit;
+use crate::draw::{expiry, is_limit, max_pushback};
+use crate::halves::Halves;
 use crate::purse::{Limits, Purse};
 use crate::world::REQUESTS;
 
@@ -17,6 +18,8 @@ pub(crate) struct Journal {
     /// Whose request is being polled or dropped.
     pub(crate) current: usize,
     pub(crate) purse: Purse,
+    /// What delay hedges should have of the budget, where that can be known.
+    pub(crate) halves: Option<Halves>,
     /// Whether the purse can know every charge and deposit in its order.
     pub(crate) exact: bool,
     /// Whether hedges were only observed at any time.
@@ -52,6 +55,8 @@ pub(crate) struct Account {
     pub(crate) may_reserve: bool,
     /// A result has left the request to the attempts that run.
     pub(crate) waits: bool,
+    /// The longest pushback that a result has asked for, in nanoseconds.
+    pub(crate) pushback: u64,
     pub(crate) accepted: Option<u8>,
     pub(crate) fatal: Option<u8>,
     /// How the request ended, where a panic of the caller's code kept it from saying so.
@@ -76,6 +81,13 @@ pub(crate) struct Wants {
     /// Whether the call may be hedged, so that limits of the options count.
     pub(crate) may_hedge: bool,
     pub(crate) limited: bool,
+    /// The longest that an attempt may last, if the options had a limit all the time, and the shortest limit that they had
+    /// at any.
+    pub(crate) expiry: Option<u64>,
+    pub(crate) least_expiry: Option<u64>,
+    /// The longest pushback that the options have allowed to wait for at any time.
+    pub(crate) max_pushback: u64,
+    pub(crate) keeps_refused: bool,
     pub(crate) ever_limited: bool,
     pub(crate) call_keeps: bool,
     pub(crate) ever_keeps: bool,
@@ -89,6 +101,10 @@ impl Wants {
         let limited = self.may_hedge && options.enabled && options.timeout.is_some_and(is_limit);
         self.option_hedges = self.option_hedges.max(options.max_hedges);
         self.limited &= limited;
+        let expiry = expiry(options).filter(|_| self.may_hedge);
+        self.expiry = self.expiry.zip(expiry).map(|(one, other)| one.max(other));
+        self.least_expiry = self.least_expiry.into_iter().chain(expiry).min();
+        self.max_pushback = self.max_pushback.max(max_pushback(options));
         self.ever_limited |= limited;
         self.ever_keeps |= !options.enable_cancellation;
     }
@@ -126,6 +142,10 @@ pub(crate) struct Trial {
     /// Hangs until this is woken.
     pub(crate) hung: Option<Waker>,
     pub(crate) never_wakes: bool,
+    /// The latest time at which it can have started.
+    pub(crate) start: u64,
+    /// The longest time that it can have lasted, if it was dropped without a result.
+    pub(crate) lasted: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -163,6 +183,10 @@ impl Account {
                 deadline: Instant::MAX,
                 may_hedge: true,
                 limited: false,
+                expiry: None,
+                least_expiry: None,
+                max_pushback: u64::MAX,
+                keeps_refused: true,
                 ever_limited: false,
                 call_keeps: false,
                 ever_keeps: false,
@@ -180,12 +204,15 @@ impl Account {
                     results_dropped: 0,
                     hung: None,
                     never_wakes: false,
+                    start: 0,
+                    lasted: 0,
                 }
             }; 8],
             admitted: 0,
             launching: false,
             may_reserve: false,
             waits: false,
+            pushback: 0,
             accepted: None,
             fatal: None,
             settled: None,
@@ -210,11 +237,25 @@ impl Account {
         self.trials().iter().filter(alive).count()
     }
 
-    /// The earliest attempt whose result was refused, and the earliest whose error was.
+    /// Whether an attempt may have been dropped since it lasted too long.
+    pub(crate) fn may_have_expired(&self, trial: &Trial) -> bool {
+        // At the end of time, whatever has a limit has lasted long enough.
+        let is_over = |limit| trial.lasted >= limit || trial.start.checked_add(limit).is_none();
+        trial.results == 0 && trial.drops > 0 && self.wants.least_expiry.is_some_and(is_over)
+    }
+
+    /// Whether nothing more may be started for it.
+    pub(crate) fn starts_no_more(&self) -> bool {
+        !self.panicked && (self.waits || self.pushback > self.wants.max_pushback)
+    }
+
+    /// The earliest attempt whose result was refused, and the earliest whose error was. Refused values that were let go
+    /// do not count.
     pub(crate) fn earliest_refused(&self) -> (Option<u8>, Option<u8>) {
+        let let_go = |trial: &Trial| trial.results_dropped > 0 && !self.wants.keeps_refused;
         let first = |f: &dyn Fn(&Trial) -> bool| self.trials().iter().position(f).map(|i| i as u8);
         (
-            first(&|trial| trial.refused),
+            first(&|trial| trial.refused && !(trial.ok && let_go(trial))),
             first(&|trial| trial.refused && !trial.ok),
         )
     }
@@ -244,6 +285,7 @@ impl Journal {
             opened: 0,
             current: 0,
             purse: Purse::new(Limits::NONE, 0),
+            halves: None,
             exact: true,
             observes: false,
             listens: true,

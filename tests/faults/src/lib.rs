@@ -19,6 +19,7 @@ mod clock;
 mod draw;
 pub mod fault;
 mod game;
+mod halves;
 pub mod invariants;
 mod journal;
 mod purse;

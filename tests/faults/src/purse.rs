@@ -51,7 +51,12 @@ impl Limits {
         max_in_flight: None,
     };
 
-    fn capacity(self) -> i64 {
+    /// What a request deposits, in millionths of a token.
+    pub(crate) fn deposit(self) -> i64 {
+        i64::from(self.percent.unwrap_or(0)) * TOKEN / 100
+    }
+
+    pub(crate) fn capacity(self) -> i64 {
         match self.percent {
             None | Some(0) => 0,
             Some(_) => i64::from(self.burst) * TOKEN,
@@ -115,8 +120,8 @@ impl Purse {
     }
 
     pub(crate) fn deposit(&mut self) {
-        if let Some(percent) = self.limits.percent {
-            let deposit = i64::from(percent) * TOKEN / 100;
+        if self.limits.percent.is_some() {
+            let deposit = self.limits.deposit();
             // What is about to be reserved may not have been when the bucket was full.
             let reserved = i64::from(self.reserving) * TOKEN;
             self.least = (self.least + deposit).min(self.limits.capacity() - reserved);

@@ -15,6 +15,7 @@ use crate::caller::{Ear, Mind};
 use crate::draw;
 use crate::fault::{Counts, Fault};
 use crate::game::{Game, Rules};
+use crate::halves::{Halves, Watched};
 use crate::invariants::{Broken, Invariant};
 use crate::trial::Trial;
 use crate::world::World;
@@ -115,29 +116,35 @@ fn play(world: &World, tally: &mut Tally) {
             // There the strategy hears later, and in the middle of what others do.
             world.forbid(Fault::PlanPanics);
             world.forbid(Fault::RecordPanics);
-            on::<Threads, _, 4>(world, builder.attempts(), tally);
+            // Deposits are handed on later, too.
+            on::<Threads, _, 4>(world, builder.attempts(), false, tally);
         }
-        1..12 => on::<Local, _, 1>(world, builder.attempts(), tally),
-        12..44 => on::<Local, _, 2>(world, builder.attempts(), tally),
-        44..60 => on::<Local, _, 8>(world, builder.attempts(), tally),
-        60..120 => on::<Local, _, 4>(world, builder.attempts().without_metrics(), tally),
-        _ => on::<Local, _, 4>(world, builder.attempts(), tally),
+        1..12 => on::<Local, _, 1>(world, builder.attempts(), true, tally),
+        12..44 => on::<Local, _, 2>(world, builder.attempts(), true, tally),
+        44..60 => on::<Local, _, 8>(world, builder.attempts(), true, tally),
+        60..120 => on::<Local, _, 4>(world, builder.attempts().without_metrics(), true, tally),
+        _ => on::<Local, _, 4>(world, builder.attempts(), true, tally),
     }
 }
 
 fn on<'w, H: Home, M: Recorder, const MAX: usize>(
     world: &'w World,
     builder: Builder<&'w World, Mind<'w>, M, Ear<'w>, MAX>,
+    watches: bool,
     tally: &mut Tally,
 ) where
     Max<MAX>: Capacity<Trial<'w>> + Capacity<Ready<Result<(), ()>>>,
 {
     let rules = Rules::draw::<M>(world, MAX as u8);
+    world.journal().halves = watches.then(|| Halves::new(rules.limits));
     let built = builder
         .options(rules.options)
         .budget(rules.limits.budget())
         .cost_per_attempt(draw::COST)
-        .build_with(H::ledger, H::budget);
+        .build_with(H::ledger, |budget| Watched {
+            world,
+            budget: H::budget(budget),
+        });
     match built {
         Ok(hedger) => Game::new(world, &hedger, rules).play(tally),
         Err(error) => world.broke(Invariant::TheHedgerIsUsable, &error),

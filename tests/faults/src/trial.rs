@@ -18,6 +18,7 @@ pub(crate) struct Trial<'w> {
     world: &'w World,
     account: usize,
     index: u8,
+    start: u64,
     /// How often it waits before it answers.
     patience: u64,
     polled: bool,
@@ -39,18 +40,37 @@ pub(crate) struct Value<'w> {
     verdict: Verdict,
 }
 
+/// When the closure was called that starts an attempt. It may take its time.
+#[derive(Clone, Copy)]
+pub(crate) struct Launched {
+    now: u64,
+    latest: u64,
+}
+
+impl Launched {
+    pub(crate) fn now(world: &World) -> Self {
+        Self {
+            now: world.clock.now(),
+            latest: world.clock.latest(),
+        }
+    }
+}
+
 impl<'w> Trial<'w> {
-    pub(crate) fn new(world: &'w World, account: usize, index: u8) -> Self {
+    pub(crate) fn new(world: &'w World, account: usize, index: u8, launched: Launched) -> Self {
         {
             let mut journal = world.journal();
             let account = journal.of(account);
-            account.trial(index).state = State::Running;
+            let trial = account.trial(index);
+            trial.state = State::Running;
+            trial.start = launched.latest;
             account.launching = false;
         }
         Self {
             world,
             account,
             index,
+            start: launched.now,
             patience: world.pick(&[0, 0, 1, 1, 2, 3]),
             polled: false,
             waits: Waits::No,
@@ -179,6 +199,7 @@ impl Drop for Trial<'_> {
             trial.state = State::Dropped;
             trial.drops += 1;
             trial.hung = None;
+            trial.lasted = self.world.clock.most_since(self.start);
         }
         if self.world.may_panic(Fault::PanicsInDrop, 8) {
             self.world.panic();
@@ -220,6 +241,10 @@ pub(crate) fn judge<'w>(result: &Result<Value<'w>, Value<'w>>) -> Verdict {
         verdict => {
             account.trial(value.index).refused = true;
             let put_off = matches!(verdict, Verdict::RetryAfter(_));
+            if let Verdict::RetryAfter(patience) = verdict {
+                let patience = patience.as_nanos().try_into().unwrap_or(u64::MAX);
+                account.pushback = account.pushback.max(patience);
+            }
             if matches!(verdict, Verdict::Wait) {
                 account.waits = true;
                 if core::mem::take(&mut account.may_reserve) {

@@ -20,7 +20,7 @@ use hedge_core::{
 use model::{Model, Notes};
 use seen::Seen;
 
-const SCENARIOS: u64 = 30_000;
+const SCENARIOS: u64 = 40_000;
 const ATTEMPTS: usize = 4;
 /// A request that has not ended by then, in milliseconds, is dropped.
 const PATIENCE: u64 = 1_000;
