@@ -7,6 +7,7 @@
 //! | [`sizing_a_budget`] | What may it cost? |
 //! | [`idempotence`] | What may be hedged, and what do errors mean? |
 //! | [`choosing_replicas`] | Whom should I ask? |
+//! | [`streams`] | How do I hedge a stream? |
 //! | [`reading_outcomes`] | Does it help? |
 //! | [`testing_your_code`] | How do I test code that hedges? |
 //! | [`firmware`] | How does it fit on a microcontroller? |
@@ -28,6 +29,9 @@ pub mod idempotence {
 }
 pub mod choosing_replicas {
     #![doc = include_str!("choosing_replicas.md")]
+}
+pub mod streams {
+    #![doc = include_str!("streams.md")]
 }
 pub mod reading_outcomes {
     #![doc = include_str!("reading_outcomes.md")]

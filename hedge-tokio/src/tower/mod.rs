@@ -58,30 +58,8 @@
 //! |---|---|
 //! | hyper, and others over the types of the crate `http` | [`HttpPolicy`] |
 //! | gRPC: tonic | `GrpcLayer` in the module `grpc` (feature `grpc`) |
-//!
-//! The client of reqwest has different request and response types, and needs a custom policy:
-//!
-//! ```
-//! use hedge_tokio::Verdict;
-//! use hedge_tokio::tower::{Policy, may_hedge, verdict};
-//! use reqwest::{Error, Request, Response};
-//!
-//! #[derive(Clone)]
-//! struct Reqwest;
-//!
-//! impl Policy<Request, Response, Error> for Reqwest {
-//!     fn copy(&self, request: &Request) -> Option<Request> {
-//! // `None` for a streaming body.
-//!         may_hedge(request.method(), request.headers()).then(|| request.try_clone())?
-//!     }
-//!
-//!     fn classify(&self, result: &Result<Response, Error>) -> Verdict {
-//!         result.as_ref().map_or(Verdict::Retry, |response| {
-//!             verdict(response.status(), response.headers())
-//!         })
-//!     }
-//! }
-//! ```
+//! | reqwest | `HedgeMiddleware` in the module `reqwest` (feature `reqwest-middleware`) |
+//! | S3 and other object stores | `HedgedStore` in the module `object_store` (feature `object_store`) |
 
 mod discover;
 mod first_data;
