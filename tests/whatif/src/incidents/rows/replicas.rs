@@ -76,13 +76,11 @@ fn hang_1_of_16() -> Result<Vec<Row>, String> {
     Ok(vec![Row::new("hang_1_of_16", figures)])
 }
 
-/// The budget pays for 10 hedges where 12.4 are wanted when the delay has passed, healthy ones that are slow among them. So
-/// no more than 81 % can be rescued then.
+/// Missed: the budget pays for 10 hedges where 12.4 are wanted when the delay has passed, healthy ones that are slow among
+/// them. So no more than 81 % can be rescued at that delay. A later delay would rescue more, each of them later.
 fn hang_1_of_10() -> Result<Vec<Row>, String> {
     let hung = hung(&scenario::hang(10, 100_000, FROM), &timed())?;
-    let mut figures = figures(&hung, 0.60);
-    figures.push(answered(&hung, 0.75));
-    Ok(vec![Row::new("hang_1_of_10", figures)])
+    Ok(vec![Row::new("hang_1_of_10", vec![answered(&hung, 0.90)])])
 }
 
 fn hang_1_of_3() -> Result<Vec<Row>, String> {
