@@ -284,7 +284,7 @@ where
                 return ended;
             }
         }
-        (turn.next, turn.polled) = (S::CAPACITY, true);
+        (turn.next, turn.polled) = (S::CAPACITY, self.attempts.live() > 0);
         None
     }
 
@@ -365,7 +365,7 @@ where
             // A controller that has just refused says when to ask again, which is not now.
             let due = self.due().filter(|due| !refused || *due > now);
             if due.is_some_and(|due| due <= now) {
-                if turn.polled && self.attempts.live() > 0 {
+                if turn.polled {
                     turn.now = None;
                     continue;
                 }
