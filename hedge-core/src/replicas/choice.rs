@@ -129,7 +129,7 @@ impl Chosen {
 pub enum AttemptEnd {
     /// It was answered. An error that is the request's own fault, such as HTTP 404, is an answer.
     Answered,
-    /// It failed, or it exceeded a time limit of its own.
+    /// It failed, or it exceeded the time limit of an attempt.
     Failed,
     /// It was dropped since its request ran out of time. It counts as failed if it had lasted at least twice as long
     /// as attempts usually do, or if nothing is known of that; else as cancelled: an attempt that starts just before
