@@ -31,9 +31,10 @@ const DELAY: Duration = Duration::from_millis(30);
 /// After which a run is given up.
 const PATIENCE: Duration = Duration::from_secs(900);
 
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "redis",
     "redis-replicas",
+    "fleet",
     "nginx",
     "nginx-replicas",
     "http2",
@@ -118,6 +119,7 @@ async fn one(name: &str, options: &Options, report: &mut Report) -> Result<(), F
     match name {
         "redis" => servers::redis::run(&folder, options, report).await,
         "redis-replicas" => servers::redis::three::run(&folder, options, report).await,
+        "fleet" => servers::fleet::run(&folder, options, report).await,
         "nginx" => servers::nginx::run(&folder, options, report).await,
         "nginx-replicas" => servers::nginx::three::run(&folder, options, report).await,
         "http2" => servers::http2::run(&folder, report).await,

@@ -1,5 +1,6 @@
 //! The servers that are read from.
 
+pub(crate) mod fleet;
 pub(crate) mod grpc;
 pub(crate) mod grpc_npm;
 pub(crate) mod http2;

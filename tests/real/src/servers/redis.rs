@@ -73,15 +73,19 @@ pub(crate) async fn run(
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A Redis server.
-struct Node {
-    server: Server,
+pub(super) struct Node {
+    pub(super) server: Server,
     config: PathBuf,
-    client: Client,
+    pub(super) client: Client,
     port: u16,
 }
 
 impl Node {
-    async fn start(folder: &Folder, name: &str, primary: Option<&Self>) -> Result<Self, Failure> {
+    pub(super) async fn start(
+        folder: &Folder,
+        name: &str,
+        primary: Option<&Self>,
+    ) -> Result<Self, Failure> {
         let port = free_port()?;
         let home = folder.within(name)?;
         let mut text = format!(
@@ -110,13 +114,13 @@ impl Node {
     }
 
     /// Starts again, with no data, what was stopped.
-    fn restart(&mut self) -> io::Result<()> {
+    pub(super) fn restart(&mut self) -> io::Result<()> {
         self.server = Self::launch(&self.config)?;
         Ok(())
     }
 
     /// Waits until it answers.
-    async fn ready(&self) -> Result<(), Failure> {
+    pub(super) async fn ready(&self) -> Result<(), Failure> {
         let ask = async || self.administer().await?.exists("no such key").await;
         self.server.ready(ask).await.map(|_: bool| ())
     }
@@ -147,7 +151,7 @@ impl Node {
         ConnectionManager::new_with_config(self.client.clone(), config).await
     }
 
-    async fn administer(&self) -> RedisResult<MultiplexedConnection> {
+    pub(super) async fn administer(&self) -> RedisResult<MultiplexedConnection> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(PATIENCE))
             .set_response_timeout(Some(PATIENCE));
