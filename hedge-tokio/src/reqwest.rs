@@ -24,6 +24,7 @@
 //!   middleware that retries belongs on neither side: an error starts the next attempt here, within the budget.
 //! * reqwest's own timeout of a request applies to each attempt.
 
+use core::pin::pin;
 use core::task::{Context, Poll};
 
 use ::reqwest::{Request, Response};
@@ -34,7 +35,7 @@ use hedge_core::Verdict;
 use http::Extensions;
 use tower_service::Service;
 
-use crate::tower::request::Planned;
+use crate::tower::request::{self, Shared};
 use crate::tower::{HttpPolicy, Policy, RequestOptions, verdict};
 use crate::{Hedger, Outcome};
 
@@ -85,23 +86,22 @@ impl Middleware for HedgeMiddleware {
         extensions: &mut Extensions,
         next: Next<'_>,
     ) -> Result<Response> {
-        let sent = Sent {
+        let mut sent = Sent {
             request,
             extensions: extensions.clone(),
         };
-        let planned = Planned::new(&self.hedger, &ByHttp(self.policy), sent);
-        let primary = Through::Rest(next);
-        let spare = match &self.sibling {
+        let shared = Shared::new(&self.hedger, &ByHttp(self.policy), &mut sent);
+        let mut spare = shared.if_hedged(|| match &self.sibling {
             Some(sibling) => Through::Sibling(sibling.clone()),
-            None => primary.clone(),
-        };
-        let shared = planned.into_shared(primary, true);
-        let attempts = &shared;
-        let call = shared.call().request_if(
-            move |_| attempts.is_ready(|| Some(spare.clone())),
-            |attempt| attempts.launch(attempt),
+            None => Through::Rest(next.clone()),
+        });
+        let mut primary = Some(request::Next::primary(sent, Through::Rest(next), true));
+        let (attempts, spare, primary) = (&shared, &mut spare, &mut primary);
+        let call = attempts.call().request_if(
+            move |_| attempts.is_ready(|| spare.clone()),
+            |attempt| attempts.launch(attempt, primary.take()),
         );
-        match shared.answer(call).await {
+        match attempts.answer(pin!(call)).await {
             Ok(answer) => {
                 *extensions = answer.extensions;
                 Ok(answer.response)

@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::mem;
+use core::pin::pin;
 use core::task::{Context, Poll};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,7 +11,7 @@ use hedge_core::{Attempt, BoxError};
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::request::Planned;
+use super::request::{self, Next};
 use super::{Policy, ResponseFuture};
 use crate::Hedger;
 
@@ -228,11 +229,11 @@ where
         }
     }
 
-    fn call(&mut self, request: Req) -> ResponseFuture<S::Response> {
-        let planned = Planned::new(&self.hedger, &self.policy, request);
+    fn call(&mut self, mut request: Req) -> ResponseFuture<S::Response> {
+        let shared = request::Shared::new(&self.hedger, &self.policy, &mut request);
         let hedger = self.hedger.clone();
         let clock = move || hedger.instant(Instant::now());
-        let among = planned.limits.among;
+        let among = shared.limits.among;
         let ready = self.ready_mask() & among;
         if ready == 0 {
             self.refresh();
@@ -257,19 +258,18 @@ where
         let spare = own.service.clone();
         let primary = mem::replace(&mut own.service, spare);
         let replicas = self.shared.clone();
+        let mut primary = Some(Next::primary(request, primary, is_ready));
         ResponseFuture::new(async move {
-            let shared = planned.into_shared(primary, is_ready);
-            let (attempts, services) = (&shared, &replicas);
-            let call = shared
+            let (attempts, services, primary) = (&shared, &replicas, &mut primary);
+            let request = attempts
                 .call()
-                .on_ready(&replicas.replicas, |hedge: Attempt| {
+                .on_ready(&services.replicas, |hedge: Attempt| {
                     attempts.is_ready(|| services.get(hedge.replica()))
                 })
                 .among(among)
-                .starting_at(lease.into_chosen());
-            shared
-                .answer(call.request(|attempt| attempts.launch(attempt)))
-                .await
+                .starting_at(lease.into_chosen())
+                .request(|attempt| attempts.launch(attempt, primary.take()));
+            attempts.answer(pin!(request)).await
         })
     }
 }

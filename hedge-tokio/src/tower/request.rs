@@ -2,11 +2,13 @@
 
 use core::future::{Future, poll_fn};
 use core::marker::PhantomData;
-use core::pin::pin;
-use core::task::{Context, Poll, Waker};
+use core::pin::{Pin, pin};
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::{Context, Poll, Waker, ready};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hedge_core::{Attempt, BoxError, Classify, Error, Hedged, Verdict};
+use pin_project_lite::pin_project;
 use tokio::task::unconstrained;
 use tower_service::Service;
 
@@ -14,77 +16,15 @@ use super::options::Limits;
 use super::{Policy, RequestOptions, TimedOut};
 use crate::{Call, Hedger, Key};
 
-/// A request with its options, before any of it is sent.
-pub(crate) struct Planned<P, Req> {
+/// What the attempts of one request share.
+pub(crate) struct Shared<S, P, Req, E> {
     pub(crate) hedger: Hedger,
     pub(super) limits: Limits,
     key: Key,
-    policy: P,
-    request: Req,
-    /// The request for hedges; `None` if it must not be hedged.
-    copy: Option<Req>,
-}
-
-impl<P, Req> Planned<P, Req> {
-    pub(crate) fn new<Res, E>(hedger: &Hedger, policy: &P, mut request: Req) -> Self
-    where
-        P: Policy<Req, Res, E> + Clone,
-    {
-        let policy = policy.for_request(&mut request);
-        let RequestOptions { limits, key } = policy.options(&request);
-        // Found now, as its name may borrow from the request.
-        let key = key.map_or(Key::NONE, |name| hedger.key(&name));
-        let copy = if limits.hedge {
-            policy.copy(&request)
-        } else {
-            None
-        };
-        Self {
-            hedger: hedger.clone(),
-            limits,
-            key,
-            policy,
-            request,
-            copy,
-        }
-    }
-
-    /// Returns the parts of the request that its attempts share. The primary is sent through `primary`, and waits
-    /// until that is ready unless it `is_ready`.
-    pub(crate) fn into_shared<S, E>(self, primary: S, is_ready: bool) -> Shared<S, P, Req, E> {
-        let Self {
-            hedger,
-            limits,
-            key,
-            policy,
-            request,
-            copy,
-        } = self;
-        Shared {
-            hedger,
-            may_hedge: copy.is_some(),
-            limits,
-            key,
-            policy,
-            parts: Mutex::new(Parts {
-                copy,
-                next: Some(Next {
-                    request,
-                    service: Ok(primary),
-                    is_ready,
-                }),
-            }),
-        }
-    }
-}
-
-/// What the attempts of one request share.
-pub(crate) struct Shared<S, P, Req, E> {
-    hedger: Hedger,
-    limits: Limits,
-    key: Key,
     may_hedge: bool,
     policy: P,
+    /// Whether there is a hedge in `parts`. Most requests end without one, and then take no lock.
+    is_kept: AtomicBool,
     /// Never locked by two threads at once: requests and services need not be shared between threads.
     parts: Mutex<Parts<S, Req, E>>,
 }
@@ -92,17 +32,59 @@ pub(crate) struct Shared<S, P, Req, E> {
 struct Parts<S, Req, E> {
     /// The request for hedges; `None` if it must not be hedged, or while it is copied.
     copy: Option<Req>,
-    next: Option<Next<S, Req, E>>,
+    /// The hedge that is due.
+    hedge: Option<Next<S, Req, E>>,
 }
 
 /// What the next attempt sends, and through what.
-struct Next<S, Req, E> {
+pub(crate) struct Next<S, Req, E> {
     request: Req,
     service: Result<S, E>,
     is_ready: bool,
 }
 
+impl<S, Req, E> Next<S, Req, E> {
+    /// Returns what the primary sends. It waits until `service` is ready, unless it `is_ready`.
+    pub(crate) const fn primary(request: Req, service: S, is_ready: bool) -> Self {
+        Self {
+            request,
+            service: Ok(service),
+            is_ready,
+        }
+    }
+}
+
 impl<S, P, Req, E> Shared<S, P, Req, E> {
+    /// Asks the policy about `request`, which it may modify, before any of it is sent.
+    pub(crate) fn new<Res>(hedger: &Hedger, policy: &P, request: &mut Req) -> Self
+    where
+        P: Policy<Req, Res, E> + Clone,
+    {
+        let policy = policy.for_request(request);
+        let RequestOptions { limits, key } = policy.options(request);
+        // Found now, as its name may borrow from the request.
+        let key = key.map_or(Key::NONE, |name| hedger.key(&name));
+        let copy = if limits.hedge {
+            policy.copy(request)
+        } else {
+            None
+        };
+        Self {
+            hedger: hedger.clone(),
+            limits,
+            key,
+            may_hedge: copy.is_some(),
+            policy,
+            is_kept: AtomicBool::new(false),
+            parts: Mutex::new(Parts { copy, hedge: None }),
+        }
+    }
+
+    /// Returns what `spare` returns, if the request may be hedged.
+    pub(crate) fn if_hedged<V>(&self, spare: impl FnOnce() -> V) -> Option<V> {
+        self.may_hedge.then(spare)
+    }
+
     pub(crate) fn call(&self) -> Call<'_, ByPolicy<'_, P, Req>> {
         let by_policy = ByPolicy(&self.policy, PhantomData);
         let call = self
@@ -120,6 +102,16 @@ impl<S, P, Req, E> Shared<S, P, Req, E> {
     fn parts(&self) -> MutexGuard<'_, Parts<S, Req, E>> {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Takes the hedge that is due.
+    fn take_hedge(&self) -> Option<Next<S, Req, E>> {
+        // All attempts run in one task.
+        if !self.is_kept.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.is_kept.store(false, Ordering::Relaxed);
+        self.parts().hedge.take()
+    }
 }
 
 impl<S, P, Req> Shared<S, P, Req, S::Error>
@@ -134,77 +126,133 @@ where
             return false;
         };
         // Check the service before copying the request, which may be large.
-        let next = spare().and_then(probe).and_then(|service| {
+        let hedge = spare().and_then(probe).and_then(|service| {
             Some(Next {
                 request: self.policy.copy(&copy)?,
                 service,
                 is_ready: true,
             })
         });
-        let is_ready = next.is_some();
+        let is_ready = hedge.is_some();
         let mut parts = self.parts();
         parts.copy = Some(copy);
-        parts.next = next;
+        parts.hedge = hedge;
+        self.is_kept.store(is_ready, Ordering::Relaxed);
         is_ready
     }
 
-    /// Sends an attempt.
+    /// Sends an attempt: `primary`, or the hedge that is due if that is `None`.
     pub(crate) fn launch(
         &self,
         attempt: Attempt,
-    ) -> impl Future<Output = Result<S::Response, S::Error>> + use<S, P, Req> {
-        let next = self.parts().next.take();
-        let next = next.map(|mut next| {
-            self.policy.prepare(&mut next.request, attempt);
-            next
-        });
-        async move {
-            let Some(next) = next else {
-                // Unreachable: a request is kept before each launch.
-                return core::future::pending().await;
-            };
-            let mut service = next.service?;
-            if !next.is_ready {
-                poll_fn(|cx| service.poll_ready(cx)).await?;
-            }
-            service.call(next.request).await
+        primary: Option<Next<S, Req, S::Error>>,
+    ) -> Sent<S, Req> {
+        let Some(next) = primary.or_else(|| self.take_hedge()) else {
+            // Unreachable: a request is kept before each launch.
+            return Sent::Nothing;
+        };
+        let mut request = next.request;
+        self.policy.prepare(&mut request, attempt);
+        match next.service {
+            Ok(mut service) if next.is_ready => Sent::Called {
+                response: service.call(request),
+            },
+            Ok(service) => Sent::Waits {
+                waiting: Some((service, request)),
+            },
+            Err(error) => Sent::Failed { error: Some(error) },
         }
     }
 
     /// Waits for the result of `request`, and converts it to what the caller is given.
-    pub(crate) async fn answer(
+    pub(crate) fn answer<F>(
         &self,
-        request: impl Future<Output = Result<Hedged<S::Response>, Error<S::Error>>>,
-    ) -> Result<S::Response, BoxError>
+        mut request: Pin<&mut F>,
+    ) -> impl Future<Output = Result<S::Response, BoxError>>
     where
+        F: Future<Output = Result<Hedged<S::Response>, Error<S::Error>>>,
         S::Error: Into<BoxError>,
     {
-        let mut request = pin!(request);
-        let result = poll_fn(|cx| {
+        poll_fn(move |cx| {
             let poll = request.as_mut().poll(cx);
             // If the budget refused the hedge, release the permit that its service may have
             // reserved.
-            let _ = self.parts().next.take();
-            poll
-        });
-        match result.await {
-            Ok(mut hedged) => {
-                self.policy.answered(&mut hedged.value, &hedged.outcome);
-                Ok(hedged.value)
-            }
-            Err(Error::Failed { error, .. }) => Err(error.into()),
-            Err(Error::Timeout {
-                elapsed,
-                attempts,
-                error,
-            }) => Err(Box::new(TimedOut {
-                elapsed,
-                attempts,
-                error: error.map(Into::into),
-            })),
-            Err(Error::NoReplica(reason)) => Err(reason.into()),
-            // There is no other.
-            Err(error) => Err(error.to_string().into()),
+            drop(self.take_hedge());
+            poll.map(|result| match result {
+                Ok(mut hedged) => {
+                    self.policy.answered(&mut hedged.value, &hedged.outcome);
+                    Ok(hedged.value)
+                }
+                Err(error) => Err(boxed(error)),
+            })
+        })
+    }
+}
+
+/// Converts the error of a request to what the caller is given.
+#[cold]
+fn boxed<E: Into<BoxError>>(error: Error<E>) -> BoxError {
+    match error {
+        Error::Failed { error, .. } => error.into(),
+        Error::Timeout {
+            elapsed,
+            attempts,
+            error,
+        } => Box::new(TimedOut {
+            elapsed,
+            attempts,
+            error: error.map(Into::into),
+        }),
+        Error::NoReplica(reason) => reason.into(),
+        // There is no other.
+        error => error.to_string().into(),
+    }
+}
+
+pin_project! {
+    /// An attempt.
+    #[project = SentProj]
+    pub(crate) enum Sent<S, Req>
+    where
+        S: Service<Req>,
+    {
+        Called {
+            #[pin]
+            response: S::Future,
+        },
+        /// Its service is not ready yet.
+        Waits { waiting: Option<(S, Req)> },
+        /// Its service has failed.
+        Failed { error: Option<S::Error> },
+        Nothing,
+    }
+}
+
+impl<S: Service<Req>, Req> Future for Sent<S, Req> {
+    type Output = Result<S::Response, S::Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            let response = match self.as_mut().project() {
+                SentProj::Called { response } => return response.poll(cx),
+                SentProj::Waits { waiting } => {
+                    let Some((service, _)) = waiting else {
+                        return Poll::Pending;
+                    };
+                    ready!(service.poll_ready(cx))?;
+                    let Some((mut service, request)) = waiting.take() else {
+                        return Poll::Pending;
+                    };
+                    service.call(request)
+                }
+                SentProj::Failed { error } => {
+                    return error
+                        .take()
+                        .map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
+                }
+                SentProj::Nothing => return Poll::Pending,
+            };
+            self.set(Self::Called { response });
         }
     }
 }

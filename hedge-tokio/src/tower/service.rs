@@ -4,7 +4,7 @@ use core::convert::Infallible;
 use core::fmt;
 use core::future::Future;
 use core::mem;
-use core::pin::Pin;
+use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
 use core::time::Duration;
 
@@ -13,7 +13,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::Policy;
-use super::request::Planned;
+use super::request::{Next, Shared};
 use crate::Hedger;
 
 /// Wraps services in a [`HedgeService`]; see the [module](super).
@@ -136,21 +136,23 @@ where
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
-    fn call(&mut self, request: Req) -> ResponseFuture<S::Response> {
+    fn call(&mut self, mut request: Req) -> ResponseFuture<S::Response> {
+        let shared = Shared::new(&self.hedger, &self.policy, &mut request);
         // Send the request through the service that was polled ready. The clone that replaces it
         // has not been polled.
         let spare = self.inner.clone();
-        let ready = mem::replace(&mut self.inner, spare.clone());
-        let spare = self.sibling.clone().unwrap_or(spare);
-        let planned = Planned::new(&self.hedger, &self.policy, request);
+        let ready = mem::replace(&mut self.inner, spare);
+        let spare = self.sibling.as_ref().unwrap_or(&self.inner);
+        let mut spare = shared.if_hedged(|| spare.clone());
+        let mut primary = Some(Next::primary(request, ready, true));
         ResponseFuture::new(async move {
-            let shared = planned.into_shared(ready, true);
-            let attempts = &shared;
-            let request = shared.call().request_if(
-                move |_| attempts.is_ready(|| Some(spare.clone())),
-                |attempt| attempts.launch(attempt),
+            // Borrow what the request uses: what is moved takes its place in the future twice.
+            let (attempts, spare, primary) = (&shared, &mut spare, &mut primary);
+            let request = attempts.call().request_if(
+                move |_| attempts.is_ready(|| spare.clone()),
+                |attempt| attempts.launch(attempt, primary.take()),
             );
-            shared.answer(request).await
+            attempts.answer(pin!(request)).await
         })
     }
 }
