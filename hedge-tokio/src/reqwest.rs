@@ -97,11 +97,11 @@ impl Middleware for HedgeMiddleware {
         });
         let mut primary = Some(request::Next::primary(sent, Through::Rest(next), true));
         let (attempts, spare, primary) = (&shared, &mut spare, &mut primary);
-        let call = attempts.call().request_if(
+        let call = pin!(attempts.call().request_if(
             move |_| attempts.is_ready(|| spare.clone()),
             |attempt| attempts.launch(attempt, primary.take()),
-        );
-        match attempts.answer(pin!(call)).await {
+        ));
+        match attempts.answer(call).await {
             Ok(answer) => {
                 *extensions = answer.extensions;
                 Ok(answer.response)

@@ -311,13 +311,14 @@ async fn a_hedge_that_the_budget_refuses_keeps_no_place() {
         .service(server);
     let start = Instant::now();
     let second = async {
-        time::sleep(ms(50)).await;
+        // After the refusal at 20, and before the hedge is asked for again at 40.
+        time::sleep(ms(30)).await;
         call(&mut service.clone(), get()).await.unwrap();
         start.elapsed()
     };
     let (mut clone, request) = (service.clone(), get());
     let (first, second) = tokio::join!(call(&mut clone, request), second);
-    assert_eq!((first.unwrap().body().as_str(), second), ("first", ms(60)));
+    assert_eq!((first.unwrap().body().as_str(), second), ("first", ms(40)));
 }
 
 /// A service that works, and whose clones do not become ready.
@@ -637,4 +638,41 @@ async fn a_request_brings_its_options_in_its_extensions() {
     let error = call(&mut service, request).await.unwrap_err();
     assert!(error.is::<TimedOut>());
     assert_eq!((start.elapsed(), server.calls()), (ms(100), 1));
+}
+
+/// A service that counts its clones.
+struct Counted(Arc<AtomicUsize>);
+
+impl Clone for Counted {
+    fn clone(&self) -> Self {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Self(self.0.clone())
+    }
+}
+
+impl Service<u64> for Counted {
+    type Response = u64;
+    type Error = Broken;
+    type Future = core::future::Ready<Result<u64, Broken>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: u64) -> Self::Future {
+        core::future::ready(Ok(request))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_request_that_may_be_hedged_has_a_spare_service() {
+    let clones = Arc::new(AtomicUsize::new(0));
+    let mut service = HedgeLayer::new(hedger(), Optional).layer(Counted(clones.clone()));
+    // One clone takes the place of the service that a request is sent through.
+    for (request, expected) in [(UNHEDGED, 1), (0, 2)] {
+        let before = clones.load(Ordering::SeqCst);
+        let ready = service.ready().await.unwrap();
+        assert_eq!(ready.call(request).await.unwrap(), request);
+        assert_eq!(clones.load(Ordering::SeqCst) - before, expected);
+    }
 }

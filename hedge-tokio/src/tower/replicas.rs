@@ -261,15 +261,17 @@ where
         let mut primary = Some(Next::primary(request, primary, is_ready));
         ResponseFuture::new(async move {
             let (attempts, services, primary) = (&shared, &replicas, &mut primary);
-            let request = attempts
-                .call()
-                .on_ready(&services.replicas, |hedge: Attempt| {
-                    attempts.is_ready(|| services.get(hedge.replica()))
-                })
-                .among(among)
-                .starting_at(lease.into_chosen())
-                .request(|attempt| attempts.launch(attempt, primary.take()));
-            attempts.answer(pin!(request)).await
+            let request = pin!(
+                attempts
+                    .call()
+                    .on_ready(&services.replicas, |hedge: Attempt| {
+                        attempts.is_ready(|| services.get(hedge.replica()))
+                    })
+                    .among(among)
+                    .starting_at(lease.into_chosen())
+                    .request(|attempt| attempts.launch(attempt, primary.take()))
+            );
+            attempts.answer(request).await
         })
     }
 }

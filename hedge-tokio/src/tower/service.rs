@@ -146,13 +146,14 @@ where
         let mut spare = shared.if_hedged(|| spare.clone());
         let mut primary = Some(Next::primary(request, ready, true));
         ResponseFuture::new(async move {
-            // Borrow what the request uses: what is moved takes its place in the future twice.
+            // Borrow what the request uses, and pin it where it is made: what is moved takes its place in the
+            // future twice.
             let (attempts, spare, primary) = (&shared, &mut spare, &mut primary);
-            let request = attempts.call().request_if(
+            let request = pin!(attempts.call().request_if(
                 move |_| attempts.is_ready(|| spare.clone()),
                 |attempt| attempts.launch(attempt, primary.take()),
-            );
-            attempts.answer(pin!(request)).await
+            ));
+            attempts.answer(request).await
         })
     }
 }
