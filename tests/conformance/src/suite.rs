@@ -246,6 +246,7 @@ macro_rules! for_each_case {
             panics {
                 an_attempt_may_panic,
                 an_attempt_at_a_replica_may_panic,
+                a_request_at_a_replica_pays_once,
                 a_stream_may_panic,
                 the_launch_closure_may_panic,
                 the_classifier_may_panic,

@@ -373,7 +373,10 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         match self.placement.place_primary(self.start_of(0)) {
             Ok(None) => Ok(primary),
             Ok(Some(replica)) => {
-                self.deposit();
+                // Not again if the closure panicked and the request is polled nevertheless.
+                if !self.deposited {
+                    self.deposit();
+                }
                 Ok(primary.at(replica))
             }
             Err(reason) => {

@@ -127,6 +127,29 @@ pub async fn an_attempt_at_a_replica_may_panic<T: Timer + Clone, H: Home>(world:
     }
 }
 
+/// A request at a replica whose first launch panics pays once, though it is polled again.
+pub async fn a_request_at_a_replica_pays_once<T: Timer + Clone, H: Home>(world: &World<T, H>) {
+    let set = H::lock(Replicas::<2>::all());
+    let hedger = world.build(world.fixed(1).budget(Budget::percent(50.0).burst(8)));
+    let tokens = || hedger.budget().edit(|budget| budget.tokens());
+    // Leaves room for deposits.
+    hedger.budget().edit(|budget| {
+        budget.withdraw(world.now()).unwrap();
+        budget.give_back(1);
+    });
+    let before = tokens();
+    let mut fails = true;
+    let mut request = pin!(hedger.request_on(&set, |_| {
+        if mem::take(&mut fails) {
+            fail();
+        }
+        async { Ok::<_, ()>(()) }
+    }));
+    until_it_panics(request.as_mut()).await;
+    assert_eq!(request.await.map(|hedged| hedged.outcome.attempts), Ok(1));
+    assert_eq!(tokens() - before, 0.5);
+}
+
 /// A stream that panics unwinds to whoever polls it: the request before the first item, the reader after it.
 pub async fn a_stream_may_panic<T: Timer + Clone, H: Home>(world: &World<T, H>) {
     for culprit in [0, 1] {
