@@ -5,11 +5,13 @@ use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 
 use hedge_core::adapter::{BudgetHandle, Capacity, Max, SharedState};
+use hedge_core::stream::FirstItem;
 use hedge_core::{Error, Instant, MetricsSnapshot, Outcome, Suppressed};
 
 use crate::caller::Mind;
 use crate::clock::instant;
 use crate::draw::COST;
+use crate::flow::{Given, Opens};
 use crate::game::{Answer, Game};
 use crate::invariants::Invariant;
 use crate::journal::{Account, End, Phase, State, Trial};
@@ -20,7 +22,9 @@ impl<'w, L, B, const MAX: usize> Game<'_, 'w, L, B, MAX>
 where
     L: SharedState<Strategy = Mind<'w>>,
     B: BudgetHandle,
-    Max<MAX>: Capacity<trial::Trial<'w>> + Capacity<Ready<Result<(), ()>>>,
+    Max<MAX>: Capacity<trial::Trial<'w>>
+        + Capacity<FirstItem<Opens<'w>>>
+        + Capacity<Ready<Result<(), ()>>>,
 {
     /// Between any two steps.
     pub(crate) fn check_budget(&self) {
@@ -155,7 +159,7 @@ where
     }
 
     /// A request gave its answer.
-    pub(crate) fn check_answer(&self, account: usize, answer: Answer<'w>) {
+    pub(crate) fn check_answer<V: Given<'w>>(&self, account: usize, answer: Answer<'w, V>) {
         let world = self.world;
         {
             let mut journal = world.journal();
@@ -167,7 +171,7 @@ where
                 || "a request gives two answers",
             );
             let end = match &answer {
-                Ok(hedged) => self.check_value(of, hedged.value.index, &hedged.outcome),
+                Ok(hedged) => self.check_value(of, hedged.value.index(), &hedged.outcome),
                 Err(Error::Failed { error, attempts }) => {
                     self.check_attempts(of, *attempts);
                     // An error may be what the classifier was waiting for.
@@ -202,11 +206,18 @@ where
                 !keeps || of.trials().iter().all(kept),
                 || "a loser that was to be kept was dropped",
             );
+            let given = answer.as_ref().ok().map(|hedged| hedged.value.index());
+            let others = of.other_streams(given);
+            world.check(Invariant::OtherStreamsAreDropped, others == 0, || {
+                format!("{others} are open, besides that of {given:?}")
+            });
             if may_reserve {
                 journal.purse.may_have_refunded();
             }
         }
-        drop(answer);
+        if let Ok(hedged) = answer {
+            hedged.value.end(world);
+        }
     }
 
     fn check_value(&self, of: &Account, index: u8, outcome: &Outcome) -> End {
@@ -383,7 +394,7 @@ impl Totals {
             totals.attempts += u64::from(account.admitted);
             let is_unsent = account.admitted == 0;
             totals.unsent += u64::from(is_unsent);
-            if account.wants.teaches && !is_unsent {
+            if account.wants.teaches && !is_unsent && !account.probes {
                 totals.taught.0 += 1;
                 totals.taught.1 += u64::from(account.admitted);
             }

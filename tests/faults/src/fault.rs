@@ -104,6 +104,34 @@ faults! {
         /// read metrics in the middle of a poll
         ReadsInPoll,
     }
+    "streams": {
+        /// open late
+        OpensLate,
+        /// fail to open
+        FailsToOpen,
+        /// end without an item
+        EndsAtOnce,
+        /// stall after their first item
+        Stalls,
+        /// panic while they are read
+        PanicsInStream,
+        /// are dropped while they are read
+        DropsStream,
+    }
+    "replicas": {
+        /// are added
+        AddsReplica,
+        /// are removed
+        RemovesReplica,
+        /// are drained
+        DrainsReplica,
+        /// are resumed
+        ResumesReplica,
+        /// are on hold
+        HoldsReplica,
+        /// hear late that an attempt has ended
+        ReportsLate,
+    }
     "code of the caller's": {
         /// the closure that starts attempts panics
         LaunchPanics,
@@ -128,7 +156,8 @@ impl Fault {
         | 1 << Self::ClassifierPanics as u64
         | 1 << Self::SinkPanics as u64
         | 1 << Self::PlanPanics as u64
-        | 1 << Self::RecordPanics as u64;
+        | 1 << Self::RecordPanics as u64
+        | 1 << Self::PanicsInStream as u64;
 }
 
 /// How often each kind happened.

@@ -10,12 +10,15 @@ use std::panic;
 use hedge_conformance::Books;
 use hedge_core::adapter::{BudgetHandle, Capacity, Max, SharedState};
 use hedge_core::metrics::Recorder;
+use hedge_core::stream::FirstItem;
 use hedge_core::{Attempt, Call, Error, Hedged, Hedger, Options, Verdict};
 
 use crate::caller::{Ear, Mind};
 use crate::clock::TICK;
 use crate::draw::{self, Wish};
 use crate::fault::Fault;
+use crate::fleet::Fleet;
+use crate::flow::{self, Given, Opens};
 use crate::halves::Halves;
 use crate::invariants::Invariant;
 use crate::journal::{End, Phase};
@@ -60,7 +63,7 @@ impl Rules {
     }
 }
 
-pub(crate) type Answer<'w> = Result<Hedged<Value<'w>>, Error<Value<'w>>>;
+pub(crate) type Answer<'w, V> = Result<Hedged<V>, Error<Value<'w>>>;
 
 /// A request, and whose account it is on.
 struct Held<F> {
@@ -83,7 +86,8 @@ impl<'g, 'w, L, B, const MAX: usize> Game<'g, 'w, L, B, MAX>
 where
     L: SharedState<Strategy = Mind<'w>>,
     B: BudgetHandle,
-    Max<MAX>: Capacity<Trial<'w>> + Capacity<Ready<Result<(), ()>>>,
+    Max<MAX>:
+        Capacity<Trial<'w>> + Capacity<FirstItem<Opens<'w>>> + Capacity<Ready<Result<(), ()>>>,
 {
     pub(crate) fn new(
         world: &'w World,
@@ -102,10 +106,26 @@ where
     }
 
     pub(crate) fn play(&self, tally: &mut Tally) {
-        self.run(|account, wish| {
-            let call = self.call(wish);
-            call.open(move |attempt| self.launch(account, attempt, true))
-        });
+        match self.world.below(4) {
+            0 => self.play_on_replicas(),
+            1 => self.run(
+                |account, wish| {
+                    let call = self.call(wish).classify(flow::judge);
+                    let world = self.world;
+                    call.stream(move |attempt| {
+                        Opens::new(world, self.launch(account, attempt, true))
+                    })
+                },
+                || (),
+            ),
+            _ => self.run(
+                |account, wish| {
+                    let call = self.call(wish);
+                    call.open(move |attempt| self.launch(account, attempt, true))
+                },
+                || (),
+            ),
+        }
         if !self.world.is_broken() {
             self.check_totals(tally);
             self.check_usable();
@@ -113,7 +133,39 @@ where
         tally.polls += self.polls.get();
     }
 
-    fn run<F: Future<Output = Answer<'w>>>(&self, open: impl Fn(usize, Wish) -> F) {
+    /// Requests whose attempts are sent to replicas.
+    fn play_on_replicas(&self) {
+        let world = self.world;
+        // A request pays once it is placed, and these come between its start and that.
+        world.forbid(Fault::SinkPanics);
+        world.forbid(Fault::PlanPanics);
+        let fleet = Fleet::draw(world);
+        let among = world.pick(&[u64::MAX, u64::MAX, 0b11, 0b1110]);
+        self.run(
+            |account, wish| {
+                let call = self.call(wish).on(&fleet).among(among);
+                call.open(move |attempt| {
+                    let trial = self.launch(account, attempt, true);
+                    world.journal().of(account).trial(trial.index).replica =
+                        Some(attempt.replica());
+                    trial
+                })
+            },
+            || {
+                fleet.befall();
+                fleet.check();
+            },
+        );
+        fleet.deliver_all();
+        fleet.check();
+    }
+
+    /// Plays with the requests that `open` makes; `befall` is what happens after each step besides.
+    fn run<F, V>(&self, open: impl Fn(usize, Wish) -> F, befall: impl Fn())
+    where
+        F: Future<Output = Answer<'w, V>>,
+        V: Given<'w>,
+    {
         let world = self.world;
         let mut held = [const { None }; HELD];
         let requests = 1 + world.below(HELD as u64) as usize;
@@ -122,6 +174,7 @@ where
             self.step(&mut held[..requests], &open);
             self.check_budget();
             self.check_reservations();
+            befall();
             if world.is_broken() {
                 break;
             }
@@ -138,9 +191,10 @@ where
     }
 
     /// One thing happens.
-    fn step<F>(&self, held: &mut [Option<Held<F>>], open: &impl Fn(usize, Wish) -> F)
+    fn step<F, V>(&self, held: &mut [Option<Held<F>>], open: &impl Fn(usize, Wish) -> F)
     where
-        F: Future<Output = Answer<'w>>,
+        F: Future<Output = Answer<'w, V>>,
+        V: Given<'w>,
     {
         let world = self.world;
         let place = world.below(held.len() as u64) as usize;
@@ -291,9 +345,10 @@ where
     }
 
     /// Polls a request. Whether none of the caller's code panicked.
-    fn poll<F>(&self, account: usize, request: Pin<&mut F>) -> bool
+    fn poll<F, V>(&self, account: usize, request: Pin<&mut F>) -> bool
     where
-        F: Future<Output = Answer<'w>>,
+        F: Future<Output = Answer<'w, V>>,
+        V: Given<'w>,
     {
         let world = self.world;
         let task = &world.tasks[account];
@@ -438,9 +493,10 @@ where
     }
 
     /// Faults are over. Requests are polled only when they are woken.
-    fn come_to_an_end<F>(&self, held: &mut [Option<Held<F>>])
+    fn come_to_an_end<F, V>(&self, held: &mut [Option<Held<F>>])
     where
-        F: Future<Output = Answer<'w>>,
+        F: Future<Output = Answer<'w, V>>,
+        V: Given<'w>,
     {
         let world = self.world;
         for held in held.iter_mut() {

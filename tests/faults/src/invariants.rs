@@ -110,6 +110,18 @@ invariants! {
     TheOutcomeIsTrue = "the-outcome-is-true",
     /// The strategy hears of every request that ended and teaches it something, once.
     TheStrategyHearsOfAll = "the-strategy-hears-of-all",
+    /// In flight at a replica are the attempts that were sent there and have not ended, and none when all is over; each
+    /// end is reported once.
+    ReplicasAreReleased = "replicas-are-released",
+    /// No attempt goes to a replica that its request has used while there is another that is allowed, open, and not
+    /// four times as slow.
+    HedgesGoElsewhere = "hedges-go-elsewhere",
+    /// When a request gives a stream, no other stream of it is open, but for losers that are to be kept.
+    OtherStreamsAreDropped = "other-streams-are-dropped",
+    /// The reader of a stream gets each item of the attempt that won, in order, the first included.
+    ItemsComeInOrder = "items-come-in-order",
+    /// A stream reports how it ended, once, and is closed then.
+    StreamsReportTheirEnd = "streams-report-their-end",
     /// Nothing panics but the caller's code.
     NoPanicOfItsOwn = "no-panic-of-its-own",
     /// Whatever happened, the next request is answered.

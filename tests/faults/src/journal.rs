@@ -4,6 +4,7 @@ use core::fmt;
 use core::task::Waker;
 
 use hedge_conformance::Books;
+use hedge_core::replicas::ReplicaId;
 use hedge_core::{Instant, Options};
 
 use crate::draw::{expiry, is_limit, max_pushback};
@@ -65,6 +66,8 @@ pub(crate) struct Account {
     pub(crate) panicked: bool,
     /// No more events of it are expected, since a panic came between.
     pub(crate) silenced: bool,
+    /// Its primary tries a replica that is suspect, of which the strategy does not hear.
+    pub(crate) probes: bool,
     /// The latest time at which it can have started.
     pub(crate) start: u64,
 }
@@ -146,6 +149,8 @@ pub(crate) struct Trial {
     pub(crate) start: u64,
     /// The longest time that it can have lasted, if it was dropped without a result.
     pub(crate) lasted: u64,
+    /// Where it was sent.
+    pub(crate) replica: Option<ReplicaId>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -154,6 +159,8 @@ pub(crate) enum State {
     Absent,
     Running,
     Returned,
+    /// It has given a stream, and its first item.
+    Streams,
     Dropped,
 }
 
@@ -206,6 +213,7 @@ impl Account {
                     never_wakes: false,
                     start: 0,
                     lasted: 0,
+                    replica: None,
                 }
             }; 8],
             admitted: 0,
@@ -218,6 +226,7 @@ impl Account {
             settled: None,
             panicked: false,
             silenced: false,
+            probes: false,
             start: 0,
         }
     }
@@ -235,6 +244,15 @@ impl Account {
     pub(crate) fn alive(&self) -> usize {
         let alive = |trial: &&Trial| matches!(trial.state, State::Running | State::Returned);
         self.trials().iter().filter(alive).count()
+    }
+
+    /// How many streams are open, besides that of attempt `given`.
+    pub(crate) fn other_streams(&self, given: Option<u8>) -> usize {
+        let trials = self.trials().iter().enumerate();
+        let streams = |(index, trial): &(usize, &Trial)| {
+            trial.state == State::Streams && given != Some(*index as u8)
+        };
+        trials.filter(streams).count()
     }
 
     /// Whether an attempt may have been dropped since it lasted too long.

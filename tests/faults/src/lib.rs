@@ -18,6 +18,8 @@ mod check;
 mod clock;
 mod draw;
 pub mod fault;
+mod fleet;
+mod flow;
 mod game;
 mod halves;
 pub mod invariants;

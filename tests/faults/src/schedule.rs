@@ -9,11 +9,13 @@ use std::panic;
 use hedge_conformance::{Home, Local, Threads};
 use hedge_core::adapter::{Capacity, Max};
 use hedge_core::metrics::Recorder;
+use hedge_core::stream::FirstItem;
 use hedge_core::{Builder, Hedger};
 
 use crate::caller::{Ear, Mind};
 use crate::draw;
 use crate::fault::{Counts, Fault};
+use crate::flow::Opens;
 use crate::game::{Game, Rules};
 use crate::halves::{Halves, Watched};
 use crate::invariants::{Broken, Invariant};
@@ -133,7 +135,8 @@ fn on<'w, H: Home, M: Recorder, const MAX: usize>(
     watches: bool,
     tally: &mut Tally,
 ) where
-    Max<MAX>: Capacity<Trial<'w>> + Capacity<Ready<Result<(), ()>>>,
+    Max<MAX>:
+        Capacity<Trial<'w>> + Capacity<FirstItem<Opens<'w>>> + Capacity<Ready<Result<(), ()>>>,
 {
     let rules = Rules::draw::<M>(world, MAX as u8);
     world.journal().halves = watches.then(|| Halves::new(rules.limits));

@@ -16,8 +16,8 @@ use crate::world::World;
 /// An attempt.
 pub(crate) struct Trial<'w> {
     world: &'w World,
-    account: usize,
-    index: u8,
+    pub(crate) account: usize,
+    pub(crate) index: u8,
     start: u64,
     /// How often it waits before it answers.
     patience: u64,
@@ -77,7 +77,20 @@ impl<'w> Trial<'w> {
         }
     }
 
-    fn answer(&self) -> Result<Value<'w>, Value<'w>> {
+    /// Its answer is an error.
+    pub(crate) fn fails(&self) -> Value<'w> {
+        let (Ok(value) | Err(value)) = self.answer(false);
+        value
+    }
+
+    /// It has given a stream with its first item, and lives on with that, but not as an attempt that is in flight.
+    pub(crate) fn streams(&self) {
+        let mut journal = self.world.journal();
+        journal.hedges_alive -= u32::from(self.index > 0);
+        journal.of(self.account).trial(self.index).state = State::Streams;
+    }
+
+    fn answer(&self, may_be_ok: bool) -> Result<Value<'w>, Value<'w>> {
         let world = self.world;
         if !self.polled {
             world.count(Fault::AnswersAtOnce);
@@ -98,7 +111,7 @@ impl<'w> Trial<'w> {
             Verdict::Accept
         };
         // Most answers are `Ok` and most failures are not, but the classifier may see it otherwise.
-        let ok = (verdict == Verdict::Accept) == (world.below(6) > 0);
+        let ok = (verdict == Verdict::Accept) == (world.below(6) > 0) && may_be_ok;
         {
             let mut journal = world.journal();
             let trial = journal.of(self.account).trial(self.index);
@@ -178,7 +191,7 @@ impl<'w> Future for Trial<'w> {
         while !this.waits(cx) {
             this.waits = Waits::No;
             if this.patience == 0 {
-                return Poll::Ready(this.answer());
+                return Poll::Ready(this.answer(true));
             }
             this.polled = true;
             if !this.begins_to_wait(cx) {
@@ -192,16 +205,18 @@ impl<'w> Future for Trial<'w> {
 
 impl Drop for Trial<'_> {
     fn drop(&mut self) {
-        {
+        let streams = {
             let mut journal = self.world.journal();
-            journal.hedges_alive -= u32::from(self.index > 0);
             let trial = journal.of(self.account).trial(self.index);
-            trial.state = State::Dropped;
+            let before = core::mem::replace(&mut trial.state, State::Dropped);
             trial.drops += 1;
             trial.hung = None;
             trial.lasted = self.world.clock.most_since(self.start);
-        }
-        if self.world.may_panic(Fault::PanicsInDrop, 8) {
+            let streams = before == State::Streams;
+            journal.hedges_alive -= u32::from(self.index > 0 && !streams);
+            streams
+        };
+        if !streams && self.world.may_panic(Fault::PanicsInDrop, 8) {
             self.world.panic();
         }
     }
@@ -217,6 +232,10 @@ impl Drop for Value<'_> {
 /// The classifier: it does what the value wants, and writes it down.
 pub(crate) fn judge<'w>(result: &Result<Value<'w>, Value<'w>>) -> Verdict {
     let (Ok(value) | Err(value)) = result;
+    judge_value(value)
+}
+
+pub(crate) fn judge_value(value: &Value<'_>) -> Verdict {
     let world = value.world;
     if world.may_panic(Fault::ClassifierPanics, 12) {
         world.panic();
