@@ -23,7 +23,7 @@ pub(crate) struct Fleet<'w> {
     world: &'w World,
     replicas: RefCell<Replicas<ROOM>>,
     open: RefCell<Vec<Chosen>>,
-    /// Those of `open` whose end was reported, but did not arrive.
+    /// Replicas in `open` whose end was reported, but did not arrive.
     late: RefCell<Vec<(Chosen, AttemptEnd)>>,
 }
 
