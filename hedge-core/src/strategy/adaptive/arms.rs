@@ -27,6 +27,8 @@ struct Arm {
     mean: f64,
     /// The variance of what the arm is ahead of the average arm, request by request.
     variance: f64,
+    /// How many hedges per request come due.
+    demand: f32,
     picks: u32,
 }
 
@@ -36,6 +38,7 @@ impl Arm {
             delay,
             mean: 0.0,
             variance: 0.0,
+            demand: 0.0,
             picks: 0,
         }
     }
@@ -88,17 +91,19 @@ impl Arms {
         self.arms.iter_mut().for_each(|arm| arm.picks = 0);
     }
 
-    /// Adds one request to the evidence, given the reward it would have had at each delay in seconds,
-    /// and leaves a share `memory` of what was there (West, 1979, with weights that fade).
-    pub(super) fn learn(&mut self, memory: f64, reward: impl Fn(f32) -> f32) {
+    /// Adds one request to the evidence, given the reward it would have had at each delay in seconds
+    /// and how many hedges, and leaves a share `memory` of what was there (West, 1979, with weights that fade).
+    pub(super) fn learn(&mut self, memory: f64, outcome: impl Fn(f32) -> (f32, u8)) {
         self.weight = self.weight * memory + 1.0;
         let step = 1.0 / self.weight;
         let len = self.len();
         let share = 1.0 / len as f64;
         let mut rewards = [0.0; Self::MAX];
         let (mut average, mut average_mean) = (0.0, 0.0);
-        for (slot, arm) in rewards.iter_mut().zip(&self.arms).take(len) {
-            *slot = f64::from(reward(arm.delay as f32 * 1e-9));
+        for (slot, arm) in rewards.iter_mut().zip(&mut self.arms).take(len) {
+            let (reward, hedges) = outcome(arm.delay as f32 * 1e-9);
+            *slot = f64::from(reward);
+            arm.demand += step as f32 * (f32::from(hedges) - arm.demand);
             average += share * *slot;
             average_mean += share * arm.mean;
         }
@@ -109,18 +114,24 @@ impl Arms {
         }
     }
 
-    /// Draws from what is believed of each and picks the best; none while there is no evidence.
-    pub(super) fn pick<R: Rng>(&mut self, draws: &mut Draws<'_, R>) -> Option<Duration> {
+    /// Draws from what is believed of each and picks the best, where a hedge costs
+    /// `price` besides; none while there is no evidence.
+    pub(super) fn pick<R: Rng>(
+        &mut self,
+        price: f64,
+        draws: &mut Draws<'_, R>,
+    ) -> Option<Duration> {
         if self.weight <= 0.0 {
             return None;
         }
         let (len, weight) = (self.len(), self.weight);
-        let mut best: Option<(f32, &mut Arm)> = None;
+        let mut best: Option<(f64, &mut Arm)> = None;
         for arm in self.arms.iter_mut().take(len) {
             let (alpha, beta) = arm.belief(weight, len);
             let draw = draws.beta(alpha as f32, beta as f32);
-            if best.as_ref().is_none_or(|(highest, _)| draw > *highest) {
-                best = Some((draw, arm));
+            let worth = f64::from(draw) - arm.charge(price);
+            if best.as_ref().is_none_or(|(highest, _)| worth > *highest) {
+                best = Some((worth, arm));
             }
         }
         let (_, arm) = best?;
@@ -128,14 +139,15 @@ impl Arms {
         Some(arm.delay())
     }
 
-    /// The delay with the highest mean reward.
-    pub(super) fn best(&self) -> Option<Duration> {
+    /// The delay with the highest mean reward, where a hedge costs `price` besides.
+    pub(super) fn best(&self, price: f64) -> Option<Duration> {
         let arms = self
             .arms
             .iter()
             .take(self.len())
             .filter(|_| self.weight > 0.0);
-        let best = arms.reduce(|best, arm| if arm.mean > best.mean { arm } else { best });
+        let worth = |arm: &Arm| arm.mean - arm.charge(price);
+        let best = arms.reduce(|best, arm| if worth(arm) > worth(best) { arm } else { best });
         best.map(Arm::delay)
     }
 
@@ -157,6 +169,7 @@ impl Arms {
         columns.column("delays_ns", &mut arms().map(|arm| arm.delay as f64));
         columns.column("means", &mut arms().map(|arm| arm.mean));
         columns.column("variances", &mut arms().map(|arm| arm.variance));
+        columns.column("demands", &mut arms().map(|arm| arm.demand.into()));
         columns.column("picks", &mut arms().map(|arm| arm.picks.into()));
         columns.column("weight", &mut iter::once(self.weight));
     }
@@ -166,6 +179,7 @@ impl Arms {
         let delays = columns.numbers("delays_ns", 0.0, u64::MAX as f64)?;
         let means = columns.exactly(delays.len(), "means", 0.0, 1.0)?;
         let variances = columns.exactly(delays.len(), "variances", 0.0, 1.0)?;
+        let demands = columns.exactly(delays.len(), "demands", 0.0, u8::MAX.into())?;
         let picks = columns.exactly(delays.len(), "picks", 0.0, u32::MAX.into())?;
         let weight = columns.number("weight", 0.0, f64::MAX)?;
 
@@ -177,9 +191,10 @@ impl Arms {
             return Ok(restored);
         }
         restored.weight = weight;
-        let beliefs = means.iter().zip(variances).zip(picks);
-        for (arm, ((mean, variance), picks)) in restored.arms.iter_mut().zip(beliefs) {
-            (arm.mean, arm.variance, arm.picks) = (*mean, *variance, *picks as u32);
+        let beliefs = means.iter().zip(variances).zip(demands).zip(picks);
+        for (arm, (((mean, variance), demand), picks)) in restored.arms.iter_mut().zip(beliefs) {
+            (arm.mean, arm.variance, arm.demand) = (*mean, *variance, *demand as f32);
+            arm.picks = *picks as u32;
         }
         Ok(restored)
     }
@@ -213,6 +228,11 @@ impl Arms {
 }
 
 impl Arm {
+    /// What its hedges cost per request.
+    fn charge(&self, price: f64) -> f64 {
+        price * f64::from(self.demand)
+    }
+
     /// α and β, from a uniform prior.
     fn belief(&self, weight: f64, arms: usize) -> (f64, f64) {
         /// How many coin flips a request may be worth.

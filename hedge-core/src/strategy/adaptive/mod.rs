@@ -18,11 +18,13 @@ pub use arms::ArmStats;
 use arms::Arms;
 pub use candidates::DelayCandidates;
 use history::History;
+use price::Price;
 use replay::Replay;
 
 mod arms;
 mod candidates;
 mod history;
+mod price;
 #[cfg(test)]
 mod quality;
 mod replay;
@@ -52,6 +54,9 @@ mod tests;
 ///   distribution counts, and what a slow request takes from all arms alike does not blur which is
 ///   best. So α and β count each request as m (1 − m) / v coin flips, 1 to 1000, where m is the arm's mean
 ///   reward and v the variance of its lead over the average arm.
+/// - **The budget sets a price.** While the budget refuses hedges, each costs more than `cost_weight`, up to the whole reward,
+///   until the delays in use ask for about as many hedges as the budget pays for. So an early delay gains nothing from
+///   hedges that would be refused. Rare clusters of refusals set no price. The price is learned anew after a restart.
 /// - **Old evidence fades.** The weight of every request is multiplied by 1 − `learning_rate` / 100 with
 ///   each one after it: at 0.1, the last 1000 count. Whenever the median has doubled or halved, it
 ///   is divided by four: the delays then mean something else.
@@ -83,6 +88,7 @@ mod tests;
 pub struct Adaptive<const N: usize = 256> {
     arms: Arms,
     history: History<N>,
+    price: Price,
     learning_rate: f64,
     cost_weight: f64,
     seed: u64,
@@ -106,6 +112,7 @@ impl Adaptive {
         Adaptive {
             arms: Arms::new(),
             history: History::new(),
+            price: Price::new(),
             learning_rate: 0.1,
             cost_weight: 0.25,
             seed: 0,
@@ -190,7 +197,7 @@ impl<const N: usize> Adaptive<N> {
             warming_up: !self.history.primaries.is_warm(),
             median: self.history.primaries.median(),
             weight: self.arms.weight(),
-            best: self.arms.best(),
+            best: self.arms.best(self.price.value()),
             arms,
             len: self.arms.len(),
         }
@@ -205,7 +212,7 @@ impl<const N: usize> Adaptive<N> {
         self.arms.learn(self.memory(), |delay| {
             let (latency, hedges) = replay.after(delay);
             let loss = (latency / median + cost_weight * f32::from(hedges)) / 10.0;
-            1.0 - loss.min(1.0)
+            (1.0 - loss.min(1.0), hedges)
         });
     }
 
@@ -236,6 +243,7 @@ impl<const N: usize> Adaptive<N> {
     fn forget(&mut self) {
         self.arms.clear();
         self.history.clear();
+        self.price = Price::new();
         self.reference = 0.0;
         self.max_hedges = 1;
     }
@@ -255,13 +263,14 @@ impl<const N: usize> Strategy for Adaptive<N> {
             self.forget();
         }
         let mut draws = Draws::new(generator(&mut self.rng, self.seed));
-        let picked = self.arms.pick(&mut draws);
+        let picked = self.arms.pick(self.price.value(), &mut draws);
         self.history.primaries.plan(picked)
     }
 
     fn record(&mut self, record: &Record) {
         let hedges = record.attempts.saturating_sub(1);
         self.max_hedges = self.max_hedges.max(hedges);
+        self.price.learn(record);
         // A request that failed says how long failing takes.
         if let Some(median) = self.history.median()
             && !record.end.is_failure()
@@ -277,7 +286,7 @@ impl<const N: usize> Strategy for Adaptive<N> {
     }
 
     fn expected_win_rate(&self) -> Option<f32> {
-        let delay = self.arms.best()?;
+        let delay = self.arms.best(self.price.value())?;
         Some(self.history.primaries.window.wins_after(delay))
     }
 
@@ -338,7 +347,8 @@ pub struct AdaptiveStats {
     pub median: Option<Duration>,
     /// How many requests the evidence is worth, those that have faded counting for less.
     pub weight: f64,
-    /// The delay with the highest mean reward; absent while nothing has been learned.
+    /// The delay with the highest mean reward, less what its hedges cost while the budget refuses some; absent while
+    /// nothing has been learned.
     pub best: Option<Duration>,
     arms: [ArmStats; Arms::MAX],
     len: usize,

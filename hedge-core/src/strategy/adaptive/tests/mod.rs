@@ -126,6 +126,11 @@ fn delays_that_do_equally_well_are_drawn_equally_often() {
 }
 
 /// Of two beliefs the one that is higher on average is drawn as often as it is higher by chance.
+/// Teaches the rewards of an arm at zero and of all later ones.
+fn learn(arms: &mut Arms, first: f32, others: f32) {
+    arms.learn(1.0, |delay| (if delay == 0.0 { first } else { others }, 0));
+}
+
 #[test]
 fn a_delay_is_drawn_as_often_as_it_may_be_the_best() {
     let mut arms = Arms::new();
@@ -133,13 +138,13 @@ fn a_delay_is_drawn_as_often_as_it_may_be_the_best() {
     arms.add(1_000_000);
     let rewards = [[0.9, 0.2], [0.3, 0.8], [0.6, 0.1], [0.4, 0.5]];
     for [first, second] in rewards {
-        arms.learn(1.0, |delay| if delay == 0.0 { first } else { second });
+        learn(&mut arms, first, second);
     }
     let beliefs: Vec<(f64, f64)> = arms.stats().map(|arm| (arm.alpha, arm.beta)).collect();
     let mut rng = Xoshiro128PlusPlus::seed_from_u64(3);
     let mut draws = Draws::new(&mut rng);
     for _ in 0..4000 {
-        arms.pick(&mut draws);
+        arms.pick(0.0, &mut draws);
     }
     let picked = f64::from(arms.stats().next().unwrap().picks) / 4000.0;
     // P(X > Y) = ∫ f(x) G(x) dx, by the rectangle rule.
@@ -179,12 +184,12 @@ fn no_amount_of_evidence_is_too_much() {
     let mut arms = Arms::new();
     arms.add(0);
     arms.add(1);
-    arms.learn(1.0, |delay| if delay == 0.0 { 0.7 } else { 0.701 });
+    learn(&mut arms, 0.7, 0.701);
     for _ in 0..10 {
         arms.fade(1e6);
         let mut rng = Xoshiro128PlusPlus::seed_from_u64(1);
         let mut draws = Draws::new(&mut rng);
-        let picks = (0..100).filter(|_| arms.pick(&mut draws) == arms.best());
+        let picks = (0..100).filter(|_| arms.pick(0.0, &mut draws) == arms.best(0.0));
         assert!(picks.count() > 95);
     }
 }
@@ -478,7 +483,7 @@ fn it_promises_the_wins_that_its_samples_would_give_its_best_delay() {
 
 #[test]
 fn it_is_small() {
-    assert!(size_of::<Adaptive>() <= 3300);
+    assert!(size_of::<Adaptive>() <= 3310);
     assert!(size_of::<Adaptive<64>>() <= 1800);
 }
 
@@ -495,4 +500,90 @@ fn it_can_be_a_static() {
         .max_age(ms(60_000));
     assert_eq!(STRATEGY.validate(), Ok(()));
     assert_eq!(STRATEGY.stats().arms().len(), 2);
+}
+
+/// Plays 10 000 requests with lognormal latencies of median 200 ms and σ = 1, hedged with the default candidates, where the
+/// budget pays for `percent`. Returns how many hedges per request were started, and how many refused, among the last 5000,
+/// and the strategy.
+fn with_budget(percent: f32) -> (f32, f32, Adaptive) {
+    const CAPACITY: f32 = 80.0;
+
+    let mut strategy = Adaptive::new().seed(1);
+    let mut rng = Xoshiro128PlusPlus::seed_from_u64(7);
+    let mut draws = Draws::new(&mut rng);
+    let mut latency = || Duration::from_secs_f32(0.2 * libm::expf(draws.normal()));
+    let mut tokens = 10.0;
+    let (mut started, mut refused) = (0.0, 0.0);
+    for request in 0..10_000 {
+        let counted = if request < 5000 { 0.0 } else { 1.0 / 5000.0 };
+        tokens = CAPACITY.min(tokens + percent / 100.0);
+        let (primary, hedge) = (latency(), latency());
+        let record = match plan(&mut strategy).filter(|&delay| delay < primary) {
+            Some(delay) if tokens >= 1.0 => {
+                tokens -= 1.0;
+                started += counted;
+                race(primary, delay, &[hedge]).with_due(true)
+            }
+            Some(_) => {
+                refused += counted;
+                finished(primary)
+                    .with_due(true)
+                    .with_suppressed(Some(Suppressed::BudgetRatio))
+            }
+            None => finished(primary),
+        };
+        strategy.record(&record);
+    }
+    (started, refused, strategy)
+}
+
+#[test]
+fn a_delay_that_asks_for_more_than_the_budget_gains_no_more_than_that() {
+    let (started, refused, _) = with_budget(10.0);
+    assert!(started >= 0.05, "{started}");
+    assert!(
+        refused <= 0.2 * (started + refused),
+        "{refused} beside {started}"
+    );
+}
+
+#[test]
+fn a_budget_that_pays_for_no_delay_is_left_to_the_latest() {
+    let (started, refused, strategy) = with_budget(2.0);
+    assert_eq!(strategy.stats().best, Some(ms(1000)));
+    assert!(started >= 0.019, "{started}");
+    assert!(refused <= 0.1, "{refused}");
+}
+
+#[test]
+fn a_budget_that_pays_for_every_hedge_changes_nothing() {
+    let (started, refused, strategy) = with_budget(100.0);
+    assert!(
+        started >= 0.8 && refused == 0.0,
+        "{refused} beside {started}"
+    );
+    assert_eq!(strategy.stats().best, Some(ms(50)));
+}
+
+#[test]
+fn without_a_budget_no_delay_gains() {
+    let (started, _, strategy) = with_budget(0.0);
+    assert_eq!(strategy.stats().best, Some(ms(1000)));
+    assert!(started == 0.0 && strategy.price.value() > 0.9);
+}
+
+#[test]
+fn rare_clusters_of_refusals_set_no_price() {
+    let refused = finished(ms(100))
+        .with_due(true)
+        .with_suppressed(Some(Suppressed::BudgetRatio));
+    let mut price = Price::new();
+    for request in 0..10_000 {
+        price.learn(&if request % 1000 < 50 {
+            refused
+        } else {
+            finished(ms(1))
+        });
+    }
+    assert!(price.value() < 0.01, "{}", price.value());
 }
