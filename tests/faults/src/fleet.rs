@@ -160,7 +160,11 @@ impl<'w> Fleet<'w> {
             return;
         }
         let fastest = before.iter().filter(is_active).map(expected).min();
-        let patience = fastest.unwrap_or_default().mul_f64(3.9);
+        // Three times instead of four allows for rounding: latencies are kept as logarithms.
+        let fastest = fastest.unwrap_or_default();
+        let patience = fastest
+            .saturating_sub(Duration::from_nanos(1))
+            .saturating_mul(3);
         let better = before.iter().filter(is_active).find(|other| {
             let is_allowed = choice.allowed() & other.id.mask() != 0 && !other.on_hold;
             let is_used = used.clone().any(|used| used.index() == other.id.index());
