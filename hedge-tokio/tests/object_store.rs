@@ -1,5 +1,6 @@
 //! Hedged reads from object stores, on paused time.
 
+use core::ops::Range;
 use core::pin::pin;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::task::{Context, Waker};
@@ -36,6 +37,8 @@ struct Script {
     /// Fails instead of answering.
     fails: bool,
     without_e_tag: bool,
+    /// The body does not end after its last byte.
+    ends_late: bool,
 }
 
 /// An object store in memory, whose reads take as long as `script` says.
@@ -113,7 +116,12 @@ impl ObjectStore for Scripted {
         let body = futures_lite::stream::unfold(
             (chunks.into_iter(), 0),
             move |(mut chunks, at)| async move {
-                let chunk = chunks.next()?;
+                let Some(chunk) = chunks.next() else {
+                    if script.ends_late {
+                        sleep(HOUR).await;
+                    }
+                    return None;
+                };
                 let end = at + chunk.len();
                 if let Some((_, stall)) = script
                     .stall
@@ -504,6 +512,46 @@ async fn ranges_are_hedged_and_of_one_object() {
         matches!(mixed, Err(Error::Precondition { .. })),
         "{mixed:?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn ranges_that_the_object_does_not_have_are_errors() {
+    let (inner, bytes) = memory().await;
+    let primary = Scripted::new(&inner, |_| Script::default());
+    let store = hedged(&primary, &primary);
+    let error = store
+        .get_ranges(&path(), &[0..5, 120..130])
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("120..130 begins after the object's 100 bytes"),
+        "{error}"
+    );
+    let empty = [Range { start: 7, end: 7 }];
+    let error = store.get_ranges(&path(), &empty).await.unwrap_err();
+    assert!(error.to_string().contains("7..7 is empty"), "{error}");
+    let cut = store.get_ranges(&path(), &[0..5, 95..130]).await.unwrap();
+    assert_eq!(cut, [&bytes[..5], &bytes[95..]]);
+}
+
+/// The last byte is there, and the end of the body is not.
+#[tokio::test(start_paused = true)]
+async fn a_body_is_whole_with_its_last_byte() {
+    let (inner, bytes) = memory().await;
+    let primary = Scripted::new(&inner, |_| Script {
+        ends_late: true,
+        ..Script::default()
+    });
+    let store = hedged(&primary, &primary);
+    let start = Instant::now();
+    assert_eq!(
+        store.get(&path()).await.unwrap().bytes().await.unwrap(),
+        bytes
+    );
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert_eq!(primary.reads(), 1);
 }
 
 #[tokio::test(start_paused = true)]

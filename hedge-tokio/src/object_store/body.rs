@@ -183,11 +183,15 @@ impl Body {
     }
 
     fn end(&mut self, error: Error) -> Poll<Option<Result<Bytes>>> {
+        self.finish();
+        Poll::Ready(Some(Err(error)))
+    }
+
+    fn finish(&mut self) {
         self.done = true;
         self.current = None;
         self.permit = None;
         self.resuming = None;
-        Poll::Ready(Some(Err(error)))
     }
 
     /// Ends the body with an error, or goes on in another attempt. `stalled` is whether `current` may still go on.
@@ -260,6 +264,13 @@ impl Stream for Body {
             if this.done {
                 return Poll::Ready(None);
             }
+            if this.rest.start >= this.rest.end {
+                // All bytes are here. The end of the body may be late, and nobody has to wait for it. It is polled for once, so
+                // that a connection whose body has ended is used again.
+                let _ = this.poll_current(cx);
+                this.finish();
+                continue;
+            }
             // What the first attempt still sends is taken, even while another one is asked for the rest.
             match this.poll_current(cx) {
                 Poll::Ready(Some(Ok(bytes))) => {
@@ -267,11 +278,6 @@ impl Stream for Body {
                     this.stalled_at = None;
                     this.resuming = None;
                     return Poll::Ready(Some(Ok(bytes)));
-                }
-                Poll::Ready(None) if this.rest.start >= this.rest.end => {
-                    this.done = true;
-                    this.permit = None;
-                    return Poll::Ready(None);
                 }
                 Poll::Ready(ended) => {
                     this.current = None;
@@ -319,7 +325,8 @@ impl Stream for Body {
                 // The attempt that was to resume the body has stalled, too.
                 this.resuming = None;
             }
-            let error = this.current.is_none().then(|| {
+            let ended = this.current.is_none();
+            let error = ended.then(|| {
                 let stall = this.shared.stall.unwrap_or_default();
                 failed(Stalled {
                     stall,
@@ -327,6 +334,9 @@ impl Stream for Body {
                 })
             });
             if let Some(end) = this.mend(error) {
+                if ended {
+                    this.shared.stalled.fetch_add(1, Ordering::Relaxed);
+                }
                 return end;
             }
         }

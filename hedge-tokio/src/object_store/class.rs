@@ -20,7 +20,7 @@ pub enum SizeClass {
 }
 
 impl SizeClass {
-    /// Lists the classes, from the smallest.
+    /// All classes, from the smallest.
     pub const ALL: [Self; 5] = [
         Self::Head,
         Self::Small,

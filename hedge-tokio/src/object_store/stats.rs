@@ -11,7 +11,7 @@ use super::SizeClass;
 pub struct HedgedStoreStats {
     /// The counters of each class of reads. Latencies are the times to the first bytes.
     pub classes: [(SizeClass, MetricsSnapshot); 5],
-    /// The number of bodies that were asked for anew from the middle.
+    /// The number of bodies whose rest was requested again from the middle.
     pub resumed: u64,
     /// The number of bodies that ended with an error because they stalled.
     pub stalled: u64,

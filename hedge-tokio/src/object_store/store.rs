@@ -78,7 +78,7 @@ impl HedgedStore {
             .expect("the defaults are valid")
     }
 
-    /// Starts to wrap `store`.
+    /// Returns a builder of a store that wraps `store`.
     pub fn builder(store: impl ObjectStore) -> HedgedStoreBuilder {
         HedgedStoreBuilder {
             stores: vec![Arc::new(store)],
@@ -174,12 +174,19 @@ impl ObjectStore for HedgedStore {
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        // Checked here, as joined reads are taken apart again by these numbers.
+        if let Some(range) = ranges.iter().find(|range| range.start >= range.end) {
+            return Err(failed(NoSuchRange {
+                range: range.clone(),
+                len: None,
+            }));
+        }
         // All ranges have to be of one object.
         let e_tag = Mutex::new(None);
         let (e_tag, this) = (&e_tag, self);
-        let read = move |range: Range<u64>| async move {
+        let read = move |joined: Range<u64>| async move {
             let options = GetOptions {
-                range: Some(range.into()),
+                range: Some(joined.clone().into()),
                 ..GetOptions::default()
             };
             let result = this.get_opts(location, options).await?;
@@ -195,6 +202,16 @@ impl ObjectStore for HedgedStore {
                     path: location.to_string(),
                     source: "the object was replaced between the reads of its ranges".into(),
                 });
+            }
+            let end = result.range.end;
+            let beyond = ranges
+                .iter()
+                .find(|wanted| joined.contains(&wanted.start) && wanted.start >= end);
+            if let Some(wanted) = beyond {
+                return Err(failed(NoSuchRange {
+                    range: wanted.clone(),
+                    len: Some(end),
+                }));
             }
             result.bytes().await
         };
@@ -357,3 +374,26 @@ impl fmt::Debug for HedgedStoreBuilder {
             .finish_non_exhaustive()
     }
 }
+
+/// A range that an object does not have.
+#[derive(Debug)]
+struct NoSuchRange {
+    range: Range<u64>,
+    /// The length of the object, if it is too short; `None` if the range is empty.
+    len: Option<u64>,
+}
+
+impl fmt::Display for NoSuchRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Range { start, end } = self.range;
+        match self.len {
+            Some(len) => write!(
+                f,
+                "the range {start}..{end} begins after the object's {len} bytes"
+            ),
+            None => write!(f, "the range {start}..{end} is empty"),
+        }
+    }
+}
+
+impl core::error::Error for NoSuchRange {}
