@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// How many entries are merged, drawn at random if there are more, and the length of each in bytes. Both bound what
-/// anybody who may write to Redis can make an instance read.
+/// entries can make an instance read. The ids in the set are read whole: let nobody write to it who is not trusted.
 const MOST_ENTRIES: usize = 64;
 const MOST_BYTES: isize = 64 * 1024;
 

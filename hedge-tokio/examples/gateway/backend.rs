@@ -92,12 +92,24 @@ impl Service<Sent> for Backend {
     }
 }
 
-/// Removes the headers that concern one connection only.
+/// Removes the headers that concern one connection only: the usual ones, and those that `Connection` names (RFC 9110,
+/// section 7.6.1).
 pub(crate) fn without_hop_by_hop(headers: &mut HeaderMap) {
     const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+    const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+    let connection = headers.get_all(CONNECTION).iter();
+    let named: Vec<HeaderName> = connection
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|names| names.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
     for name in [
         CONNECTION,
         KEEP_ALIVE,
+        PROXY_CONNECTION,
         PROXY_AUTHENTICATE,
         PROXY_AUTHORIZATION,
         TE,

@@ -92,14 +92,32 @@ async fn run(options: &Options) -> Result<(), Failure> {
     let listener = TcpListener::bind(config.listen).await?;
     println!("listening on {}", listener.local_addr()?);
     axum::serve(listener, app)
-        .with_graceful_shutdown(async {
-            if tokio::signal::ctrl_c().await.is_err() {
-                // It cannot be told to stop, and goes on.
-                core::future::pending::<()>().await;
-            }
-        })
+        .with_graceful_shutdown(told_to_stop())
         .await?;
     Ok(())
+}
+
+/// Waits for Ctrl-C, or for SIGTERM, which service managers send.
+async fn told_to_stop() {
+    let interrupted = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            core::future::pending::<()>().await;
+        }
+    };
+    #[cfg(unix)]
+    let terminated = async {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => drop(terminate.recv().await),
+            Err(_) => core::future::pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminated = core::future::pending::<()>();
+    tokio::select! {
+        () = interrupted => {}
+        () = terminated => {}
+    }
 }
 
 #[derive(Clone)]
