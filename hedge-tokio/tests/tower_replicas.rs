@@ -181,7 +181,8 @@ async fn replicas_come_and_go() {
     let third = Replica::new(2);
     let behaviour = third.behaviour.clone();
     let id = service.insert(third).unwrap();
-    for _ in 0..20 {
+    // Draws differ from run to run: about a third of them go to the third replica.
+    for _ in 0..120 {
         ask(&mut clone).await.unwrap();
     }
     assert!(calls(&behaviour) > 3);
