@@ -31,13 +31,15 @@
 //!
 //! | module | for |
 //! |---|---|
-//! | [`_guide`] | choosing a strategy, sizing a budget, testing, firmware, browsers |
+//! | [`_guide`] | choosing a strategy, sizing a budget, replicas, streams, testing, firmware, browsers |
 //! | [`strategy`] | when to hedge, and how to write a strategy |
 //! | [`Budget`] | what hedges may cost |
 //! | [`HedgeConfig`] | every option, from a file |
+//! | [`replicas`] | which replica each attempt goes to |
 //! | [`manual`] | testing your own code on a virtual clock |
 //! | [`stream`] | attempts that give streams: the first item wins |
 //! | [`cascade`] | several providers, one after the other |
+//! | [`metrics`] | counters, latencies, and the effect of hedging |
 //! | [`telemetry`] | events |
 //! | [`FixedRegistry`], [`runtime::Registry`] | one hedger for each of many backends |
 //! | `experiment` (features `alloc`, `serde`) | experiments in a file, and pipelines that run them |

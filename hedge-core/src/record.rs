@@ -90,9 +90,9 @@ impl RequestEnd {
 /// The group of a request that passed the hedge delay and may be hedged, where hedges are withheld from some.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Group {
-    /// Its hedge was withheld.
+    /// The hedge of the request was withheld.
     Control,
-    /// Its hedge was started.
+    /// The hedge of the request was started.
     Hedged,
 }
 
@@ -279,7 +279,7 @@ impl Record {
         optional(self.hedge_start)
     }
 
-    /// Why the first hedge was started; `None` if none was.
+    /// Returns why the first hedge was started; `None` if none was.
     pub const fn hedge_cause(&self) -> Option<Cause> {
         match self.attempts {
             0 | 1 => None,
@@ -288,12 +288,12 @@ impl Record {
         }
     }
 
-    /// How many attempts were started because another had failed.
+    /// Returns how many attempts were started because another one had failed.
     pub const fn retries(&self) -> u32 {
         (self.retries & !Self::DRAWN).count_ones()
     }
 
-    /// Whether this attempt was.
+    /// Returns whether this attempt was started because another one had failed.
     pub const fn is_retry(&self, attempt: u8) -> bool {
         attempt > 0 && attempt < 8 && self.retries >> attempt & 1 == 1
     }

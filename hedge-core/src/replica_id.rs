@@ -18,17 +18,17 @@ impl ReplicaId {
         generation: 0,
     };
 
-    /// The replica's place, from 0. After the replica is removed, another may get it.
+    /// Returns the index of the replica in its set, from 0. After the replica is removed, another one may get it.
     pub const fn index(self) -> usize {
         self.index as usize
     }
 
-    /// A number that no earlier replica at this index had, unless there were more than 32 000.
+    /// Returns a number that no earlier replica at this index had, unless there were more than 32 000.
     pub const fn generation(self) -> u16 {
         self.generation
     }
 
-    /// The mask that allows this replica alone.
+    /// Returns the mask that allows this replica alone.
     pub const fn mask(self) -> u64 {
         bit(self.index as usize)
     }

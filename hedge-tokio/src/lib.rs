@@ -34,19 +34,22 @@
 //! | spread computation over threads | [`Hedger::request_spawned`] |
 //! | use it in a tower stack | `tower::HedgeLayer` (feature `tower`) |
 //! | have the usual stack over replicas, with limits and retries | `standard` (feature `tower`) |
-//! | hedge gRPC calls, as of tonic | `grpc::GrpcLayer` (feature `grpc`) |
+//! | hedge gRPC calls of tonic and other clients | `grpc::GrpcLayer` (feature `grpc`) |
 //! | hedge the requests of a reqwest client | `reqwest::HedgeMiddleware` (feature `reqwest-middleware`) |
 //! | read from S3 and other object stores | `object_store::HedgedStore` (feature `object_store`) |
 //! | have a hedger for each of many backends | [`Registry`] |
 //! | hedge on the first item of a stream | [`stream`], [`Hedger::stream`]; `HttpPolicy::first_byte` in a tower stack |
-//! | choose among replicas, by what each has shown | [`replicas`], [`Hedger::request_on`] |
+//! | choose among replicas, by how each has performed | [`replicas`], [`Hedger::request_on`] |
+//! | learn the latencies of each route separately | [`Hedger::key`] |
 //! | ask several providers in turn | [`cascade`] |
 //! | run an experiment from a file | `experiment` (feature `serde`) |
 //! | see what it did | [`Outcome`], [`Hedger::metrics`] |
+//! | measure whether it helps | [`MetricsSnapshot::effect`] |
 //!
 //! # Features
 //!
-//! None is on by default. `hedge-tokio` alone brings 10 crates, and with a feature as many as stand here.
+//! None is on by default. `hedge-tokio` alone depends on 10 crates, and with a feature on as many as the table says.
+//! Crates of hedge are not counted.
 //!
 //! | feature | crates | adds |
 //! |---|---|---|

@@ -27,7 +27,7 @@ impl<V, const N: usize> Cascaded<V, N> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct CascadeOutcome<const N: usize> {
-    /// Whether the answer met the threshold of its tier. If not, it is the best of all answers.
+    /// Whether the answer met the threshold of its tier. If it did not, the answer is the best of all that came.
     pub accepted: bool,
     /// Whether the request ran out of time.
     pub timed_out: bool,

@@ -249,8 +249,7 @@ impl HedgeConfig {
     /// The longest time an option may be, in ms: over 31 years, and far from where a clock ends.
     pub const MAX_MILLIS: f64 = 1e12;
 
-    /// Checks every option, and makes of them what a hedger is built from. The window has room for
-    /// 1000 samples.
+    /// Checks every option, and returns the settings that a hedger is built from. The window has room for 1000 samples.
     ///
     /// ```
     /// use hedge_core::HedgeConfig;

@@ -36,7 +36,7 @@ macro_rules! options {
                 )*
             }
 
-            /// What is here, and else what is in `others`.
+            /// Returns these options, with those that are missing taken from `others`.
             #[must_use]
             pub fn or(self, others: Self) -> Self {
                 Self {
@@ -44,14 +44,14 @@ macro_rules! options {
                 }
             }
 
-            /// The names of the options that are here.
+            /// Returns the names of the options that are set.
             pub fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
                 let given = [$(self.$option.is_some()),*];
                 let names = Self::NAMES.iter().zip(given);
                 names.filter_map(|(name, given)| given.then_some(*name))
             }
 
-            /// Whether there is none.
+            /// Returns whether no option is set.
             pub fn is_empty(&self) -> bool {
                 self.names().next().is_none()
             }

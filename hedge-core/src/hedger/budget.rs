@@ -14,7 +14,7 @@ use super::bucket::{Bucket, TOKEN};
 ///
 /// * **Ratio.** A token bucket that holds `burst` tokens. Every request deposits `percent / 100` of a token and every
 ///   hedge takes one: n requests start at most `burst + n × percent / 100` hedges, however slow the callee
-///   becomes. A new budget holds at most [`START`](Self::START) tokens, lest every restart bring a burst.
+///   becomes. A new budget holds at most [`START`](Self::START) tokens, so that restarts cause no bursts.
 /// * **Reserve.** When the bucket refuses, up to `min_per_second` more hedges a second may start, so
 ///   that a client with little traffic can hedge at all.
 /// * **In flight.** At most `max_in_flight` hedges run at once.
@@ -33,9 +33,9 @@ use super::bucket::{Bucket, TOKEN};
 ///
 /// # Scarcity
 ///
-/// A hedge that was refused for want of a token is asked for again later. It then leaves the [last token](Claim::again) to
-/// requests that ask for the first time. So while more hedges are wanted than the budget pays for, those that start do
-/// so when their delay has passed, and not after a wait.
+/// A hedge that was refused because there was no token is asked for again later. It then leaves the [last
+/// token](Claim::again) to requests that ask for the first time. So while more hedges are wanted than the budget pays
+/// for, those that start do so when their delay has passed, and not after a wait.
 ///
 /// # Delay hedges and retries
 ///
@@ -110,8 +110,8 @@ impl Budget {
         .fresh()
     }
 
-    /// No bound, for tests and for measuring what a budget costs. Not for production: when the callee
-    /// is slow, every request becomes several.
+    /// Creates a budget without bounds, for tests and for measuring what a budget costs. It is not for production: when
+    /// the callee is slow, every request becomes several.
     pub const fn unlimited() -> Self {
         Self {
             unlimited: true,
@@ -119,10 +119,10 @@ impl Budget {
         }
     }
 
-    /// How many tokens the bucket holds, at all times: without the [surge gate](Self#the-surge-gate) that the default
-    /// has, and without earning less while the callee is slow. Where more hedges than that come due at one
-    /// moment, the others are refused, even at 100 %: take at least as many as requests that may become
-    /// slow together. Default: [`BURST`](Self::BURST), gated.
+    /// Sets how many tokens the bucket holds, at all times: without the [surge gate](Self#the-surge-gate) that the
+    /// default has, and without earning less while the callee is slow. Where more hedges than that come due at one
+    /// moment, the others are refused, even at 100 %: take at least as many as requests that may become slow together.
+    /// Default: [`BURST`](Self::BURST), gated.
     #[must_use]
     pub const fn burst(mut self, burst: u32) -> Self {
         self.burst = burst;
@@ -130,8 +130,8 @@ impl Budget {
         self.fresh()
     }
 
-    /// How many hedges a second may start when the bucket is empty; millionths of a hedge are the finest
-    /// step. Default: 0.
+    /// Sets how many hedges a second may start when the bucket is empty; millionths of a hedge are the finest step.
+    /// Default: 0.
     #[must_use]
     pub const fn min_per_second(mut self, hedges: f64) -> Self {
         self.min_per_second = hedges;
@@ -139,7 +139,7 @@ impl Budget {
         self.fresh()
     }
 
-    /// How many hedges may run at once. Default: any number.
+    /// Sets how many hedges may run at once. Default: any number.
     #[must_use]
     pub const fn max_in_flight(mut self, hedges: u32) -> Self {
         self.max_in_flight = Some(hedges);
@@ -204,17 +204,17 @@ impl Budget {
         Ok(())
     }
 
-    /// A request is made.
+    /// Deposits for a request that is made.
     pub fn deposit(&mut self) {
         self.deposit_many(1);
     }
 
-    /// `requests` are made, with no hedge between them.
+    /// Deposits for `requests` that are made with no hedge between them.
     pub fn deposit_many(&mut self, requests: u32) {
         self.deposit_in(requests, Traffic::CALM);
     }
 
-    /// `requests` are made in such traffic, with no hedge between them.
+    /// Deposits for `requests` that are made in this traffic, with no hedge between them.
     pub fn deposit_in(&mut self, requests: u32, traffic: Traffic) {
         let each = if traffic.slow {
             self.slow_deposit()
@@ -235,13 +235,13 @@ impl Budget {
     ///
     /// # Errors
     ///
-    /// As [`withdraw_for`](Self::withdraw_for).
+    /// Returns the errors of [`withdraw_for`](Self::withdraw_for).
     pub fn withdraw(&mut self, now: Instant) -> Result<(), Suppressed> {
         self.withdraw_for(Claim::new(Cause::Retry, Traffic::CALM), now)
             .map(|_| ())
     }
 
-    /// Takes what the attempt costs that makes this claim, and a place in flight.
+    /// Withdraws what an attempt with this claim costs, and takes a place in flight.
     ///
     /// # Errors
     ///
@@ -332,12 +332,12 @@ impl Budget {
         self.in_flight = self.in_flight.saturating_add(hedges);
     }
 
-    /// How many hedges are running.
+    /// Returns how many hedges are running.
     pub const fn in_flight(&self) -> u32 {
         self.in_flight
     }
 
-    /// How many tokens the bucket holds when it is full.
+    /// Returns how many tokens the bucket holds when it is full.
     pub fn capacity_tokens(&self) -> f64 {
         if self.unlimited {
             f64::INFINITY
@@ -346,7 +346,7 @@ impl Budget {
         }
     }
 
-    /// How many hedges the bucket could pay for now; fractions count.
+    /// Returns how many hedges the bucket could pay for now; fractions count.
     pub fn tokens(&self) -> f64 {
         if self.unlimited {
             f64::INFINITY
@@ -414,8 +414,8 @@ impl Default for Budget {
 pub struct Claim {
     /// Why the attempt is to start.
     pub cause: Cause,
-    /// Whether the attempt was refused before, for want of a token. Such a claim leaves the last token to attempts that
-    /// are asked for the first time, unless the bucket is full: while tokens are scarce they would come
+    /// Whether the attempt was refused before because there was no token for it. Such a claim leaves the last token to
+    /// attempts that are asked for the first time, unless the bucket is full: while tokens are scarce they would come
     /// late for requests that have waited, and be missing for those that have not.
     pub again: bool,
     /// What the hedger knows of its traffic.
@@ -456,7 +456,7 @@ pub trait BudgetHandle {
     /// A request is made in such traffic.
     fn deposit_in(&self, traffic: Traffic);
 
-    /// Takes what the attempt costs that makes this claim, and a place in flight.
+    /// Withdraws what an attempt with this claim costs, and takes a place in flight.
     ///
     /// # Errors
     ///
@@ -536,7 +536,7 @@ mod tests {
                 assert!(hedges <= 20, "{hedges}");
             }
         }
-        // A new budget holds ten tokens, lest every restart bring a burst.
+        // A new budget holds ten tokens, so that restarts cause no bursts.
         assert_eq!(hedges, 410);
     }
 

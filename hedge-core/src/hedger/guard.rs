@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(guard.admit(0, at(1)), Admit);
         lose(&mut guard, 0, 1);
         assert_eq!(guard.admit(0, at(1)), Defer(1));
-        // Who has waited twice as long may.
+        // A hedge that has waited for twice the delay is admitted.
         assert_eq!(guard.admit(1, at(1)), Admit);
         assert_eq!(guard.admit(2, at(1)), Admit);
         // Three that lose at this level are enough for the next, and probes do not count.

@@ -50,10 +50,10 @@ pub struct Options {
     pub min_delay: Duration,
     /// The maximum of a learned delay. Default: none.
     pub max_delay: Option<Duration>,
-    /// Whether hedges are put off while they do not help: when none of the last 24 won, all but one in a
-    /// hundred wait for twice the hedge delay, and longer while none wins. Fewer retries start while few succeed. The
-    /// guard sees this hedger's requests, not the load that hedges cause elsewhere. Default: true where the strategy
-    /// learns, but for `exponential_backoff`, whose delay hedges that lose lengthen.
+    /// Whether hedges are deferred while they do not help: when none of the last 24 won, all but one in a hundred wait
+    /// for twice the hedge delay, and longer while none wins. Fewer retries start while few succeed. The guard sees
+    /// this hedger's requests, not the load that hedges cause elsewhere. Default: true where the strategy learns, but
+    /// for `exponential_backoff`, whose delay hedges that lose lengthen.
     pub guard: Option<bool>,
     /// The hints for requests whose caller does not set them. Default: none.
     pub hints: Hints,

@@ -47,9 +47,9 @@ pub struct HedgeQuery {
 /// Why an attempt may not start now.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Refusal {
-    /// It may not start later either.
+    /// The attempt may not start later either.
     Final(Suppressed),
-    /// It may be asked for again.
+    /// The attempt may be asked for again.
     Deferred {
         /// Why it may not start yet.
         reason: Suppressed,
@@ -90,7 +90,8 @@ impl<S> Policy<S> {
 }
 
 impl<S: Strategy> Policy<S> {
-    /// Returns a policy with the same options that has learned nothing; `None` if the strategy cannot be made anew.
+    /// Returns a policy with the same options that has learned nothing; `None` if the strategy cannot be created
+    /// afresh.
     #[cfg(feature = "std")]
     pub(crate) fn fresh(&self) -> Option<Self> {
         let policy = Self::new(self.strategy.fresh()?, self.options);
@@ -109,7 +110,7 @@ impl<S: Strategy> Policy<S> {
 
     /// Which share of the requests the strategy means to pass its delay.
     fn planned_pass_rate(&self) -> Option<f32> {
-        // More requests pass a delay that was cut short.
+        // If the delay was cut short, more requests pass it than the strategy planned.
         (!self.is_delay_cut)
             .then(|| self.strategy.planned_pass_rate())
             .flatten()

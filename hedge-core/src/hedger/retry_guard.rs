@@ -5,8 +5,8 @@ use crate::record::{Record, RequestEnd};
 
 /// Admits retries in proportion to how many of the latest succeeded.
 ///
-/// An error that every replica shares is not mended by asking another. While one retry in eight or more succeeds, all are
-/// admitted; below that, fewer, down to one in 64, so that the end of an outage is noticed.
+/// Asking another replica does not help against an error that all replicas share. While one retry in eight or more
+/// succeeds, all are admitted; below that, fewer, down to one in 64, so that the end of an outage is noticed.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RetryGuard {
     succeeded: Ewma<32>,

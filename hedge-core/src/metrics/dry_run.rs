@@ -42,17 +42,17 @@ pub struct DryRun {
     pub requests: u64,
     /// The number of hedges that would have been started.
     pub hedges: u64,
-    /// That number as a share of the requests.
+    /// The number of hedges as a share of the requests.
     pub more_requests: f64,
     /// The latency that as many requests exceeded as would have been due for a hedge: about the hedge delay.
     pub delay: Duration,
-    /// The mean latency, as measured.
+    /// The mean latency as measured, without hedging.
     pub mean_before: Duration,
     /// The mean latency with hedging, if attempts are independent.
     pub mean_after: Duration,
-    /// The 99th percentile, as measured.
+    /// The 99th percentile of the latency as measured, without hedging.
     pub p99_before: Duration,
-    /// The 99th percentile with hedging, if attempts are independent.
+    /// The 99th percentile of the latency with hedging, if attempts are independent.
     pub p99_after: Duration,
 }
 

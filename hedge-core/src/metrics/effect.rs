@@ -125,7 +125,7 @@ mod on {
             (mean, variance / n)
         }
 
-        /// The `q`-quantile, and the order statistics around it. What was not answered has taken for ever.
+        /// The `q`-quantile, and the order statistics around it. A request without an answer counts as infinitely slow.
         fn quantile(&self, q: f64) -> Interval {
             let n = self.count as f64;
             // Conover, Practical Nonparametric Statistics (1999), section 3.2: how many values are below a quantile is
@@ -274,7 +274,7 @@ mod on {
             (self.arms.control.count, self.arms.hedged.count)
         }
 
-        /// Returns by how many seconds the mean time until a request ended, however it ended, was shorter.
+        /// Returns by how many seconds hedging shortened the mean time until a request ended, however it ended.
         ///
         /// The interval is Welch's: Biometrika 34 (1947), 28.
         pub fn mean(&self) -> Interval {
@@ -285,7 +285,7 @@ mod on {
                 self.arms.hedged.count as f64,
             );
             let together = c + h;
-            // Both 0 where all requests took equally long.
+            // Numerator and denominator are 0 if all requests took equally long.
             let freedom = together * together / (c * c / (n - 1.0) + h * h / (m - 1.0));
             let freedom = if freedom >= 1.0 { freedom } else { n + m - 2.0 };
             let half = student(freedom) * libm::sqrt(together);
@@ -297,9 +297,9 @@ mod on {
             }
         }
 
-        /// Returns by how many seconds the `q`-quantile was shorter, with `q` from 0 to 1. A request without an answer
-        /// counts as infinitely slow; `None` if the quantile of one of the groups is that. An end of the interval is
-        /// infinite where there are too few requests to know it.
+        /// Returns by how many seconds hedging shortened the `q`-quantile of the latency, with `q` from 0 to 1. A
+        /// request without an answer counts as infinitely slow; `None` if the quantile of one of the groups is
+        /// infinite. An end of the interval is infinite where there are too few requests to know it.
         pub fn quantile(&self, q: f64) -> Option<Interval> {
             let q = q.clamp(0.0, 1.0);
             let [control, hedged] =
@@ -308,17 +308,18 @@ mod on {
             known.then(|| control.minus(hedged))
         }
 
-        /// Returns by how many seconds the median was shorter, as [`quantile`](Self::quantile).
+        /// Returns by how many seconds hedging shortened the median latency: see [`quantile`](Self::quantile).
         pub fn p50(&self) -> Option<Interval> {
             self.quantile(0.5)
         }
 
-        /// Returns by how many seconds the 99th percentile was shorter, as [`quantile`](Self::quantile).
+        /// Returns by how many seconds hedging shortened the 99th percentile of the latency: see
+        /// [`quantile`](Self::quantile).
         pub fn p99(&self) -> Option<Interval> {
             self.quantile(0.99)
         }
 
-        /// Returns by how much the share of requests was larger that were answered within `target`, from −1 to 1.
+        /// Returns by how much hedging raised the share of requests that were answered within `target`, from −1 to 1.
         pub fn within(&self, target: Duration) -> Interval {
             let target = nanos(target);
             self.arms
@@ -327,7 +328,7 @@ mod on {
                 .minus(self.arms.control.within(target))
         }
 
-        /// Returns by how much the share of requests was larger that were answered at all, from −1 to 1.
+        /// Returns by how much hedging raised the share of requests that were answered at all, from −1 to 1.
         pub fn answered(&self) -> Interval {
             self.arms
                 .hedged
@@ -335,7 +336,7 @@ mod on {
                 .minus(self.arms.control.answered())
         }
 
-        /// Returns how many attempts hedges of the delay added, as a share of all requests.
+        /// Returns how many attempts the hedges for slowness added, as a share of all requests.
         pub const fn more_requests(&self) -> f64 {
             self.more
         }

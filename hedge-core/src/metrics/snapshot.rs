@@ -154,14 +154,14 @@ impl MetricsSnapshot {
     }
 
     /// Returns what hedging would have cost and saved; `None` unless a hedger that only
-    /// [observes](crate::Options::observe_only) would have started a hedge. Needs the feature `alloc`, as `std` has it.
+    /// [observes](crate::Options::observe_only) would have started a hedge. Needs the feature `alloc` or `std`.
     #[cfg(feature = "alloc")]
     pub const fn dry_run(&self) -> Option<DryRun> {
         self.dry_run
     }
 
-    /// Returns what hedges did, as the control group of [`holdback_percent`](crate::Options::holdback_percent) shows; `None`
-    /// with fewer than 30 requests in one of the groups. Needs the feature `alloc`, as `std` has it.
+    /// Returns what hedges did, as the control group of [`holdback_percent`](crate::Options::holdback_percent) shows;
+    /// `None` with fewer than 30 requests in one of the groups. Needs the feature `alloc` or `std`.
     #[cfg(feature = "alloc")]
     pub fn effect(&self) -> Option<Effect<'_>> {
         self.groups.effect(ratio(

@@ -29,7 +29,7 @@ pub struct HedgerStatus {
     pub is_slow: bool,
     /// The number of tokens in the budget's bucket, each of which pays for one hedge; infinite if the budget is unlimited.
     pub tokens: f64,
-    /// The number of tokens that the bucket holds.
+    /// The number of tokens that the bucket holds when it is full.
     pub capacity: f64,
     /// The number of running hedges, over all hedgers that share the budget.
     pub in_flight: u32,

@@ -35,7 +35,7 @@ const TYPICAL_OVER: u32 = 5;
 /// By how much one success moves the 75th percentile, in 1/1024 octaves: down, or three times that up.
 const P75_STEP: u16 = 16;
 
-/// For which attempt a replica is chosen, and among which.
+/// What a replica is chosen for: a primary or a hedge, and among which replicas.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Choice {
     among: u64,
@@ -44,14 +44,15 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// For the primary of a request.
+    /// The choice for the primary of a request.
     pub const PRIMARY: Self = Self {
         among: u64::MAX,
         used: 0,
         hedge: false,
     };
 
-    /// For a hedge, or a retry, of a request whose earlier attempts went to the replicas in the mask `used`.
+    /// Creates the choice for a hedge, or a retry, of a request whose earlier attempts went to the replicas in the mask
+    /// `used`.
     pub const fn hedge(used: u64) -> Self {
         Self {
             used,
@@ -79,7 +80,7 @@ impl Choice {
         self.used
     }
 
-    /// Returns whether it is for a hedge or a retry.
+    /// Returns whether the choice is for a hedge or a retry.
     pub const fn is_hedge(&self) -> bool {
         self.hedge
     }
@@ -97,19 +98,19 @@ pub struct Chosen {
 }
 
 impl Chosen {
-    /// The replica.
+    /// Returns the replica.
     pub const fn id(&self) -> ReplicaId {
         self.id
     }
 
-    /// Whether a suspect is tried. Such an attempt should be hedged early, and its latency is no measure of what the
-    /// service as a whole does.
+    /// Returns whether the attempt is a probe of a suspect replica. Such an attempt should be hedged early, and its
+    /// latency is no measure of what the service as a whole does.
     pub const fn is_probe(&self) -> bool {
         self.is_probe
     }
 
-    /// How long a probe may take before it should be hedged, if not sooner: the 75th percentile of all replicas, so
-    /// that nobody pays for the probe.
+    /// Returns how long a probe may take before it should be hedged, if not sooner: the 75th percentile of all
+    /// replicas, so that nobody pays for the probe.
     pub const fn patience(&self) -> Option<Duration> {
         if self.is_probe {
             Some(octaves::duration(self.patience))
@@ -118,7 +119,7 @@ impl Chosen {
         }
     }
 
-    /// When the attempt started.
+    /// Returns when the attempt started.
     pub const fn started(&self) -> Instant {
         self.started
     }
@@ -127,15 +128,15 @@ impl Chosen {
 /// How an attempt ended, as far as its replica is concerned.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum AttemptEnd {
-    /// It was answered. An error that is the request's own fault, such as HTTP 404, is an answer.
+    /// The attempt was answered. An error that is the request's own fault, such as HTTP 404, is an answer.
     Answered,
-    /// It failed, or it exceeded the time limit of an attempt.
+    /// The attempt failed, or exceeded the time limit of an attempt.
     Failed,
-    /// It was dropped since its request ran out of time. It counts as failed if it had lasted at least twice as long
-    /// as attempts usually do, or if nothing is known of that; else as cancelled: an attempt that starts just before
-    /// the end says nothing about its replica.
+    /// The attempt was dropped because its request ran out of time. It counts as failed if it had lasted at least twice
+    /// as long as attempts usually do, or if nothing is known of that; else as cancelled: an attempt that starts just
+    /// before the end says nothing about its replica.
     TimedOut,
-    /// It was dropped before it ended: another attempt won, or nobody waits any more.
+    /// The attempt was dropped before it ended: another attempt won, or nobody waits any more.
     Cancelled,
 }
 

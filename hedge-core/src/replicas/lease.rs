@@ -48,7 +48,7 @@ pub trait ReplicaSet {
     ///
     /// # Errors
     ///
-    /// If no replica is allowed.
+    /// Returns an error if no replica is allowed.
     fn choose(&self, choice: Choice, now: Instant) -> Result<Chosen, NoReplica>;
 
     /// Reports the end of an attempt, once. Ignored if the replica has been removed since.
@@ -69,7 +69,7 @@ where
 }
 
 /// An attempt at a replica that reports its end itself: as cancelled if it is dropped before
-/// [`answered`](Self::answered) or [`failed`](Self::failed), be that by a panic.
+/// [`answered`](Self::answered) or [`failed`](Self::failed), even by a panic.
 ///
 /// ```
 /// use core::cell::RefCell;
@@ -107,7 +107,7 @@ where
     ///
     /// # Errors
     ///
-    /// If no replica is allowed.
+    /// Returns an error if no replica is allowed.
     pub fn new(set: S, choice: Choice, clock: C) -> Result<Self, NoReplica> {
         let chosen = set.choose(choice, clock())?;
         Ok(Self {

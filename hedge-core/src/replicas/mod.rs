@@ -1,7 +1,8 @@
 //! Which replica to ask: the cheapest by latency and load, for primaries and hedges alike.
 //!
-//! Hedging within a budget cannot mend one bad replica of three: a third of the requests go there first, and only one
-//! in ten may be hedged. A set that learns which replica is slow, silent or failing sends next to nothing there.
+//! Hedging within a budget cannot make up for one bad replica of three: a third of the requests go there first, and
+//! only one in ten may be hedged. A set that learns which replica is slow, silent or failing sends next to nothing
+//! there.
 //!
 //! | type | for |
 //! |---|---|
@@ -20,7 +21,7 @@
 //!   before the first timeout.
 //! * Within a factor of two of the fastest, the least busy is chosen. Slower ones are suspect: they are chosen
 //!   only when the others are much busier, and probed with one primary in 64 at most.
-//! * A replica about which nothing is known is taken for as good as the best, and is given one attempt at a time.
+//! * A replica about which nothing is known counts as good as the best, and is given one attempt at a time.
 //! * A hedge goes to a replica that its request has not used, unless all of these are four times slower.
 
 mod choice;

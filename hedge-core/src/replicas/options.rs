@@ -37,11 +37,12 @@ use crate::time::{millis, nanos};
 )]
 #[non_exhaustive]
 pub struct ReplicaOptions {
-    /// How much the replica gets beside others. Default: 1.
+    /// The share of the requests that the replica gets, relative to the weights of the others. Default: 1.
     pub weight: NonZero<u16>,
-    /// How much less welcome it is, in 1/16 octaves. Default: 0.
+    /// How much less the replica is preferred, in 1/16 octaves: with 16 it counts as twice as busy as it is. Default:
+    /// 0.
     pub bias: i8,
-    /// Its latency, greater than 0. `None` if it is not known, which leaves what was learned.
+    /// The latency of the replica in ms, greater than 0. `None` if it is not known, which leaves what was learned.
     pub latency_ms: Option<f64>,
 }
 

@@ -65,7 +65,7 @@ pub(super) const fn first(count: usize) -> u64 {
 impl<const N: usize> Replicas<N> {
     const FITS_A_MASK: () = assert!(N <= 64, "a set has at most 64 replicas");
 
-    /// A set of `N` replicas with the indices 0 to `N` − 1.
+    /// Creates a set of `N` replicas with the indices 0 to `N` − 1.
     pub const fn all() -> Self {
         Self {
             active: first(N),
@@ -73,7 +73,7 @@ impl<const N: usize> Replicas<N> {
         }
     }
 
-    /// A set without replicas that has room for `N`.
+    /// Creates a set without replicas that has room for `N`.
     pub const fn empty() -> Self {
         let () = Self::FITS_A_MASK;
         Self {
@@ -93,7 +93,8 @@ impl<const N: usize> Replicas<N> {
         }
     }
 
-    /// Seeds the generator that breaks ties. Give each of many devices its own seed, lest all choose alike.
+    /// Seeds the generator that breaks ties. Give each of many devices a different seed, so that they do not all choose
+    /// alike.
     #[must_use]
     pub const fn seed(mut self, seed: u64) -> Self {
         self.random = SplitMix(seed);
@@ -105,7 +106,7 @@ impl<const N: usize> Replicas<N> {
     ///
     /// # Errors
     ///
-    /// If all places are taken.
+    /// Returns an error if all places are taken.
     pub fn add(&mut self) -> Result<ReplicaId, NoRoom> {
         let free = places(first(N)).find(|index| !self.is_present(*index));
         let index = free.ok_or(NoRoom)?;
@@ -165,8 +166,8 @@ impl<const N: usize> Replicas<N> {
         })
     }
 
-    /// Makes a replica less welcome (or more, if negative), say because traffic to its zone costs money: with a bias of
-    /// 16 it counts as twice as busy as it is, with 32 as four times. Returns whether the replica is there.
+    /// Makes a replica less preferred (or more, if negative), for example because traffic to its zone costs money: with
+    /// a bias of 16 it counts as twice as busy as it is, with 32 as four times. Returns whether the replica is there.
     pub fn set_bias(&mut self, id: ReplicaId, bias: i8) -> bool {
         let found = self.find(id);
         found.is_some_and(|index| self.update_record(index, |record| Some(record.with_bias(bias))))
@@ -191,7 +192,7 @@ impl<const N: usize> Replicas<N> {
     ///
     /// # Errors
     ///
-    /// If no replica is allowed. Replicas that are slow or failing are chosen if there are no others.
+    /// Returns an error if no replica is allowed. Replicas that are slow or failing are chosen if there are no others.
     pub fn choose(&mut self, choice: Choice, now: Instant) -> Result<Chosen, NoReplica> {
         choice::choose::<N>(self, choice, now)
     }
@@ -202,7 +203,7 @@ impl<const N: usize> Replicas<N> {
         choice::report(self, chosen, end, now)
     }
 
-    /// What is known about each replica. Prints as a table.
+    /// Returns what is known about each replica, which prints as a table.
     pub fn stats(&self, now: Instant) -> ReplicasStats<N> {
         ReplicasStats::collect(|index| {
             let state = if self.active & bit(index) != 0 {

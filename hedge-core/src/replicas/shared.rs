@@ -59,7 +59,7 @@ struct Place {
 impl<const N: usize> SharedReplicas<N> {
     const FITS_A_MASK: () = assert!(N <= 64, "a set has at most 64 replicas");
 
-    /// A set of `count` replicas, at most `N`, with the indices from 0.
+    /// Creates a set of `count` replicas, at most `N`, with the indices from 0.
     pub fn of(count: usize) -> Self {
         let () = Self::FITS_A_MASK;
         let shared = Shared {
@@ -79,7 +79,7 @@ impl<const N: usize> SharedReplicas<N> {
         }))
     }
 
-    /// A set without replicas.
+    /// Creates a set without replicas.
     pub fn empty() -> Self {
         Self::of(0)
     }
@@ -89,7 +89,7 @@ impl<const N: usize> SharedReplicas<N> {
     ///
     /// # Errors
     ///
-    /// If all places are taken.
+    /// Returns an error if all places are taken.
     pub fn add(&self) -> Result<ReplicaId, NoRoom> {
         let _changes = self.changes();
         let free = places(first(N)).find(|index| !self.0.is_present(*index));
@@ -142,8 +142,8 @@ impl<const N: usize> SharedReplicas<N> {
         })
     }
 
-    /// Makes a replica less welcome (or more, if negative), say because traffic to its zone costs money: with a bias of
-    /// 16 it counts as twice as busy as it is, with 32 as four times. Returns whether the replica is there.
+    /// Makes a replica less preferred (or more, if negative), for example because traffic to its zone costs money: with
+    /// a bias of 16 it counts as twice as busy as it is, with 32 as four times. Returns whether the replica is there.
     pub fn set_bias(&self, id: ReplicaId, bias: i8) -> bool {
         self.change(id, |mut inner, index| {
             inner.update_record(index, |record| Some(record.with_bias(bias)))
@@ -170,7 +170,7 @@ impl<const N: usize> SharedReplicas<N> {
     ///
     /// # Errors
     ///
-    /// If no replica is allowed. Replicas that are slow or failing are chosen if there are no others.
+    /// Returns an error if no replica is allowed. Replicas that are slow or failing are chosen if there are no others.
     pub fn choose(&self, choice: Choice, now: Instant) -> Result<Chosen, NoReplica> {
         choice::choose::<N>(&mut &*self.0, choice, now)
     }
@@ -181,7 +181,7 @@ impl<const N: usize> SharedReplicas<N> {
         choice::report(&mut &*self.0, chosen, end, now)
     }
 
-    /// What is known about each replica. Prints as a table.
+    /// Returns what is known about each replica, which prints as a table.
     pub fn stats(&self, now: Instant) -> ReplicasStats<N> {
         let inner = &*self.0;
         ReplicasStats::collect(|index| {

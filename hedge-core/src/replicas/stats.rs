@@ -10,13 +10,13 @@ use super::octaves::{self, OCTAVE, Octaves};
 use super::record::{Load, Record};
 use crate::replica_id::ReplicaId;
 
-/// Whether a replica takes part.
+/// Whether a replica gets attempts.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ReplicaState {
-    /// It is given attempts.
+    /// The replica is given attempts.
     Active,
-    /// It is given none, but may still work on some.
+    /// The replica is given no new attempts, but may still work on earlier ones.
     Draining,
 }
 
@@ -36,11 +36,11 @@ pub struct ReplicaStats {
     pub silence: Duration,
     /// Whether it is more than twice as slow as the fastest, and gets only probes.
     pub is_suspect: bool,
-    /// Whether it asked to be left alone for now.
+    /// Whether it gets no attempts for now, because it asked callers to wait.
     pub on_hold: bool,
-    /// Its share beside others, to within 3 %.
+    /// The weight of the replica relative to others, to within 3 %.
     pub weight: u16,
-    /// In 1/16 octaves.
+    /// How much less the replica is preferred, in 1/16 octaves.
     pub bias: i8,
 }
 
@@ -89,17 +89,17 @@ impl<const N: usize> ReplicasStats<N> {
         }
     }
 
-    /// The replicas that are there, in the order of their indices.
+    /// Returns the replicas of the set, in the order of their indices.
     pub fn iter(&self) -> impl Iterator<Item = &ReplicaStats> {
         self.replicas.iter().flatten()
     }
 
-    /// The replica at `index`.
+    /// Returns the replica at `index`.
     pub fn get(&self, index: usize) -> Option<&ReplicaStats> {
         self.replicas.get(index)?.as_ref()
     }
 
-    /// How many attempts all of them are working on.
+    /// Returns how many attempts are in flight at all replicas together.
     pub fn in_flight(&self) -> u32 {
         self.iter()
             .map(|replica| u32::from(replica.in_flight))

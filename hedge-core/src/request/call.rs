@@ -84,20 +84,20 @@ where
         self
     }
 
-    /// Whether strategy and guard learn from this request. By default they do if it may be hedged.
+    /// Sets whether strategy and guard learn from this request. By default they do if it may be hedged.
     pub fn teaches(mut self, teaches: bool) -> Self {
         self.options.teaches = Some(teaches);
         self
     }
 
-    /// Whether this request deposits into the budget. By default it does if it may be hedged. A retry layer
-    /// above the hedger, whose attempts are requests here, lets only the first of them deposit.
+    /// Sets whether this request deposits into the budget. By default it does if it may be hedged. A retry layer above
+    /// the hedger, whose attempts are requests here, lets only the first of them deposit.
     pub fn deposits(mut self, deposits: bool) -> Self {
         self.options.deposits = Some(deposits);
         self
     }
 
-    /// Allows fewer hedges than the hedger would.
+    /// Sets the maximum number of hedges, if the hedger would start more.
     pub fn max_hedges(mut self, hedges: u8) -> Self {
         self.options.max_hedges = hedges;
         self
@@ -122,8 +122,8 @@ where
         self
     }
 
-    /// Whether the request keeps values that the classifier refused while further attempts start. Default:
-    /// true. With `false`, such a value is dropped before the next attempt starts, and with it what it holds: a pooled
+    /// Sets whether the request keeps values that the classifier refused while further attempts start. Default: true.
+    /// With `false`, such a value is dropped before the next attempt starts, and with it what it holds: a pooled
     /// connection, or a body that nobody reads.
     ///
     /// If all attempts fail, the result of the earliest one that is still there is returned. The value is dropped once

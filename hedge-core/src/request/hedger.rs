@@ -50,7 +50,7 @@ where
     ///
     /// # Errors
     ///
-    /// As [`request`](Self::request), and [`Error::NoReplica`] if the set has none.
+    /// Returns the errors of [`request`](Self::request), and [`Error::NoReplica`] if the set has no replica.
     pub fn request_on<S, M, F, V, E>(
         &self,
         set: S,

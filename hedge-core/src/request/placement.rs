@@ -17,7 +17,7 @@ pub trait Placement {
     ///
     /// # Errors
     ///
-    /// If there is nowhere that it may go.
+    /// Returns an error if no replica is allowed.
     fn place_primary(&mut self, now: Instant) -> Result<Option<ReplicaId>, NoReplica>;
 
     /// Places `hedge`, which would start at `now`.

@@ -107,7 +107,7 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
     ///
     /// # Errors
     ///
-    /// As [`request`](Self::request), and [`Error::NoReplica`] if the set has none.
+    /// Returns the errors of [`request`](Self::request), and [`Error::NoReplica`] if the set has no replica.
     pub fn request_on<S, V, E, F, Fut>(
         &self,
         set: S,
@@ -158,7 +158,7 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
     /// more, once it is used. Finding the key of a name takes no lock.
     ///
     /// A key starts without samples, and with the options of the hedger, which apply to all keys. If the strategy is a
-    /// custom one that cannot be [made anew](Strategy::fresh), all requests share it, and this is [`Key::NONE`].
+    /// custom one that cannot be [created afresh](Strategy::fresh), all requests share it, and this is [`Key::NONE`].
     ///
     /// ```
     /// # use core::future::{Pending, pending};
@@ -192,8 +192,8 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
         self.state().key(name)
     }
 
-    /// Returns what the hedger knows of the requests with this key. Of [`Key::NONE`], it knows the requests without a key,
-    /// and the metrics of all.
+    /// Returns what the hedger knows of the requests with this key. For [`Key::NONE`], that is what it knows of the
+    /// requests without a key, and the metrics of all requests.
     pub fn of(&self, key: Key) -> Keyed<'_, R, MAX> {
         Keyed {
             hedger: self,
@@ -277,8 +277,8 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
 
     /// Replaces the strategy of the running hedger, for all keys. What the old strategy had learned is lost.
     ///
-    /// If the new one is a custom strategy that cannot be [made anew](Strategy::fresh), requests with a key that was
-    /// used before are no longer hedged.
+    /// If the new one is a custom strategy that cannot be [created afresh](Strategy::fresh), requests with a key that
+    /// was used before are no longer hedged.
     ///
     /// # Errors
     ///
@@ -516,15 +516,15 @@ where
     S: ReplicaSet + Clone + Send + 'static,
     W: FnMut(Attempt) -> bool,
 {
-    /// As [`Hedger::request_detached`].
+    /// Makes the request like [`Hedger::request_detached`].
     ///
     /// # Errors
     ///
-    /// As [`request`](crate::Call::request). A panic of an attempt resumes here.
+    /// Returns the errors of [`request`](crate::Call::request). A panic of an attempt resumes in the caller.
     ///
     /// # Panics
     ///
-    /// As the runtime does where it cannot spawn.
+    /// Panics where the runtime panics if it cannot spawn.
     pub fn request_detached<V, E, F, Fut>(
         self,
         launch: F,
@@ -540,15 +540,15 @@ where
         self.request_in_tasks(Losers::Detached, launch)
     }
 
-    /// As [`Hedger::request_spawned`].
+    /// Makes the request like [`Hedger::request_spawned`].
     ///
     /// # Errors
     ///
-    /// As [`request`](crate::Call::request). A panic of an attempt resumes here.
+    /// Returns the errors of [`request`](crate::Call::request). A panic of an attempt resumes in the caller.
     ///
     /// # Panics
     ///
-    /// As the runtime does where it cannot spawn.
+    /// Panics where the runtime panics if it cannot spawn.
     pub fn request_spawned<V, E, F, Fut>(
         self,
         launch: F,
@@ -596,7 +596,7 @@ where
 
 /// Requests with a key.
 impl<'h, R: Runtime, C, const MAX: usize, G> Call<'h, R, C, MAX, G> {
-    /// Learns from this request, and plans it, as one of those with `key`: see [`Hedger::key`].
+    /// Sets the key of the request, under which it is planned and learned from: see [`Hedger::key`].
     pub fn key(mut self, key: Key) -> Self {
         self.state = Some(self.hedger().parts().state.keyed(key));
         self

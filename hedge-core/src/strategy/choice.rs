@@ -23,7 +23,7 @@ macro_rules! choice {
             #[cfg(feature = "serde")]
             pub(crate) const EXPECTED: &'static str = $expected;
 
-            /// The choice as in a config file.
+            /// Returns the choice as in a config file.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $text,)*

@@ -8,27 +8,27 @@ use core::fmt;
 #[cfg(feature = "alloc")]
 use crate::outcome::StrategyKind;
 
-/// Takes what a strategy has learned; see [`Strategy::export`](super::Strategy::export).
+/// A table to which a strategy exports what it has learned; see [`Strategy::export`](super::Strategy::export).
 pub trait WriteColumns {
     /// One column. A name comes only once.
     fn column(&mut self, name: &'static str, values: &mut dyn Iterator<Item = f64>);
 }
 
-/// Gives it back; see [`Strategy::restore`](super::Strategy::restore).
+/// A table from which a strategy restores what it has learned; see [`Strategy::restore`](super::Strategy::restore).
 ///
-/// Where the table comes from is not to be trusted: strategies get at it through
-/// [`numbers`](#method.numbers) and [`number`](#method.number), which check.
+/// The table may come from anybody: strategies read it with [`numbers`](#method.numbers) and
+/// [`number`](#method.number), which check it.
 pub trait ReadColumns {
     /// The column of this name, if there is one.
     fn column(&self, name: &str) -> Option<&[f64]>;
 }
 
 impl<'c> dyn ReadColumns + 'c {
-    /// The column of this name.
+    /// Returns the column of this name.
     ///
     /// # Errors
     ///
-    /// If there is none, or if a number in it is not `low` to `high`.
+    /// Returns an error if there is none, or if a number in it is not `low` to `high`.
     pub fn numbers(&self, name: &'static str, low: f64, high: f64) -> Result<&[f64], RestoreError> {
         let Some(column) = self.column(name) else {
             return Err(RestoreError(Problem::Missing { name }));
@@ -51,7 +51,7 @@ impl<'c> dyn ReadColumns + 'c {
     ///
     /// # Errors
     ///
-    /// As [`numbers`](#method.numbers), and if there are more or fewer.
+    /// Returns the errors of [`numbers`](#method.numbers), and one if there are more or fewer numbers.
     pub fn exactly(
         &self,
         len: usize,
@@ -71,11 +71,11 @@ impl<'c> dyn ReadColumns + 'c {
         }
     }
 
-    /// The number in the column of this name, if it is not empty.
+    /// Returns the number in the column of this name; `None` if the column is empty.
     ///
     /// # Errors
     ///
-    /// As [`numbers`](#method.numbers).
+    /// Returns the errors of [`numbers`](#method.numbers).
     pub fn optional(
         &self,
         name: &'static str,
@@ -85,11 +85,11 @@ impl<'c> dyn ReadColumns + 'c {
         Ok(self.numbers(name, low, high)?.first().copied())
     }
 
-    /// The one number in the column of this name.
+    /// Returns the one number in the column of this name.
     ///
     /// # Errors
     ///
-    /// As [`exactly`](#method.exactly) of length 1.
+    /// Returns the errors of [`exactly`](#method.exactly) for a length of 1.
     pub fn number(&self, name: &'static str, low: f64, high: f64) -> Result<f64, RestoreError> {
         let column = self.exactly(1, name, low, high)?;
         Ok(column.first().copied().unwrap_or(low))

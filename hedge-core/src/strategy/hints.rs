@@ -35,35 +35,35 @@ impl Hints {
         priority: None,
     };
 
-    /// How long the prompt is, in characters.
+    /// Sets how long the prompt is, in characters.
     #[must_use]
     pub const fn prompt_length(mut self, characters: u32) -> Self {
         self.prompt_length = Some(characters);
         self
     }
 
-    /// How hard the model works.
+    /// Sets how hard the model works.
     #[must_use]
     pub const fn model_complexity(mut self, complexity: ModelComplexity) -> Self {
         self.model_complexity = Some(complexity);
         self
     }
 
-    /// How busy the backend is at this hour.
+    /// Sets how busy the backend is at this hour.
     #[must_use]
     pub const fn time_of_day(mut self, time: TimeOfDay) -> Self {
         self.time_of_day = Some(time);
         self
     }
 
-    /// How much the answer is waited for.
+    /// Sets how urgent the answer is.
     #[must_use]
     pub const fn priority(mut self, priority: Priority) -> Self {
         self.priority = Some(priority);
         self
     }
 
-    /// Whether nothing is known of the request.
+    /// Returns whether there are no hints.
     pub const fn is_empty(&self) -> bool {
         self.prompt_length.is_none()
             && self.model_complexity.is_none()
@@ -71,7 +71,7 @@ impl Hints {
             && self.priority.is_none()
     }
 
-    /// These hints, with what they leave out taken from `defaults`.
+    /// Returns these hints, with those that are missing taken from `defaults`.
     ///
     /// ```
     /// use hedge_core::strategy::{Hints, Priority, TimeOfDay};
@@ -91,8 +91,8 @@ impl Hints {
         }
     }
 
-    /// What [`WorkloadAware`](super::WorkloadAware) multiplies the delay by: the product of the
-    /// factors, 0.21 to 9.75.
+    /// Returns what [`WorkloadAware`](super::WorkloadAware) multiplies the delay by: the product of the factors, 0.21
+    /// to 9.75.
     pub fn factor(&self) -> f64 {
         self.class().factor()
     }
@@ -187,7 +187,7 @@ choice! {
 }
 
 impl ModelComplexity {
-    /// What it multiplies the delay by.
+    /// Returns what [`WorkloadAware`](super::WorkloadAware) multiplies the delay by for this hint.
     pub const fn factor(self) -> f64 {
         match self {
             Self::Simple => 0.5,
@@ -216,7 +216,7 @@ choice! {
 }
 
 impl TimeOfDay {
-    /// What it multiplies the delay by.
+    /// Returns what [`WorkloadAware`](super::WorkloadAware) multiplies the delay by for this hint.
     pub const fn factor(self) -> f64 {
         match self {
             Self::Peak => 0.7,
@@ -245,7 +245,7 @@ choice! {
 }
 
 impl Priority {
-    /// What it multiplies the delay by.
+    /// Returns what [`WorkloadAware`](super::WorkloadAware) multiplies the delay by for this hint.
     pub const fn factor(self) -> f64 {
         match self {
             Self::Low => 1.5,
@@ -264,8 +264,8 @@ impl Record {
         self
     }
 
-    /// What [`WorkloadAware`](crate::strategy::WorkloadAware) multiplied the delay of this request by, given what its
-    /// caller said: [`Hints::factor`].
+    /// Returns what [`WorkloadAware`](crate::strategy::WorkloadAware) multiplied the delay of this request by, given
+    /// what its caller said: [`Hints::factor`].
     pub fn workload_factor(&self) -> f64 {
         HintsClass(self.flags >> 1).factor()
     }

@@ -1,7 +1,7 @@
 //! When to hedge.
 //!
-//! A [`Strategy`] answers one question, [`plan`](Strategy::plan), and hears how every request went,
-//! [`record`](Strategy::record). It holds no clock, no lock and no future, so that the same code
+//! A [`Strategy`] answers one question, [`plan`](Strategy::plan), and is given the record of every
+//! request, [`record`](Strategy::record). It holds no clock, no lock and no future, so that the same code
 //! decides in production, on a microcontroller and in a simulation.
 //!
 //! | strategy | hedges | use it |
@@ -14,6 +14,7 @@
 //! | [`Optimal`] | after the delay, and with the chance, that lower one percentile most | where a tail matters and its price is set |
 //! | [`WorkloadAware`] | after a delay scaled by hints about the request | where requests differ by size |
 //! | [`ExponentialBackoff`] | after a delay that success shortens and failure lengthens | against rate limits |
+//! | [`OnFailure`] | only when an attempt has failed | for retries alone |
 //!
 //! A custom strategy is a struct with two methods:
 //!

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use crate::outcome::Suppressed;
 
-/// When to hedge one request.
+/// A plan that says when to hedge one request.
 ///
 /// ```
 /// use core::time::Duration;
@@ -26,7 +26,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Hedge after `delay`; hedge k is due at k × `delay`.
+    /// Creates a plan that hedges after `delay`; hedge k is due at k × `delay`.
     pub const fn after(delay: Duration) -> Self {
         Self {
             when: Ok(delay),
@@ -36,8 +36,8 @@ impl Plan {
         }
     }
 
-    /// Do not hedge, for this reason. [`Suppressed::Off`] rules out hedges after failures too; with any
-    /// other reason, a failure still starts one.
+    /// Creates a plan that does not hedge, for this reason. [`Suppressed::Off`] rules out hedges after failures too;
+    /// with any other reason, a failure still starts one.
     pub const fn never(reason: Suppressed) -> Self {
         Self {
             when: Err(reason),
@@ -47,14 +47,14 @@ impl Plan {
         }
     }
 
-    /// Later hedges follow each other at `step` instead.
+    /// Sets the time from one hedge to the next; unless set, it is the delay.
     #[must_use]
     pub const fn then_every(mut self, step: Duration) -> Self {
         self.step = Some(step);
         self
     }
 
-    /// Hedge only this share, 0 to 1, of the requests that pass the delay.
+    /// Hedges only this share, 0 to 1, of the requests that pass the delay.
     #[must_use]
     pub const fn with_chance(mut self, chance: f32) -> Self {
         self.chance = chance;
@@ -77,7 +77,7 @@ impl Plan {
         self
     }
 
-    /// When the first hedge is due, from the start of the request; `None` if none is planned.
+    /// Returns when the first hedge is due, from the start of the request; `None` if none is planned.
     pub fn delay(&self) -> Option<Duration> {
         self.when.ok()
     }
@@ -87,22 +87,22 @@ impl Plan {
         self.step.or(self.delay())
     }
 
-    /// Why no hedge is planned.
+    /// Returns why no hedge is planned; `None` if one is.
     pub fn suppressed(&self) -> Option<Suppressed> {
         self.when.err()
     }
 
-    /// The share of requests past the delay that are hedged.
+    /// Returns the share, 0 to 1, of the requests past the delay that are hedged.
     pub const fn chance(&self) -> f32 {
         self.chance
     }
 
-    /// Whether it holds for every request with the same hints until the next record.
+    /// Returns whether the plan holds for every request with the same hints until the next record.
     pub const fn is_reusable(&self) -> bool {
         self.reusable
     }
 
-    /// When hedge `k`, 1 or more, is due, from the start of the request.
+    /// Returns when hedge `k`, 1 or more, is due, from the start of the request; `None` if the plan does not hedge.
     pub fn offset(&self, k: u8) -> Option<Duration> {
         let first = self.when.ok()?;
         let step = self.step.unwrap_or(first);

@@ -88,21 +88,22 @@ impl<const N: usize> Recent<N> {
 /// The builder methods on how to start, for a strategy with a `Start` at the path given.
 macro_rules! start_options {
     ($($path:ident).+) => {
-        /// When to hedge until there are enough samples. Unless set, no request is hedged before that.
+        /// Sets the hedge delay until there are enough samples. Unless set, no request is hedged before that.
         #[must_use]
         pub const fn initial_delay(mut self, delay: core::time::Duration) -> Self {
             self.$($path).+.initial_delay = Some(delay);
             self
         }
 
-        /// How many samples are enough: 1 to the window's size. Unless set, the smaller of 64 and the window's size.
+        /// Sets how many samples are enough: 1 to the window's size. Unless set, the smaller of 64 and the window's
+        /// size.
         #[must_use]
         pub const fn min_samples(mut self, samples: usize) -> Self {
             self.$($path).+.min_samples = Some($crate::strategy::recent::saturated(samples));
             self
         }
 
-        /// What to do until there are enough samples.
+        /// Sets what to do until there are enough samples.
         #[must_use]
         pub const fn warmup(mut self, warmup: $crate::strategy::Warmup) -> Self {
             self.$($path).+.warmup = warmup;

@@ -18,12 +18,12 @@ choice! {
     /// ```
     #[derive(Default)]
     pub enum Warmup("warmup", "delay, off or prior") {
-        /// It hedges at `initial_delay`, or not at all if there is none.
+        /// The strategy hedges at `initial_delay`, or not at all if there is none.
         #[default]
         Delay = "delay",
-        /// It does not hedge.
+        /// The strategy does not hedge.
         Off = "off",
-        /// It goes over from `initial_delay` to what it learns: with n samples it hedges at
+        /// The strategy goes over from `initial_delay` to the learned delay gradually: with n samples it hedges at
         ///
         /// (m · `initial_delay` + n · learned delay) / (m + n)
         ///

@@ -44,12 +44,12 @@ pub struct WorkloadAware<S = Fixed> {
 }
 
 impl WorkloadAware {
-    /// Over a delay of 100 ms.
+    /// Creates a strategy that scales a delay of 100 ms.
     pub const fn new() -> Self {
         Self::base_delay(Duration::from_millis(100))
     }
 
-    /// Over this delay.
+    /// Creates a strategy that scales this delay.
     pub const fn base_delay(delay: Duration) -> Self {
         Self::over(Fixed::new(delay))
     }
@@ -59,22 +59,22 @@ impl<S> WorkloadAware<S> {
     /// The shortest delay, whatever the hints say.
     pub const MIN_DELAY: Duration = Duration::from_millis(10);
 
-    /// Over what another strategy plans.
+    /// Creates a strategy that scales what another strategy plans.
     pub const fn over(inner: S) -> Self {
         Self { inner }
     }
 
-    /// The strategy whose delay is scaled.
+    /// Returns the strategy whose delay is scaled.
     pub const fn inner(&self) -> &S {
         &self.inner
     }
 
-    /// The strategy whose delay is scaled.
+    /// Returns the strategy whose delay is scaled.
     pub const fn inner_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// Only the strategy whose delay is scaled.
+    /// Returns the strategy whose delay is scaled, without the scaling.
     pub fn into_inner(self) -> S {
         self.inner
     }

@@ -46,7 +46,7 @@ impl<S, I, T> HedgedStream<S, I, T> {
         &self.stream
     }
 
-    /// Returns the stream. Items that are taken from it are missing here.
+    /// Returns the stream by mutable reference. An item that is taken from it directly is missing here.
     pub const fn get_mut(&mut self) -> &mut S {
         &mut self.stream
     }

@@ -50,7 +50,7 @@ struct Output<W> {
 }
 
 impl<W: Write> LatencySink<W> {
-    /// A sink that writes to `writer`.
+    /// Creates a sink that writes to `writer`.
     pub const fn new(writer: W) -> Self {
         Self {
             output: Mutex::new(Output {
@@ -61,7 +61,7 @@ impl<W: Write> LatencySink<W> {
         }
     }
 
-    /// How many requests could not be written.
+    /// Returns how many requests could not be written.
     pub fn lost(&self) -> u64 {
         self.output
             .lock()
@@ -69,7 +69,7 @@ impl<W: Write> LatencySink<W> {
             .lost
     }
 
-    /// The writer. What it has buffered is not flushed.
+    /// Returns the writer. What it has buffered is not flushed.
     pub fn into_inner(self) -> W {
         self.output
             .into_inner()

@@ -146,8 +146,8 @@ pub enum EventKind {
         /// The kind of the strategy.
         strategy: StrategyKind,
     },
-    /// `replica.refused`: a service that a discovery found is not used, for the set has no room for it. Belongs to no
-    /// request: the event's number is 0.
+    /// `replica.refused`: a service that a discovery found is not used, because the set has no room for it. The event
+    /// belongs to no request, and its number is 0.
     ReplicaRefused,
     /// `cascade.start`: a cascade was started.
     CascadeStart {

@@ -19,7 +19,7 @@ use super::policy::Unary;
 use super::reply::Reply;
 use crate::tower::ReplayBody;
 
-/// Sends the attempts of calls, below a hedge layer with a [`GrpcPolicy`](super::GrpcPolicy).
+/// A service that sends the attempts of calls, below a hedge layer with a [`GrpcPolicy`](super::GrpcPolicy).
 ///
 /// A failed call has its status among the headers of the response or after its messages, in the trailers. So an attempt
 /// ends when its first message is there, or its trailers are; of a unary call, when its trailers are. What was read is in
@@ -35,7 +35,8 @@ pub struct GrpcAttempts<S, F> {
 }
 
 impl<S, F> GrpcAttempts<S, F> {
-    /// Sends attempts through `inner`, with the request bodies that `into_body` makes, such as `tonic::body::Body::new`.
+    /// Creates a service that sends attempts through `inner`, with the request bodies that `into_body` makes, such as
+    /// `tonic::body::Body::new`.
     pub const fn new(inner: S, into_body: F) -> Self {
         Self {
             inner,

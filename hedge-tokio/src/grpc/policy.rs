@@ -15,7 +15,7 @@ use crate::tower::{Policy, RequestOptions};
 
 const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
 
-/// Hedges calls of gRPC, to the methods that it names.
+/// A policy that hedges gRPC calls, to the methods that it names.
 ///
 /// | a reply | verdict |
 /// |---|---|
@@ -95,7 +95,7 @@ impl GrpcPolicy {
         }
     }
 
-    /// Hedges calls to the methods that have a `hedgingPolicy` in a service config, which is JSON:
+    /// Creates a policy that hedges calls to the methods that have a `hedgingPolicy` in a service config in JSON:
     /// `maxAttempts`, `nonFatalStatusCodes` and the `timeout` of the method apply. The most specific name counts.
     ///
     /// The `hedgingDelay` applies where [`GrpcLayer::from_service_config`](super::GrpcLayer::from_service_config) makes

@@ -22,7 +22,7 @@ use crate::tower::{
 };
 use crate::{Hedger, SharedBudget};
 
-/// Hedges calls of gRPC: belongs between the generated client and the channel.
+/// A layer that hedges gRPC calls. It belongs between the generated client and the channel.
 ///
 /// ```
 /// use hedge_tokio::Hedger;
@@ -70,7 +70,7 @@ impl<F> GrpcLayer<F> {
         }
     }
 
-    /// Creates a layer that hedges as a service config says, which is JSON: each `hedgingPolicy` has a hedger with its
+    /// Creates a layer that hedges as a service config in JSON says: each `hedgingPolicy` has a hedger with its
     /// `hedgingDelay`. All withdraw from `budget`.
     ///
     /// The server sees as many attempts as from other clients with the same service config, except that
@@ -228,7 +228,8 @@ where
     }
 }
 
-/// Belongs above a service that hedges calls with a [`GrpcPolicy`], such as one over replicas.
+/// A service for gRPC calls that belongs above a service that hedges them with a [`GrpcPolicy`], such as one over
+/// replicas.
 ///
 /// It reads the bodies of requests that may be hedged into memory, passes all others on as they come, and ends a call
 /// that runs out of time in `DEADLINE_EXCEEDED`. [`GrpcLayer`] includes it.
@@ -258,7 +259,7 @@ pub struct GrpcCalls<H> {
 }
 
 impl<H> GrpcCalls<H> {
-    /// Passes calls on to `inner`, which hedges them with `policy`.
+    /// Creates a service that passes calls on to `inner`, which hedges them with `policy`.
     pub const fn new(inner: H, policy: GrpcPolicy) -> Self {
         Self {
             inner,

@@ -39,7 +39,7 @@ use crate::Hedger;
 /// about it. An error of the discovery is an error of this service.
 ///
 /// A set has room for 64 replicas. Further services are dropped, each with the event
-/// [`ReplicaRefused`](EventKind::ReplicaRefused), and are not used until they are found anew.
+/// [`ReplicaRefused`](EventKind::ReplicaRefused), and are not used until they are found again.
 ///
 /// # Beside `tower::balance`
 ///

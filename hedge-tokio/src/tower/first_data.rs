@@ -62,8 +62,8 @@ impl HttpPolicy {
         Self::first_data(|bytes| !bytes.is_empty())
     }
 
-    /// Returns a layer as [`first_byte`](Self::first_byte) does, for server-sent events: responses are held back until
-    /// a line `data:` has begun. Comments, which keep connections alive, are no data.
+    /// Returns a layer that holds responses back until a line `data:` of their server-sent events has begun, like
+    /// [`first_byte`](Self::first_byte). Comments, which keep connections alive, are no data.
     pub const fn first_event() -> FirstDataLayer {
         Self::first_data(|bytes| {
             let mut lines = bytes.split(|byte| matches!(byte, b'\n' | b'\r'));
@@ -71,7 +71,7 @@ impl HttpPolicy {
         })
     }
 
-    /// Returns a layer as [`first_byte`](Self::first_byte) does, that holds responses back until `is_data` returns true.
+    /// Returns a layer that holds responses back until `is_data` returns true, like [`first_byte`](Self::first_byte).
     /// It is given everything that has come of a body so far.
     ///
     /// ```

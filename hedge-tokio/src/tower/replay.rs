@@ -18,7 +18,7 @@ use tower_service::Service;
 
 use super::RequestOptions;
 
-/// Reads request bodies into memory, so that requests whose body is a stream can be hedged.
+/// A layer that reads request bodies into memory, so that requests whose body is a stream can be hedged.
 ///
 /// It belongs above the [`HedgeLayer`](super::HedgeLayer), which then sees a [`ReplayBody`]. A body that is longer than
 /// the limit is sent as it comes, and its request is not hedged. A request is sent once its body has been read, so that a
@@ -56,8 +56,8 @@ impl ReplayLayer {
         }
     }
 
-    /// Reads only the bodies of requests for which `reads` returns true. All others are sent as they come. A
-    /// request whose [`RequestOptions`] say that it must not be hedged is one of them in any case.
+    /// Reads only the bodies of requests for which `reads` returns true. All others are sent as they arrive. A request
+    /// whose [`RequestOptions`] say that it must not be hedged is one of them in any case.
     ///
     /// ```
     /// use hedge_tokio::tower::{ReplayLayer, may_hedge};

@@ -73,11 +73,11 @@ struct Own<S> {
 }
 
 impl<S, P> HedgeReplicas<S, P> {
-    /// Hedges the requests to `services` by `hedger`, as `policy` says.
+    /// Creates a service that hedges the requests to `services` with `hedger`, as `policy` says.
     ///
     /// # Errors
     ///
-    /// If there are more than 64.
+    /// Returns an error if there are more than 64.
     pub fn new(
         services: impl IntoIterator<Item = S>,
         hedger: Hedger,
@@ -107,7 +107,7 @@ impl<S, P> HedgeReplicas<S, P> {
     ///
     /// # Errors
     ///
-    /// If there are 64 already.
+    /// Returns an error if there are 64 already.
     pub fn insert(&self, service: S) -> Result<ReplicaId, NoRoom> {
         let mut services = self.shared.services();
         let id = self.shared.replicas.add()?;
@@ -123,19 +123,19 @@ impl<S, P> HedgeReplicas<S, P> {
         self.shared.remove(id)
     }
 
-    /// The replicas, to drain one, to weigh them, or to look at them.
+    /// Returns the replicas, to drain one, to set its weight, or to look at them.
     pub fn replicas(&self) -> &SharedReplicas {
         &self.shared.replicas
     }
 
-    /// What is known about the replicas. Prints as a table.
+    /// Returns what is known about the replicas, which prints as a table.
     pub fn stats(&self) -> hedge_core::replicas::ReplicasStats<64> {
         self.shared
             .replicas
             .stats(self.hedger.instant(Instant::now()))
     }
 
-    /// The hedger.
+    /// Returns the hedger.
     pub const fn hedger(&self) -> &Hedger {
         &self.hedger
     }

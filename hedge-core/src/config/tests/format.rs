@@ -152,7 +152,7 @@ fn a_whole_number_is_a_number() {
     assert_eq!(*config.delay_candidates, [1.0, 2.5]);
 }
 
-// Without an allocator an error does not tell the field whose type is wrong.
+// Without an allocator, an error does not name the field whose type is wrong.
 #[cfg(feature = "alloc")]
 #[test]
 fn what_cannot_be_read_is_named() {

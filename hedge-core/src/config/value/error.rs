@@ -49,7 +49,7 @@ impl ReadError {
         }
     }
 
-    /// Where the field is, as in `pipeline[0].options.percentile`; empty for the whole.
+    /// Returns where the field is, as in `pipeline[0].options.percentile`; empty for the whole.
     pub fn path(&self) -> &str {
         &self.path
     }
@@ -162,7 +162,7 @@ fn what(found: Unexpected<'_>) -> String {
         Unexpected::Bool(value) => value.to_string(),
         Unexpected::Signed(number) => number.to_string(),
         Unexpected::Unsigned(number) => number.to_string(),
-        // With a point, unlike a whole number.
+        // The decimal point tells it from a whole number.
         Unexpected::Float(number) => format!("{number:?}"),
         Unexpected::Str(text) => format!("{text:?}"),
         Unexpected::Unit | Unexpected::Option => "null".to_owned(),

@@ -45,7 +45,7 @@ pub enum Value {
 }
 
 impl Value {
-    /// The value of this name, if this is a map that has one.
+    /// Returns the value of this name; `None` unless this is a map that has one.
     pub fn get(&self, name: &str) -> Option<&Self> {
         match self {
             Self::Map(map) => map.get(name),
@@ -53,7 +53,7 @@ impl Value {
         }
     }
 
-    /// The value at this place, if this is a list that is long enough.
+    /// Returns the value at this index; `None` unless this is a list that is long enough.
     pub fn at(&self, index: usize) -> Option<&Self> {
         match self {
             Self::List(list) => list.get(index),
@@ -61,7 +61,7 @@ impl Value {
         }
     }
 
-    /// Whether it is true, if it is true or false.
+    /// Returns the boolean; `None` if this is not one.
     pub fn as_bool(&self) -> Option<bool> {
         match self {
             Self::Bool(value) => Some(*value),
@@ -69,7 +69,7 @@ impl Value {
         }
     }
 
-    /// The number, if it is a whole one.
+    /// Returns the number; `None` if this is not a whole number.
     pub fn as_i64(&self) -> Option<i64> {
         match self {
             Self::Integer(number) => Some(*number),
@@ -77,7 +77,7 @@ impl Value {
         }
     }
 
-    /// The number, if it is one.
+    /// Returns the number; `None` if this is not one.
     pub fn as_f64(&self) -> Option<f64> {
         match self {
             Self::Integer(number) => Some(*number as f64),
@@ -86,7 +86,7 @@ impl Value {
         }
     }
 
-    /// The text, if it is one.
+    /// Returns the text; `None` if this is not one.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
@@ -94,7 +94,7 @@ impl Value {
         }
     }
 
-    /// Whether there is nothing.
+    /// Returns whether this is null.
     pub fn is_null(&self) -> bool {
         *self == Self::Null
     }

@@ -127,7 +127,7 @@ fn a_hedge_goes_elsewhere_unless_all_others_are_far_slower() {
             .choose(Choice::hedge(primary.id().mask()), now)
             .unwrap();
         assert_eq!(hedge.id() != primary.id(), elsewhere, "{others}");
-        // Whoever gives no sign of life is not asked again.
+        // A replica that gives no sign of life is not asked again.
         let later = now + ms(300);
         let hedge = replicas
             .choose(Choice::hedge(primary.id().mask()), later)

@@ -120,7 +120,7 @@ pub struct RequestController<
     due: bool,
     /// The next hedge has been due, and was refused.
     asked: bool,
-    /// The next hedge was refused for want of a token.
+    /// The next hedge was refused because there was no token.
     lacked_token: bool,
     /// No hedge is to be asked for again.
     exhausted: bool,
@@ -472,7 +472,7 @@ where
         self.end_attempts(bit);
         self.ended |= bit;
         self.accepted |= if accepted { bit } else { 0 };
-        // What no other attempt can mend is the request's own fault.
+        // A fatal result is the request's own fault, so its replica counts as having answered.
         let end = match verdict {
             Verdict::Accept | Verdict::Fatal => AttemptEnd::Answered,
             _ => AttemptEnd::Failed,
@@ -498,7 +498,7 @@ where
     }
 }
 
-/// The attempt's bit; none for an index that no attempt has.
+/// Returns the bit of an attempt; 0 for an index that no attempt has.
 fn bit(attempt: u8) -> u8 {
     1_u8.checked_shl(attempt.into()).unwrap_or(0)
 }

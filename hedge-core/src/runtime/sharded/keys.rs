@@ -15,7 +15,7 @@ use crate::sync::{AtomicUsize, Mutex};
 pub struct Key(u16);
 
 impl Key {
-    /// No key: the request is one of those that were made without.
+    /// No key, for requests that are made without one.
     pub const NONE: Self = Self(u16::MAX);
     /// The key of all requests whose keys found no room.
     pub const OTHER: Self = Self(u16::MAX - 1);
@@ -135,7 +135,7 @@ impl<T> Keys<T> {
     fn search(&self, name: &str, hash: u64) -> Search {
         let mask = self.slots.len().wrapping_sub(1);
         let mut index = hash as usize & mask;
-        // Ends, as at least half of the slots are free.
+        // The loop ends, because at least half of the slots are free.
         while let Some(slot) = self.slots.get(index) {
             match slot.get() {
                 None => return Search::Free(index),

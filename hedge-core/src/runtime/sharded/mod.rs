@@ -149,7 +149,7 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
     }
 
     /// Returns the key of this name: [`Key::OTHER`] if there is no room for another one, and [`Key::NONE`] if the
-    /// strategy cannot be [made anew](Strategy::fresh).
+    /// strategy cannot be [created afresh](Strategy::fresh).
     #[inline]
     pub fn key(&self, name: &str) -> Key {
         match self.keys.find(name) {

@@ -263,7 +263,7 @@ pub struct ArmStats {
     pub delay: Duration,
     /// How often it was drawn.
     pub picks: u32,
-    /// Its mean reward, 0 to 1; absent while nothing has been learned.
+    /// The mean reward of the delay, 0 to 1; `None` while nothing has been learned.
     pub mean_reward: Option<f64>,
     /// The α of the Beta distribution that the next draw is from.
     pub alpha: f64,

@@ -134,8 +134,7 @@ impl<const N: usize> Adaptive<N> {
     /// How many delays there may be.
     pub const MAX_CANDIDATES: usize = Arms::MAX;
 
-    /// The delays to choose from, 2 to 16, no two the same. Setting them forgets all that was learned
-    /// of the former.
+    /// Sets the delays to choose from, 2 to 16, no two the same. What was learned of the former delays is forgotten.
     #[must_use]
     pub const fn candidates(mut self, delays: &[Duration]) -> Self {
         self.arms = Arms::new();
@@ -147,24 +146,23 @@ impl<const N: usize> Adaptive<N> {
         self
     }
 
-    /// How fast evidence fades, 0 to 1: each request multiplies the weight of those before it by
-    /// 1 − `rate` / 100, so that the last 100 / `rate` count. 0.1 unless set; 0 never forgets, not even
-    /// when the median moves.
+    /// Sets how fast evidence fades, 0 to 1: each request multiplies the weight of those before it by 1 − `rate` / 100,
+    /// so that the last 100 / `rate` count. 0.1 unless set; 0 never forgets, not even when the median moves.
     #[must_use]
     pub const fn learning_rate(mut self, rate: f64) -> Self {
         self.learning_rate = rate;
         self
     }
 
-    /// What a hedge costs, as a multiple of waiting for the median latency: 0 or more; 0.25 unless set.
+    /// Sets what a hedge costs, as a multiple of waiting for the median latency: 0 or more; 0.25 unless set.
     #[must_use]
     pub const fn cost_weight(mut self, weight: f64) -> Self {
         self.cost_weight = weight;
         self
     }
 
-    /// Where the random draws start; 0 unless set. The same seed and the same reports give the same
-    /// choices, on every machine.
+    /// Sets the seed of the random draws; 0 unless set. The same seed and the same records give the same choices, on
+    /// every machine.
     #[must_use]
     pub const fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
@@ -174,9 +172,8 @@ impl<const N: usize> Adaptive<N> {
 
     start_options!(history.primaries.start);
 
-    /// Samples this old, more than zero, are forgotten, to within an eighth. With too few left, the
-    /// strategy warms up again; with none left, it has forgotten everything. Setting it forgets all
-    /// samples.
+    /// Sets the age, more than zero, at which samples are forgotten, to within an eighth. With too few left, the
+    /// strategy warms up again; with none left, it has forgotten everything. Setting it forgets all samples.
     #[must_use]
     pub const fn max_age(self, age: Duration) -> Self {
         Self {
@@ -185,7 +182,7 @@ impl<const N: usize> Adaptive<N> {
         }
     }
 
-    /// What has been learned, for people to look at.
+    /// Returns what has been learned, for people to look at.
     pub fn stats(&self) -> AdaptiveStats {
         let samples = self.history.len();
         let mut arms = [ArmStats::NONE; Arms::MAX];
@@ -347,7 +344,7 @@ pub struct AdaptiveStats {
     pub median: Option<Duration>,
     /// How many requests the evidence is worth, those that have faded counting for less.
     pub weight: f64,
-    /// The delay with the highest mean reward, less what its hedges cost while the budget refuses some; absent while
+    /// The delay with the highest mean reward, less what its hedges cost while the budget refuses some; `None` while
     /// nothing has been learned.
     pub best: Option<Duration>,
     arms: [ArmStats; Arms::MAX],
@@ -355,7 +352,7 @@ pub struct AdaptiveStats {
 }
 
 impl AdaptiveStats {
-    /// What is believed of each delay, in the order they were given.
+    /// Returns what is believed of each delay, in the order in which they were given.
     pub fn arms(&self) -> &[ArmStats] {
         self.arms.get(..self.len).unwrap_or_default()
     }

@@ -90,49 +90,49 @@ impl ExponentialBackoff {
         }
     }
 
-    /// The first delay, within the bounds.
+    /// Sets the first delay, within the bounds.
     #[must_use]
     pub const fn base_delay(mut self, delay: Duration) -> Self {
         self.base = delay;
         self
     }
 
-    /// The shortest delay, less than the longest.
+    /// Sets the shortest delay, less than the longest.
     #[must_use]
     pub const fn min_delay(mut self, delay: Duration) -> Self {
         self.min = delay;
         self
     }
 
-    /// The longest delay.
+    /// Sets the longest delay.
     #[must_use]
     pub const fn max_delay(mut self, delay: Duration) -> Self {
         self.max = delay;
         self
     }
 
-    /// What a lost hedge multiplies the delay by; greater than 1.
+    /// Sets what a lost hedge multiplies the delay by; greater than 1.
     #[must_use]
     pub const fn increase_factor(mut self, factor: f64) -> Self {
         self.increase = factor;
         self
     }
 
-    /// What a hedge that won or was not needed multiplies the delay by; between 0 and 1.
+    /// Sets what a hedge that won or was not needed multiplies the delay by; between 0 and 1.
     #[must_use]
     pub const fn decrease_factor(mut self, factor: f64) -> Self {
         self.decrease = factor;
         self
     }
 
-    /// What a failed request multiplies the delay by; greater than 1.
+    /// Sets what a failed request multiplies the delay by; greater than 1.
     #[must_use]
     pub const fn error_factor(mut self, factor: f64) -> Self {
         self.error = factor;
         self
     }
 
-    /// Where the delay is, and how it got there.
+    /// Returns the current delay, and how it got there.
     pub fn stats(&self) -> BackoffStats {
         let streak = |of| {
             if self.last == Some(of) {

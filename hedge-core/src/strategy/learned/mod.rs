@@ -49,7 +49,7 @@ pub struct Learned {
 }
 
 impl Learned {
-    /// What `strategy` has learned up to `now`.
+    /// Returns what `strategy` has learned up to `now`.
     pub fn of<S: Strategy + ?Sized>(strategy: &S, now: Instant) -> Self {
         let mut learned = Self {
             strategy: strategy.kind(),
@@ -59,7 +59,7 @@ impl Learned {
         learned
     }
 
-    /// Gives it to `strategy`, in place of what that has learned.
+    /// Restores this state into `strategy`, in place of what that has learned.
     ///
     /// # Errors
     ///
@@ -77,7 +77,7 @@ impl Learned {
         strategy.restore(self, now)
     }
 
-    /// The kind of strategy that learned it.
+    /// Returns the kind of the strategy that has learned this.
     pub fn strategy(&self) -> StrategyKind {
         self.strategy
     }

@@ -74,7 +74,7 @@ fn a_restart_keeps_what_was_learned() {
         if kind != StrategyKind::Adaptive {
             let [was, is] = [&mut before, &mut after].map(|s| s.plan(&Hints::NONE, NOW).delay());
             let [was, is] = [was, is].map(|d| d.unwrap_or_default().as_secs_f64());
-            // It may be a few samples behind what it has seen.
+            // The delay may lag a few samples behind what the strategy has recorded.
             assert!((is - was).abs() <= 0.1 * was, "{kind}: {was} {is}");
         }
     }

@@ -38,7 +38,7 @@ mod histogram;
 pub(crate) mod merged {
     /// The most that one entry weighs in a merge, and that the merge weighs: 4000 samples.
     pub(crate) const MOST_WEIGHT: f64 = 4000.0 * super::histogram::SAMPLE as f64;
-    /// How many buckets share a weight of dropped attempts.
+    /// How many buckets share one weight for the attempts that were dropped in them.
     pub(crate) const GROUP: f64 = super::histogram::GROUP as f64;
 }
 mod table;
@@ -449,7 +449,7 @@ impl LatencyMemory {
         self.until_refresh = 0;
     }
 
-    /// Estimates the delay and the median anew.
+    /// Estimates the delay and the median again.
     fn refresh(&mut self) {
         let weight = self.histogram.samples() as u16;
         self.until_refresh = (weight / 32).clamp(1, REFRESH);

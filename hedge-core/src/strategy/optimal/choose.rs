@@ -67,7 +67,7 @@ const PROBES: f32 = 0.0025;
 /// The share of requests, the slowest ones, from which probes are drawn: where they tell most.
 const PROBED: f32 = 0.05;
 
-/// The policy for a window's samples; absent if there are none.
+/// Returns the policy for a window's samples; `None` if there are none.
 ///
 /// While there are too few above the target to tell one delay from another, it hedges as late as the
 /// budget allows, which helps every tail.
@@ -202,7 +202,7 @@ impl Steady {
         })
     }
 
-    /// The mean, this delay included. One that is off by a factor of two is no error: it begins anew.
+    /// The mean, this delay included. One that is off by a factor of two is no error: it starts again.
     fn mean(&mut self, delay: u64) -> u64 {
         let delay = delay as f64;
         if delay > 2.0 * self.mean || self.mean > 2.0 * delay {

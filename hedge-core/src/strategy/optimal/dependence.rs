@@ -57,8 +57,8 @@ impl Pair {
         let more = odds - 1.0;
         let sum = 1.0 + more * (u + v);
         let root = libm::sqrtf((sum * sum - 4.0 * odds * more * u * v).max(f32::MIN_POSITIVE));
-        // Of what finished, the density is taken: the derivative. Both forms are the same, each exact where
-        // the other subtracts what is nearly equal.
+        // For the attempt that finished, take the density, which is the derivative. Both forms are equal in value; each
+        // is exact where the other one subtracts nearly equal numbers.
         let dropped = |above: f32| {
             let rest = sum - 2.0 * odds * above;
             if rest > 0.0 {

@@ -126,8 +126,8 @@ impl Optimal {
         }
     }
 
-    /// About how many of the last latencies count: 200 to 8000; 4000 unless set. So many halve the weight
-    /// of those before.
+    /// Sets about how many of the last latencies count: 200 to 8000; 4000 unless set. So many halve the weight of those
+    /// before.
     #[must_use]
     pub const fn window_size(mut self, samples: usize) -> Self {
         self.memory = self.memory.with_window(samples);
@@ -136,15 +136,16 @@ impl Optimal {
 
     start_options!(memory.start);
 
-    /// Samples this old, more than zero, do not count, nor do some of those that are half as old or older: they leave in
-    /// two groups. With too few left, the strategy warms up again. Setting it forgets all samples.
+    /// Sets the age, more than zero, from which samples do not count. Some that are half as old or older do not count
+    /// either: samples leave in two groups. With too few left, the strategy warms up again. Setting it forgets all
+    /// samples.
     #[must_use]
     pub const fn max_age(mut self, age: Duration) -> Self {
         self.memory = self.memory.with_max_age(age);
         self
     }
 
-    /// What has been learned, for people to look at.
+    /// Returns what has been learned, for people to look at.
     pub fn stats(&self) -> OptimalStats {
         let (plan, policy) = (self.current(), self.learned.policy);
         OptimalStats {
@@ -393,15 +394,15 @@ pub struct OptimalStats {
     pub probing: bool,
     /// Whether slow requests come in clusters, so that an early hedge would not pay.
     pub clustered: bool,
-    /// When the next request is hedged; absent if it is not, for want of samples.
+    /// When the next request is hedged; `None` if it is not, because there are too few samples.
     pub delay: Option<Duration>,
     /// The share of the requests past the delay that are hedged, 0 to 1.
     pub chance: f32,
-    /// The target percentile as it should be under this policy.
+    /// The target percentile that this policy is expected to reach.
     pub predicted: Option<Duration>,
-    /// What it would be without hedging; absent if hedges have hidden too much of the tail to tell.
+    /// The target percentile without hedging; `None` if hedges have hidden too much of the tail to tell.
     pub unhedged: Option<Duration>,
-    /// What half of the primaries do not exceed.
+    /// The median latency of primaries; `None` if it is not known.
     pub median: Option<Duration>,
 }
 

@@ -55,7 +55,7 @@ pub struct Percentile {
 }
 
 impl Percentile {
-    /// Hedges at this percentile, 50 to 99.9.
+    /// Creates a strategy that hedges at this percentile, 50 to 99.9.
     pub const fn new(percent: f64) -> Self {
         Self {
             percent,
@@ -63,8 +63,8 @@ impl Percentile {
         }
     }
 
-    /// About how many of the last latencies count: 200 to 8000; 4000 unless set. So many halve the weight
-    /// of those before.
+    /// Sets about how many of the last latencies count: 200 to 8000; 4000 unless set. So many halve the weight of those
+    /// before.
     #[must_use]
     pub const fn window_size(mut self, samples: usize) -> Self {
         self.memory = self.memory.with_window(samples);
@@ -73,15 +73,16 @@ impl Percentile {
 
     start_options!(memory.start);
 
-    /// Samples this old, more than zero, do not count, nor do some of those that are half as old or older: they leave in
-    /// two groups. With too few left, the strategy warms up again. Setting it forgets all samples.
+    /// Sets the age, more than zero, from which samples do not count. Some that are half as old or older do not count
+    /// either: samples leave in two groups. With too few left, the strategy warms up again. Setting it forgets all
+    /// samples.
     #[must_use]
     pub const fn max_age(mut self, age: Duration) -> Self {
         self.memory = self.memory.with_max_age(age);
         self
     }
 
-    /// What has been learned, for people to look at.
+    /// Returns what has been learned, for people to look at.
     pub fn stats(&self) -> PercentileStats {
         PercentileStats {
             window: self.memory.window(),
@@ -173,8 +174,8 @@ pub struct PercentileStats {
     pub censored: usize,
     /// Whether there are fewer than `min_samples`.
     pub warming_up: bool,
-    /// When the next request is hedged; absent if it is not, for want of samples.
+    /// When the next request is hedged; `None` if it is not, because there are too few samples.
     pub delay: Option<Duration>,
-    /// What half of the primaries do not exceed.
+    /// The median latency of primaries; `None` if it is not known.
     pub median: Option<Duration>,
 }

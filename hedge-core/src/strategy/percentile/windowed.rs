@@ -61,7 +61,8 @@ impl WindowedPercentile {
         Self::with_window(percent)
     }
 
-    /// Hedges at this percentile, 50 to 99.9, of the last `N` latencies, 10 to 65 535, at 8 bytes each.
+    /// Creates a strategy that hedges at this percentile, 50 to 99.9, of the last `N` latencies, 10 to 65 535, at 8
+    /// bytes each.
     pub const fn with_window<const N: usize>(percent: f64) -> WindowedPercentile<N> {
         WindowedPercentile {
             percent,
@@ -74,8 +75,7 @@ impl WindowedPercentile {
 }
 
 impl<const N: usize> WindowedPercentile<N> {
-    /// How many of the last latencies count: 10 to `N`, which is the default. Setting it forgets all
-    /// samples.
+    /// Sets how many of the last latencies count: 10 to `N`, which is the default. Setting it forgets all samples.
     #[must_use]
     pub const fn window_size(self, samples: usize) -> Self {
         Self {
@@ -88,9 +88,9 @@ impl<const N: usize> WindowedPercentile<N> {
 
     start_options!(recent.start);
 
-    /// Samples this old, more than zero, are forgotten, to within an eighth: they leave in groups, each
-    /// between 7/8 of it and all of it old. With too few left, the strategy warms up again. Setting
-    /// it forgets all samples.
+    /// Sets the age, more than zero, at which samples are forgotten, to within an eighth: they leave in groups, each
+    /// between 7/8 of it and all of it old. With too few left, the strategy warms up again. Setting it forgets all
+    /// samples.
     #[must_use]
     pub const fn max_age(self, age: Duration) -> Self {
         Self {
@@ -101,7 +101,7 @@ impl<const N: usize> WindowedPercentile<N> {
         }
     }
 
-    /// What has been learned, for people to look at.
+    /// Returns what has been learned, for people to look at.
     pub fn stats(&self) -> PercentileStats {
         let window = &self.recent.window;
         PercentileStats {

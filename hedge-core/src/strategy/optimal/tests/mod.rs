@@ -100,7 +100,7 @@ fn only_what_tells_of_a_pair_is_learned_from() {
     strategy.record(&hedged);
     assert_eq!(strategy.stats().pairs, 1);
     let dropped = hedged.with_primary(Sample::Dropped(ms(50)));
-    // Not from every one: each has to be paid for by the requests before it.
+    // The strategy does not learn from every pair: the requests before a pair have to pay for it.
     (0..PRICE).for_each(|_| strategy.record(&dropped));
     assert_eq!(strategy.stats().pairs, 2);
 }
