@@ -254,8 +254,6 @@ async fn a_policy_says_which_replicas_a_request_may_use() {
     // If none of them is ready, the primary waits for one, as long as the request may take.
     behaviours[1].readiness.store(1, Ordering::Relaxed);
     behaviours[2].readiness.store(1, Ordering::Relaxed);
-    // One of them was found ready before that, and was not used yet.
-    service.ready().await.unwrap().call(()).await.unwrap();
     let waits = service.ready().await.unwrap().call(());
     assert!(tokio::time::timeout(ms(1000), waits).await.is_err());
     assert_eq!(service.stats().in_flight(), 0);
@@ -318,4 +316,65 @@ async fn a_discovery_brings_and_takes_replicas() {
     service.ready().await.unwrap().call(()).await.unwrap();
     assert!(service.id(&64).is_some());
     assert_eq!(refused.load(Ordering::Relaxed), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drained_replica_is_not_counted_as_ready() {
+    let (behaviours, mut service) = service::<2>();
+    // Replica 0 was found ready, and is drained before the call.
+    service.ready().await.unwrap();
+    let first = service.stats().get(0).unwrap().id;
+    assert!(service.replicas().drain(first));
+    behaviours[1].readiness.store(1, Ordering::Relaxed);
+    // Replica 1 was ready then too.
+    assert_eq!(service.call(()).await.unwrap(), 1);
+    // Now it is not, and the request waits for it.
+    assert!(
+        tokio::time::timeout(ms(100), service.ready())
+            .await
+            .is_err()
+    );
+    behaviours[1].readiness.store(0, Ordering::Relaxed);
+    assert_eq!(ask(&mut service).await.unwrap(), 1);
+    assert_eq!(calls(&behaviours[0]), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_waits_hears_of_replicas_that_come_and_go() {
+    let (behaviours, service) = service::<1>();
+    behaviours[0].readiness.store(1, Ordering::Relaxed);
+    let mut waits = service.clone();
+    let waits = tokio::spawn(async move { ask(&mut waits).await });
+    sleep(ms(5)).await;
+    let id = service.insert(Replica::new(7)).unwrap();
+    sleep(ms(20)).await;
+    assert!(waits.is_finished());
+    assert_eq!(waits.await.unwrap().unwrap(), 7);
+    assert!(service.remove(id));
+    let mut waits = service.clone();
+    let waits = tokio::spawn(async move { ask(&mut waits).await });
+    sleep(ms(5)).await;
+    assert!(!waits.is_finished());
+    let last = service.stats().get(0).unwrap().id;
+    assert!(service.remove(last));
+    sleep(ms(5)).await;
+    assert!(waits.is_finished());
+    let error = waits.await.unwrap().unwrap_err();
+    assert_eq!(error.downcast_ref(), Some(&NoReplica::Empty));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_failed_has_no_id() {
+    let replica = Replica::new(0);
+    let behaviour = replica.behaviour.clone();
+    let found = [Ok::<_, BoxError>(Change::Insert(7, replica))];
+    let found = futures_lite::stream::iter(found);
+    let discover = futures_lite::StreamExt::chain(found, futures_lite::stream::pending());
+    let hedger = Hedger::builder().build().unwrap();
+    let mut service = HedgeDiscover::new(discover, hedger, Cloned);
+    service.ready().await.unwrap().call(()).await.unwrap();
+    assert!(service.id(&7).is_some());
+    behaviour.readiness.store(2, Ordering::Relaxed);
+    assert!(service.ready().await.is_err());
+    assert_eq!(service.id(&7), None);
 }

@@ -197,6 +197,11 @@ impl<const N: usize> SharedReplicas<N> {
         })
     }
 
+    /// Returns the replicas that may be given attempts, which are those that are not drained: bit i stands for index i.
+    pub fn active(&self) -> u64 {
+        self.0.active()
+    }
+
     fn changes(&self) -> MutexGuard<'_, ()> {
         self.0
             .changes

@@ -67,10 +67,12 @@ impl<D: Discover, P> HedgeDiscover<D, P> {
         }
     }
 
-    /// Returns the replica that was found under `key`; `None` if it was not found, is gone or was refused.
+    /// Returns the replica that was found under `key`; `None` if it was not found, is gone, has failed or was refused.
     pub fn id(&self, key: &D::Key) -> Option<ReplicaId> {
         let found = self.found.iter().find(|(other, _)| other == key);
-        found.map(|(_, id)| *id)
+        found
+            .map(|(_, id)| *id)
+            .filter(|id| self.service.contains(*id))
     }
 
     /// Returns the replicas, to drain one, to set its weight, or to look at them.

@@ -1,13 +1,13 @@
 //! A service over replicas.
 
 use core::fmt;
-use core::mem;
-use core::pin::pin;
+use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hedge_core::replicas::{Choice, Lease, NoReplica, NoRoom, ReplicaId, SharedReplicas};
 use hedge_core::{Attempt, BoxError};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tower_service::Service;
 
@@ -43,19 +43,36 @@ use crate::Hedger;
 /// It is ready when one of the services is. Those that are not ready are left out: the primary goes to one that was
 /// found ready, and a hedge to a clone that is ready the moment the hedge is due. If none of the replicas that a request
 /// may use ([`RequestOptions::among`](super::RequestOptions::among)) was found ready, its primary waits for one of them.
-/// A service that fails when it is asked whether it is ready is removed.
+/// A service that fails when it is asked whether it is ready is removed. Drained replicas are not asked.
+///
+/// What the services reserve when they are asked, such as a place below a concurrency limit, is kept until the next call
+/// or until this clone is dropped. A clone of this service starts without reservations.
 ///
 /// # Discovery
 ///
 /// [`HedgeDiscover`](super::HedgeDiscover) follows a `tower::discover::Discover`. For any other discovery, call
 /// [`insert`](Self::insert) and [`remove`](Self::remove) on any clone: clones share their replicas.
-#[derive(Clone)]
 pub struct HedgeReplicas<S, P> {
     hedger: Hedger,
     policy: P,
     shared: Arc<Shared<S>>,
     /// This clone's services, one for each replica that it has asked whether it is ready.
     own: Vec<Option<Own<S>>>,
+    /// Ready when a replica was added or removed; `None` unless this clone waits.
+    changed: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
+}
+
+impl<S, P: Clone> Clone for HedgeReplicas<S, P> {
+    fn clone(&self) -> Self {
+        Self {
+            hedger: self.hedger.clone(),
+            policy: self.policy.clone(),
+            shared: self.shared.clone(),
+            // The clone of a service that is ready is not ready.
+            own: Vec::new(),
+            changed: None,
+        }
+    }
 }
 
 /// What all clones share.
@@ -63,12 +80,16 @@ struct Shared<S> {
     replicas: SharedReplicas,
     /// Services that have not been asked whether they are ready, by index.
     services: Mutex<Vec<Option<(ReplicaId, S)>>>,
+    /// Notified when a replica was added or removed.
+    changed: Arc<Notify>,
 }
 
-#[derive(Clone)]
 struct Own<S> {
     id: ReplicaId,
+    /// Never asked whether it is ready, so that it holds no place.
     service: S,
+    /// A clone that was asked since the last call.
+    asked: Option<S>,
     is_ready: bool,
 }
 
@@ -98,8 +119,10 @@ impl<S, P> HedgeReplicas<S, P> {
             shared: Arc::new(Shared {
                 replicas: SharedReplicas::empty(),
                 services: Mutex::new(Vec::new()),
+                changed: Arc::new(Notify::new()),
             }),
             own: Vec::new(),
+            changed: None,
         }
     }
 
@@ -115,12 +138,21 @@ impl<S, P> HedgeReplicas<S, P> {
             services.resize_with(id.index() + 1, || None);
         }
         services[id.index()] = Some((id, service));
+        drop(services);
+        self.shared.changed.notify_waiters();
         Ok(id)
     }
 
     /// Removes a replica. What it works on may end. Returns whether it was there.
     pub fn remove(&self, id: ReplicaId) -> bool {
         self.shared.remove(id)
+    }
+
+    /// Returns whether the replica is there.
+    pub(super) fn contains(&self, id: ReplicaId) -> bool {
+        let services = self.shared.services();
+        let service = services.get(id.index()).and_then(Option::as_ref);
+        service.is_some_and(|(other, _)| *other == id)
     }
 
     /// Returns the replicas, to drain one, to set its weight, or to look at them.
@@ -162,7 +194,10 @@ impl<S> Shared<S> {
         {
             *place = None;
         }
-        self.replicas.remove(id)
+        let was_there = self.replicas.remove(id);
+        drop(services);
+        self.changed.notify_waiters();
+        was_there
     }
 }
 
@@ -177,15 +212,52 @@ impl<S: Clone, P> HedgeReplicas<S, P> {
                 *own = service.as_ref().map(|(id, service)| Own {
                     id: *id,
                     service: service.clone(),
+                    asked: None,
                     is_ready: false,
                 });
             }
         }
     }
 
+    /// The replicas that are ready and may be given attempts.
     fn ready_mask(&self) -> u64 {
         let ready = self.own.iter().flatten().filter(|own| own.is_ready);
-        ready.fold(0, |mask, own| mask | own.id.mask())
+        let ready = ready.fold(0, |mask, own| mask | own.id.mask());
+        ready & self.shared.replicas.active()
+    }
+
+    /// Asks the services whether they are ready.
+    fn poll_services<Req>(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>>
+    where
+        S: Service<Req>,
+    {
+        self.refresh();
+        let active = self.shared.replicas.active();
+        let mut error = None;
+        let mut waits = false;
+        for place in &mut self.own {
+            let is_asked = |own: &&mut Own<S>| !own.is_ready && own.id.mask() & active != 0;
+            let Some(own) = place.as_mut().filter(is_asked) else {
+                continue;
+            };
+            let asked = own.asked.get_or_insert_with(|| own.service.clone());
+            match asked.poll_ready(cx) {
+                Poll::Ready(Ok(())) => own.is_ready = true,
+                Poll::Ready(Err(failed)) => {
+                    error = Some(failed);
+                    self.shared.remove(own.id);
+                    *place = None;
+                }
+                Poll::Pending => waits = true,
+            }
+        }
+        match error {
+            _ if self.ready_mask() != 0 => Poll::Ready(Ok(())),
+            _ if waits => Poll::Pending,
+            Some(error) => Poll::Ready(Err(error)),
+            // The request fails, and says why.
+            None => Poll::Ready(Ok(())),
+        }
     }
 }
 
@@ -203,29 +275,25 @@ where
     type Future = ResponseFuture<S::Response>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.refresh();
-        let mut error = None;
-        let mut waits = false;
-        for place in &mut self.own {
-            let Some(own) = place.as_mut().filter(|own| !own.is_ready) else {
-                continue;
-            };
-            match own.service.poll_ready(cx) {
-                Poll::Ready(Ok(())) => own.is_ready = true,
-                Poll::Ready(Err(failed)) => {
-                    error = Some(failed);
-                    self.shared.remove(own.id);
-                    *place = None;
-                }
-                Poll::Pending => waits = true,
+        let mut is_registered = false;
+        loop {
+            let poll = self.poll_services(cx);
+            if poll.is_ready() {
+                self.changed = None;
+                return poll.map_err(Into::into);
             }
-        }
-        match error {
-            _ if self.ready_mask() != 0 => Poll::Ready(Ok(())),
-            _ if waits => Poll::Pending,
-            Some(error) => Poll::Ready(Err(error.into())),
-            // The request fails, and says why.
-            None => Poll::Ready(Ok(())),
+            if is_registered {
+                return Poll::Pending;
+            }
+            let changed = self.changed.get_or_insert_with(|| {
+                let changed = self.shared.changed.clone();
+                Box::pin(async move { changed.notified().await })
+            });
+            is_registered = changed.as_mut().poll(cx).is_pending();
+            if !is_registered {
+                self.changed = None;
+            }
+            // Replicas may have come or gone before this task was registered, so the services are asked once more.
         }
     }
 
@@ -254,9 +322,14 @@ where
             // It was added just now.
             return ResponseFuture::new(async move { Err(NoReplica::NotAllowed.into()) });
         };
-        let is_ready = mem::take(&mut own.is_ready);
-        let spare = own.service.clone();
-        let primary = mem::replace(&mut own.service, spare);
+        let is_ready = own.is_ready;
+        let primary = own.asked.take();
+        let primary = primary.unwrap_or_else(|| own.service.clone());
+        // This clone may be idle from now on, and must not hold places that others wait for.
+        for own in self.own.iter_mut().flatten() {
+            own.asked = None;
+            own.is_ready = false;
+        }
         let replicas = self.shared.clone();
         let mut primary = Some(Next::primary(request, primary, is_ready));
         ResponseFuture::new(async move {

@@ -8,7 +8,7 @@ use ::tower::limit::ConcurrencyLimit;
 use tokio::sync::Semaphore;
 
 use super::{HedgeReplicas, HttpPolicy};
-use crate::{Builder, Hedger};
+use crate::{Builder, ConfigError, Hedger};
 
 /// Returns a builder for the standard stack over `services`, which are replicas of one backend.
 ///
@@ -89,7 +89,7 @@ impl<S, P> Standard<S, P> {
 
     /// Sets the maximum number of requests in flight at each replica; `None` for no limit. Default: 128.
     ///
-    /// An attempt is in flight until its service returns: a body that is still streaming is not counted.
+    /// Must be at least 1. An attempt is in flight until its service returns: a body that is still streaming is not counted.
     pub fn in_flight(mut self, limit: impl Into<Option<usize>>) -> Self {
         self.in_flight = limit.into();
         self
@@ -110,9 +110,14 @@ impl<S, P> Standard<S, P> {
     ///
     /// # Errors
     ///
-    /// Returns the first invalid option of the hedger, or that there are more than 64 services.
+    /// Returns the first invalid option, of the hedger or [`in_flight`](Self::in_flight), or that there are more than 64
+    /// services.
     pub fn build(self) -> Result<HedgeReplicas<ConcurrencyLimit<S>, P>, BoxError> {
         let limit = self.in_flight.unwrap_or(Semaphore::MAX_PERMITS);
+        if limit == 0 {
+            let expected = "at least 1, or `None` for no limit";
+            return Err(ConfigError::number("in_flight", 0.0, expected).into());
+        }
         let limit = limit.min(Semaphore::MAX_PERMITS);
         let services = self.services.into_iter();
         let services = services.map(|service| ConcurrencyLimit::new(service, limit));
