@@ -8,15 +8,16 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
+use bytes::buf::Chain;
+use bytes::{Buf, Bytes};
 use hedge_tokio::grpc::{Code, GrpcAttempts, GrpcBody, GrpcCalls, GrpcLayer, GrpcPolicy};
-use hedge_tokio::tower::{BoxError, ReplayBody};
+use hedge_tokio::tower::{BoxError, ReplayBody, RequestOptions};
 use hedge_tokio::{Budget, Fixed, Hedger, Outcome, SharedBudget, standard};
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
 use tokio::time::{Instant, Sleep, sleep, timeout};
-use tower::{ServiceBuilder, ServiceExt, service_fn};
+use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
 fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -539,4 +540,133 @@ async fn each_method_has_its_own_key() {
         .map(|(key, name)| (name, hedger.of(key).metrics().total_requests));
     // The last path may not be hedged, and has no key.
     assert_eq!(counts.collect::<Vec<_>>(), [("/a.B/C", 2), ("/a.B/D", 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_client_over_replicas_sends_many_calls() {
+    let replicas = [0, 1].map(|_| {
+        let server =
+            service_fn(|_: Request<ReplayBody<Full<Bytes>>>| Script::new(ok(5), None).respond());
+        GrpcAttempts::new(server, |body: ReplayBody<Full<Bytes>>| body)
+    });
+    let stack = standard(replicas).policy(unary()).in_flight(1);
+    let mut calls = GrpcCalls::new(stack.build().unwrap(), unary());
+    for _ in 0..4 {
+        let request = Request::post("/a.B/C").body(Full::new(Bytes::new()));
+        let call = async { calls.ready().await?.call(request.unwrap()).await };
+        let response = timeout(Duration::from_secs(1), call).await;
+        assert!(response.expect("a place is held").is_ok());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_most_specific_name_of_a_service_config_counts() {
+    let config = r#"{
+        "methodConfig": [
+            {"name": [{"service": "a.B", "method": "Charge"}], "timeout": "5s"},
+            {
+                "name": [{"service": "a.B"}],
+                "hedgingPolicy": {"maxAttempts": 3, "hedgingDelay": "0.010s"}
+            },
+            {"name": [{"service": "a.D"}], "retryPolicy": {"maxAttempts": 2}},
+            {"name": [{}], "hedgingPolicy": {"maxAttempts": 2, "hedgingDelay": "0.030s"}}
+        ]
+    }"#;
+    for (path, attempts, after) in [
+        ("/a.B/Charge", 1, 500),
+        ("/a.B/Get", 2, 15),
+        ("/a.D/Get", 1, 500),
+        ("/a.E/Get", 2, 35),
+    ] {
+        let case = Case::new([ok(500), ok(5)]).path(path);
+        let budget = SharedBudget::new(Budget::unlimited());
+        let layer = GrpcLayer::from_service_config(config, budget, |body| body).unwrap();
+        assert_eq!(layer.hedgers().len(), 2);
+        let start = Instant::now();
+        let body = Full::new(Bytes::from_static(b"request"));
+        let response = case.through(layer, body).await.unwrap();
+        let ended = case.ended(response, start).await;
+        assert_eq!(ended, Ended::new(0, attempts, after), "{path}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_head_of_a_response_to_an_unhedged_call_is_not_held() {
+    let stream = || vec![Head(1, None), Data(500, message("answer")), Trailers(0, 0)];
+    let request = || Full::new(Bytes::from_static(b"request"));
+    let after = async |path, limit, options: Option<RequestOptions<'static>>| {
+        let hedger = Hedger::builder().strategy(Fixed::new(ms(2000)));
+        let hedger = hedger.build().unwrap();
+        let layer = GrpcLayer::new(hedger, unary(), |body: ReplayBody<Full<Bytes>>| body);
+        let server = service_fn(move |_: Request<ReplayBody<Full<Bytes>>>| {
+            Script::new(stream(), None).respond()
+        });
+        let service = ServiceBuilder::new()
+            .layer(layer.limit(limit))
+            .service(server);
+        let mut request = Request::post(path).body(request()).unwrap();
+        if let Some(options) = options {
+            request.extensions_mut().insert(options);
+        }
+        let start = Instant::now();
+        let response = service.oneshot(request).await.unwrap();
+        let after = start.elapsed();
+        assert!(response.into_body().collect().await.is_ok());
+        after
+    };
+    // The head of a call that may be hedged is held back until the call has answered.
+    assert_eq!(after("/a.B/C", 100, None).await, ms(501));
+    assert_eq!(after("/a.B/Chat", 100, None).await, ms(1));
+    assert_eq!(after("/a.B/C", 6, None).await, ms(1), "a long request");
+    let unhedged = Some(RequestOptions::new().unhedged());
+    assert_eq!(after("/a.B/C", 100, unhedged).await, ms(1));
+}
+
+/// A body with one message in a buffer of two chunks, which must not be polled after its end.
+struct Chained(u8);
+
+impl Body for Chained {
+    type Data = Chain<Bytes, Bytes>;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Infallible>>> {
+        self.0 += 1;
+        match self.0 {
+            1 => {
+                let (first, second) = (&message("answer")[..3], &message("answer")[3..]);
+                let first = Bytes::copy_from_slice(first);
+                let data = first.chain(Bytes::copy_from_slice(second));
+                Poll::Ready(Some(Ok(Frame::data(data))))
+            }
+            2 => Poll::Ready(None),
+            _ => panic!("polled after its end"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn buffers_of_several_chunks_are_read_whole() {
+    for policy in [unary(), streaming()] {
+        let is_unary = format!("{policy:?}").contains("is_unary: true");
+        let hedger = Hedger::builder().strategy(Fixed::new(ms(2000)));
+        let hedger = hedger.build().unwrap();
+        let layer = GrpcLayer::new(hedger, policy, |body: ReplayBody<Full<Bytes>>| body);
+        let server = service_fn(|_: Request<ReplayBody<Full<Bytes>>>| async {
+            Ok::<_, BoxError>(Response::new(Chained(0)))
+        });
+        let service = ServiceBuilder::new().layer(layer).service(server);
+        let request = Request::post("/a.B/C").body(Full::new(Bytes::new()));
+        let response = service.oneshot(request.unwrap()).await.unwrap();
+        let outcome = response.extensions().get::<Outcome>().unwrap();
+        // The stream has answered with its message; the unary call has no status.
+        assert_eq!(outcome.accepted, !is_unary);
+        let mut body = response.into_body();
+        let frame = body.frame().await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap().remaining(), 11);
+        assert!(body.frame().await.is_none());
+        assert!(body.frame().await.is_none());
+    }
 }

@@ -5,6 +5,7 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use std::collections::VecDeque;
+use std::io::IoSlice;
 
 use bytes::Buf;
 use hedge_core::BoxError;
@@ -15,7 +16,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::Code;
-use super::policy::Unary;
+use super::policy::Hold;
 use super::reply::Reply;
 use crate::tower::ReplayBody;
 
@@ -23,7 +24,7 @@ use crate::tower::ReplayBody;
 ///
 /// A failed call has its status among the headers of the response or after its messages, in the trailers. So an attempt
 /// ends when its first message is there, or its trailers are; of a unary call, when its trailers are. What was read is in
-/// the [`GrpcBody`] of the response.
+/// the [`GrpcBody`] of the response. The response to a call that may not be hedged is passed on as it comes.
 ///
 /// [`GrpcLayer`](super::GrpcLayer) includes it. Use it by itself to hedge over replicas, as [`GrpcCalls`](super::GrpcCalls)
 /// shows.
@@ -69,11 +70,11 @@ where
     }
 
     fn call(&mut self, request: Request<ReplayBody<B>>) -> Self::Future {
-        let is_unary = request.extensions().get::<Unary>().is_some();
+        let hold = request.extensions().get::<Hold>().copied();
         GrpcAttempt {
             response: self.inner.call(request.map(&self.into_body)),
             reading: None,
-            is_unary,
+            hold,
             limit: self.limit,
         }
     }
@@ -85,7 +86,8 @@ pin_project! {
         #[pin]
         response: F,
         reading: Option<(Parts, Reading<C>)>,
-        is_unary: bool,
+        // `None` if the response is passed on as it comes.
+        hold: Option<Hold>,
         limit: usize,
     }
 }
@@ -103,7 +105,8 @@ where
         let mut this = self.project();
         loop {
             if let Some((_, reading)) = this.reading {
-                let reply = ready!(reading.poll(cx, *this.is_unary, *this.limit))?;
+                let is_unary = *this.hold == Some(Hold::Whole);
+                let reply = ready!(reading.poll(cx, is_unary, *this.limit))?;
                 let Some((mut parts, reading)) = this.reading.take() else {
                     return Poll::Pending;
                 };
@@ -114,8 +117,8 @@ where
             let (mut parts, body) = response.into_parts();
             let reply = Reply::from_headers(parts.status, &parts.headers);
             let reading = Reading::new(body);
-            if let Some(reply) = reply {
-                parts.extensions.insert(reply);
+            if this.hold.is_none() || reply.is_some() {
+                reply.map(|reply| parts.extensions.insert(reply));
                 return Poll::Ready(Ok(Response::from_parts(parts, reading.into_body())));
             }
             *this.reading = Some((parts, reading));
@@ -134,10 +137,13 @@ const PREFIX: usize = 5;
 
 /// Reads the beginning of a response.
 struct Reading<C: Body> {
-    body: C,
+    /// `None` once it has ended.
+    body: Option<C>,
     frames: VecDeque<Frame<C::Data>>,
     bytes: usize,
     prefix: [u8; PREFIX],
+    /// How many bytes of the prefix are known.
+    known: usize,
 }
 
 impl<C> Reading<C>
@@ -147,10 +153,11 @@ where
 {
     fn new(body: C) -> Self {
         Self {
-            body,
+            body: Some(body),
             frames: VecDeque::new(),
             bytes: 0,
             prefix: [0; PREFIX],
+            known: 0,
         }
     }
 
@@ -164,7 +171,7 @@ where
             if self.bytes > limit || (!is_unary && self.has_message()) {
                 return Poll::Ready(Ok(Reply::MESSAGE));
             }
-            let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+            let frame = ready!(poll_until_end(&mut self.body, cx));
             let Some(frame) = frame.transpose().map_err(Into::into)? else {
                 return Poll::Ready(Ok(Reply::missing(Code::Unknown)));
             };
@@ -180,32 +187,56 @@ where
     }
 
     fn add(&mut self, data: &C::Data) {
-        // As much of the prefix as is still missing.
-        let places = self.prefix.iter_mut().skip(self.bytes);
-        for (place, byte) in places.zip(data.chunk()) {
-            *place = *byte;
+        // As much of the prefix as is still missing, unless bytes of it were out of sight.
+        if self.known == self.bytes {
+            let mut chunks = [IoSlice::new(&[]); PREFIX];
+            let count = data.chunks_vectored(&mut chunks);
+            let bytes = chunks.iter().take(count).flat_map(|chunk| chunk.iter());
+            for (place, byte) in self.prefix.iter_mut().skip(self.known).zip(bytes) {
+                *place = *byte;
+                self.known += 1;
+            }
         }
         self.bytes = self.bytes.saturating_add(data.remaining());
     }
 
     fn has_message(&self) -> bool {
         let [_, length @ ..] = self.prefix;
-        let length = u32::from_be_bytes(length) as usize;
+        // If a buffer does not show the prefix, its bytes count as a message.
+        let length = match self.known {
+            PREFIX => u32::from_be_bytes(length) as usize,
+            _ => 0,
+        };
         self.bytes >= PREFIX && self.bytes - PREFIX >= length
     }
 
     fn into_body(self) -> GrpcBody<C> {
         GrpcBody {
             frames: self.frames,
-            rest: Some(self.body),
+            rest: self.body,
         }
     }
+}
+
+/// What polling a body for a frame gives.
+type PolledFrame<C> = Poll<Option<Result<Frame<<C as Body>::Data>, <C as Body>::Error>>>;
+
+/// Polls a body for a frame, and drops it at its end: a body that has ended must not be polled.
+fn poll_until_end<C: Body + Unpin>(body: &mut Option<C>, cx: &mut Context<'_>) -> PolledFrame<C> {
+    let Some(inner) = body else {
+        return Poll::Ready(None);
+    };
+    let frame = ready!(Pin::new(inner).poll_frame(cx));
+    if frame.is_none() {
+        *body = None;
+    }
+    Poll::Ready(frame)
 }
 
 /// The body of a response: what was read of it already, and the remainder.
 pub struct GrpcBody<C: Body> {
     frames: VecDeque<Frame<C::Data>>,
-    /// `None` if the response did not come from a server.
+    /// `None` once it has ended, or if the response did not come from a server.
     rest: Option<C>,
 }
 
@@ -241,8 +272,7 @@ where
         let this = self.get_mut();
         match (this.frames.pop_front(), &mut this.rest) {
             (Some(frame), _) => Poll::Ready(Some(Ok(frame))),
-            (None, Some(rest)) => Pin::new(rest).poll_frame(cx),
-            (None, None) => Poll::Ready(None),
+            (None, rest) => poll_until_end(rest, cx),
         }
     }
 

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 
 use super::code::Codes;
 use super::reply::Reply;
-use super::service_config::{self, MethodConfig};
+use super::service_config::{self, Hedging};
 use super::timeout::{set_timeout, timeout};
 use super::{Code, ServiceConfigError};
 use crate::tower::{Policy, RequestOptions};
@@ -49,6 +49,8 @@ pub struct GrpcPolicy {
 #[derive(Clone, Debug)]
 struct Rules {
     rules: Vec<Rule>,
+    /// What a service config names without a `hedgingPolicy`.
+    unhedged: Vec<String>,
     non_fatal: Codes,
 }
 
@@ -65,22 +67,25 @@ struct Rule {
     hedging_delay: Option<Duration>,
 }
 
-impl From<MethodConfig> for Rule {
-    fn from(config: MethodConfig) -> Self {
+impl Rule {
+    fn from_config(paths: Vec<String>, hedging: Hedging) -> Self {
         Self {
-            paths: config.paths,
+            paths,
             is_unary: false,
-            non_fatal: Some(config.non_fatal),
-            max_hedges: config.max_attempts - 1,
-            timeout: config.timeout,
-            hedging_delay: Some(config.hedging_delay),
+            non_fatal: Some(hedging.non_fatal),
+            max_hedges: hedging.max_attempts - 1,
+            timeout: hedging.timeout,
+            hedging_delay: Some(hedging.hedging_delay),
         }
     }
 }
 
-/// Marks a request whose response is to be read to its end.
-#[derive(Clone, Copy)]
-pub(super) struct Unary;
+/// Marks a request that may be hedged, with what its response is held back for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Hold {
+    FirstMessage,
+    Whole,
+}
 
 impl GrpcPolicy {
     /// Creates a policy that hedges no method.
@@ -89,6 +94,7 @@ impl GrpcPolicy {
         Self {
             rules: Arc::new(Rules {
                 rules: Vec::new(),
+                unhedged: Vec::new(),
                 non_fatal: non_fatal.into_iter().collect(),
             }),
             rule: None,
@@ -96,7 +102,8 @@ impl GrpcPolicy {
     }
 
     /// Creates a policy that hedges calls to the methods that have a `hedgingPolicy` in a service config in JSON:
-    /// `maxAttempts`, `nonFatalStatusCodes` and the `timeout` of the method apply. The most specific name counts.
+    /// `maxAttempts`, `nonFatalStatusCodes` and the `timeout` of the method apply. The most specific name counts, also if
+    /// it has no `hedgingPolicy`: then its methods are not hedged, whatever applies to broader names.
     ///
     /// The `hedgingDelay` applies where [`GrpcLayer::from_service_config`](super::GrpcLayer::from_service_config) makes
     /// the hedgers.
@@ -120,8 +127,13 @@ impl GrpcPolicy {
     pub fn from_service_config(json: &str) -> Result<Self, ServiceConfigError> {
         let methods = service_config::read(json)?;
         let mut policy = Self::new();
-        let rules = methods.into_iter().map(Rule::from);
-        Arc::make_mut(&mut policy.rules).rules.extend(rules);
+        let rules = Arc::make_mut(&mut policy.rules);
+        for method in methods {
+            match method.hedging {
+                Some(hedging) => rules.rules.push(Rule::from_config(method.paths, hedging)),
+                None => rules.unhedged.extend(method.paths),
+            }
+        }
         Ok(policy)
     }
 
@@ -154,15 +166,20 @@ impl GrpcPolicy {
         self
     }
 
-    /// Returns the position of the rule for `path`: that of the method, else that of its service, else that for all.
+    /// Returns the position of the rule for `path`: that of the method, else that of its service, else that for all. The
+    /// first of these that is named counts; `None` if it must not be hedged.
     pub(super) fn rule_for(&self, path: &str) -> Option<usize> {
         let service = path.rfind('/').and_then(|end| path.get(..=end));
         let names = [Some(path), service, Some("/")];
-        let mut rules = names.into_iter().flatten().map(|name| {
-            let mut rules = self.rules.rules.iter();
-            rules.position(|rule| rule.paths.iter().any(|path| path == name))
+        let Rules {
+            rules, unhedged, ..
+        } = &*self.rules;
+        let mut named = names.into_iter().flatten().filter_map(|name| {
+            let is_named = |paths: &[String]| paths.iter().any(|path| path == name);
+            let rule = rules.iter().position(|rule| is_named(&rule.paths));
+            (rule.is_some() || is_named(unhedged)).then_some(rule)
         });
-        rules.find_map(|rule| rule)
+        named.next().flatten()
     }
 
     /// Returns the `maxAttempts` less one and the `hedgingDelay` of each rule that has them.
@@ -199,8 +216,17 @@ impl<B: Clone, C, E> Policy<Request<B>, Response<C>, E> for GrpcPolicy {
             rules: self.rules.clone(),
             rule: self.rule_for(request.uri().path()),
         };
-        if policy.rule().is_some_and(|rule| rule.is_unary) {
-            request.extensions_mut().insert(Unary);
+        // Responses to calls that are sent once are not held back: a stream may depend on them.
+        let hold = policy
+            .rule()
+            .filter(|_| RequestOptions::of(request).may_hedge())
+            .map(|rule| match rule.is_unary {
+                true => Hold::Whole,
+                false => Hold::FirstMessage,
+            });
+        match hold {
+            Some(hold) => drop(request.extensions_mut().insert(hold)),
+            None => drop(request.extensions_mut().remove::<Hold>()),
         }
         policy
     }

@@ -8,38 +8,41 @@ use serde_json::Value;
 use super::Code;
 use super::code::Codes;
 
-/// One `methodConfig` that has a `hedgingPolicy`.
+/// One `methodConfig`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct MethodConfig {
     /// Services and their methods, in the form of a path: `/service/method`, `/service/` or `/`.
     pub(super) paths: Vec<String>,
+    /// `None` if its methods must not be hedged.
+    pub(super) hedging: Option<Hedging>,
+}
+
+/// A `hedgingPolicy`, and the `timeout` of its `methodConfig`.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Hedging {
     pub(super) timeout: Option<Duration>,
     pub(super) max_attempts: u8,
     pub(super) hedging_delay: Duration,
     pub(super) non_fatal: Codes,
 }
 
-/// Reads the methods that may be hedged.
+/// Reads the methods: those without a `hedgingPolicy` too, as their names take precedence over broader ones.
 pub(super) fn read(json: &str) -> Result<Vec<MethodConfig>, ServiceConfigError> {
     let config: Value = serde_json::from_str(json)
         .map_err(|error| ServiceConfigError::new("service config", error, "JSON"))?;
     let root = Place::root(&config);
     let mut methods = Vec::new();
     for method in root.list("methodConfig")? {
-        if let Some(policy) = method.get("hedgingPolicy") {
-            methods.push(method_config(&method, &policy)?);
-        }
+        let policy = method.get("hedgingPolicy");
+        methods.push(MethodConfig {
+            hedging: policy.map(|policy| hedging(&method, &policy)).transpose()?,
+            paths: paths(&method)?,
+        });
     }
     Ok(methods)
 }
 
-fn method_config(
-    method: &Place<'_>,
-    policy: &Place<'_>,
-) -> Result<MethodConfig, ServiceConfigError> {
-    if let Some(retry) = method.get("retryPolicy") {
-        return Err(retry.error("absent, since there is a `hedgingPolicy`"));
-    }
+fn paths(method: &Place<'_>) -> Result<Vec<String>, ServiceConfigError> {
     let mut paths = Vec::new();
     for name in method.list("name")? {
         let text = |part| match name.get(part) {
@@ -51,6 +54,13 @@ fn method_config(
             ("", _) => return Err(name.error("the name of a service and maybe of a method")),
             (service, method) => format!("/{service}/{method}"),
         });
+    }
+    Ok(paths)
+}
+
+fn hedging(method: &Place<'_>, policy: &Place<'_>) -> Result<Hedging, ServiceConfigError> {
+    if let Some(retry) = method.get("retryPolicy") {
+        return Err(retry.error("absent, since there is a `hedgingPolicy`"));
     }
     let expected = "a whole number of at least 2";
     let attempts = policy.get("maxAttempts");
@@ -67,8 +77,7 @@ fn method_config(
     for code in policy.list("nonFatalStatusCodes")? {
         codes.push(code.code()?);
     }
-    Ok(MethodConfig {
-        paths,
+    Ok(Hedging {
         timeout: duration(method.get("timeout"))?,
         max_attempts,
         hedging_delay: duration(policy.get("hedgingDelay"))?.unwrap_or_default(),
@@ -195,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn methods_with_a_hedging_policy_are_read() {
+    fn methods_are_read_with_and_without_a_hedging_policy() {
         let methods = read(
             r#"{
                 "loadBalancingConfig": [{"round_robin": {}}],
@@ -218,17 +227,25 @@ mod tests {
         let expected = [
             MethodConfig {
                 paths: ["/a.B/C", "/a.D/", "/"].map(Into::into).to_vec(),
-                timeout: Some(Duration::from_millis(1500)),
-                max_attempts: 3,
-                hedging_delay: Duration::from_millis(50),
-                non_fatal: codes.into_iter().collect(),
+                hedging: Some(Hedging {
+                    timeout: Some(Duration::from_millis(1500)),
+                    max_attempts: 3,
+                    hedging_delay: Duration::from_millis(50),
+                    non_fatal: codes.into_iter().collect(),
+                }),
+            },
+            MethodConfig {
+                paths: vec!["/a.E/".into()],
+                hedging: None,
             },
             MethodConfig {
                 paths: vec!["/a.F/".into()],
-                timeout: None,
-                max_attempts: 2,
-                hedging_delay: Duration::ZERO,
-                non_fatal: Codes::default(),
+                hedging: Some(Hedging {
+                    timeout: None,
+                    max_attempts: 2,
+                    hedging_delay: Duration::ZERO,
+                    non_fatal: Codes::default(),
+                }),
             },
         ];
         assert_eq!(methods.unwrap(), expected);

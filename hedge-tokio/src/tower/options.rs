@@ -168,6 +168,12 @@ impl<'r> RequestOptions<'r> {
         self
     }
 
+    /// Returns whether the request may be hedged.
+    #[cfg(feature = "grpc")]
+    pub(crate) const fn may_hedge(&self) -> bool {
+        self.limits.hedge
+    }
+
     /// Limits the time of the request, if it has more.
     #[cfg(feature = "grpc")]
     pub(crate) fn within(self, timeout: Duration) -> Self {
