@@ -6,7 +6,8 @@ use core::task::{Context, Poll};
 use core::time::Duration;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::buf::Chain;
+use bytes::{Buf, Bytes};
 use futures_lite::{StreamExt, stream};
 use hedge_tokio::tower::{FirstDataBody, FirstDataLayer, HedgeLayer, HttpPolicy};
 use hedge_tokio::{Fixed, Hedger, Outcome};
@@ -14,7 +15,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, sleep};
-use tower::{ServiceBuilder, ServiceExt, service_fn};
+use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
 type Data = Result<Frame<Bytes>, &'static str>;
 
@@ -296,4 +297,36 @@ async fn a_body_without_data_is_not_held_for_ever() {
     let response = response.unwrap();
     assert_eq!(outcome(&response).total_latency, ms(2));
     assert_eq!(text(response).await.unwrap().len(), 120_000);
+}
+
+/// A body whose one frame is a buffer of two chunks.
+struct Chained(Option<Chain<Bytes, Bytes>>);
+
+impl Body for Chained {
+    type Data = Chain<Bytes, Bytes>;
+    type Error = &'static str;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, &'static str>>> {
+        match self.0.take() {
+            Some(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
+            None => Poll::Pending,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_chunk_of_a_buffer_is_looked_at() {
+    let service = service_fn(|_: Request<()>| async {
+        let (comment, event) = (&b": ping\n"[..], &b"data: 1\n\n"[..]);
+        let data = Bytes::from(comment).chain(Bytes::from(event));
+        Ok::<_, &str>(Response::new(Chained(Some(data))))
+    });
+    let service = HttpPolicy::first_event().layer(service);
+    let response = tokio::time::timeout(ms(100), service.oneshot(Request::new(())));
+    let response = response.await.expect("the event is not seen").unwrap();
+    let frame = response.into_body().frame().await.unwrap().unwrap();
+    assert_eq!(frame.into_data().unwrap().remaining(), 16);
 }

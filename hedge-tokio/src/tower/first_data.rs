@@ -6,6 +6,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use core::time::Duration;
 use std::collections::VecDeque;
+use std::io::IoSlice;
 
 use bytes::Buf;
 use hedge_core::{BoxError, Outcome};
@@ -20,6 +21,9 @@ use super::HttpPolicy;
 
 /// So many bytes without data are held back at most. A response that sends more has answered.
 const MAX_HELD: usize = 64 * 1024;
+
+/// The maximum number of chunks that are looked at in the buffer of one frame.
+const MAX_CHUNKS: usize = 16;
 
 /// Holds responses back until the first data of their bodies is there, so that a hedge layer above hedges and learns
 /// the time to the first data. Made by [`HttpPolicy::first_byte`], [`HttpPolicy::first_event`] and
@@ -184,7 +188,7 @@ impl<C: Body + Unpin> Held<C> {
         while let Some(frame) = ready!(self.body.poll_inner(cx)) {
             let frame = frame?;
             let is_found = match frame.data_ref() {
-                Some(data) => self.is_found(data.chunk(), &is_data),
+                Some(data) => self.is_found(data, &is_data),
                 // Trailers are the end.
                 None => true,
             };
@@ -196,13 +200,19 @@ impl<C: Body + Unpin> Held<C> {
         Poll::Ready(Ok(()))
     }
 
-    fn is_found(&mut self, bytes: &[u8], is_data: impl Fn(&[u8]) -> bool) -> bool {
-        if self.seen.is_empty() && is_data(bytes) {
+    fn is_found(&mut self, data: &C::Data, is_data: impl Fn(&[u8]) -> bool) -> bool {
+        let is_first = self.seen.is_empty() && data.chunk().len() == data.remaining();
+        if is_first && is_data(data.chunk()) {
             return true;
         }
-        let is_first = self.seen.is_empty();
-        self.seen.extend_from_slice(bytes);
-        self.seen.len() > MAX_HELD || !is_first && is_data(&self.seen)
+        let end = self.seen.len().saturating_add(data.remaining());
+        let mut chunks = [IoSlice::new(&[]); MAX_CHUNKS];
+        let count = data.chunks_vectored(&mut chunks);
+        for chunk in chunks.iter().take(count) {
+            self.seen.extend_from_slice(chunk);
+        }
+        // What a buffer does not show may be data.
+        self.seen.len() < end || self.seen.len() > MAX_HELD || !is_first && is_data(&self.seen)
     }
 
     fn into_response(mut self, is_held: bool) -> Response<FirstDataBody<C>> {
