@@ -31,7 +31,7 @@ use ::reqwest::{Request, Response};
 use ::reqwest_middleware::{ClientWithMiddleware, Error, Middleware, Next, Result};
 use async_trait::async_trait;
 use futures_core::future::BoxFuture;
-use hedge_core::Verdict;
+use hedge_core::{Attempt, Verdict};
 use http::Extensions;
 use tower_service::Service;
 
@@ -173,8 +173,7 @@ struct ByHttp(HttpPolicy);
 impl Policy<Sent, Answer, Error> for ByHttp {
     fn for_request(&self, sent: &mut Sent) -> Self {
         let method = sent.request.method().clone();
-        self.0.prepare(&method, sent.request.headers_mut());
-        self.clone()
+        Self(self.0.prepared(&method, sent.request.headers_mut()))
     }
 
     fn copy(&self, sent: &Sent) -> Option<Sent> {
@@ -201,6 +200,15 @@ impl Policy<Sent, Answer, Error> for ByHttp {
         match result {
             Ok(Answer { response, .. }) => verdict(response.status(), response.headers()),
             Err(_) => Verdict::Retry,
+        }
+    }
+
+    fn classify_attempt(&self, attempt: &Attempt, result: &Result<Answer>) -> Verdict {
+        match result {
+            Ok(Answer { response, .. }) if self.0.is_processed(attempt, response.status()) => {
+                Verdict::Wait
+            }
+            _ => self.classify(result),
         }
     }
 

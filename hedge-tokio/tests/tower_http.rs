@@ -282,6 +282,11 @@ async fn all_attempts_of_a_request_have_one_idempotency_key() {
         [first, first, first, second, second, second, own, own, own]
     );
     assert!(first != second && own == "mine", "{keys:?}");
+    let text = first.to_str().unwrap();
+    let text = text
+        .strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'));
+    assert_eq!(text.map(str::len), Some(36), "{first:?}");
     // A GET needs none.
     let policy = HttpPolicy::new().idempotency_keys(true);
     let plain = service_fn(|request: Request<String>| async move {
@@ -441,4 +446,97 @@ async fn the_standard_stack_sends_a_retry_elsewhere() {
             .await;
         assert_eq!(response.unwrap().status(), 200);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clone_of_the_standard_stack_holds_no_places() {
+    let services = [0, 1].map(|_| {
+        service_fn(|_: Request<String>| async {
+            sleep(ms(10)).await;
+            Ok::<_, Infallible>(Response::new(String::new()))
+        })
+    });
+    let stack = standard(services).in_flight(1).build().unwrap();
+    let mut first = stack.clone();
+    // It was found ready: that is not true of its clone.
+    first.ready().await.unwrap();
+    let mut second = first.clone();
+    first.call(request(Method::GET)).await.unwrap();
+    // The first clone is idle, and the replica that it did not use is free.
+    for _ in 0..2 {
+        let ask = async { second.ready().await?.call(request(Method::GET)).await };
+        assert!(tokio::time::timeout(ms(100), ask).await.unwrap().is_ok());
+    }
+    let asks = [stack.clone(), stack.clone()]
+        .map(|service| tokio::spawn(service.oneshot(request(Method::GET))));
+    let start = Instant::now();
+    for ask in asks {
+        ask.await.unwrap().unwrap();
+    }
+    assert_eq!(start.elapsed(), ms(10), "one at each replica");
+}
+
+#[test]
+fn a_limit_of_no_requests_in_flight_is_refused() {
+    let services = [service_fn(|_: Request<String>| async {
+        Ok::<_, Infallible>(Response::new(String::new()))
+    })];
+    let error = standard(services).in_flight(0).build().unwrap_err();
+    let error = error.to_string();
+    assert!(
+        error.contains("in_flight") && error.contains("at least 1"),
+        "{error}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conditional_write_is_sent_once() {
+    let policy = HttpPolicy::new().deletes(true);
+    for name in ["if-match", "if-none-match", "if-unmodified-since"] {
+        for (method, expected) in [
+            (Method::PUT, 1),
+            (Method::DELETE, 1),
+            (Method::GET, 3),
+            (Method::HEAD, 3),
+        ] {
+            let mut conditional = request(method.clone());
+            let value = "\"tag\"".parse().unwrap();
+            conditional.headers_mut().insert(name, value);
+            let sent = attempts(policy, conditional).await.0;
+            assert_eq!(sent, expected, "{method} {name}");
+        }
+    }
+    // The server answers all attempts with one key alike.
+    let mut conditional = request(Method::PATCH);
+    conditional
+        .headers_mut()
+        .insert("if-match", "\"tag\"".parse().unwrap());
+    let policy = policy.idempotency_keys(true);
+    assert_eq!(attempts(policy, conditional).await.0, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conflict_with_an_earlier_attempt_is_no_answer() {
+    let answered = async |method, policy| {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let service = service_fn(move |_: Request<String>| {
+            let is_first = calls.fetch_add(1, Ordering::SeqCst) == 0;
+            async move {
+                let mut response = Response::new(String::new());
+                sleep(ms(if is_first { 100 } else { 5 })).await;
+                if !is_first {
+                    *response.status_mut() = StatusCode::CONFLICT;
+                }
+                Ok::<_, Infallible>(response)
+            }
+        });
+        let service = HedgeService::new(service, hedger(), policy);
+        let response = service.oneshot(request(method)).await.unwrap();
+        let outcome = response.extensions().get::<Outcome>().unwrap();
+        (response.status().as_u16(), outcome.attempts)
+    };
+    let keys = HttpPolicy::new().idempotency_keys(true);
+    assert_eq!(answered(Method::POST, keys).await, (200, 2));
+    // Without a key, it is an answer.
+    assert_eq!(answered(Method::PUT, keys).await, (409, 2));
 }

@@ -1,7 +1,7 @@
 //! The policy for HTTP.
 
-use hedge_core::{Outcome, Verdict};
-use http::header::UPGRADE;
+use hedge_core::{Attempt, Outcome, Verdict};
+use http::header::{IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, UPGRADE};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::first_data::head_latency;
@@ -28,6 +28,8 @@ use super::{Policy, RequestOptions, idempotency};
 pub struct HttpPolicy {
     deletes: bool,
     idempotency_keys: bool,
+    /// The request has an idempotency key that makes it idempotent.
+    has_key: bool,
 }
 
 impl HttpPolicy {
@@ -36,6 +38,7 @@ impl HttpPolicy {
         Self {
             deletes: false,
             idempotency_keys: false,
+            has_key: false,
         }
     }
 
@@ -50,24 +53,32 @@ impl HttpPolicy {
     /// false.
     ///
     /// The server must know the key, and answer each request with the result of the first one that had it. A request
-    /// that has no such header is given one: a random UUID.
+    /// that has no such header is given one: a random UUID, in quotes. A hedge that is answered with 409, since the server
+    /// still processes an earlier attempt, has not answered: the request waits for the other attempts.
     pub const fn idempotency_keys(mut self, keys: bool) -> Self {
         self.idempotency_keys = keys;
         self
     }
 
-    /// Adds what all attempts of a request have in common.
-    pub(crate) fn prepare(&self, method: &Method, headers: &mut HeaderMap) {
-        if self.idempotency_keys && idempotency::takes_key(method) {
+    /// Adds what all attempts of a request have in common. Returns the policy for that request.
+    pub(crate) fn prepared(mut self, method: &Method, headers: &mut HeaderMap) -> Self {
+        self.has_key = self.idempotency_keys && idempotency::takes_key(method);
+        if self.has_key {
             idempotency::add_key(headers);
         }
+        self
+    }
+
+    /// Returns whether the server says by `status` that it still processes an earlier attempt, with the same key.
+    pub(crate) fn is_processed(&self, attempt: &Attempt, status: StatusCode) -> bool {
+        self.has_key && attempt.is_hedge() && status == StatusCode::CONFLICT
     }
 
     /// Returns whether a request may be sent more than once.
     pub(crate) fn allows(&self, method: &Method, headers: &HeaderMap) -> bool {
         may_hedge(method, headers)
             || !is_upgrade(headers)
-                && ((self.deletes && method == Method::DELETE)
+                && ((self.deletes && method == Method::DELETE && !is_conditional(headers))
                     || (self.idempotency_keys && idempotency::takes_key(method)))
     }
 }
@@ -75,8 +86,7 @@ impl HttpPolicy {
 impl<B: Clone, C, E> Policy<Request<B>, Response<C>, E> for HttpPolicy {
     fn for_request(&self, request: &mut Request<B>) -> Self {
         let method = request.method().clone();
-        self.prepare(&method, request.headers_mut());
-        *self
+        self.prepared(&method, request.headers_mut())
     }
 
     fn copy(&self, request: &Request<B>) -> Option<Request<B>> {
@@ -95,6 +105,13 @@ impl<B: Clone, C, E> Policy<Request<B>, Response<C>, E> for HttpPolicy {
         }
     }
 
+    fn classify_attempt(&self, attempt: &Attempt, result: &Result<Response<C>, E>) -> Verdict {
+        match result {
+            Ok(response) if self.is_processed(attempt, response.status()) => Verdict::Wait,
+            _ => Policy::<Request<B>, _, _>::classify(self, result),
+        }
+    }
+
     fn answered(&self, response: &mut Response<C>, outcome: &Outcome) {
         let mut outcome = *outcome;
         outcome.head_latency = head_latency(response.extensions(), &outcome);
@@ -104,6 +121,9 @@ impl<B: Clone, C, E> Policy<Request<B>, Response<C>, E> for HttpPolicy {
 
 /// Returns whether a request may be sent more than once: its method is idempotent, other than `DELETE`, and it asks
 /// for no upgrade, such as to a WebSocket.
+///
+/// A `PUT` with `If-Match`, `If-None-Match` or `If-Unmodified-Since` is sent once: when it has taken effect, its condition
+/// no longer holds, so that a second attempt would be answered with 412.
 ///
 /// Servers may not comply with what the method promises. A `PUT` that is hedged may also arrive after a later one.
 ///
@@ -115,7 +135,10 @@ impl<B: Clone, C, E> Policy<Request<B>, Response<C>, E> for HttpPolicy {
 /// assert!(!may_hedge(&Method::POST, &HeaderMap::new()));
 /// ```
 pub fn may_hedge(method: &Method, headers: &HeaderMap) -> bool {
-    is_idempotent(method) && *method != Method::DELETE && !is_upgrade(headers)
+    is_idempotent(method)
+        && *method != Method::DELETE
+        && !is_upgrade(headers)
+        && (method.is_safe() || !is_conditional(headers))
 }
 
 /// Returns whether requests with this method are idempotent (RFC 9110, section 9.2.2).
@@ -124,6 +147,13 @@ pub fn is_idempotent(method: &Method) -> bool {
         *method,
         Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
     )
+}
+
+/// Returns whether the request depends on the state of what it may modify.
+fn is_conditional(headers: &HeaderMap) -> bool {
+    [IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE]
+        .iter()
+        .any(|name| headers.contains_key(name))
 }
 
 fn is_upgrade(headers: &HeaderMap) -> bool {

@@ -17,7 +17,8 @@ pub(super) fn takes_key(method: &Method) -> bool {
 /// Adds a new key, unless the caller has set one.
 pub(super) fn add_key(headers: &mut HeaderMap) {
     if !headers.contains_key(IDEMPOTENCY_KEY)
-        && let Ok(key) = HeaderValue::from_str(&uuid())
+        // The value is a string of structured fields (RFC 9651), which stands in quotes.
+        && let Ok(key) = HeaderValue::from_str(&format!("\"{}\"", uuid()))
     {
         let _ = headers.try_insert(IDEMPOTENCY_KEY, key);
     }
