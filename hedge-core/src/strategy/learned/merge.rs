@@ -8,7 +8,8 @@ use alloc::vec::Vec;
 use super::Learned;
 use crate::outcome::StrategyKind;
 use crate::strategy::memory::{LatencyMemory, merged};
-use crate::strategy::{ReadColumns, RestoreError};
+use crate::strategy::{Optimal, ReadColumns, RestoreError, Strategy};
+use crate::time::Instant;
 
 /// The columns of numbers of a [`LatencyMemory`]: where buckets begin, and their weights.
 const HISTOGRAMS: [[&str; 2]; 2] = [
@@ -51,8 +52,8 @@ pub struct LearnedMerge {
     /// By column of weights: the sum for each bucket, by where it begins in nanoseconds.
     sums: [BTreeMap<u64, f64>; 2],
     samples: f64,
-    /// The entry with the most samples, and how many.
-    largest: Option<(f64, Learned)>,
+    /// The entry that knows most, and how it ranks: whether `optimal` can restore it, then the samples of its histogram.
+    largest: Option<((bool, f64), Learned)>,
 }
 
 impl LearnedMerge {
@@ -83,8 +84,7 @@ impl LearnedMerge {
         if entry.strategy != self.kind {
             return Err(RestoreError::other_strategy(entry.strategy, self.kind));
         }
-        // Reads all that the new instance will.
-        LatencyMemory::check(entry)?;
+        let restores_optimal = Self::check(entry)?;
         let columns: &dyn ReadColumns = entry;
         let samples = columns.number("samples", 0.0, u16::MAX.into())?;
         let mut histograms = [const { Vec::new() }; 2];
@@ -107,16 +107,28 @@ impl LearnedMerge {
                 *sums.entry(from as u64).or_default() += scale * weight;
             }
         }
+        // What the entry states may be more than its histogram shows, and stays the same once it has reached the maximum.
+        let samples = samples.min(libm::ceil(weight / merged::SAMPLE));
         self.samples += samples;
         self.entries = self.entries.saturating_add(1);
-        let is_largest = self
-            .largest
-            .as_ref()
-            .is_none_or(|(most, _)| samples > *most);
+        let rank = (restores_optimal, samples);
+        let is_largest = self.largest.as_ref().is_none_or(|(most, _)| rank > *most);
         if is_largest {
-            self.largest = Some((samples, entry.clone()));
+            self.largest = Some((rank, entry.clone()));
         }
         Ok(())
+    }
+
+    /// Checks all that a new instance reads, and returns whether `optimal` can restore the entry. What is around another
+    /// strategy does not say which: the columns do.
+    fn check(entry: &Learned) -> Result<bool, RestoreError> {
+        LatencyMemory::check(entry)?;
+        let is_of_optimal =
+            entry.strategy == StrategyKind::Optimal || entry.columns.contains_key("probing");
+        if is_of_optimal {
+            Optimal::default().restore(entry, Instant::ZERO)?;
+        }
+        Ok(is_of_optimal)
     }
 
     /// Returns the merge; `None` if nothing was added that had any samples.
@@ -175,8 +187,7 @@ mod tests {
     use super::*;
     use crate::random::SplitMix;
     use crate::record::{Record, Sample};
-    use crate::strategy::{Adaptive, Optimal, Percentile, Strategy, WindowedPercentile};
-    use crate::time::Instant;
+    use crate::strategy::{Adaptive, Percentile, WindowedPercentile, WorkloadAware};
 
     fn learned(mut strategy: impl Strategy, requests: u64, seed: u64) -> Learned {
         let mut rng = SplitMix(seed);
@@ -277,6 +288,72 @@ mod tests {
         assert!(merge.clone().finish().is_none());
         merge.add(&good).unwrap();
         assert!(merge.finish().is_some());
+    }
+
+    #[test]
+    fn what_optimal_cannot_restore_is_refused() {
+        let complete = learned(Optimal::new(99.0, 5.0), 500, 1);
+        let largest = learned(Optimal::new(99.0, 5.0), 900, 1);
+        let own = |name: &&alloc::string::String| {
+            !learned(Percentile::new(95.0), 9, 1)
+                .columns
+                .contains_key(*name)
+        };
+        for name in largest.columns.keys().filter(own) {
+            let mut merge = LearnedMerge::new(StrategyKind::Optimal);
+            merge.add(&complete).unwrap();
+            let mut missing = largest.clone();
+            missing.columns.remove(name);
+            assert!(merge.add(&missing).is_err(), "{name}");
+            let mut invalid = largest.clone();
+            invalid.columns.insert(name.clone(), vec![f64::NAN]);
+            assert!(merge.add(&invalid).is_err(), "{name}");
+            let mut strategy = Optimal::new(99.0, 5.0);
+            let merged = merge.finish().unwrap();
+            merged.restore(&mut strategy, Instant::ZERO).unwrap();
+        }
+    }
+
+    #[test]
+    fn around_another_strategy_the_columns_say_which() {
+        let mut merge = LearnedMerge::new(StrategyKind::WorkloadAware);
+        let optimal = learned(WorkloadAware::over(Optimal::new(99.0, 5.0)), 500, 1);
+        merge.add(&optimal).unwrap();
+        let percentile = learned(WorkloadAware::over(Percentile::new(95.0)), 900, 1);
+        merge.add(&percentile).unwrap();
+        let mut invalid = optimal.clone();
+        invalid.columns.remove("surplus");
+        assert!(merge.add(&invalid).is_err());
+        let merged = merge.finish().unwrap();
+        let mut strategy = WorkloadAware::over(Optimal::new(99.0, 5.0));
+        merged.restore(&mut strategy, Instant::ZERO).unwrap();
+        let mut strategy = WorkloadAware::over(Percentile::new(95.0));
+        merged.restore(&mut strategy, Instant::ZERO).unwrap();
+    }
+
+    #[test]
+    fn samples_are_what_the_histogram_shows() {
+        let mut boastful = learned(Percentile::new(95.0), 1, 1);
+        boastful.columns.insert("samples".into(), vec![65535.0]);
+        let mut strategy = Percentile::new(95.0);
+        boastful.restore(&mut strategy, Instant::ZERO).unwrap();
+        assert!(strategy.stats().warming_up);
+        assert!(merge(&[boastful]).stats().warming_up);
+
+        // Both have seen as many as can be counted. One forgot most of them.
+        let mut old = learned(Optimal::new(99.0, 5.0), 3000, 1);
+        let mut young = learned(Optimal::new(99.0, 5.0), 500, 2);
+        for entry in [&mut old, &mut young] {
+            entry.columns.insert("samples".into(), vec![65535.0]);
+        }
+        old.columns.insert("surplus".into(), vec![7.0]);
+        let mut merge = LearnedMerge::new(StrategyKind::Optimal);
+        merge.add(&young).unwrap();
+        merge.add(&old).unwrap();
+        assert_eq!(
+            merge.finish().unwrap().columns.get("surplus"),
+            Some(&vec![7.0])
+        );
     }
 
     #[test]

@@ -38,6 +38,8 @@ mod histogram;
 pub(crate) mod merged {
     /// The most that one entry weighs in a merge, and that the merge weighs: 4000 samples.
     pub(crate) const MOST_WEIGHT: f64 = 4000.0 * super::histogram::SAMPLE as f64;
+    /// The weight of one sample.
+    pub(crate) const SAMPLE: f64 = super::histogram::SAMPLE as f64;
     /// How many buckets share one weight for the attempts that were dropped in them.
     pub(crate) const GROUP: f64 = super::histogram::GROUP as f64;
 }

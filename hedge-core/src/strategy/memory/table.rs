@@ -41,6 +41,14 @@ impl LatencyMemory {
         let median = |name| columns.number(name, 0.0, most);
         let histogram = ForgettingHistogram::restore(columns)?;
         let samples = columns.number("samples", 0.0, u16::MAX.into())? as u16;
+        // A histogram whose weights were halved holds about half the shortest window at least. With far fewer, the
+        // strategy is not warm, however many are said to have arrived.
+        let held = histogram.samples();
+        let samples = if held < Self::LEAST_WINDOW / 4 {
+            samples.min(held as u16)
+        } else {
+            samples
+        };
         let since_halving = columns.number("since_halving", 0.0, u16::MAX.into())? as u16;
         let fast_median = RunningMedian::of(median("median_fast_ns")? as u64);
         let slow_median = RunningMedian::of(median("median_slow_ns")? as u64);
