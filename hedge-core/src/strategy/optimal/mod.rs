@@ -9,7 +9,7 @@ use super::{Hints, Plan, ReadColumns, RestoreError, Strategy, WriteColumns};
 use crate::attempt::Cause;
 use crate::error::ConfigError;
 use crate::outcome::{StrategyKind, Suppressed};
-use crate::record::{NONE, Record, Sample};
+use crate::record::{Group, NONE, Record, Sample};
 use crate::time::{Instant, nanos};
 use crate::window::Entry;
 
@@ -32,7 +32,7 @@ mod tests;
 /// A hedge at the 98th percentile costs 2 % extra load, but comes too late to lower the 99th
 /// much. To hedge half of the requests that pass the 96th costs the same: the SingleR policy
 /// hedges a request that takes longer than a delay d with a chance q. This strategy
-/// estimates from the last `N` latencies which d and q = min(1, budget / P(X > d)) lead to the lowest
+/// estimates from about the last 4000 latencies which d and q = min(1, budget / P(X > d)) lead to the lowest
 /// target percentile (Kaler, He and Elnikety: "Optimal Reissue Policies for Reducing Tail
 /// Latency", SPAA 2017). It hedges a request once, however many hedges are allowed.
 ///
@@ -49,7 +49,10 @@ mod tests;
 ///   to the load, at least 1 % and at most 10 %. Otherwise one request in 400 is still hedged as a
 ///   probe, and hedging comes back when the probes win.
 ///
-/// The policy is chosen again when a tenth of the window is new, or after 500 requests. That takes at most
+/// * **Requests that are slow one after the other.** Where slow requests come in clusters, the policy is chosen more often,
+///   and the budget follows over a longer time: quiet times make up for a cluster.
+///
+/// The policy is chosen again when a tenth of the latencies are new, or after 500 requests, 64 in clusters. That takes at most
 /// about 20 ns for each sample; other requests cost what they do for [`Percentile`](super::Percentile).
 ///
 /// `build()` refuses an invalid option. A strategy that is used without `build()` takes the nearest valid value.
@@ -303,9 +306,10 @@ impl Strategy for Optimal {
 
     fn record(&mut self, record: &Record) {
         self.learn_pair(record);
-        // Where hedges are only observed, those that would have been count.
+        // Where hedges are only observed, or withheld for a control group, those that would have been count.
         let observed = record.due() && record.suppressed == Some(Suppressed::ObserveOnly);
-        let hedged = record.hedge_cause() == Some(Cause::Delay) || observed;
+        let withheld = record.group() == Some(Group::Control);
+        let hedged = record.hedge_cause() == Some(Cause::Delay) || observed || withheld;
         let (budget, sparing) = (self.budget(), self.is_probing());
         let clustered = self.clustered();
         self.learned.rate.count(hedged, budget, sparing, clustered);

@@ -122,6 +122,8 @@ fn a_hedge_that_is_only_observed_counts_like_any_other() {
     let hedged = told(|report| report.attempts = 2);
     let observed = told(|report| report.suppressed = Some(Suppressed::ObserveOnly));
     assert_eq!(hedged, observed);
+    // And so does one that was withheld for a control group.
+    assert_eq!(hedged, told(|report| *report = report.drawn()));
     assert_ne!(hedged, told(|_| ()));
 }
 
