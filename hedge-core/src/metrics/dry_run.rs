@@ -40,9 +40,12 @@ use super::Histogram;
 pub struct DryRun {
     /// The number of requests that were observed.
     pub requests: u64,
-    /// The number of hedges that would have been started.
+    /// The number of hedges that would have been started because a request was slow.
     pub hedges: u64,
-    /// The number of hedges as a share of the requests.
+    /// The number of other requests that would have been sent once more because an attempt failed. What these retries
+    /// save is not estimated.
+    pub retries: u64,
+    /// The number of hedges and retries as a share of the requests.
     pub more_requests: f64,
     /// The latency that as many requests exceeded as would have been due for a hedge: about the hedge delay.
     pub delay: Duration,
@@ -57,13 +60,21 @@ pub struct DryRun {
 }
 
 impl DryRun {
-    /// Estimates what `hedges` would have done, of so many requests that were due for one.
-    pub(super) fn of(latencies: &Histogram, requests: u64, due: u64, hedges: u64) -> Option<Self> {
+    /// Estimates what `hedges` would have done, of so many requests that were due for one. `attempts` are hedges and
+    /// retries.
+    pub(super) fn of(
+        latencies: &Histogram,
+        requests: u64,
+        due: u64,
+        hedges: u64,
+        attempts: u64,
+    ) -> Option<Self> {
         let (count, mean_before) = (latencies.count(), latencies.mean()?);
         if hedges == 0 || due == 0 {
             return None;
         }
-        let share = (due as f64 / requests as f64).min(1.0);
+        // The quantiles are those of the requests that were answered.
+        let share = (due as f64 / count as f64).min(1.0);
         let [delay, p99_before] = latencies.quantiles([1.0 - share, 0.99])?;
         let admitted = (hedges as f64 / due as f64).min(1.0);
         let below = |time: Duration| {
@@ -101,7 +112,8 @@ impl DryRun {
         Some(Self {
             requests,
             hedges,
-            more_requests: hedges as f64 / requests as f64,
+            retries: attempts.saturating_sub(hedges),
+            more_requests: attempts.max(hedges) as f64 / requests as f64,
             delay,
             mean_before,
             mean_after: mean_before.saturating_sub(Duration::from_secs_f64(saved.clamp(0.0, 1e9))),
@@ -122,6 +134,7 @@ impl fmt::Display for DryRun {
         let Self {
             requests,
             hedges,
+            retries,
             delay,
             mean_before,
             mean_after,
@@ -132,8 +145,8 @@ impl fmt::Display for DryRun {
         let percent = 100.0 * self.more_requests;
         write!(
             f,
-            "Of {requests} requests, hedging after {delay:.1?} would have sent {hedges} once more: {percent:.1} % more \
-             requests. If attempts are independent, P99 goes from {p99_before:.1?} to {p99_after:.1?}, and the mean from \
+            "Of {requests} requests, hedging after {delay:.1?} would have sent {hedges} once more, and {retries} after a \
+             failure: {percent:.1} % more requests. If attempts are independent, P99 goes from {p99_before:.1?} to {p99_after:.1?}, and the mean from \
              {mean_before:.1?} to {mean_after:.1?}."
         )
     }
@@ -149,9 +162,10 @@ impl fmt::Display for DryRunJson {
         let ms = |time: Duration| time.as_secs_f64() * 1e3;
         write!(
             f,
-            r#"{{"requests":{},"hedges":{},"more_requests":{},"delay_ms":{},"#,
+            r#"{{"requests":{},"hedges":{},"retries":{},"more_requests":{},"delay_ms":{},"#,
             run.requests,
             run.hedges,
+            run.retries,
             run.more_requests,
             ms(run.delay)
         )?;
@@ -171,6 +185,10 @@ mod tests {
     use std::string::ToString;
 
     use super::*;
+    use crate::metrics::{Metrics, Recorder};
+    use crate::outcome::Suppressed;
+    use crate::record::{Record, Sample};
+    use crate::time::Instant;
 
     const fn ms(millis: u64) -> Duration {
         Duration::from_millis(millis)
@@ -190,7 +208,7 @@ mod tests {
 
     #[test]
     fn an_independent_hedge_saves_what_the_product_says() {
-        let run = DryRun::of(&latencies(), 1000, 100, 100).unwrap();
+        let run = DryRun::of(&latencies(), 1000, 100, 100, 100).unwrap();
         assert!((0.09..0.11).contains(&run.more_requests) && run.hedges == 100);
         assert!((90..=110).contains(&run.delay.as_millis()), "{run:?}");
         // The mean of those that are slow is 1495 ms, and of what is left of nine in ten about 150.
@@ -201,9 +219,30 @@ mod tests {
             "{run:?}"
         );
         // A budget that pays for none saves nothing.
-        assert_eq!(DryRun::of(&latencies(), 1000, 100, 0), None);
-        let tenth = DryRun::of(&latencies(), 1000, 100, 10).unwrap();
+        assert_eq!(DryRun::of(&latencies(), 1000, 100, 0, 0), None);
+        let tenth = DryRun::of(&latencies(), 1000, 100, 10, 10).unwrap();
         assert!(tenth.p99_after > ms(1700), "{tenth:?}");
+        // As many requests again that failed are no reason to expect another delay.
+        let failing = DryRun::of(&latencies(), 2000, 100, 100, 100).unwrap();
+        assert_eq!(failing.delay, run.delay);
+    }
+
+    #[test]
+    fn a_retry_is_no_hedge() {
+        let of = |latencies: &[(u64, bool)]| {
+            let mut metrics = Metrics::new();
+            for (latency, due) in latencies {
+                let mut record = Record::new(Sample::Finished(ms(*latency))).with_due(*due);
+                record.suppressed = Some(Suppressed::ObserveOnly);
+                metrics.record(&record);
+            }
+            let mut merged = Metrics::new();
+            merged.merge(&metrics);
+            merged.snapshot(Instant::ZERO).dry_run()
+        };
+        assert_eq!(of(&[(10, false), (10, false)]), None);
+        let run = of(&[(900, true), (10, false), (10, false), (10, false)]).unwrap();
+        assert_eq!((run.hedges, run.retries, run.more_requests), (1, 3, 1.0));
     }
 
     #[test]
@@ -211,7 +250,8 @@ mod tests {
         let run = DryRun {
             requests: 2000,
             hedges: 90,
-            more_requests: 0.045,
+            retries: 10,
+            more_requests: 0.05,
             delay: ms(80),
             mean_before: ms(40),
             mean_after: ms(30),
@@ -220,12 +260,12 @@ mod tests {
         };
         assert_eq!(
             run.to_string(),
-            "Of 2000 requests, hedging after 80.0ms would have sent 90 once more: 4.5 % more requests. If attempts are \
-             independent, P99 goes from 900.0ms to 160.0ms, and the mean from 40.0ms to 30.0ms."
+            "Of 2000 requests, hedging after 80.0ms would have sent 90 once more, and 10 after a failure: 5.0 % more \
+             requests. If attempts are independent, P99 goes from 900.0ms to 160.0ms, and the mean from 40.0ms to 30.0ms."
         );
         assert_eq!(
             run.json().to_string(),
-            r#"{"requests":2000,"hedges":90,"more_requests":0.045,"delay_ms":80,"mean_before_ms":40,"mean_after_ms":30,"p99_before_ms":900,"p99_after_ms":160}"#
+            r#"{"requests":2000,"hedges":90,"retries":10,"more_requests":0.05,"delay_ms":80,"mean_before_ms":40,"mean_after_ms":30,"p99_before_ms":900,"p99_after_ms":160}"#
         );
     }
 }

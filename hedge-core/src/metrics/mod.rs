@@ -121,6 +121,9 @@ pub struct Metrics {
     hedges_by_retry: u64,
     wins_by_retry: u64,
     hedges_due: u64,
+    /// How many of them would have been hedged if hedges were not only observed.
+    #[cfg(feature = "alloc")]
+    hedges_observed: u64,
     refused: [u64; Suppressed::ALL.len()],
     costs: Costs,
     groups: Groups,
@@ -170,6 +173,8 @@ impl Metrics {
             hedges_by_retry: 0,
             wins_by_retry: 0,
             hedges_due: 0,
+            #[cfg(feature = "alloc")]
+            hedges_observed: 0,
             refused: [0; Suppressed::ALL.len()],
             costs: Costs::NONE,
             groups: Groups::NONE,
@@ -202,6 +207,11 @@ impl Metrics {
             bump(&mut self.wins_by_retry, is_by_retry.into());
         }
         bump(&mut self.hedges_due, record.due().into());
+        #[cfg(feature = "alloc")]
+        {
+            let observed = record.due() && record.suppressed == Some(Suppressed::ObserveOnly);
+            bump(&mut self.hedges_observed, observed.into());
+        }
         self.groups.record(record);
         if let Some(reason) = record.suppressed {
             self.count_refusals(reason, 1);
@@ -275,6 +285,8 @@ impl Recorder for Metrics {
         bump(&mut self.hedges_by_retry, other.hedges_by_retry);
         bump(&mut self.wins_by_retry, other.wins_by_retry);
         bump(&mut self.hedges_due, other.hedges_due);
+        #[cfg(feature = "alloc")]
+        bump(&mut self.hedges_observed, other.hedges_observed);
         for (mine, theirs) in self.refused.iter_mut().zip(other.refused) {
             bump(mine, theirs);
         }

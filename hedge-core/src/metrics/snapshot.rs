@@ -316,6 +316,7 @@ pub(super) fn of(metrics: &Metrics, now: Instant) -> MetricsSnapshot {
             latencies,
             total_requests,
             metrics.hedges_due,
+            metrics.hedges_observed,
             refused(Suppressed::ObserveOnly),
         ),
     }
