@@ -155,7 +155,11 @@ impl Guard {
 
     fn record_loss(&mut self, expected: impl FnOnce() -> Option<f32>) {
         self.lost = self.lost.saturating_add(1).min(self.patience);
-        if self.lost == Self::LEAST_PATIENCE && self.patience == Self::LEAST_PATIENCE {
+        // Once hedges are put off, three more are enough for the next level, however few should win.
+        if self.level == 0
+            && self.lost == Self::LEAST_PATIENCE
+            && self.patience == Self::LEAST_PATIENCE
+        {
             self.patience = expected().map_or(Self::LEAST_PATIENCE, patience);
         }
         if self.lost >= self.patience && self.level < Self::MOST_LEVEL {
@@ -349,6 +353,17 @@ mod tests {
         assert_eq!(losses(Some(0.15)), 42);
         assert_eq!(losses(Some(0.1)), 64);
         assert_eq!(losses(Some(0.0)), 64);
+    }
+
+    #[test]
+    fn how_many_should_win_is_asked_before_hedges_are_put_off() {
+        let mut guard = Guard::new();
+        lose(&mut guard, 0, 24);
+        assert_eq!(guard.admit(0, at(1)), Defer(1));
+        for _ in 0..3 {
+            guard.record_hedge(false, 1, || Some(0.1));
+        }
+        assert_eq!(guard.admit(0, at(1)), Defer(2));
     }
 
     #[test]
