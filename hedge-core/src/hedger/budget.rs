@@ -254,8 +254,8 @@ impl Budget {
         }
         let payment = if self.unlimited {
             Payment::Free
-        } else if self.withdraw_from_bucket(claim) {
-            Payment::Bucket(claim.cause)
+        } else if let Some(payment) = self.withdraw_from_bucket(claim) {
+            payment
         } else if self.rate == 0 {
             return Err(Suppressed::BudgetRatio);
         } else {
@@ -271,29 +271,37 @@ impl Budget {
     }
 
     /// Takes a token of the bucket, if there are as many as the claim needs and the surge gate is open.
-    fn withdraw_from_bucket(&mut self, claim: Claim) -> bool {
+    fn withdraw_from_bucket(&mut self, claim: Claim) -> Option<Payment> {
         let needed = claim.needed();
         if self.gated && claim.traffic.surging && self.surge_tokens < needed as i32 {
-            return false;
+            return None;
         }
         let (capacity, reserved) = (self.capacity(), self.deposits_to_fill());
         let granted = self
             .bucket
             .withdraw(claim.cause, needed, capacity, reserved);
+        let mut surge_token = false;
         if granted && self.gated {
             let least = -((Self::DEBT as u64 * TOKEN) as i32);
-            self.surge_tokens = (self.surge_tokens - TOKEN as i32).max(least);
+            let left = self.surge_tokens - TOKEN as i32;
+            surge_token = left >= least;
+            self.surge_tokens = left.max(least);
         }
-        granted
+        granted.then_some(Payment::Bucket {
+            cause: claim.cause,
+            surge_token,
+        })
     }
 
     /// Gives back what an attempt was to cost that was never started, and its place in flight.
     pub fn refund(&mut self, payment: Payment) {
         match payment {
-            Payment::Bucket(cause) => {
+            Payment::Bucket { cause, surge_token } => {
                 let capacity = self.capacity();
-                let most = (u64::from(Self::START) * TOKEN).min(capacity) as i32;
-                self.surge_tokens = (self.surge_tokens + TOKEN as i32).min(most);
+                if surge_token {
+                    let most = (u64::from(Self::START) * TOKEN).min(capacity) as i32;
+                    self.surge_tokens = (self.surge_tokens + TOKEN as i32).min(most);
+                }
                 self.bucket.refund(cause, capacity);
             }
             Payment::Reserve => {
@@ -442,8 +450,14 @@ impl Claim {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Payment {
-    /// The bucket, for an attempt that starts for this reason.
-    Bucket(Cause),
+    /// The bucket.
+    Bucket {
+        /// Why the attempt was to start.
+        cause: Cause,
+        /// Whether the small bucket, which opens the surge gate, paid a token too. It does not if its debt is at the
+        /// limit.
+        surge_token: bool,
+    },
     /// The reserve per second.
     Reserve,
     /// Nothing: there is no limit.
@@ -690,7 +704,9 @@ mod tests {
         let paid = budget
             .withdraw_for(Claim::new(Cause::Retry, SURGE), at(0))
             .unwrap();
-        assert_eq!(paid, Payment::Bucket(Cause::Retry));
+        let cause = Cause::Retry;
+        let surge_token = true;
+        assert_eq!(paid, Payment::Bucket { cause, surge_token });
         assert_eq!(budget.withdraw(at(0)), Err(Suppressed::InFlight));
         budget.refund(paid);
         assert_eq!(budget, before);
@@ -703,6 +719,20 @@ mod tests {
         assert_eq!(reserve.withdraw(at(0)), Err(Suppressed::BudgetRate));
         reserve.refund(paid);
         assert_eq!(reserve.withdraw(at(0)), Ok(()));
+    }
+
+    #[test]
+    fn a_refund_gives_back_what_the_small_bucket_paid() {
+        let most = (Budget::DEBT as u64 * TOKEN) as i32;
+        for debt in [0, most - TOKEN as i32, most] {
+            let mut budget = Budget::percent(10.0);
+            budget.surge_tokens = -debt;
+            let before = budget.clone();
+            let claim = Claim::new(Cause::Delay, Traffic::CALM);
+            let paid = budget.withdraw_for(claim, at(0)).unwrap();
+            budget.refund(paid);
+            assert_eq!(budget, before, "{debt}");
+        }
     }
 
     proptest! {
@@ -760,7 +790,7 @@ mod tests {
                     }
                     1 if spent > 0 => {
                         spent -= 1;
-                        budget.refund(Payment::Bucket(cause));
+                        budget.refund(Payment::Bucket { cause, surge_token: true });
                     }
                     _ => spent += u32::from(budget.withdraw_for(Claim::new(cause, traffic), at(0)).is_ok()),
                 }

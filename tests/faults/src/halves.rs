@@ -41,7 +41,7 @@ impl Halves {
     /// A delay hedge has asked for a token. Whether the answer can be.
     fn answered(&mut self, answer: Result<Payment, Suppressed>) -> bool {
         match answer {
-            Ok(Payment::Bucket(_)) => self.own = (self.own - TOKEN).max(0),
+            Ok(Payment::Bucket { .. }) => self.own = (self.own - TOKEN).max(0),
             Ok(Payment::Reserve) | Err(Suppressed::BudgetRatio | Suppressed::BudgetRate) => {
                 let (capacity, deposit) = (self.limits.capacity(), self.limits.deposit());
                 self.wanting = match deposit {
