@@ -92,10 +92,12 @@ impl<S> Policy<S> {
 impl<S: Strategy> Policy<S> {
     /// Returns a policy with the same options that has learned nothing; `None` if the strategy cannot be created
     /// afresh.
+    ///
+    /// It draws other random numbers than policies that were created with another `number`.
     #[cfg(feature = "std")]
-    pub(crate) fn fresh(&self) -> Option<Self> {
+    pub(crate) fn fresh(&self, number: u64) -> Option<Self> {
         let policy = Self::new(self.strategy.fresh()?, self.options);
-        Some(policy.seeded(self.draws.clone().next()))
+        Some(policy.seeded(self.draws.clone().next() ^ number))
     }
 
     pub(crate) fn flags(&self) -> HedgerFlags {

@@ -28,10 +28,10 @@ use crate::time::Instant;
 /// assert_eq!(budget.withdraw(Instant::ZERO), Ok(()));
 /// ```
 #[derive(Clone, Debug)]
-pub struct SharedBudget(Arc<Purse>);
+pub struct SharedBudget(Arc<ShardedBudget>);
 
 #[derive(Debug)]
-struct Purse {
+struct ShardedBudget {
     /// Deposits that have not been counted: in slow traffic in the upper half, others in the lower.
     deposits: Box<[Padded<AtomicU64>]>,
     /// More deposits of a kind than this change nothing: the budget is full.
@@ -42,7 +42,7 @@ struct Purse {
 impl SharedBudget {
     /// Creates a shared budget from `budget`.
     pub fn new(budget: Budget) -> Self {
-        Self(Arc::new(Purse {
+        Self(Arc::new(ShardedBudget {
             deposits: (0..shard_count())
                 .map(|_| Padded(AtomicU64::new(0)))
                 .collect(),

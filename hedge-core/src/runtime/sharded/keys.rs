@@ -33,7 +33,7 @@ pub(super) struct Keys<T> {
     other: OnceLock<Box<T>>,
     capacity: usize,
     used: AtomicUsize,
-    /// Held while a name is added.
+    /// Held while a name is added, or none may be.
     changes: Mutex<()>,
 }
 
@@ -117,6 +117,17 @@ impl<T> Keys<T> {
         self.other.get().map(|other| &**other)
     }
 
+    /// Calls `f` while no name is added.
+    pub(super) fn unchanged<V>(&self, f: impl FnOnce() -> V) -> V {
+        let _changes = lock(&self.changes);
+        f()
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_held(&self) -> bool {
+        self.changes.try_lock().is_err()
+    }
+
     /// Returns every key with its name and value.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Key, &str, &T)> {
         let slots = self.slots.iter().enumerate().filter_map(|(index, slot)| {
@@ -155,9 +166,10 @@ enum Search {
     Free(usize),
 }
 
-/// Hashes eight bytes at a time. Nothing depends on it but how many slots are looked at, of which there are few.
+/// Hashes eight bytes at a time. How many slots are looked at depends on it, of which there are few, and which random
+/// numbers a key draws.
 #[inline]
-fn hash(name: &str) -> u64 {
+pub(super) fn hash(name: &str) -> u64 {
     const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
     let mix = |hash: u64, word: u64| {
         let product = u128::from(hash ^ word) * u128::from(FACTOR);

@@ -176,9 +176,19 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
         self.keys.iter()
     }
 
+    /// Calls `f` while no key is made, so that every key has what `f` changes. `f` must not make one.
+    pub(crate) fn with_all_keys<V>(&self, f: impl FnOnce() -> V) -> V {
+        self.keys.unchanged(f)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn keys_are_held(&self) -> bool {
+        self.keys.is_held()
+    }
+
     /// Returns a state that has learned nothing, for the key of this name.
     fn fresh(&self, name: &str) -> Option<Self> {
-        let policy = lock(&self.policy_cell.0).policy.fresh()?;
+        let policy = lock(&self.policy_cell.0).policy.fresh(keys::hash(name))?;
         let state = Self::new(HedgerState::new(policy, M::default()));
         let key = Name::truncated(name);
         Some(Self { key, ..state })
@@ -234,7 +244,7 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
     }
 
     /// Flushes the shard's pending records to the policy. To avoid deadlocks, locks are always
-    /// taken in this order: shard, then policy.
+    /// taken in this order: the changes of the keys, shard, then policy.
     fn flush(&self, shard: &mut Shard<M>, mut cell: MutexGuard<'_, PolicyCell<S>>, now: Instant) {
         let PolicyCell { policy, reusable } = &mut *cell;
         shard.flushed_at = now;
@@ -298,16 +308,16 @@ impl<S: Strategy, M: Recorder> SharedState for Sharded<S, M> {
 
     fn request_plan(&self, hints: &Hints, now: Instant) -> RequestPlan {
         let anybody = hints.is_empty();
-        if anybody && let Some(terms) = self.published.0.get() {
-            return terms;
+        if anybody && let Some(plan) = self.published.0.get() {
+            return plan;
         }
         let mut policy_cell = lock(&self.policy_cell.0);
-        let (terms, reusable) = policy_cell.policy.request_plan(hints, now);
+        let (plan, reusable) = policy_cell.policy.request_plan(hints, now);
         if anybody {
             policy_cell.reusable = reusable;
-            self.published.0.set(reusable.then_some(terms));
+            self.published.0.set(reusable.then_some(plan));
         }
-        terms
+        plan
     }
 
     fn may_hedge(&self, query: &HedgeQuery) -> Result<Traffic, Refusal> {

@@ -29,17 +29,17 @@ impl Published {
             .then(|| RequestPlan::from_words(words))
     }
 
-    pub(super) fn set(&self, terms: Option<RequestPlan>) {
+    pub(super) fn set(&self, plan: Option<RequestPlan>) {
         let version = self.version.load(Ordering::Relaxed);
         self.version
             .store(version.wrapping_add(1), Ordering::Relaxed);
         fence(Ordering::Release);
-        if let Some(terms) = terms {
-            for (word, value) in self.words.iter().zip(terms.to_words()) {
+        if let Some(plan) = plan {
+            for (word, value) in self.words.iter().zip(plan.to_words()) {
                 word.store(value, Ordering::Relaxed);
             }
         }
-        self.valid.store(terms.is_some().into(), Ordering::Relaxed);
+        self.valid.store(plan.is_some().into(), Ordering::Relaxed);
         self.version
             .store(version.wrapping_add(2), Ordering::Release);
     }

@@ -6,7 +6,7 @@ use super::*;
 use crate::hedger::Options;
 use crate::metrics::Metrics;
 use crate::record::Sample;
-use crate::strategy::Plan;
+use crate::strategy::{Percentile, Plan};
 
 /// Counts all records and panics over the third.
 #[derive(Debug, Default)]
@@ -121,4 +121,21 @@ fn a_published_plan_follows_the_strategy_and_the_options() {
         .unwrap();
     assert_eq!(delay(), None);
     assert!(state.flags().off());
+}
+
+#[test]
+fn each_key_draws_its_own_random_numbers() {
+    let options = Options {
+        holdback_percent: 50.0,
+        ..Options::DEFAULT
+    };
+    let policy = Policy::new(Percentile::new(95.0), options);
+    let state = Sharded::new(HedgerState::new(policy, Metrics::new())).with_keys(2);
+    let groups = |name| {
+        let state = state.keyed(state.key(name));
+        (0..64)
+            .map(|_| state.draw_group())
+            .collect::<std::vec::Vec<_>>()
+    };
+    assert_ne!(groups("a"), groups("b"));
 }
