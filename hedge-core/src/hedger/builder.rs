@@ -15,7 +15,7 @@ use crate::time::Timer;
 
 /// A builder for a [`Hedger`], which validates all options.
 ///
-/// The defaults are the 95th percentile of the last 1000 requests, one hedge, a budget of 10 %,
+/// The defaults are the 95th percentile of about the last 4000 requests, slowly forgotten, one hedge, a budget of 10 %,
 /// metrics, no timeout, and no sink.
 ///
 /// ```

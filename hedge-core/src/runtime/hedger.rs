@@ -48,7 +48,7 @@ type Core<R, const MAX: usize> =
 impl<R: Runtime> Hedger<R> {
     /// Returns a builder for a hedger.
     ///
-    /// The defaults are the 95th percentile of the last 1000 requests, one hedge, a budget of 10 %
+    /// The defaults are the 95th percentile of about the last 4000 requests, slowly forgotten, one hedge, a budget of 10 %
     /// and no timeout.
     pub fn builder() -> Builder<R> {
         Builder {
@@ -213,10 +213,12 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
     /// Changes the policy of the requests without a key, and that of each key. Returns the result of the former.
     fn edit_all<V>(&self, mut f: impl FnMut(&mut Policy<BoxedStrategy>) -> V) -> V {
         let now = self.core.timer().now();
-        for (.., state) in self.state().keys() {
-            state.edit(now, &mut f);
-        }
-        self.state().edit(now, f)
+        self.state().with_all_keys(|| {
+            for (.., state) in self.state().keys() {
+                state.edit(now, &mut f);
+            }
+            self.state().edit(now, &mut f)
+        })
     }
 
     /// Returns what was learned of each key, by its name, so that it can be restored after a restart. What was learned
@@ -293,12 +295,14 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
     fn replace_strategy(&self, strategy: BoxedStrategy) -> Result<(), ConfigError> {
         strategy.validate()?;
         let now = self.core.timer().now();
-        for (.., state) in self.state().keys() {
-            let fresh = strategy.fresh();
-            let fresh = fresh.unwrap_or_else(|| BoxedStrategy::new(Off));
-            state.edit(now, |policy| policy.set_strategy(fresh));
-        }
-        self.core.set_strategy(strategy)
+        self.state().with_all_keys(|| {
+            for (.., state) in self.state().keys() {
+                let fresh = strategy.fresh();
+                let fresh = fresh.unwrap_or_else(|| BoxedStrategy::new(Off));
+                state.edit(now, |policy| policy.set_strategy(fresh));
+            }
+            self.core.set_strategy(strategy)
+        })
     }
 
     /// Resets what the strategy and the guard have learned, for all keys. Options, metrics and budget stay.
@@ -675,6 +679,8 @@ pub(super) struct Supplied {
     pub(super) max_hedges: bool,
     pub(super) timeout: bool,
     pub(super) attempt_timeout: bool,
+    pub(super) holdback_percent: bool,
+    pub(super) max_pushback: bool,
 }
 
 /// The default of [`Builder::max_keys`].
@@ -748,7 +754,8 @@ impl<R: Runtime, const MAX: usize> Builder<R, MAX> {
 
     /// Sets the percentage of the hedges for slowness that are withheld for a control group, 0 to 50. Default: 0.
     /// See [`MetricsSnapshot::effect`](crate::MetricsSnapshot::effect).
-    pub fn holdback_percent(self, percent: f64) -> Self {
+    pub fn holdback_percent(mut self, percent: f64) -> Self {
+        self.supplied.holdback_percent = true;
         self.map(|core| core.holdback_percent(percent))
     }
 
@@ -768,7 +775,8 @@ impl<R: Runtime, const MAX: usize> Builder<R, MAX> {
 
     /// Sets the longest pushback that a request waits for. Once a result asks for more, nothing more is started for
     /// its request, which ends at once if no other attempt runs. Zero waits for no pushback. Default: none.
-    pub fn max_pushback(self, pushback: Duration) -> Self {
+    pub fn max_pushback(mut self, pushback: Duration) -> Self {
+        self.supplied.max_pushback = true;
         self.map(|core| core.max_pushback(pushback))
     }
 
@@ -842,3 +850,72 @@ impl<R: Runtime, const MAX: usize> Builder<R, MAX> {
 
 type CoreBuilder<R, const MAX: usize> =
     crate::hedger::Builder<R, BoxedStrategy, Metrics, BoxedSink, MAX>;
+
+#[cfg(test)]
+mod tests {
+    use core::future::{Pending, pending};
+    use core::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::OnceLock;
+
+    use super::*;
+    use crate::record::Record;
+    use crate::strategy::{Hints, Plan};
+    use crate::time::Timer;
+
+    /// A timer whose time stands still.
+    #[derive(Clone, Debug, Default)]
+    struct Still;
+
+    impl Timer for Still {
+        type Sleep = Pending<()>;
+
+        fn now(&self) -> Instant {
+            Instant::ZERO
+        }
+
+        fn sleep_until(&self, _: Instant) -> Pending<()> {
+            pending()
+        }
+    }
+
+    impl Runtime for Still {
+        type Instant = Instant;
+
+        fn instant(&self, instant: Instant) -> Instant {
+            instant
+        }
+    }
+
+    /// Counts how often it is made anew, and fails if a key can be made meanwhile.
+    struct Watching(Arc<(OnceLock<Hedger<Still>>, AtomicU32)>);
+
+    impl Strategy for Watching {
+        fn fresh(&self) -> Option<Self> {
+            let (hedger, made) = &*self.0;
+            assert!(hedger.get().is_some_and(|h| h.state().keys_are_held()));
+            made.fetch_add(1, Ordering::Relaxed);
+            Some(Self(self.0.clone()))
+        }
+
+        fn plan(&mut self, _: &Hints, _: Instant) -> Plan {
+            Plan::after(Duration::from_secs(1))
+        }
+
+        fn record(&mut self, _: &Record) {}
+    }
+
+    #[test]
+    fn no_key_is_made_while_all_are_changed() {
+        let hedger = Hedger::<Still>::builder().build().unwrap();
+        let _ = hedger.key("a");
+        let mut held = Vec::new();
+        hedger.edit_all(|_| held.push(hedger.state().keys_are_held()));
+        assert_eq!(held, [true, true]);
+        let watched = Arc::new((OnceLock::new(), AtomicU32::new(0)));
+        let _ = watched.0.set(hedger.clone());
+        hedger.set_strategy(Watching(watched.clone())).unwrap();
+        assert_eq!(watched.1.load(Ordering::Relaxed), 1);
+        let _ = hedger.key("b");
+        assert!(!hedger.state().keys_are_held());
+    }
+}

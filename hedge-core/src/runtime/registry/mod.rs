@@ -408,6 +408,12 @@ impl<R: Runtime, const MAX: usize> Configured<R, MAX> {
         if supplied.attempt_timeout {
             after.options.attempt_timeout = before.options.attempt_timeout;
         }
+        if supplied.holdback_percent {
+            after.options.holdback_percent = before.options.holdback_percent;
+        }
+        if supplied.max_pushback {
+            after.options.max_pushback = before.options.max_pushback;
+        }
         let mut options = hedger.options();
         if !supplied.options {
             options.take_changes(&before.options, &after.options);

@@ -170,12 +170,16 @@ fn what_customize_supplied_stays() {
             // What the config says too.
             .max_hedges(1)
             .timeout(Duration::from_secs(9))
+            .holdback_percent(5.0)
+            .max_pushback(Duration::from_secs(3))
     });
     let mut config = config("search");
     let hedger = registry.hedger(&config).unwrap();
     let before = shared.edit(|budget| budget.tokens());
     config.max_hedges = 2;
     config.timeout_ms = None;
+    config.holdback_percent = 10.0;
+    config.max_pushback_ms = Some(1000.0);
     config.percentile = 99.0;
     config.budget_burst = 3;
     config.budget_percent = 150.0;
@@ -186,6 +190,8 @@ fn what_customize_supplied_stays() {
         (options.max_hedges, options.timeout),
         (1, Some(Duration::from_secs(9)))
     );
+    assert_eq!(options.holdback_percent, 5.0);
+    assert_eq!(options.max_pushback, Some(Duration::from_secs(3)));
     assert!(options.observe_only);
     assert_eq!(shared.edit(|budget| budget.tokens()), before);
     assert!(
