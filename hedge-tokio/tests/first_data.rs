@@ -319,14 +319,17 @@ impl Body for Chained {
 
 #[tokio::test(start_paused = true)]
 async fn every_chunk_of_a_buffer_is_looked_at() {
-    let service = service_fn(|_: Request<()>| async {
-        let (comment, event) = (&b": ping\n"[..], &b"data: 1\n\n"[..]);
-        let data = Bytes::from(comment).chain(Bytes::from(event));
-        Ok::<_, &str>(Response::new(Chained(Some(data))))
-    });
-    let service = HttpPolicy::first_event().layer(service);
-    let response = tokio::time::timeout(ms(100), service.oneshot(Request::new(())));
-    let response = response.await.expect("the event is not seen").unwrap();
+    let answer = async |second: &'static [u8]| {
+        let service = service_fn(move |_: Request<()>| async move {
+            let data = Bytes::from(&b": ping\n"[..]).chain(Bytes::from(second));
+            Ok::<_, &str>(Response::new(Chained(Some(data))))
+        });
+        let service = HttpPolicy::first_event().layer(service);
+        tokio::time::timeout(ms(100), service.oneshot(Request::new(()))).await
+    };
+    assert!(answer(b": ping\n").await.is_err());
+    let response = answer(b"data: 1\n\n").await;
+    let response = response.expect("the event is not seen").unwrap();
     let frame = response.into_body().frame().await.unwrap().unwrap();
     assert_eq!(frame.into_data().unwrap().remaining(), 16);
 }

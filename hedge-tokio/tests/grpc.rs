@@ -622,8 +622,11 @@ async fn the_head_of_a_response_to_an_unhedged_call_is_not_held() {
     assert_eq!(after("/a.B/C", 100, unhedged).await, ms(1));
 }
 
-/// A body with one message in a buffer of two chunks, which must not be polled after its end.
-struct Chained(u8);
+/// A body with the beginning of a message in a buffer of two chunks, which must not be polled after its end.
+struct Chained {
+    bytes: usize,
+    polls: u8,
+}
 
 impl Body for Chained {
     type Data = Chain<Bytes, Bytes>;
@@ -633,14 +636,14 @@ impl Body for Chained {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Infallible>>> {
-        self.0 += 1;
-        match self.0 {
+        self.polls += 1;
+        match self.polls {
             1 => {
-                let (first, second) = (&message("answer")[..3], &message("answer")[3..]);
-                let first = Bytes::copy_from_slice(first);
-                let data = first.chain(Bytes::copy_from_slice(second));
-                Poll::Ready(Some(Ok(Frame::data(data))))
+                let mut bytes = Bytes::from(message("answer")).slice(..self.bytes);
+                let first = bytes.split_to(3);
+                Poll::Ready(Some(Ok(Frame::data(first.chain(bytes)))))
             }
+            _ if self.bytes < 11 => Poll::Pending,
             2 => Poll::Ready(None),
             _ => panic!("polled after its end"),
         }
@@ -649,17 +652,22 @@ impl Body for Chained {
 
 #[tokio::test(start_paused = true)]
 async fn buffers_of_several_chunks_are_read_whole() {
-    for policy in [unary(), streaming()] {
-        let is_unary = format!("{policy:?}").contains("is_unary: true");
+    let call = async |policy, bytes| {
         let hedger = Hedger::builder().strategy(Fixed::new(ms(2000)));
         let hedger = hedger.build().unwrap();
         let layer = GrpcLayer::new(hedger, policy, |body: ReplayBody<Full<Bytes>>| body);
-        let server = service_fn(|_: Request<ReplayBody<Full<Bytes>>>| async {
-            Ok::<_, BoxError>(Response::new(Chained(0)))
+        let server = service_fn(move |_: Request<ReplayBody<Full<Bytes>>>| async move {
+            Ok::<_, BoxError>(Response::new(Chained { bytes, polls: 0 }))
         });
         let service = ServiceBuilder::new().layer(layer).service(server);
         let request = Request::post("/a.B/C").body(Full::new(Bytes::new()));
-        let response = service.oneshot(request.unwrap()).await.unwrap();
+        let response = timeout(ms(100), service.oneshot(request.unwrap())).await;
+        response.map(Result::unwrap)
+    };
+    // Half a message is no answer.
+    assert!(call(streaming(), 7).await.is_err());
+    for (policy, is_unary) in [(unary(), true), (streaming(), false)] {
+        let response = call(policy, 11).await.unwrap();
         let outcome = response.extensions().get::<Outcome>().unwrap();
         // The stream has answered with its message; the unary call has no status.
         assert_eq!(outcome.accepted, !is_unary);

@@ -13,6 +13,7 @@ use hedge_tokio::reqwest::HedgeMiddleware;
 use hedge_tokio::tower::{HttpPolicy, RequestOptions};
 use hedge_tokio::{Budget, Fixed, Hedger, Outcome};
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
+use tokio::sync::Notify;
 
 /// Hangs the first request, and answers the others with the key that they have.
 #[derive(Default)]
@@ -157,4 +158,33 @@ async fn a_timeout_of_the_hedger_is_an_error_of_the_middleware() {
         matches!(error, reqwest_middleware::Error::Middleware(_)),
         "{error:?}"
     );
+}
+
+/// Processes one request at a time: hedges conflict with the first one, which is answered after that.
+async fn process(State(busy): State<Arc<(AtomicUsize, Notify)>>) -> StatusCode {
+    let (requests, conflict) = &*busy;
+    if requests.fetch_add(1, Ordering::SeqCst) == 0 {
+        conflict.notified().await;
+        // The conflict is reported first.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        return StatusCode::CREATED;
+    }
+    conflict.notify_one();
+    StatusCode::CONFLICT
+}
+
+#[tokio::test]
+async fn a_conflict_with_the_first_attempt_is_no_answer() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let router = Router::new()
+        .fallback(any(process))
+        .with_state(Arc::default());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let policy = HttpPolicy::new().idempotency_keys(true);
+    let client = client(HedgeMiddleware::new(hedger()).policy(policy));
+    let response = client.post(address).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::CREATED);
 }

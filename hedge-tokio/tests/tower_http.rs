@@ -540,3 +540,20 @@ async fn a_conflict_with_an_earlier_attempt_is_no_answer() {
     // Without a key, it is an answer.
     assert_eq!(answered(Method::PUT, keys).await, (409, 2));
 }
+
+#[tokio::test(start_paused = true)]
+async fn bodies_in_memory_go_to_the_standard_stack() {
+    let services = [0, 1].map(|_| {
+        service_fn(|_: Request<ReplayBody<Full<bytes::Bytes>>>| async {
+            Ok::<_, Infallible>(Response::new(String::new()))
+        })
+    });
+    let stack = standard(services).in_flight(1).build().unwrap();
+    let mut service = ReplayLayer::new(35).layer(stack);
+    for _ in 0..4 {
+        let request = Request::put("/").body(Full::new(bytes::Bytes::from_static(b"body")));
+        let ask = async { service.ready().await?.call(request.unwrap()).await };
+        let response = tokio::time::timeout(ms(100), ask).await;
+        assert!(response.expect("a place is held").is_ok());
+    }
+}

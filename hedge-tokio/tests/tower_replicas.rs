@@ -321,14 +321,17 @@ async fn a_discovery_brings_and_takes_replicas() {
 #[tokio::test(start_paused = true)]
 async fn a_drained_replica_is_not_counted_as_ready() {
     let (behaviours, mut service) = service::<2>();
-    // Replica 0 was found ready, and is drained before the call.
-    service.ready().await.unwrap();
     let first = service.stats().get(0).unwrap().id;
-    assert!(service.replicas().drain(first));
+    // Replica 0 alone is found ready, and is drained before the call: that waits for the other.
     behaviours[1].readiness.store(1, Ordering::Relaxed);
-    // Replica 1 was ready then too.
-    assert_eq!(service.call(()).await.unwrap(), 1);
-    // Now it is not, and the request waits for it.
+    service.ready().await.unwrap();
+    assert!(service.replicas().drain(first));
+    let waits = tokio::time::timeout(ms(100), service.call(()));
+    assert!(waits.await.is_err());
+    // So does a task that asks whether the service is ready, before and after replica 0 is drained.
+    assert!(service.replicas().resume(first));
+    service.ready().await.unwrap();
+    assert!(service.replicas().drain(first));
     assert!(
         tokio::time::timeout(ms(100), service.ready())
             .await
