@@ -25,6 +25,13 @@ const MAX_HELD: usize = 64 * 1024;
 /// The maximum number of chunks that are looked at in the buffer of one frame.
 const MAX_CHUNKS: usize = 16;
 
+/// What a line of an event with data begins with.
+const DATA: &[u8] = b"data:";
+
+fn is_line_break(byte: &u8) -> bool {
+    matches!(byte, b'\n' | b'\r')
+}
+
 /// Holds responses back until the first data of their bodies is there, so that a hedge layer above hedges and learns
 /// the time to the first data. Made by [`HttpPolicy::first_byte`], [`HttpPolicy::first_event`] and
 /// [`HttpPolicy::first_data`].
@@ -38,6 +45,8 @@ const MAX_CHUNKS: usize = 16;
 #[derive(Clone, Copy)]
 pub struct FirstDataLayer<F = fn(&[u8]) -> bool> {
     is_data: F,
+    /// Each line is data or not by its first bytes alone.
+    by_line: bool,
 }
 
 /// What responses count from.
@@ -69,10 +78,14 @@ impl HttpPolicy {
     /// Returns a layer that holds responses back until a line `data:` of their server-sent events has begun, like
     /// [`first_byte`](Self::first_byte). Comments, which keep connections alive, are no data.
     pub const fn first_event() -> FirstDataLayer {
-        Self::first_data(|bytes| {
-            let mut lines = bytes.split(|byte| matches!(byte, b'\n' | b'\r'));
-            lines.any(|line| line.starts_with(b"data:"))
-        })
+        FirstDataLayer {
+            is_data: |bytes| {
+                bytes
+                    .split(is_line_break)
+                    .any(|line| line.starts_with(DATA))
+            },
+            by_line: true,
+        }
     }
 
     /// Returns a layer that holds responses back until `is_data` returns true, like [`first_byte`](Self::first_byte).
@@ -87,7 +100,10 @@ impl HttpPolicy {
     /// });
     /// ```
     pub const fn first_data<F: Fn(&[u8]) -> bool>(is_data: F) -> FirstDataLayer<F> {
-        FirstDataLayer { is_data }
+        FirstDataLayer {
+            is_data,
+            by_line: false,
+        }
     }
 }
 
@@ -98,6 +114,7 @@ impl<S, F: Clone> Layer<S> for FirstDataLayer<F> {
         FirstDataService {
             inner,
             is_data: self.is_data.clone(),
+            by_line: self.by_line,
         }
     }
 }
@@ -113,6 +130,7 @@ impl<F> fmt::Debug for FirstDataLayer<F> {
 pub struct FirstDataService<S, F = fn(&[u8]) -> bool> {
     inner: S,
     is_data: F,
+    by_line: bool,
 }
 
 impl<S, F, B, C> Service<Request<B>> for FirstDataService<S, F>
@@ -136,6 +154,7 @@ where
             head_only: matches!(*request.method(), Method::HEAD | Method::CONNECT),
             head: self.inner.call(request),
             is_data: self.is_data.clone(),
+            by_line: self.by_line,
             held: None,
         }
     }
@@ -155,6 +174,7 @@ pin_project! {
         #[pin]
         head: H,
         is_data: F,
+        by_line: bool,
         head_only: bool,
         // The response, once its head has come.
         held: Option<Held<C>>,
@@ -165,8 +185,11 @@ struct Held<C: Body> {
     parts: response::Parts,
     body: FirstDataBody<C>,
     since: Instant,
-    /// What has come so far, if that is more than one frame.
+    /// What has come so far, if that is more than one frame; without the lines that are no data, if `by_line`.
     seen: Vec<u8>,
+    /// The number of bytes that have come so far.
+    bytes: usize,
+    by_line: bool,
 }
 
 impl<C: Body + Unpin> Held<C> {
@@ -201,6 +224,7 @@ impl<C: Body + Unpin> Held<C> {
     }
 
     fn is_found(&mut self, data: &C::Data, is_data: impl Fn(&[u8]) -> bool) -> bool {
+        self.bytes = self.bytes.saturating_add(data.remaining());
         let is_first = self.seen.is_empty() && data.chunk().len() == data.remaining();
         if is_first && is_data(data.chunk()) {
             return true;
@@ -212,7 +236,17 @@ impl<C: Body + Unpin> Held<C> {
             self.seen.extend_from_slice(chunk);
         }
         // What a buffer does not show may be data.
-        self.seen.len() < end || self.seen.len() > MAX_HELD || !is_first && is_data(&self.seen)
+        let is_hidden = self.seen.len() < end;
+        if is_hidden || self.bytes > MAX_HELD || !is_first && is_data(&self.seen) {
+            return true;
+        }
+        if self.by_line {
+            // Otherwise every frame would have all those before it looked at again.
+            let line = self.seen.iter().rposition(is_line_break);
+            self.seen.drain(..line.map_or(0, |end| end + 1));
+            self.seen.truncate(DATA.len());
+        }
+        false
     }
 
     fn into_response(mut self, is_held: bool) -> Response<FirstDataBody<C>> {
@@ -245,6 +279,8 @@ where
                     body: FirstDataBody::new(body),
                     since: Instant::now(),
                     seen: Vec::new(),
+                    bytes: 0,
+                    by_line: *this.by_line,
                 });
                 if *this.head_only || held.is_answer() {
                     return match this.held.take() {
@@ -370,5 +406,43 @@ impl<C: Body + Unpin> Body for FirstDataBody<C> {
 impl<C: Body> fmt::Debug for FirstDataBody<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FirstDataBody").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body_util::Empty;
+
+    use super::*;
+
+    #[test]
+    fn lines_without_data_are_looked_at_once() {
+        let FirstDataLayer { is_data, by_line } = HttpPolicy::first_event();
+        let mut held = Held {
+            parts: Response::new(()).into_parts().0,
+            body: FirstDataBody::new(Empty::<Bytes>::new()),
+            since: Instant::now(),
+            seen: Vec::new(),
+            bytes: 0,
+            by_line,
+        };
+        let mut is_found = |text: &'static str| {
+            let is_found = held.is_found(&Bytes::from(text), is_data);
+            assert!(is_found || held.seen.len() <= DATA.len(), "{text:?}");
+            is_found
+        };
+        for _ in 0..100 {
+            assert!(!is_found(": ping\r\n"));
+            assert!(!is_found("event: first"));
+            assert!(!is_found("data: in the middle of a line"));
+            assert!(!is_found("\n: "));
+            assert!(!is_found("da"));
+            assert!(!is_found("ta:"));
+            assert!(!is_found("\rda"));
+            assert!(!is_found("te:\n"));
+        }
+        assert!(!is_found("da"));
+        assert!(is_found("ta:"));
     }
 }
