@@ -54,7 +54,7 @@
 //!
 //! | what | RAM |
 //! |---|---|
-//! | hedger with [`WindowedPercentile<N>`](WindowedPercentile) | 8 `N` + 464: 976 for 64 samples |
+//! | hedger with [`WindowedPercentile<N>`](WindowedPercentile) | 8 `N` + 488: 1000 for 64 samples |
 //! | hedger with [`Metrics`] | 4.6 KiB more |
 //! | request | one attempt for each that it has room for, and 200 |
 //! | [`Replicas<N>`](Replicas) | 16 `N` + 40, and about 90 more for a request |
