@@ -43,7 +43,7 @@ pub(crate) async fn run(folder: &Folder, report: &mut Report) -> Result<(), Fail
     let upstream = serve().await?;
     let port = free_port()?;
     let server = format!(
-        "server {{ listen 127.0.0.1:{port} http2; location / {{ proxy_pass http://{upstream}; }} }}"
+        "server {{ listen 127.0.0.1:{port} http2; keepalive_requests 1000000; location / {{ proxy_pass http://{upstream}; }} }}"
     );
     let nginx = launch(folder, &server)?;
     let nginx_address = SocketAddr::from(([127, 0, 0, 1], port));
