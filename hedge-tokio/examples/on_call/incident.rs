@@ -81,6 +81,8 @@ impl Incident {
         let slow = LogNormal::new(250.0_f64.ln(), 0.4).ok();
         let share = match self {
             Self::Spent if during => 0.2,
+            // Two slow answers in a row can make a healthy replica suspect for a moment.
+            Self::Replica => 0.0,
             _ => 0.03,
         };
         let mut latency = || {
