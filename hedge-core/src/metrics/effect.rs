@@ -69,10 +69,10 @@ mod on {
     /// The requests of one group.
     #[derive(Clone, Debug, Default, PartialEq)]
     struct Arm {
-        /// Of the requests that were answered.
+        /// The latencies of answered requests.
         latencies: Histogram,
-        /// Of all requests: how many, how long until they ended in nanoseconds, and the squares of that. Integers, so
-        /// that the sums of shards are exact.
+        /// The number of requests, answered or not. This and the next two are integers, so that sums over shards are exact:
+        /// the sum of the durations in nanoseconds, and the sum of their squares.
         count: u64,
         sum: u128,
         squares: u128,

@@ -20,13 +20,13 @@ pub enum ReplicaState {
     Draining,
 }
 
-/// What is known about one replica.
+/// Statistics of one replica.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ReplicaStats {
     /// The replica.
     pub id: ReplicaId,
-    /// Whether it is given attempts.
+    /// Whether the set sends attempts to the replica.
     pub state: ReplicaState,
     /// How many attempts it is working on.
     pub in_flight: u16,
@@ -34,9 +34,9 @@ pub struct ReplicaStats {
     pub latency: Option<Duration>,
     /// How long it has been working on something without any answer.
     pub silence: Duration,
-    /// Whether it is more than twice as slow as the fastest, and gets only probes.
+    /// Whether the replica is more than twice as slow as the fastest one, and gets only probes.
     pub is_suspect: bool,
-    /// Whether it gets no attempts for now, because it asked callers to wait.
+    /// Whether the replica gets no attempts for now, because it asked callers to wait.
     pub on_hold: bool,
     /// The weight of the replica relative to others, to within 3 %.
     pub weight: u16,
@@ -76,7 +76,7 @@ fn rounded(octaves: Octaves) -> u16 {
     u16::try_from(weight).unwrap_or(u16::MAX)
 }
 
-/// What is known about each replica of a set. Prints as a table.
+/// Statistics of each replica of a set, printed as a table by `Display`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ReplicasStats<const N: usize> {
     replicas: [Option<ReplicaStats>; N],

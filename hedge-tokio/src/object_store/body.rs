@@ -194,7 +194,8 @@ impl Body {
         self.resuming = None;
     }
 
-    /// Ends the body with an error, or goes on in another attempt. `stalled` is whether `current` may still go on.
+    /// Goes on in another attempt, or ends the body. `error` is what ended `current`; `None` if it has only stalled and may
+    /// still go on.
     fn mend(&mut self, error: Option<Error>) -> Option<Poll<Option<Result<Bytes>>>> {
         self.resuming = self.resume();
         if self.resuming.is_some() {

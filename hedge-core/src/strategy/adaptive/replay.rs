@@ -69,7 +69,7 @@ impl Replay {
     }
 }
 
-/// What is known about hedge `k`, if it was started. A record describes one hedge only; the others were
+/// Returns the sample of hedge `k`, if it was started. A record describes one hedge only; the others were
 /// dropped, one delay apart.
 fn hedge(record: &Record, k: u8) -> Option<Sample> {
     if k >= record.attempts {
