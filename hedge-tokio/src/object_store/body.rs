@@ -194,6 +194,14 @@ impl Body {
         self.resuming = None;
     }
 
+    /// Returns the error of a body that stalled where this one is.
+    fn stalled(&self) -> Error {
+        failed(Stalled {
+            stall: self.shared.stall.unwrap_or_default(),
+            at: self.rest.start,
+        })
+    }
+
     /// Goes on in another attempt, or ends the body. `error` is what ended `current`; `None` if it has only stalled and may
     /// still go on.
     fn mend(&mut self, error: Option<Error>) -> Option<Poll<Option<Result<Bytes>>>> {
@@ -210,11 +218,8 @@ impl Body {
             }
             None => {
                 self.shared.stalled.fetch_add(1, Ordering::Relaxed);
-                let stall = self.shared.stall.unwrap_or_default();
-                Some(self.end(failed(Stalled {
-                    stall,
-                    at: self.rest.start,
-                })))
+                let error = self.stalled();
+                Some(self.end(error))
             }
         }
     }
@@ -327,13 +332,7 @@ impl Stream for Body {
                 this.resuming = None;
             }
             let ended = this.current.is_none();
-            let error = ended.then(|| {
-                let stall = this.shared.stall.unwrap_or_default();
-                failed(Stalled {
-                    stall,
-                    at: this.rest.start,
-                })
-            });
+            let error = ended.then(|| this.stalled());
             if let Some(end) = this.mend(error) {
                 if ended {
                     this.shared.stalled.fetch_add(1, Ordering::Relaxed);
