@@ -46,6 +46,15 @@ async fn serve(server: Server) -> (Arc<Server>, String) {
     (server, address)
 }
 
+/// Starts a server that refuses the first request.
+async fn refusing() -> (Arc<Server>, String) {
+    serve(Server {
+        refuses: Some(StatusCode::BAD_GATEWAY),
+        ..Server::default()
+    })
+    .await
+}
+
 fn hedger() -> Hedger {
     Hedger::builder()
         .strategy(Fixed::new(Duration::from_millis(20)))
@@ -72,12 +81,7 @@ async fn a_hedge_wins_over_a_request_that_hangs() {
 
 #[tokio::test]
 async fn a_refusal_starts_the_next_attempt() {
-    let refuses = Some(StatusCode::BAD_GATEWAY);
-    let (server, address) = serve(Server {
-        refuses,
-        ..Server::default()
-    })
-    .await;
+    let (server, address) = refusing().await;
     let response = client(HedgeMiddleware::new(hedger()))
         .get(address)
         .send()
@@ -89,12 +93,7 @@ async fn a_refusal_starts_the_next_attempt() {
 
 #[tokio::test]
 async fn a_post_is_sent_once_unless_it_has_a_key() {
-    let refuses = Some(StatusCode::BAD_GATEWAY);
-    let (server, address) = serve(Server {
-        refuses,
-        ..Server::default()
-    })
-    .await;
+    let (server, address) = refusing().await;
     let response = client(HedgeMiddleware::new(hedger()))
         .post(address)
         .send()
@@ -103,11 +102,7 @@ async fn a_post_is_sent_once_unless_it_has_a_key() {
     assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
     assert_eq!(server.requests.load(Ordering::SeqCst), 1);
 
-    let (server, address) = serve(Server {
-        refuses,
-        ..Server::default()
-    })
-    .await;
+    let (server, address) = refusing().await;
     let policy = HttpPolicy::new().idempotency_keys(true);
     let client = client(HedgeMiddleware::new(hedger()).policy(policy));
     let response = client.post(address).send().await.unwrap();
@@ -117,12 +112,7 @@ async fn a_post_is_sent_once_unless_it_has_a_key() {
 
 #[tokio::test]
 async fn options_of_one_request_are_in_its_extensions() {
-    let refuses = Some(StatusCode::BAD_GATEWAY);
-    let (server, address) = serve(Server {
-        refuses,
-        ..Server::default()
-    })
-    .await;
+    let (server, address) = refusing().await;
     let request = client(HedgeMiddleware::new(hedger())).get(address);
     let response = request
         .with_extension(RequestOptions::new().unhedged())
