@@ -9,7 +9,6 @@ use crate::strategy::{Percentile, Strategy};
 use crate::telemetry::{Emitter, Event, EventKind, NoSink, Sink};
 use crate::time::Timer;
 
-mod bucket;
 mod budget;
 mod builder;
 mod ewma;

@@ -1,0 +1,82 @@
+//! A reserve of hedges per second.
+
+use super::bucket::TOKEN;
+use crate::time::Instant;
+
+/// Hedges that a second pays for, whatever the number of requests. Counts millionths of a token.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Reserve {
+    /// What a second adds.
+    rate: u64,
+    tokens: u64,
+    /// Until when the seconds are paid for.
+    refilled: Instant,
+}
+
+impl Reserve {
+    /// A full reserve of so many hedges a second.
+    pub(super) const fn new(per_second: f64) -> Self {
+        let rate = (per_second * TOKEN as f64 + 0.5) as u64;
+        let reserve = Self {
+            rate,
+            tokens: 0,
+            refilled: Instant::ZERO,
+        };
+        Self {
+            tokens: reserve.capacity(),
+            ..reserve
+        }
+    }
+
+    /// Whether it pays for nothing at any time.
+    pub(super) const fn is_none(&self) -> bool {
+        self.rate == 0
+    }
+
+    /// A second's worth, and at least one hedge.
+    const fn capacity(&self) -> u64 {
+        match self.rate {
+            0 => 0,
+            1..TOKEN => TOKEN,
+            rate => rate,
+        }
+    }
+
+    /// Takes a token if there are `needed` or the reserve is full. Returns whether it did.
+    #[must_use]
+    pub(super) fn withdraw(&mut self, needed: u64, now: Instant) -> bool {
+        self.refill(now);
+        if self.tokens < needed.min(self.capacity()) {
+            return false;
+        }
+        self.tokens = self.tokens.saturating_sub(TOKEN);
+        true
+    }
+
+    /// Gives back a token, as far as there is room for it.
+    pub(super) fn refund(&mut self) {
+        self.tokens = self.tokens.saturating_add(TOKEN).min(self.capacity());
+    }
+
+    fn refill(&mut self, now: Instant) {
+        const SECOND: u64 = 1_000_000_000;
+        let elapsed = now.nanos_since(self.refilled);
+        // Not all that was earned in a long time at a high rate; the rest is earned when next asked.
+        let earned = elapsed.saturating_mul(self.rate) / SECOND;
+        self.tokens = self.tokens.saturating_add(earned);
+        if self.tokens < self.capacity() {
+            // Only as far as was paid for: being asked often must not lose fractions.
+            let paid = (earned * SECOND).div_ceil(self.rate);
+            self.refilled = self.refilled.later(paid);
+        } else {
+            self.tokens = self.capacity();
+            self.refilled = self.refilled.max(now);
+        }
+    }
+
+    /// Takes over the rate of `other`, which is full, and keeps the tokens that it has room for.
+    pub(super) fn reconfigure(&mut self, other: Self) {
+        self.rate = other.rate;
+        self.tokens = self.tokens.min(other.tokens);
+    }
+}
