@@ -1,0 +1,195 @@
+//! A sink that exports events as metrics.
+
+use std::boxed::Box;
+use std::sync::OnceLock;
+
+use metrics::{Label, gauge};
+
+use super::{Event, EventKind, Sink};
+use crate::metrics::{HedgerStatus, MetricsSnapshot};
+use crate::name::Name;
+use crate::outcome::StrategyKind;
+
+use end::End;
+use handles::{Handles, Labels, Losers};
+use names::{
+    ATTEMPTS, CAPACITY, DURATION, EFFECT, GUARD_LEVEL, GUARD_SLOW, HEDGED, HEDGES, IN_FLIGHT,
+    LOSERS, REPLICA_REQUESTS, REPLICA_WINS, REQUESTS, SUPPRESSED, TOKENS, WINS, describe_gauges,
+};
+
+mod end;
+mod handles;
+mod names;
+#[cfg(test)]
+mod tests;
+
+/// Counts requests and hedges with the `metrics` crate, and so for Prometheus, OpenTelemetry and
+/// every other exporter of that crate.
+///
+/// | metric | labels | what |
+/// |---|---|---|
+/// | `hedge_requests_total` | `result`: `ok`, `failed`, `timeout`, `dropped` | requests that ended; `failed` includes requests whose every answer was refused |
+/// | `hedge_attempts_total` | | attempts that were started, including primaries |
+/// | `hedge_hedged_requests_total` | | requests that started a hedge |
+/// | `hedge_hedges_total` | `cause`: `delay`, `retry` | hedges that were started |
+/// | `hedge_wins_total` | `cause`: `delay`, `retry` | requests that were won by a hedge |
+/// | `hedge_suppressed_total` | `reason`, as [`Suppressed::as_str`](crate::Suppressed::as_str) | hedges that were due and not started, including those of hedged requests; and answered requests for which no hedge was planned: `off`, `warming_up`, `pushback`, `max_hedges` |
+/// | `hedge_losers_total` | `end`: `cancelled`, `timeout` | attempts that were dropped: since their request was over, or had taken longer than `attempt_timeout` |
+/// | `hedge_request_duration_seconds` | | histogram of the duration of requests that were answered |
+/// | `hedge_guard_level` | | gauge, 0 to 6: most hedges wait 2^level times the hedge delay |
+/// | `hedge_guard_slow` | | gauge: 1 while the guard takes the callee for slow as a whole |
+/// | `hedge_budget_tokens` | | gauge: how many hedges the budget's bucket could pay for |
+/// | `hedge_budget_capacity_tokens` | | gauge: how many when it is full |
+/// | `hedge_in_flight` | | gauge: running hedges |
+/// | `hedge_effect_seconds` | `bound`: `low`, `value`, `high` | gauge: by how much hedging shortened the requests that were hedged, with a control group |
+///
+/// Requests [on](crate::Call::on) replicas that were answered are counted by the label `replica` too, which is an index below
+/// 64: those that sent an attempt to it in `hedge_replica_requests_total`, and those that it answered in
+/// `hedge_replica_wins_total`. [`REPLICA_NAMES`](Self::REPLICA_NAMES) lists these names.
+///
+/// All metrics have the label `strategy_name`, all but `hedge_losers_total` the label `strategy`, and those of requests
+/// with a key the label `key`: their number is bounded by the names of hedgers and keys. Gauges are recorded by
+/// [`gauges`](Self::gauges), which a program calls at intervals. [`NAMES`](Self::NAMES) lists the names. Install the
+/// recorder before the first request: the handles are created once.
+///
+/// ```
+/// use hedge_core::manual::ManualTimer;
+/// use hedge_core::telemetry::MetricsSink;
+/// use hedge_core::Hedger;
+///
+/// let clock = ManualTimer::<8>::new();
+/// let hedger = Hedger::builder(&clock)
+///     .strategy_name("search")
+///     .sink(MetricsSink::new())
+///     .build_local()?;
+/// # Ok::<(), hedge_core::ConfigError>(())
+/// ```
+#[derive(Default)]
+pub struct MetricsSink {
+    /// The handles of the first labels that were seen.
+    handles: OnceLock<Box<Handles>>,
+    losers: OnceLock<Losers>,
+}
+
+impl MetricsSink {
+    /// The names of the metrics, in the order of the table above.
+    ///
+    /// Exporters may extend them: Prometheus adds `_bucket`, `_sum` and `_count` to the name of a
+    /// histogram.
+    pub const NAMES: [&str; 14] = [
+        REQUESTS,
+        ATTEMPTS,
+        HEDGED,
+        HEDGES,
+        WINS,
+        SUPPRESSED,
+        LOSERS,
+        DURATION,
+        GUARD_LEVEL,
+        GUARD_SLOW,
+        TOKENS,
+        CAPACITY,
+        IN_FLIGHT,
+        EFFECT,
+    ];
+
+    /// The names of the metrics by replica.
+    pub const REPLICA_NAMES: [&str; 2] = [REPLICA_REQUESTS, REPLICA_WINS];
+
+    /// Creates a sink for one hedger.
+    pub const fn new() -> Self {
+        Self {
+            handles: OnceLock::new(),
+            losers: OnceLock::new(),
+        }
+    }
+
+    /// Records the gauges. Call it before each scrape, or every few seconds.
+    ///
+    /// ```
+    /// use hedge_core::Hedger;
+    /// use hedge_core::manual::ManualTimer;
+    /// use hedge_core::telemetry::MetricsSink;
+    ///
+    /// let clock = ManualTimer::<8>::new();
+    /// let hedger = Hedger::builder(&clock).sink(MetricsSink::new()).build_local()?;
+    /// MetricsSink::gauges(&hedger.status(), &hedger.metrics());
+    /// # Ok::<(), hedge_core::ConfigError>(())
+    /// ```
+    pub fn gauges(status: &HedgerStatus, snapshot: &MetricsSnapshot) {
+        describe_gauges();
+        let labels = Labels {
+            strategy: status.strategy,
+            name: status.strategy_name,
+            key: Name::EMPTY,
+        };
+        let labels = || labels.to_vec();
+        gauge!(GUARD_LEVEL, labels()).set(f64::from(status.guard_level));
+        gauge!(GUARD_SLOW, labels()).set(f64::from(u8::from(status.is_slow)));
+        gauge!(TOKENS, labels()).set(status.tokens);
+        gauge!(CAPACITY, labels()).set(status.capacity);
+        gauge!(IN_FLIGHT, labels()).set(f64::from(status.in_flight));
+        let Some(mean) = snapshot.effect().map(|effect| effect.mean()) else {
+            return;
+        };
+        for (bound, seconds) in [
+            ("low", mean.low),
+            ("value", mean.value),
+            ("high", mean.high),
+        ] {
+            let mut labels = labels();
+            labels.push(Label::from_static_parts("bound", bound));
+            gauge!(EFFECT, labels).set(seconds);
+        }
+    }
+}
+
+impl core::fmt::Debug for MetricsSink {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("MetricsSink")
+    }
+}
+
+impl Sink for MetricsSink {
+    fn emit(&self, event: &Event) {
+        if let EventKind::HedgeSuppressed { reason, strategy } = event.kind {
+            self.with(strategy, event, |handles| {
+                handles.suppressed(reason);
+            });
+        } else if let EventKind::RequestCancelled { .. } = event.kind {
+            self.losers(event.strategy_name).cancelled.increment(1);
+        } else if let EventKind::AttemptTimeout { .. } = event.kind {
+            self.losers(event.strategy_name).timeout.increment(1);
+        } else if let Some(end) = End::of(&event.kind) {
+            self.with(end.strategy, event, |handles| {
+                handles.count(&end);
+            });
+        }
+    }
+}
+
+impl MetricsSink {
+    /// For how many labels handles are kept. Those of others are looked up every time.
+    const KEPT: usize = 128;
+
+    fn losers(&self, name: Name) -> &Losers {
+        self.losers.get_or_init(|| Losers::new(name))
+    }
+
+    fn with(&self, strategy: StrategyKind, event: &Event, f: impl FnOnce(&Handles)) {
+        let labels = Labels {
+            strategy,
+            name: event.strategy_name,
+            key: event.key,
+        };
+        let mut place = &self.handles;
+        for _ in 0..Self::KEPT {
+            let handles = place.get_or_init(|| Box::new(Handles::new(labels)));
+            if handles.labels == labels {
+                return f(handles);
+            }
+            place = &handles.next;
+        }
+        f(&Handles::new(labels));
+    }
+}
