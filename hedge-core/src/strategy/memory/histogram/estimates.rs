@@ -1,0 +1,112 @@
+//! What the samples say about attempts to come.
+
+use super::ForgettingHistogram;
+use super::buckets::{BUCKETS, PER_OCTAVE, UNIT_BITS, bucket_of, edge};
+use super::row::Which;
+use crate::window::Entry;
+
+impl ForgettingHistogram {
+    /// The share of the hedges started after `delay` that would win if they took as long as these samples,
+    /// whatever their primary takes. What was dropped counts as if it had finished then.
+    pub(crate) fn wins_after(&self, delay: u64) -> f32 {
+        let (mut below, mut summed) = (0, 0);
+        let (mut wins, mut hedges) = (0_u64, 0_u64);
+        for bucket in bucket_of(delay)..BUCKETS {
+            let weight = self.weight(bucket);
+            let middle = edge(bucket).midpoint(edge(bucket + 1));
+            if weight == 0 || middle <= delay {
+                continue;
+            }
+            // Buckets that a hedge has time for.
+            let in_time = bucket_of(middle - delay);
+            below += (summed..in_time).map(|at| self.weight(at)).sum::<u64>();
+            summed = in_time;
+            hedges += weight;
+            wins += weight * below;
+        }
+        if hedges == 0 {
+            return 0.0;
+        }
+        wins as f32 / (hedges as f32 * self.total as f32)
+    }
+
+    /// The longest latency of an attempt that finished, to within a bucket; zero if none did.
+    pub(crate) fn longest_finished(&self) -> u64 {
+        let last = self.finished.iter().rposition(|&weight| weight > 0);
+        last.map_or(0, |bucket| edge(bucket + 1))
+    }
+
+    /// The share of attempts that take longer than `nanos`, or that take at least as long if `dropped`. Those that were
+    /// dropped count as if they had finished then, or as a bound if `bounds`: then the estimate is that of
+    /// the product limit.
+    pub(crate) fn survival(&self, nanos: u64, dropped: bool, bounds: bool) -> f32 {
+        let (last, mut at_risk, mut share) = (bucket_of(nanos), self.total, 1.0);
+        for (nth, row) in self.rows().enumerate() {
+            let first = nth * PER_OCTAVE;
+            if first > last || at_risk == 0 {
+                break;
+            }
+            if row.weight(Which::All) == 0 {
+                continue;
+            }
+            for column in 0..PER_OCTAVE.min(last + 1 - first) {
+                let finished = row.bucket(column, Which::Finished) as u32;
+                let gone = row.bucket(column, Which::All) as u32;
+                let ended = if bounds { finished } else { gone };
+                let mut left = 1.0 - ended as f32 / at_risk.max(1) as f32;
+                if first + column == last {
+                    // It lies amid those of its bucket, and a bound below them.
+                    left = if dropped { 1.0 } else { 0.5 * (1.0 + left) };
+                }
+                share *= left;
+                at_risk = at_risk.saturating_sub(gone);
+            }
+        }
+        // The attempt to come is one more draw.
+        let samples = self.samples() as f32;
+        (share * samples + 1.0) / (samples + 1.0)
+    }
+
+    /// Fills `entries` with as many samples as fit, ascending and spread like those there are. What was dropped is a bound
+    /// if `bounds`. Returns how many they are.
+    pub(crate) fn expand(&self, entries: &mut [Entry], bounds: bool) -> usize {
+        let most = entries.len().min(self.samples() as usize);
+        let each = most as f32 / self.total.max(1) as f32;
+        // How many samples are owed: half a sample ahead, so that each stands for what lies around it.
+        let (mut finished, mut dropped, mut len) = (0.5_f32, 0.5_f32, 0);
+        for (nth, row) in self.rows().enumerate() {
+            if row.weight(Which::All) == 0 {
+                continue;
+            }
+            for column in 0..PER_OCTAVE {
+                let bucket = nth * PER_OCTAVE + column;
+                let of_finished = row.bucket(column, Which::Finished);
+                let of_dropped = row.bucket(column, Which::All) - of_finished;
+                let start = len;
+                for (owed, weight, is_bound) in [
+                    (&mut finished, of_finished, false),
+                    (&mut dropped, of_dropped, bounds),
+                ] {
+                    *owed += weight as f32 * each;
+                    let count = *owed as usize;
+                    *owed -= count as f32;
+                    let (low, width) = (edge(bucket), edge(bucket + 1) - edge(bucket));
+                    for at in 0..count as u64 {
+                        let within = (width >> UNIT_BITS) * (2 * at + 1) / (2 * count as u64);
+                        if let Some(slot) = entries.get_mut(len) {
+                            *slot = Entry::lasting(low + (within << UNIT_BITS), is_bound);
+                            len += 1;
+                        }
+                    }
+                }
+                if of_dropped > 0 {
+                    entries
+                        .get_mut(start..len)
+                        .unwrap_or_default()
+                        .sort_unstable();
+                }
+            }
+        }
+        len
+    }
+}

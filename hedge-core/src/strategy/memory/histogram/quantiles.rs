@@ -1,0 +1,115 @@
+//! Quantiles, interpolated within a bucket.
+
+use super::buckets::{BUCKETS, PER_OCTAVE, ROWS, UNIT_BITS, edge};
+use super::row::Which;
+use super::{ForgettingHistogram, Share};
+
+/// Where a quantile lies.
+struct Place {
+    bucket: usize,
+    /// The weight of the bucket.
+    weight: u64,
+    /// How much of that lies above the quantile, in units of 2⁻¹⁶.
+    above: u64,
+}
+
+impl ForgettingHistogram {
+    /// Looks up quantiles, several of them in one pass over the buckets.
+    pub(crate) fn quantiles(&self) -> Quantiles<'_> {
+        let (mut all, mut finished) = ([0; ROWS], [0; ROWS]);
+        for (row, (all, finished)) in self.rows().zip(all.iter_mut().zip(&mut finished)) {
+            *finished = row.weight(Which::Finished);
+            *all = row.weight(Which::All);
+        }
+        Quantiles {
+            histogram: self,
+            all,
+            finished,
+        }
+    }
+}
+
+/// Quantiles of a [`ForgettingHistogram`].
+pub(crate) struct Quantiles<'a> {
+    histogram: &'a ForgettingHistogram,
+    /// The weight of each row.
+    all: [u32; ROWS],
+    finished: [u32; ROWS],
+}
+
+impl Quantiles<'_> {
+    /// The latency that a share `above` of all samples exceed, those that were dropped counting as if they
+    /// had finished then: 0 if there is no sample, and `u64::MAX` if it is out of range.
+    pub(crate) fn of_all(&self, above: Share) -> u64 {
+        let Some(place) = self.find(above, Which::All) else {
+            return 0;
+        };
+        between(&place, self.depth(&place))
+    }
+
+    /// The latency that a share `above` of the attempts that finished exceed: `u64::MAX` if none finished.
+    pub(crate) fn of_finished(&self, above: Share) -> u64 {
+        let Some(place) = self.find(above, Which::Finished) else {
+            return u64::MAX;
+        };
+        between(&place, place.above / place.weight)
+    }
+
+    /// Walks down from the longest samples until a share `above` of them has been passed.
+    fn find(&self, above: Share, which: Which) -> Option<Place> {
+        let rows = match which {
+            Which::All => &self.all,
+            Which::Finished => &self.finished,
+        };
+        let total: u32 = rows.iter().sum();
+        let mut above = (u64::from(total) * u64::from(above.bits())) >> 16;
+        // Whether the quantile lies among so many, which come next.
+        let mut holds = |weight: u64| {
+            let weight = weight << 16;
+            let holds = weight > 0 && weight >= above;
+            above -= if holds { 0 } else { weight };
+            holds
+        };
+        let nth = rows.iter().rposition(|weight| holds((*weight).into()))?;
+        let row = self.histogram.rows().nth(nth)?;
+        let column = (0..PER_OCTAVE).rfind(|column| holds(row.bucket(*column, which)))?;
+        Some(Place {
+            bucket: nth * PER_OCTAVE + column,
+            weight: row.bucket(column, which),
+            above,
+        })
+    }
+
+    /// How far below the upper end of its bucket the quantile is, as a share of the bucket's width in units
+    /// of 2⁻¹⁶, if the density changes across the bucket as it does between its neighbours.
+    fn depth(&self, place: &Place) -> u64 {
+        const ONE: i64 = 1 << 16;
+
+        let at = place.bucket;
+        // The weights of the neighbours if they were as wide as this bucket.
+        let scaled = |other: usize| {
+            let (width, other_width) = (edge(at + 1) - edge(at), edge(other + 1) - edge(other));
+            (self.histogram.weight(other) << 8) * (width >> UNIT_BITS) / (other_width >> UNIT_BITS)
+        };
+        let (higher, lower) = (scaled(at + 1) as i64, scaled(at.saturating_sub(1)) as i64);
+        let weight = place.weight as i64;
+        let slope = (((higher - lower) << 7) / weight).clamp(-ONE, ONE);
+        let linear = place.above as i64 / weight;
+        let mut depth = linear;
+        for _ in 0..4 {
+            let density = ONE + ((slope * (ONE - depth)) >> 17);
+            depth = ((linear << 16) / density.max(1)).clamp(0, ONE);
+        }
+        depth as u64
+    }
+}
+
+/// The latency so far below the upper end of its bucket, as a share of the bucket's width in units of 2⁻¹⁶;
+/// `u64::MAX` in the last bucket.
+fn between(place: &Place, depth: u64) -> u64 {
+    if place.bucket == BUCKETS - 1 {
+        return u64::MAX;
+    }
+    let (low, high) = (edge(place.bucket), edge(place.bucket + 1));
+    high - ((((high - low) >> UNIT_BITS) * depth) << UNIT_BITS >> 16)
+}
