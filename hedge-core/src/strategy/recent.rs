@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::Plan;
 use super::memory::Share;
-use super::warmup::Start;
+use super::warmup::{Start, saturated};
 use crate::error::ConfigError;
 use crate::time::millis;
 use crate::window::Window;
@@ -82,43 +82,5 @@ impl<const N: usize> Recent<N> {
             Some(age) => ConfigError::check_above("max_age_ms", millis(age), 0.0),
             None => Ok(()),
         }
-    }
-}
-
-/// The builder methods on how to start, for a strategy with a `Start` at the path given.
-macro_rules! start_options {
-    ($($path:ident).+) => {
-        /// Sets the hedge delay until there are enough samples. Unless set, no request is hedged before that.
-        #[must_use]
-        pub const fn initial_delay(mut self, delay: core::time::Duration) -> Self {
-            self.$($path).+.initial_delay = Some(delay);
-            self
-        }
-
-        /// Sets how many samples are enough: 1 to the window's size. Unless set, the smaller of 64 and the window's
-        /// size.
-        #[must_use]
-        pub const fn min_samples(mut self, samples: usize) -> Self {
-            self.$($path).+.min_samples = Some($crate::strategy::recent::saturated(samples));
-            self
-        }
-
-        /// Sets what to do until there are enough samples.
-        #[must_use]
-        pub const fn warmup(mut self, warmup: $crate::strategy::Warmup) -> Self {
-            self.$($path).+.warmup = warmup;
-            self
-        }
-    };
-}
-
-pub(super) use start_options;
-
-/// Options are kept in 32 bits; more than fits is not valid anyway.
-pub(super) const fn saturated(samples: usize) -> u32 {
-    if samples < u32::MAX as usize {
-        samples as u32
-    } else {
-        u32::MAX
     }
 }

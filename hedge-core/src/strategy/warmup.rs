@@ -107,3 +107,41 @@ impl Start {
         needed.min(window).max(1)
     }
 }
+
+/// The builder methods on how to start, for a strategy with a `Start` at the path given.
+macro_rules! start_options {
+    ($($path:ident).+) => {
+        /// Sets the hedge delay until there are enough samples. Unless set, no request is hedged before that.
+        #[must_use]
+        pub const fn initial_delay(mut self, delay: core::time::Duration) -> Self {
+            self.$($path).+.initial_delay = Some(delay);
+            self
+        }
+
+        /// Sets how many samples are enough: 1 to the window's size. Unless set, the smaller of 64 and the window's
+        /// size.
+        #[must_use]
+        pub const fn min_samples(mut self, samples: usize) -> Self {
+            self.$($path).+.min_samples = Some($crate::strategy::warmup::saturated(samples));
+            self
+        }
+
+        /// Sets what to do until there are enough samples.
+        #[must_use]
+        pub const fn warmup(mut self, warmup: $crate::strategy::Warmup) -> Self {
+            self.$($path).+.warmup = warmup;
+            self
+        }
+    };
+}
+
+pub(super) use start_options;
+
+/// Options are kept in 32 bits; more than fits is not valid anyway.
+pub(super) const fn saturated(samples: usize) -> u32 {
+    if samples < u32::MAX as usize {
+        samples as u32
+    } else {
+        u32::MAX
+    }
+}

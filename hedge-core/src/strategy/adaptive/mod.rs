@@ -6,7 +6,7 @@ use core::time::Duration;
 use rand_core::SeedableRng;
 use rand_xoshiro::Xoshiro128PlusPlus;
 
-use super::recent::start_options;
+use super::warmup::start_options;
 use super::{Hints, Plan, ReadColumns, RestoreError, Strategy, WriteColumns};
 use crate::error::ConfigError;
 use crate::outcome::StrategyKind;

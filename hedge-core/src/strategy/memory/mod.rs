@@ -21,8 +21,7 @@
 use core::time::Duration;
 
 use super::Plan;
-use super::recent::saturated;
-use super::warmup::Start;
+use super::warmup::{Start, saturated};
 use crate::error::ConfigError;
 use crate::record::{AttemptEnd, NONE, Record};
 use crate::time::{Instant, millis, nanos};
@@ -31,6 +30,7 @@ use expiry::Expiry;
 use histogram::{CoarseHistogram, ForgettingHistogram};
 
 pub(crate) use histogram::Share;
+pub(super) use options::memory_options;
 
 mod expiry;
 mod histogram;
@@ -43,6 +43,7 @@ pub(crate) mod merged {
     /// How many buckets share one weight for the attempts that were dropped in them.
     pub(crate) const GROUP: f64 = super::histogram::GROUP as f64;
 }
+mod options;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -2,8 +2,7 @@
 
 use core::time::Duration;
 
-use super::memory::{LatencyMemory, Share};
-use super::recent::start_options;
+use super::memory::{LatencyMemory, Share, memory_options};
 use super::{Hints, Plan, ReadColumns, RestoreError, Strategy, WriteColumns};
 use crate::error::ConfigError;
 use crate::outcome::StrategyKind;
@@ -63,24 +62,7 @@ impl Percentile {
         }
     }
 
-    /// Sets about how many of the last latencies count: 200 to 8000; 4000 unless set. So many halve the weight of those
-    /// before.
-    #[must_use]
-    pub const fn window_size(mut self, samples: usize) -> Self {
-        self.memory = self.memory.with_window(samples);
-        self
-    }
-
-    start_options!(memory.start);
-
-    /// Sets the age, more than zero, from which samples do not count. Some that are half as old or older do not count
-    /// either: samples leave in two groups. With too few left, the strategy warms up again. Setting it forgets all
-    /// samples.
-    #[must_use]
-    pub const fn max_age(mut self, age: Duration) -> Self {
-        self.memory = self.memory.with_max_age(age);
-        self
-    }
+    memory_options!(memory);
 
     /// Returns what has been learned, for people to look at.
     pub fn stats(&self) -> PercentileStats {

@@ -7,7 +7,8 @@ use crate::error::ConfigError;
 use crate::outcome::StrategyKind;
 use crate::record::Record;
 use crate::strategy::memory::Share;
-use crate::strategy::recent::{Recent, start_options};
+use crate::strategy::recent::Recent;
+use crate::strategy::warmup::start_options;
 use crate::strategy::{Hints, Plan, ReadColumns, RestoreError, Strategy, WriteColumns};
 use crate::time::Instant;
 
