@@ -1,0 +1,216 @@
+//! The builder of a hedger for servers.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use super::{Hedger, ServerState};
+use crate::config::{HedgeConfig, Settings};
+use crate::error::ConfigError;
+use crate::hedger::{Budget, Options};
+use crate::metrics::Metrics;
+use crate::runtime::{BoxedSink, BoxedStrategy, Runtime, SharedBudget};
+use crate::strategy::{Percentile, Strategy};
+use crate::telemetry::Sink;
+
+/// A builder for a [`Hedger`], which validates all options.
+#[derive(Debug)]
+#[must_use = "a builder does nothing until it builds"]
+pub struct Builder<R, const MAX: usize = 4> {
+    core: CoreBuilder<R, MAX>,
+    shared: Option<SharedBudget<R>>,
+    max_keys: usize,
+    pub(in crate::runtime) supplied: Supplied,
+}
+
+/// The parts of a builder that were set by its methods. Those that came from a config are not among them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::runtime) struct Supplied {
+    pub(in crate::runtime) strategy: bool,
+    pub(in crate::runtime) budget: bool,
+    pub(in crate::runtime) options: bool,
+    pub(in crate::runtime) max_hedges: bool,
+    pub(in crate::runtime) timeout: bool,
+    pub(in crate::runtime) attempt_timeout: bool,
+    pub(in crate::runtime) holdback_percent: bool,
+    pub(in crate::runtime) max_pushback: bool,
+}
+
+/// The default of [`Builder::max_keys`].
+const MAX_KEYS: usize = 64;
+
+type CoreBuilder<R, const MAX: usize> =
+    crate::hedger::Builder<R, BoxedStrategy, Metrics, BoxedSink, MAX>;
+
+impl<R: Runtime> Builder<R> {
+    pub(super) fn new() -> Self {
+        Self {
+            core: crate::hedger::Hedger::builder(R::default())
+                .strategy(BoxedStrategy::new(Percentile::new(95.0)))
+                .sink(BoxedSink::default())
+                .attempts(),
+            shared: None,
+            supplied: Supplied::default(),
+            max_keys: MAX_KEYS,
+        }
+    }
+
+    /// Returns a builder with the options of `config`, which can still be changed.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first invalid option, its value and what is valid.
+    pub fn from_config(config: &HedgeConfig) -> Result<Self, ConfigError> {
+        config.validate().map(Self::from_settings)
+    }
+
+    pub(in crate::runtime) fn from_settings(settings: Settings) -> Self {
+        let core = crate::hedger::Hedger::builder(R::default()).settings(settings);
+        let core = core
+            .map_strategy(BoxedStrategy::picked)
+            .sink(BoxedSink::default())
+            .attempts();
+        Self {
+            core,
+            shared: None,
+            supplied: Supplied::default(),
+            max_keys: MAX_KEYS,
+        }
+    }
+}
+
+impl<R: Runtime, const MAX: usize> Builder<R, MAX> {
+    /// Sets the strategy, which can be built-in or custom.
+    pub fn strategy(mut self, strategy: impl Strategy + Send + 'static) -> Self {
+        self.supplied.strategy = true;
+        self.map(|core| core.strategy(BoxedStrategy::new(strategy)))
+    }
+
+    /// Sets the room for attempts in every request to `N`, 1 to 8, including the primary. Default:
+    /// 4.
+    ///
+    /// The future of a request grows by the size of one attempt for each. A tower layer requires
+    /// the default.
+    pub fn attempts<const N: usize>(self) -> Builder<R, N> {
+        Builder {
+            core: self.core.attempts(),
+            shared: self.shared,
+            supplied: self.supplied,
+            max_keys: self.max_keys,
+        }
+    }
+
+    /// Sets the budget for hedges, for this hedger only.
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.shared = None;
+        self.supplied.budget = true;
+        self.map(|core| core.budget(budget))
+    }
+
+    /// Sets the budget for hedges, shared with all holders of a clone.
+    pub fn shared_budget(mut self, budget: SharedBudget<R>) -> Self {
+        self.shared = Some(budget);
+        self.supplied.budget = true;
+        self
+    }
+
+    /// Sets the maximum number of hedges per request. Default: 1.
+    pub fn max_hedges(mut self, hedges: u8) -> Self {
+        self.supplied.max_hedges = true;
+        self.map(|core| core.max_hedges(hedges))
+    }
+
+    /// Sets the percentage of the hedges for slowness that are withheld for a control group, 0 to 50. Default: 0.
+    /// See [`MetricsSnapshot::effect`](crate::MetricsSnapshot::effect).
+    pub fn holdback_percent(mut self, percent: f64) -> Self {
+        self.supplied.holdback_percent = true;
+        self.map(|core| core.holdback_percent(percent))
+    }
+
+    /// Sets the time limit of a request that may be hedged, over all its attempts. Default: none, or
+    /// what the config says.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.supplied.timeout = true;
+        self.map(|core| core.timeout(timeout))
+    }
+
+    /// Sets the time limit of each attempt of a request that may be hedged. An attempt that lasts longer is dropped
+    /// and has failed, so that the next one starts. Default: none.
+    pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
+        self.supplied.attempt_timeout = true;
+        self.map(|core| core.attempt_timeout(timeout))
+    }
+
+    /// Sets the longest pushback that a request waits for. Once a result asks for more, nothing more is started for
+    /// its request, which ends at once if no other attempt runs. Zero waits for no pushback. Default: none.
+    pub fn max_pushback(mut self, pushback: Duration) -> Self {
+        self.supplied.max_pushback = true;
+        self.map(|core| core.max_pushback(pushback))
+    }
+
+    /// Sets all options that can change while the hedger runs.
+    pub fn options(mut self, options: Options) -> Self {
+        self.supplied.options = true;
+        self.map(|core| core.options(options))
+    }
+
+    /// Sets the name of the hedger in outcomes and events, at most 32 bytes.
+    pub fn strategy_name(self, name: &str) -> Self {
+        self.map(|core| core.strategy_name(name))
+    }
+
+    /// Sets the prefix of event names: parts of letters, digits and `_`, joined by dots, at most 32
+    /// bytes. Default: `hedging`.
+    pub fn telemetry_prefix(self, prefix: &str) -> Self {
+        self.map(|core| core.telemetry_prefix(prefix))
+    }
+
+    /// Sets the cost of one attempt, in any unit. Default: 1.
+    pub fn cost_per_attempt(self, cost: f64) -> Self {
+        self.map(|core| core.cost_per_attempt(cost))
+    }
+
+    /// Sets the seed for strategies that hedge a random share of the slow requests. Default: 0.
+    pub fn seed(self, seed: u64) -> Self {
+        self.map(|core| core.seed(seed))
+    }
+
+    /// Sets how many [keys](Hedger::key) can have separate statistics, at most 16 384. Default: 64. All further ones
+    /// share [`Key::OTHER`].
+    pub fn max_keys(mut self, keys: usize) -> Self {
+        self.max_keys = keys;
+        self
+    }
+
+    /// Sets the sink that receives events.
+    pub fn sink(self, sink: impl Sink + Send + Sync + 'static) -> Self {
+        self.map(|core| core.sink(BoxedSink::new(sink)))
+    }
+
+    fn map(self, f: impl FnOnce(CoreBuilder<R, MAX>) -> CoreBuilder<R, MAX>) -> Self {
+        Self {
+            core: f(self.core),
+            shared: self.shared,
+            supplied: self.supplied,
+            max_keys: self.max_keys,
+        }
+    }
+
+    /// Builds the hedger.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first invalid option, its value and what is valid.
+    pub fn build(self) -> Result<Hedger<R, MAX>, ConfigError> {
+        let Self {
+            core,
+            shared,
+            max_keys,
+            ..
+        } = self;
+        let state = |state| ServerState::new(state).with_keys(max_keys);
+        let budget = |own| shared.unwrap_or_else(|| SharedBudget::new(own));
+        Ok(Hedger {
+            core: Arc::new(core.build_with(state, budget)?),
+        })
+    }
+}
