@@ -25,10 +25,13 @@
 //! * A hedge goes to a replica that its request has not used, unless all of these are four times slower.
 
 mod choice;
+mod choose;
+mod hold;
 mod lease;
 mod octaves;
 mod options;
 mod record;
+mod report;
 mod set;
 #[cfg(feature = "std")]
 mod shared;

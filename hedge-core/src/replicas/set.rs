@@ -6,11 +6,13 @@ use crate::error::ConfigError;
 use crate::random::SplitMix;
 use crate::time::Instant;
 
-use super::choice::{self, AttemptEnd, Choice, Chosen};
+use super::choice::{AttemptEnd, Choice, Chosen};
+use super::hold::hold;
 use super::options::ReplicaOptions;
 use super::record::{Load, Record};
 use super::stats::{ReplicaState, ReplicaStats, ReplicasStats};
 use super::table::{Shared, Table, places};
+use super::{choose, report};
 use crate::replica_id::{NoReplica, NoRoom, ReplicaId, bit};
 
 /// Up to `N` replicas of a service, `N` at most 64, and what is known about each.
@@ -83,7 +85,7 @@ impl<const N: usize> Replicas<N> {
             shared: Shared {
                 typical: 0,
                 p75: 0,
-                since_probe: choice::PROBE_SPACING,
+                since_probe: choose::PROBE_SPACING,
             },
             on_hold: false,
             places: [Place {
@@ -154,7 +156,7 @@ impl<const N: usize> Replicas<N> {
         let Some(index) = self.find(id) else {
             return false;
         };
-        choice::hold(self, index, until, now)
+        hold(self, index, until, now)
     }
 
     /// Sets how much a replica gets beside others, 1 for a new one. Kept within 3 %. Returns whether the replica is
@@ -194,13 +196,13 @@ impl<const N: usize> Replicas<N> {
     ///
     /// Returns an error if no replica is allowed. Replicas that are slow or failing are chosen if there are no others.
     pub fn choose(&mut self, choice: Choice, now: Instant) -> Result<Chosen, NoReplica> {
-        choice::choose::<N>(self, choice, now)
+        choose::choose::<N>(self, choice, now)
     }
 
     /// Reports the end of an attempt, once. Returns `false`, and ignores the report, if the replica has been removed
     /// since.
     pub fn report(&mut self, chosen: &Chosen, end: AttemptEnd, now: Instant) -> bool {
-        choice::report(self, chosen, end, now)
+        report::report(self, chosen, end, now)
     }
 
     /// Returns what is known about each replica, which prints as a table.

@@ -9,13 +9,15 @@ use crate::random::SplitMix;
 use crate::sync::{self, AtomicU64, Mutex, MutexGuard};
 use crate::time::Instant;
 
-use super::choice::{self, AttemptEnd, Choice, Chosen};
+use super::choice::{AttemptEnd, Choice, Chosen};
+use super::hold::hold;
 use super::lease::ReplicaSet;
 use super::options::ReplicaOptions;
 use super::record::{Load, Record};
 use super::set::first;
 use super::stats::{ReplicaState, ReplicaStats, ReplicasStats};
 use super::table::{Shared, Table, places};
+use super::{choose, report};
 use crate::replica_id::{NoReplica, NoRoom, ReplicaId, bit};
 
 /// Up to `N` replicas of a service, shared by any number of threads. A clone is another handle to the same set.
@@ -65,7 +67,7 @@ impl<const N: usize> SharedReplicas<N> {
         let shared = Shared {
             typical: 0,
             p75: 0,
-            since_probe: choice::PROBE_SPACING,
+            since_probe: choose::PROBE_SPACING,
         };
         Self(Arc::new(Inner {
             active: AtomicU64::new(first(count.min(N))),
@@ -129,9 +131,7 @@ impl<const N: usize> SharedReplicas<N> {
     /// Gives a replica no attempts before `until`, because it asked for that: up to 35 minutes, in steps of 34 ms.
     /// If every allowed replica is on hold, primaries are sent all the same. Returns whether the replica is there.
     pub fn hold_until(&self, id: ReplicaId, until: Instant, now: Instant) -> bool {
-        self.change(id, |mut inner, index| {
-            choice::hold(&mut inner, index, until, now)
-        })
+        self.change(id, |mut inner, index| hold(&mut inner, index, until, now))
     }
 
     /// Sets how much a replica gets beside others, 1 for a new one. Kept within 3 %. Returns whether the replica is
@@ -172,13 +172,13 @@ impl<const N: usize> SharedReplicas<N> {
     ///
     /// Returns an error if no replica is allowed. Replicas that are slow or failing are chosen if there are no others.
     pub fn choose(&self, choice: Choice, now: Instant) -> Result<Chosen, NoReplica> {
-        choice::choose::<N>(&mut &*self.0, choice, now)
+        choose::choose::<N>(&mut &*self.0, choice, now)
     }
 
     /// Reports the end of an attempt, once. Returns `false`, and ignores the report, if the replica has been removed
     /// since.
     pub fn report(&self, chosen: &Chosen, end: AttemptEnd, now: Instant) -> bool {
-        choice::report(&mut &*self.0, chosen, end, now)
+        report::report(&mut &*self.0, chosen, end, now)
     }
 
     /// Returns what is known about each replica, which prints as a table.

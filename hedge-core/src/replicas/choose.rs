@@ -1,0 +1,308 @@
+//! Which replica gets an attempt.
+//!
+//! Replicas are compared by the logarithm of their latency. One that is slower than the fastest by less than a
+//! factor of two costs nothing extra, so that equal replicas share the load evenly. Beyond that its cost rises twice
+//! as fast as that of a queue. The cheapest replica is chosen; a suspect that is never the cheapest is probed.
+
+use crate::replica_id::{NoReplica, ReplicaId, bit};
+use crate::time::Instant;
+
+use super::choice::{Choice, Chosen};
+use super::hold::open;
+use super::octaves::{self, OCTAVE, Octaves};
+use super::record::{self, Load, Record};
+use super::table::{Shared, Table, places};
+
+/// Differences up to this are no reason to prefer a replica; beyond, a replica is suspect.
+pub(super) const TOLERATED: Octaves = OCTAVE;
+/// A suspicion ends below this.
+const CLEARED: Octaves = OCTAVE * 6 / 10;
+/// A hedge goes to the replica of its primary again if all others are slower by more than this.
+const TOO_SLOW_FOR_A_HEDGE: Octaves = 2 * OCTAVE;
+/// Keeps further attempts away from an unknown replica that is busy, unless all are.
+const UNKNOWN_AND_BUSY: i32 = 20 * OCTAVE as i32;
+
+/// How many primaries a suspect is passed over for before it is probed; twice as many after a probe.
+pub(super) const PROBE_AFTER: u8 = 32;
+/// Primaries from one probe to the next, whichever replicas they are for.
+pub(super) const PROBE_SPACING: u8 = 64;
+
+/// Chooses a replica and counts the attempt.
+pub(super) fn choose<const N: usize>(
+    table: &mut impl Table,
+    choice: Choice,
+    now: Instant,
+) -> Result<Chosen, NoReplica> {
+    let active = table.active();
+    let allowed = active & choice.among;
+    if allowed == 0 {
+        return Err(if active == 0 {
+            NoReplica::Empty
+        } else {
+            NoReplica::NotAllowed
+        });
+    }
+    let open = match open(table, allowed, now) {
+        0 if choice.hedge => return Err(NoReplica::OnHold),
+        // To send nothing would turn a plea for patience into an outage.
+        0 => allowed,
+        open => open,
+    };
+    // Another thread may get ahead of this one. Whoever loses tries the next best, so this ends.
+    let mut left = open;
+    while left != 0 {
+        let best = compare::<N>(table, choice, open, left, now);
+        let started = table.update_load(best.index, |load| {
+            let same = load.generation == best.load.generation;
+            let admits = !best.alone || load.in_flight == 0;
+            load.started(now).filter(|_| same && admits)
+        });
+        if started {
+            if best.is_probe {
+                let jitter = (table.random() % u64::from(PROBE_AFTER / 2 + 1)) as u8;
+                table.update_record(best.index, |record| Some(record.probed(jitter)));
+                let shared = table.shared();
+                table.set_shared(Shared {
+                    since_probe: 0,
+                    ..shared
+                });
+            }
+            return Ok(Chosen {
+                id: ReplicaId {
+                    index: best.index as u8,
+                    generation: best.load.generation,
+                },
+                is_probe: best.is_probe,
+                patience: table.shared().p75 / 4,
+                started: now,
+            });
+        }
+        left &= !bit(best.index);
+    }
+    Err(NoReplica::Full)
+}
+
+/// The result of a comparison.
+struct Best {
+    index: usize,
+    /// What was seen of it.
+    load: Load,
+    /// It must have nothing else in flight.
+    alone: bool,
+    is_probe: bool,
+}
+
+/// Finds the best place in `left`, which is not empty, for `choice`. Latencies are relative to those in `open`.
+#[inline]
+fn compare<const N: usize>(
+    table: &mut impl Table,
+    choice: Choice,
+    open: u64,
+    left: u64,
+    now: Instant,
+) -> Best {
+    let unused = match left & !choice.used {
+        0 => left,
+        unused => unused,
+    };
+    let since_probe = table.shared().since_probe;
+    if !choice.hedge && since_probe < PROBE_SPACING {
+        table.set_shared(Shared {
+            since_probe: since_probe + 1,
+            ..table.shared()
+        });
+    }
+    let random = table.random();
+    // A shortcut for what is mostly the case.
+    if unused == open
+        && let Some(index) = least_busy_of_equals(table, open, random, now)
+    {
+        return Best {
+            index,
+            load: table.load(index),
+            alone: false,
+            is_probe: false,
+        };
+    }
+    let survey = Survey::<N>::of(table, open, now);
+    cheapest(table, choice, &survey, left, unused, random)
+}
+
+/// Returns the least busy place in `open` if the replicas there differ by nothing else, since that is the cheapest.
+#[inline]
+fn least_busy_of_equals(
+    table: &impl Table,
+    open: u64,
+    mut random: u64,
+    now: Instant,
+) -> Option<usize> {
+    let (mut fastest, mut slowest, mut silence) = (Octaves::MAX, 0, 0);
+    let mut special = Record::NOTHING;
+    let mut least_busy = (u64::MAX, 0);
+    for index in places(open) {
+        let (load, record) = (table.load(index), table.record(index));
+        fastest = fastest.min(record.latency);
+        slowest = slowest.max(record.latency);
+        silence = silence.max(load.ticks_of_silence(now));
+        special = special.or(record);
+        // Ties are broken at random.
+        random = next_random(random);
+        let key = u64::from(load.in_flight) << 48 | random >> 16;
+        if key < least_busy.0 {
+            least_busy = (key, index);
+        }
+    }
+    let slowest = slowest.max(record::silence(silence));
+    let equal = special.is_plain() && slowest - fastest <= TOLERATED;
+    equal.then_some(least_busy.1)
+}
+
+/// Finds the cheapest place in `unused`, which is not empty, or in `left` if a hedge had better not go elsewhere.
+fn cheapest<const N: usize>(
+    table: &mut impl Table,
+    choice: Choice,
+    survey: &Survey<N>,
+    left: u64,
+    unused: u64,
+    mut random: u64,
+) -> Best {
+    let since_probe = table.shared().since_probe;
+    let may_probe = !choice.hedge && since_probe >= PROBE_SPACING;
+    let mut best = (i64::MAX, unused.trailing_zeros() as usize, false);
+    let mut probe = None;
+    let mut least_slowness = Octaves::MAX;
+    for index in places(unused) {
+        let (load, record) = (table.load(index), table.record(index));
+        let slowness = survey.slowness(index);
+        least_slowness = least_slowness.min(slowness);
+        random = next_random(random);
+        if slowness > TOLERATED || record.is_suspect() {
+            let suspect = slowness > TOLERATED || slowness >= CLEARED;
+            let ready = suspicion(table, index, record, suspect, !choice.hedge);
+            if ready && may_probe && load.in_flight == 0 {
+                probe = Some((index, load));
+            }
+        }
+        let queue = if survey.weighted {
+            weighted_queue(load.in_flight, record.weight(), (random >> 24) as u32)
+        } else {
+            i32::from(octaves::log2_of_next(load.in_flight))
+        };
+        let mut cost = queue + record.bias() + 2 * i32::from(slowness.saturating_sub(TOLERATED));
+        if record.is_unknown() && load.in_flight > 0 {
+            cost += UNKNOWN_AND_BUSY;
+        }
+        // Ties are broken at random.
+        let key = i64::from(cost) << 8 | (random >> 56) as i64;
+        if key < best.0 {
+            best = (key, index, record.is_unknown() && load.in_flight == 0);
+        }
+    }
+    let others = |index| unused & !bit(index) != 0;
+    if let Some((index, load)) = probe {
+        return Best {
+            index,
+            load,
+            alone: others(index),
+            is_probe: true,
+        };
+    }
+    let mut index = best.1;
+    // If nothing is known, nothing is too slow.
+    if choice.hedge && least_slowness > TOO_SLOW_FOR_A_HEDGE && survey.floor > 0 {
+        // To wait for one of the others would take longer than to ask the same again.
+        let slowness = |index: &usize| survey.slowness(*index);
+        let same = places(left & choice.used).filter(|index| slowness(index) <= TOLERATED);
+        index = same.min_by_key(slowness).unwrap_or(index);
+    }
+    Best {
+        index,
+        load: table.load(index),
+        // As it was seen to be, unless all are unknown and busy.
+        alone: best.2 && index == best.1 && others(index),
+        is_probe: false,
+    }
+}
+
+/// The expected latency of each replica.
+struct Survey<const N: usize> {
+    /// The logarithm of latency, by place.
+    expected: [Octaves; N],
+    /// What an unknown replica is expected to take; 0 if nothing is known at all.
+    floor: Octaves,
+    fastest: Octaves,
+    /// Whether weights differ.
+    weighted: bool,
+}
+
+impl<const N: usize> Survey<N> {
+    fn of(table: &impl Table, open: u64, now: Instant) -> Self {
+        let mut expected = [0; N];
+        let mut fastest = Octaves::MAX;
+        let mut fastest_known = Octaves::MAX;
+        let (mut lightest, mut heaviest) = (Octaves::MAX, 0);
+        for index in places(open) {
+            let record = table.record(index);
+            // Silence counts before any answer comes.
+            let latency = record.latency.max(table.load(index).silence(now));
+            fastest = fastest.min(latency);
+            // 0 says that nothing is known, and wraps.
+            fastest_known = fastest_known.min(record.latency.wrapping_sub(1));
+            lightest = lightest.min(record.weight());
+            heaviest = heaviest.max(record.weight());
+            if let Some(expected) = expected.get_mut(index) {
+                *expected = latency;
+            }
+        }
+        // An unknown replica is expected to be as fast as any or, if all are unknown, as others were.
+        let floor = match fastest_known {
+            Octaves::MAX => table.shared().typical / 4,
+            known => known + 1,
+        };
+        Self {
+            expected,
+            floor,
+            fastest: fastest.max(floor),
+            weighted: lightest < heaviest,
+        }
+    }
+
+    /// How much slower than the fastest the replica at a place is.
+    #[inline]
+    fn slowness(&self, index: usize) -> Octaves {
+        let expected = self.expected.get(index).copied().unwrap_or_default();
+        expected.max(self.floor).saturating_sub(self.fastest)
+    }
+}
+
+/// A few random bits more, the high ones first.
+#[inline]
+const fn next_random(random: u64) -> u64 {
+    random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1)
+}
+
+/// A queue's cost where weights differ: a random start makes idle replicas share by weight, too.
+fn weighted_queue(in_flight: u16, weight: Octaves, random: u32) -> i32 {
+    let busy = (u64::from(in_flight) << 12) + u64::from(octaves::exponential(random));
+    i32::from(octaves::log2(busy)) - i32::from(12 * OCTAVE) - i32::from(weight)
+}
+
+/// Keeps the record of a replica that is or was suspect. Returns whether it has waited long enough for a probe.
+#[cold]
+fn suspicion(
+    table: &mut impl Table,
+    index: usize,
+    record: Record,
+    suspect: bool,
+    primary: bool,
+) -> bool {
+    if suspect != record.is_suspect() {
+        table.update_record(index, |record| Some(record.with_suspicion(suspect)));
+    }
+    if !suspect || !primary {
+        return false;
+    }
+    table.update_record(index, |record| Some(record.skipped_once_more()));
+    let record = table.record(index);
+    record.skipped >= PROBE_AFTER << u8::from(record.was_probed())
+}

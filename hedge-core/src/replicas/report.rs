@@ -1,0 +1,142 @@
+//! What the end of an attempt teaches about its replica.
+
+use crate::time::Instant;
+
+use super::choice::{AttemptEnd, Chosen};
+use super::choose::{PROBE_AFTER, PROBE_SPACING, TOLERATED};
+use super::octaves::{self, OCTAVE, Octaves};
+use super::record::{Sample, SampleWeight};
+use super::table::{Shared, Table, places};
+
+/// How much slower than a typical success a failure counts at least.
+const FAILURE: Octaves = 4 * OCTAVE;
+/// How much longer an attempt that was given up would have lasted, we assume.
+const GIVEN_UP: Octaves = 2 * OCTAVE;
+
+/// Successes that the typical latency is averaged over, as a power of two.
+const TYPICAL_OVER: u32 = 5;
+/// By how much one success moves the 75th percentile, in 1/1024 octaves: down, or three times that up.
+const P75_STEP: u16 = 16;
+
+/// Takes note of an attempt's end. Returns whether its replica is still there.
+pub(super) fn report(
+    table: &mut impl Table,
+    chosen: &Chosen,
+    end: AttemptEnd,
+    now: Instant,
+) -> bool {
+    let index = chosen.id.index();
+    let elapsed = octaves::log2(now.nanos_since(chosen.started));
+    let end = match end {
+        AttemptEnd::TimedOut if elapsed >= long_enough(table.shared().typical) => {
+            AttemptEnd::Failed
+        }
+        AttemptEnd::TimedOut => AttemptEnd::Cancelled,
+        end => end,
+    };
+    let known = table.update_load(index, |load| {
+        (load.generation == chosen.id.generation)
+            .then(|| load.ended(now, end != AttemptEnd::Cancelled))
+    });
+    if !known {
+        return false;
+    }
+    let probe = chosen.is_probe;
+    let sample = match end {
+        AttemptEnd::Answered => Sample {
+            latency: elapsed,
+            weight: if probe {
+                SampleWeight::Probe
+            } else {
+                SampleWeight::Usual
+            },
+        },
+        AttemptEnd::Failed => Sample {
+            latency: failure(table.shared().typical, elapsed),
+            weight: if probe {
+                SampleWeight::Probe
+            } else {
+                SampleWeight::Failure
+            },
+        },
+        AttemptEnd::Cancelled | AttemptEnd::TimedOut => Sample {
+            latency: elapsed + GIVEN_UP,
+            weight: SampleWeight::LowerBound { probe },
+        },
+    };
+    let went_well = end == AttemptEnd::Answered
+        && table.record(index).is_suspect()
+        && elapsed <= fastest_known(table).saturating_add(TOLERATED);
+    table.update_record(index, |record| {
+        let learned = record.learned(sample)?;
+        Some(if went_well {
+            learned.probe_went_well(PROBE_AFTER)
+        } else {
+            learned
+        })
+    });
+    if end == AttemptEnd::Answered {
+        let shared = table.shared();
+        table.set_shared(Shared {
+            typical: typical(shared.typical, elapsed),
+            p75: if probe {
+                shared.p75
+            } else {
+                p75(shared.p75, elapsed)
+            },
+            since_probe: if went_well {
+                PROBE_SPACING
+            } else {
+                shared.since_probe
+            },
+        });
+    }
+    true
+}
+
+/// The lowest latency that any active replica has by what it answered.
+fn fastest_known(table: &impl Table) -> Octaves {
+    places(table.active())
+        .map(|index| table.record(index))
+        .filter(|record| record.samples() > 0)
+        .map(|record| record.latency)
+        .min()
+        .unwrap_or(Octaves::MAX)
+}
+
+/// How long an attempt has to last for its request's timeout to say something about its replica: as much longer than
+/// usual as makes a replica suspect.
+fn long_enough(typical: u16) -> Octaves {
+    if typical == 0 {
+        0
+    } else {
+        typical / 4 + TOLERATED
+    }
+}
+
+/// What a failure counts for. Relative to what is typical, so that failures that all replicas share cancel out.
+fn failure(typical: u16, elapsed: Octaves) -> Octaves {
+    let typical = if typical == 0 { elapsed } else { typical / 4 };
+    elapsed.max(typical + FAILURE)
+}
+
+fn typical(old: u16, elapsed: Octaves) -> u16 {
+    let new = i32::from(elapsed) * 4;
+    if old == 0 {
+        return new as u16;
+    }
+    let step = (new - i32::from(old)) >> TYPICAL_OVER;
+    (i32::from(old) + step) as u16
+}
+
+/// A quarter of the successes move the estimate up, and the others a third as far down.
+fn p75(old: u16, elapsed: Octaves) -> u16 {
+    let new = elapsed.saturating_mul(4);
+    if old == 0 {
+        new
+    } else if new > old {
+        old.saturating_add(3 * P75_STEP).min(new)
+    } else {
+        old.saturating_sub(P75_STEP).max(new)
+    }
+}
