@@ -27,8 +27,7 @@ use crate::name::Name;
 use crate::outcome::StrategyKind;
 use crate::strategy::{DelayCandidates, ModelComplexity, Priority, TimeOfDay, Warmup};
 
-/// Every option, as in a config file; [`validate`](Self::validate) makes of it what a hedger is built
-/// from.
+/// The options of a hedger, as in a config file. [`validate`](Self::validate) checks them.
 ///
 /// ```
 /// use hedge_core::manual::ManualTimer;
@@ -47,8 +46,8 @@ use crate::strategy::{DelayCandidates, ModelComplexity, Priority, TimeOfDay, War
 /// # Ok::<(), hedge_core::ConfigError>(())
 /// ```
 ///
-/// With feature `serde` it is read from any format that names its fields, such as JSON or TOML. What
-/// is left out is the default, and an option that does not exist is an error:
+/// With feature `serde`, a config is read from any format that names its fields, such as JSON or TOML. An option that is
+/// left out has its default, and an unknown option is an error:
 ///
 /// ```
 /// # #[cfg(feature = "serde")] {
@@ -63,15 +62,14 @@ use crate::strategy::{DelayCandidates, ModelComplexity, Priority, TimeOfDay, War
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// With feature `schemars` there is a JSON Schema of it, for editors and for checking files:
-/// `schemars::schema_for!(HedgeConfig)`.
+/// With feature `schemars`, `schemars::schema_for!(HedgeConfig)` is its JSON Schema, for editors and for checking files.
 ///
-/// Fields may be added; `..HedgeConfig::default()` keeps a program that names some of them compiling.
+/// New versions may add fields. End a struct literal with `..HedgeConfig::default()`, so that it still compiles then.
 ///
 /// # Options
 ///
-/// Times are in milliseconds, 0 to [`MAX_MILLIS`](Self::MAX_MILLIS); fractions count, to the
-/// nanosecond. Every option is checked, whichever strategy is to use it.
+/// Times are in milliseconds, 0 to [`MAX_MILLIS`](Self::MAX_MILLIS), with fractions down to a nanosecond. Every option is
+/// checked, also those of strategies that are not used.
 ///
 /// | option | default | valid |
 /// |---|---|---|
@@ -123,133 +121,150 @@ use crate::strategy::{DelayCandidates, ModelComplexity, Priority, TimeOfDay, War
     schemars(default, deny_unknown_fields, transform = schema::add_ranges)
 )]
 pub struct HedgeConfig {
-    /// When to hedge; any kind but [`Custom`](StrategyKind::Custom).
+    /// The strategy, which decides when to hedge. Default: `percentile`.
     pub strategy: StrategyKind,
-    /// What outcomes and events call the hedger. State is kept per name: one hedger per backend.
+    /// The name of the hedger in outcomes and events, 1 to 32 bytes. Hedgers with different names learn separately:
+    /// give each backend its own. Default: none.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub strategy_name: Option<Name>,
 
-    /// `fixed`: the hedge delay, in ms. 100 in [`HedgeConfig::default`], but absent if a config file
-    /// leaves it out, which is an error for `fixed`: there it should not be a guess.
+    /// `fixed`: the hedge delay, in ms; 0 starts all attempts at once. A config file that names `fixed` has to set it.
+    /// Default: 100 in code, none in a file.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub delay_ms: Option<f64>,
 
-    /// `percentile`: which percentile of the last latencies the hedge delay is.
+    /// `percentile`: the percentile of recent latencies that is the hedge delay, 50 to 99.9. At 95, about 5 % of the
+    /// requests are hedged. Default: 95.
     pub percentile: f64,
-    /// About how many of the last latencies count in a learned strategy: so many halve the weight of those before.
+    /// About how many recent latencies a learned strategy remembers, 200 to 8000. After so many requests, older
+    /// latencies count half. Default: 4000.
     pub window_size: u32,
-    /// The hedge delay of a learned strategy before it has `min_samples`, in ms; no request is hedged before
-    /// that if there is none.
+    /// The hedge delay of a learned strategy until it has `min_samples`, in ms. Without it, no request is hedged until
+    /// then. Default: none.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub initial_delay: Option<f64>,
-    /// The least that a learned delay may be, in ms.
+    /// The shortest hedge delay that a learned strategy may choose, in ms; less than `max_delay`. Default: 0.
     pub min_delay: f64,
-    /// The most that a learned delay may be, in ms.
+    /// The longest hedge delay that a learned strategy may choose, in ms; more than `min_delay`. Default: none.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub max_delay: Option<f64>,
-    /// How many samples a learned strategy needs.
+    /// How many latencies a learned strategy needs before it uses what it has learned, 1 to `window_size`. Default: 64,
+    /// or `window_size` if that is smaller.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub min_samples: Option<u32>,
-    /// What a learned strategy does before it has them.
+    /// What a learned strategy does until it has `min_samples`: `delay` hedges at `initial_delay`, `off` does not
+    /// hedge, and `prior` moves gradually from `initial_delay` to the learned delay. Default: `delay`.
     pub warmup: Warmup,
-    /// How old a sample may become, in ms.
+    /// The age at which a learned strategy forgets a latency, in ms, more than 0. Default: none, so that latencies do
+    /// not expire.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub max_age_ms: Option<f64>,
 
-    /// `adaptive`: the delays it chooses from, in ms.
+    /// `adaptive`: the delays that it chooses from, in ms; 2 to 16 different ones, each more than 0. Default: 50, 100,
+    /// 200, 500 and 1000.
     #[cfg_attr(feature = "serde", serde(serialize_with = "text::candidates"))]
     #[cfg_attr(feature = "schemars", schemars(schema_with = "schema::candidates"))]
     pub delay_candidates: DelayCandidates,
-    /// `adaptive`: how fast it forgets; 0 never does.
+    /// `adaptive`: how fast it forgets, 0 to 1; about the last 100 / `learning_rate` requests count, and 0 never
+    /// forgets. Default: 0.1.
     pub learning_rate: f64,
-    /// `adaptive`: the price of a hedge.
+    /// `adaptive`: the cost of a hedge, as a multiple of the cost of waiting for the median latency; 0 or more.
+    /// Default: 0.25.
     pub cost_weight: f64,
 
-    /// `optimal`: which percentile it makes as small as it can.
+    /// `optimal`: the percentile of the latency that it minimises, 50 to 99.9. Default: 99.
     pub optimal_target: f64,
-    /// `optimal`: the share of requests it may hedge, in percent.
+    /// `optimal`: the percentage of the requests that it may hedge, more than 0. Default: 5.
     pub optimal_budget_percent: f64,
 
-    /// `workload_aware`: the delay that hints scale, in ms, unless there is a `workload_inner`.
+    /// `workload_aware`: the delay that hints scale, in ms. It has no effect if `workload_inner` is set. Default: 100.
     pub base_delay: f64,
-    /// `workload_aware`: the strategy whose delay hints scale, with its options from here.
+    /// `workload_aware`: the strategy whose delay hints scale, any but `workload_aware`. It uses its options in this
+    /// config. Default: none, which scales `base_delay`.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     #[cfg_attr(feature = "schemars", schemars(schema_with = "schema::inner"))]
     pub workload_inner: Option<StrategyKind>,
-    /// How long a prompt is, in characters, where the caller of a request does not say.
+    /// The length of the prompt, in characters, of a request that does not state it. Default: none.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub prompt_length: Option<u32>,
-    /// How hard the model works, where the caller of a request does not say.
+    /// The complexity of the model, for a request that does not state it. Default: none.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub model_complexity: Option<ModelComplexity>,
-    /// How busy the backend is, where the caller of a request does not say.
+    /// How busy the backend is, for a request that does not state it. Default: none.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub time_of_day: Option<TimeOfDay>,
-    /// How much an answer is waited for, where the caller of a request does not say.
+    /// The priority of a request that does not state it. Default: none.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub priority: Option<Priority>,
 
-    /// `exponential_backoff`: the first delay, in ms.
+    /// `exponential_backoff`: the first delay, in ms, from `exponential_min_delay` to `exponential_max_delay`. Default:
+    /// 100.
     pub exponential_base_delay: f64,
-    /// `exponential_backoff`: the shortest delay, in ms.
+    /// `exponential_backoff`: the shortest delay, in ms; less than `exponential_max_delay`. Default: 10.
     pub exponential_min_delay: f64,
-    /// `exponential_backoff`: the longest delay, in ms.
+    /// `exponential_backoff`: the longest delay, in ms; more than `exponential_min_delay`. Default: 5000.
     pub exponential_max_delay: f64,
-    /// `exponential_backoff`: what a lost hedge multiplies the delay by.
+    /// `exponential_backoff`: the factor that the delay is multiplied by after a hedge that lost, more than 1. Default:
+    /// 1.5.
     pub exponential_increase_factor: f64,
-    /// `exponential_backoff`: what a hedge that won or was not needed multiplies the delay by.
+    /// `exponential_backoff`: the factor that the delay is multiplied by after a hedge that won or was not needed,
+    /// between 0 and 1, both excluded. Default: 0.9.
     pub exponential_decrease_factor: f64,
-    /// `exponential_backoff`: what a failed request multiplies the delay by.
+    /// `exponential_backoff`: the factor that the delay is multiplied by after a request that failed, more than 1.
+    /// Default: 2.
     pub exponential_error_factor: f64,
 
-    /// How many hedges a request may have. The hedger's type has room for some number of attempts, the
-    /// primary included; to ask for more is an error when it is built.
+    /// The maximum number of hedges per request, 1 to 7. Building a hedger fails if its type has room for fewer.
+    /// Default: 1.
     pub max_hedges: u8,
-    /// What share of the requests hedges may be, in percent.
+    /// The budget for hedges, as a percentage of the requests, 0 to 100 × `max_hedges`. Default: 10.
     pub budget_percent: f64,
-    /// How many hedges a second may start when that is spent.
+    /// How many hedges per second may start when the budget is spent, 0 or more. Default: 0.
     pub budget_min_per_second: f64,
-    /// How many hedges may start at once on what was saved. The default has a
-    /// [surge gate](Budget#the-surge-gate); any other number is kept to at all times.
+    /// How many hedges may start at once, out of budget that earlier requests did not use. The default allows fewer
+    /// while most requests are slow; any other value applies at all times. Default: 80.
     pub budget_burst: u32,
-    /// How many hedges may run at once.
+    /// The maximum number of hedges that run at the same time, at least 1. Default: none.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub max_in_flight: Option<u32>,
 
-    /// How long a request that may be hedged may take, all attempts included, in ms. `None`, or `null` in a file, means
-    /// no limit.
+    /// The time limit of a request that may be hedged, over all its attempts, in ms, more than 0. `null` in a file, and
+    /// `None` in code, mean no limit. Default: 30000.
     pub timeout_ms: Option<f64>,
-    /// How long an attempt of such a request may take, in ms. One that lasts longer has failed.
+    /// The time limit of each attempt of a request that may be hedged, in ms, more than 0. An attempt that lasts longer
+    /// has failed. Default: none.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub attempt_timeout_ms: Option<f64>,
-    /// The longest pushback that a request waits for, in ms. After a result that asks for more, no further attempt
-    /// starts.
+    /// The longest pushback that a request waits for, in ms. When a result asks for a longer wait, no further attempt
+    /// starts. Default: none.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub max_pushback_ms: Option<f64>,
-    /// Whether losers are dropped before a success is reported.
+    /// Whether the attempts that lost are dropped before the result is returned. Default: true.
     pub enable_cancellation: bool,
-    /// Whether requests are hedged at all.
+    /// Whether requests are hedged at all. Default: true.
     pub enabled: bool,
-    /// Learn and count, but start no hedge.
+    /// Whether the hedger learns and counts the hedges that it would start, but starts none. Default: false.
     pub observe_only: bool,
-    /// Which share of the hedges that are about to start is withheld, in percent, so that
-    /// [`effect`](crate::MetricsSnapshot::effect) can tell what hedges do.
+    /// The percentage of due hedges that are withheld as a control group, 0 to 50, to measure what hedges gain.
+    /// Default: 0.
     pub holdback_percent: f64,
-    /// Whether hedges are put off while they do not help; if not given, where the strategy learns.
+    /// Whether hedges are delayed further while they do not help. Default: true for strategies that learn, except for
+    /// `exponential_backoff`.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub guard: Option<bool>,
-    /// What one attempt costs, in a unit of yours.
+    /// The cost of one attempt, in any unit, 0 or more. Default: 1.
     pub cost_per_attempt: f64,
-    /// What the names of events begin with.
+    /// The prefix of the names of events: parts of letters, digits and `_`, joined by dots, at most 32 bytes. Default:
+    /// `hedging`.
     #[cfg_attr(feature = "schemars", schemars(schema_with = "schema::prefix"))]
     pub telemetry_prefix: Name,
 }
 
 impl HedgeConfig {
-    /// The longest time an option may be, in ms: over 31 years, and far from where a clock ends.
+    /// The longest time that an option may be set to, in ms: about 31 years.
     pub const MAX_MILLIS: f64 = 1e12;
 
-    /// Checks every option, and returns the settings that a hedger is built from. The window has room for 1000 samples.
+    /// Checks every option, and returns the settings that a hedger is built from.
     ///
     /// ```
     /// use hedge_core::HedgeConfig;
@@ -264,61 +279,38 @@ impl HedgeConfig {
     ///
     /// # Errors
     ///
-    /// Names the invalid option, its value and its range.
+    /// Returns the first invalid option, its value and its range.
     pub fn validate(&self) -> Result<Settings, ConfigError> {
         validate::settings(self)
     }
 
-    /// Returns whether the strategy that `self` asks for is that of `other`, with the same options.
+    /// Returns whether `other` has the same strategy with the same options.
     #[cfg(feature = "std")]
     pub(crate) fn has_same_strategy(&self, other: &Self) -> bool {
         // Everything that is not an option of a strategy.
-        let Self {
-            strategy_name,
-            min_delay,
-            max_delay,
-            prompt_length,
-            model_complexity,
-            time_of_day,
-            priority,
-            max_hedges,
-            budget_percent,
-            budget_min_per_second,
-            budget_burst,
-            max_in_flight,
-            timeout_ms,
-            attempt_timeout_ms,
-            enable_cancellation,
-            enabled,
-            observe_only,
-            holdback_percent,
-            guard,
-            cost_per_attempt,
-            telemetry_prefix,
-            ..
-        } = *other;
         let with_others_rest = Self {
-            strategy_name,
-            min_delay,
-            max_delay,
-            prompt_length,
-            model_complexity,
-            time_of_day,
-            priority,
-            max_hedges,
-            budget_percent,
-            budget_min_per_second,
-            budget_burst,
-            max_in_flight,
-            timeout_ms,
-            attempt_timeout_ms,
-            enable_cancellation,
-            enabled,
-            observe_only,
-            holdback_percent,
-            guard,
-            cost_per_attempt,
-            telemetry_prefix,
+            strategy_name: other.strategy_name,
+            min_delay: other.min_delay,
+            max_delay: other.max_delay,
+            prompt_length: other.prompt_length,
+            model_complexity: other.model_complexity,
+            time_of_day: other.time_of_day,
+            priority: other.priority,
+            max_hedges: other.max_hedges,
+            budget_percent: other.budget_percent,
+            budget_min_per_second: other.budget_min_per_second,
+            budget_burst: other.budget_burst,
+            max_in_flight: other.max_in_flight,
+            timeout_ms: other.timeout_ms,
+            attempt_timeout_ms: other.attempt_timeout_ms,
+            max_pushback_ms: other.max_pushback_ms,
+            enable_cancellation: other.enable_cancellation,
+            enabled: other.enabled,
+            observe_only: other.observe_only,
+            holdback_percent: other.holdback_percent,
+            guard: other.guard,
+            cost_per_attempt: other.cost_per_attempt,
+            telemetry_prefix: other.telemetry_prefix,
             ..self.clone()
         };
         with_others_rest == *other
