@@ -39,9 +39,9 @@ mod tests {
     use crate::time::Instant;
 
     /// A strategy that panics on every record.
-    struct Fails;
+    struct PanickingStrategy;
 
-    impl Strategy for Fails {
+    impl Strategy for PanickingStrategy {
         fn plan(&mut self, _: &Hints, _: Instant) -> Plan {
             Plan::after(Duration::ZERO)
         }
@@ -112,11 +112,11 @@ mod tests {
         // Late enough that the shard flushes its pending records.
         let clock = ManualTimer::<4>::starting_at(Instant::from_epoch(Duration::from_secs(1)));
         let local = Hedger::builder(&clock)
-            .strategy(Fails)
+            .strategy(PanickingStrategy)
             .build_local()
             .unwrap();
         let shared = Hedger::builder(&clock)
-            .strategy(Fails)
+            .strategy(PanickingStrategy)
             .build_with(
                 crate::runtime::sharded::Sharded::new,
                 crate::runtime::sharded::SharedBudget::new,
@@ -136,7 +136,7 @@ mod tests {
             };
         }
         let own = Hedger::builder(&clock)
-            .strategy(Fails)
+            .strategy(PanickingStrategy)
             .build_with(|state| Custom(RefCell::new(state)), RefCell::new)
             .unwrap();
         fails_once!(local);

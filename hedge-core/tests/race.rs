@@ -68,7 +68,7 @@ impl ResultController<u8, ()> for ByHand<'_> {
 }
 
 #[test]
-fn a_controller_is_told_of_the_start_before_anything_is_launched() {
+fn a_controller_hears_of_the_start_before_anything_is_launched() {
     let clock = ManualTimer::<4>::new();
     let told = RefCell::default();
     let controller = ByHand {

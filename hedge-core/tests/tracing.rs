@@ -287,7 +287,7 @@ fn why_nothing_was_hedged_and_that_it_failed_is_told() {
 }
 
 #[test]
-fn cascades_are_told_too() {
+fn cascades_are_traced_too() {
     let collected = Collector::of(|| {
         let clock = Clock::new();
         let cascade = Cascade::new(&clock, [Tier::new("a").delay(ms(10)), Tier::new("b")]);

@@ -48,7 +48,7 @@ fn takes(primary: u64, hedge: u64) -> impl Fn(Attempt) -> Answer + Clone {
 type Answer = core::pin::Pin<Box<dyn Future<Output = Result<usize, ()>> + Send>>;
 
 #[tokio::test(start_paused = true)]
-async fn a_detached_loser_runs_on_in_its_place_and_is_not_told_of_as_cancelled() {
+async fn a_detached_loser_keeps_its_place_and_is_not_reported_as_cancelled() {
     let (hedger, _, ears) = hedger();
     let hedged = hedger.request_detached(takes(50, 100)).await.unwrap();
     assert_eq!((hedged.value, hedged.outcome.attempts), (0, 2));

@@ -74,7 +74,7 @@ impl Timer for AsyncStdTimer {
     }
 
     fn rearm(&self, sleep: Pin<&mut Sleep>, deadline: Instant) {
-        sleep.get_mut().put_off(self.at(deadline));
+        sleep.get_mut().reset(self.at(deadline));
     }
 }
 

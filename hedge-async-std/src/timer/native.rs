@@ -19,7 +19,7 @@ impl Sleep {
         Self(deadline.map_or_else(Timer::never, Timer::at))
     }
 
-    pub(super) fn put_off(&mut self, deadline: Option<Instant>) {
+    pub(super) fn reset(&mut self, deadline: Option<Instant>) {
         match deadline {
             Some(deadline) => self.0.set_at(deadline),
             None => self.0 = Timer::never(),

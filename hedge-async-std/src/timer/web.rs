@@ -27,7 +27,7 @@ impl Sleep {
         }
     }
 
-    pub(super) fn put_off(&mut self, deadline: Option<Instant>) {
+    pub(super) fn reset(&mut self, deadline: Option<Instant>) {
         *self = Self::until(deadline);
     }
 }

@@ -80,9 +80,9 @@ use crate::telemetry::{NoSink, Sink};
 use crate::time::Timer;
 
 pub use outcome::{CascadeError, CascadeOutcome, Cascaded, Failures};
-pub use requests::{Asked, Either, Requests};
 #[cfg(feature = "alloc")]
 pub use requests::{BoxedRequest, boxed};
+pub use requests::{Either, Requests, TierRequest};
 pub use tier::{Tier, TierEnd, TierReport};
 
 use controller::{CascadeController, Kept};
@@ -236,7 +236,7 @@ impl<T: Timer + Clone, const N: usize, Q, K: Sink> Cascade<T, N, Q, K> {
     where
         R: Requests<V, E>,
         Q: Quality<V>,
-        Max<N>: Capacity<Asked<R::Future>>,
+        Max<N>: Capacity<TierRequest<R::Future>>,
     {
         let (tiers, found) = (self.plan.len, requests.len());
         let invalid = (tiers != found).then(|| {
@@ -244,11 +244,11 @@ impl<T: Timer + Clone, const N: usize, Q, K: Sink> Cascade<T, N, Q, K> {
             ConfigError::number("requests", found as f64, expected)
         });
         let mut start = requests.starter();
-        Asking {
-            race: race_in::<_, _, _, _, _, _, _, SlotsOf<N, Asked<R::Future>>>(
+        CascadeFuture {
+            race: race_in::<_, _, _, _, _, _, _, SlotsOf<N, TierRequest<R::Future>>>(
                 self.timer.clone(),
                 CascadeController::new(&self.plan, &self.quality, &self.sink),
-                move |attempt: Attempt| Asked::new(start(attempt.index())),
+                move |attempt: Attempt| TierRequest::new(start(attempt.index())),
             ),
             invalid,
         }
@@ -296,7 +296,7 @@ impl<T: Timer + Clone, const N: usize, Q, K: Sink> Cascade<T, N, Q, K> {
         R: Requests<S, E>,
         S: Stream<Item = Result<I, E>> + Unpin,
         Q: Quality<First<I, S>>,
-        Max<N>: Capacity<Asked<FirstItem<R::Future>>>,
+        Max<N>: Capacity<TierRequest<FirstItem<R::Future>>>,
     {
         let timer = self.timer.clone();
         Map {
@@ -315,7 +315,7 @@ type SlotsOf<const N: usize, F> = <Max<N> as Capacity<F>>::Slots;
 
 pin_project! {
     /// The state of a request to a cascade.
-    struct Asking<R> {
+    struct CascadeFuture<R> {
         #[pin]
         race: R,
         invalid: Option<ConfigError>,
@@ -323,7 +323,7 @@ pin_project! {
 }
 
 impl<T, V, E, L, F, S, Q, K, const N: usize> Future
-    for Asking<Race<T, CascadeController<'_, Q, K, N>, L, Kept<V, E, N>, S>>
+    for CascadeFuture<Race<T, CascadeController<'_, Q, K, N>, L, Kept<V, E, N>, S>>
 where
     T: Timer,
     L: FnMut(Attempt) -> F,

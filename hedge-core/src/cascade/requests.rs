@@ -122,19 +122,19 @@ where
 pin_project! {
     /// The future of a tier that was started. It never completes if the tier could not be started.
     #[derive(Debug)]
-    pub struct Asked<F> {
+    pub struct TierRequest<F> {
         #[pin]
         future: Option<F>,
     }
 }
 
-impl<F> Asked<F> {
+impl<F> TierRequest<F> {
     pub(super) fn new(future: Option<F>) -> Self {
         Self { future }
     }
 }
 
-impl<F: Future> Future for Asked<F> {
+impl<F: Future> Future for TierRequest<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_right_is_named() {
+    fn invalid_values_are_named() {
         let cases = [
             (r#"{}"#, "`name` is missing, but has to be given"),
             (

@@ -74,7 +74,7 @@ macro_rules! options {
         #[cfg(all(feature = "serde", feature = "std"))]
         impl Overrides {
             /// Writes the options that are here as a text, the same for the same options.
-            pub(crate) fn spell(&self, f: &mut impl core::fmt::Write) -> core::fmt::Result {
+            pub(crate) fn write_canonical(&self, f: &mut impl core::fmt::Write) -> core::fmt::Result {
                 $(
                     if let Some(value) = &self.$option {
                         write!(f, concat!(stringify!($option), "={:?};"), value)?;

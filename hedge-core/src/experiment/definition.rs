@@ -82,7 +82,7 @@ pub struct StageDef {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub options: BTreeMap<String, Value>,
     /// Whether the stage is run. Default: true.
-    #[serde(default = "yes")]
+    #[serde(default = "default_true")]
     pub enabled: bool,
 }
 
@@ -226,7 +226,7 @@ impl StageDef {
     }
 }
 
-fn yes() -> bool {
+fn default_true() -> bool {
     true
 }
 

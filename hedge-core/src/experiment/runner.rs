@@ -249,7 +249,7 @@ fn key(name: Name, apart: &Overrides) -> Name {
     }
     let mut digits = Fnv::default();
     // Hash the whole name, since a long one is truncated in the key. Writing cannot fail.
-    let _ = write!(digits, "{name};").and_then(|()| apart.spell(&mut digits));
+    let _ = write!(digits, "{name};").and_then(|()| apart.write_canonical(&mut digits));
     let room = Name::CAPACITY - "~01234567".len();
     let mut first = name.as_str();
     while first.len() > room {

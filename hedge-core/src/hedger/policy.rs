@@ -60,7 +60,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// A refusal that may be gone at the next step.
-    pub(crate) const fn for_now(reason: Suppressed) -> Self {
+    pub(crate) const fn temporary(reason: Suppressed) -> Self {
         Self::Deferred { reason, step: 0 }
     }
 }
@@ -171,7 +171,7 @@ impl<S: Strategy> Policy<S> {
         // A failed attempt is worth another one, whatever the latencies are.
         if query.retry {
             return if self.guarded() && !self.retry_guard.admit() {
-                Err(Refusal::for_now(Suppressed::Guard))
+                Err(Refusal::temporary(Suppressed::Guard))
             } else {
                 Ok(traffic)
             };
@@ -413,7 +413,7 @@ mod tests {
         assert_eq!(granted.count(), 10);
         assert_eq!(
             policy.may_hedge(&retry),
-            Err(Refusal::for_now(Suppressed::Guard))
+            Err(Refusal::temporary(Suppressed::Guard))
         );
         assert!(policy.may_hedge(&query()).is_ok());
         // Where there is no guard, nor are they.

@@ -34,7 +34,7 @@ impl Tasks {
     }
 
     /// The request is over. Returns whether the task of attempt `index` runs on, and reports its end.
-    pub(crate) fn let_go(&self, index: u8, chosen: Chosen, end: AttemptEnd) -> bool {
+    pub(crate) fn release(&self, index: u8, chosen: Chosen, end: AttemptEnd) -> bool {
         let running = |state| matches!(state, State::Running);
         running(self.update(index, |state| {
             if running(state) {

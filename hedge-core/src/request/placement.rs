@@ -44,7 +44,7 @@ pub trait Placement {
     fn ended(&mut self, index: u8, end: AttemptEnd, now: Instant);
 
     /// The request is over, and attempt `index`, which has not ended, is dropped. An attempt that is a task may run on.
-    fn let_go(&mut self, index: u8, end: AttemptEnd, now: Instant);
+    fn dropped(&mut self, index: u8, end: AttemptEnd, now: Instant);
 
     /// Where attempt `index` went.
     fn replica(&self, index: u8) -> Option<ReplicaId>;
@@ -84,7 +84,7 @@ impl<G: Ready> Placement for G {
     #[cfg_attr(feature = "std", inline(always))]
     fn ended(&mut self, _: u8, _: AttemptEnd, _: Instant) {}
 
-    fn let_go(&mut self, _: u8, _: AttemptEnd, _: Instant) {}
+    fn dropped(&mut self, _: u8, _: AttemptEnd, _: Instant) {}
 
     #[cfg_attr(feature = "std", inline(always))]
     fn replica(&self, _: u8) -> Option<ReplicaId> {
@@ -259,7 +259,7 @@ where
         self.report(index, end, now);
     }
 
-    fn let_go(&mut self, index: u8, end: AttemptEnd, now: Instant) {
+    fn dropped(&mut self, index: u8, end: AttemptEnd, now: Instant) {
         self.release(index, end, now);
     }
 
@@ -283,7 +283,7 @@ impl<S: ReplicaSet, T: Timer, const MAX: usize, W> OnReplicas<S, T, MAX, W> {
         #[cfg(feature = "std")]
         if let Some(tasks) = &self.tasks
             && let Some(chosen) = self.open.get(usize::from(index)).copied().flatten()
-            && tasks.let_go(index, chosen, end)
+            && tasks.release(index, chosen, end)
         {
             // The task reports its end.
             let _ = self.take(index);

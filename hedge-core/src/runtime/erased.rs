@@ -41,7 +41,7 @@ impl BoxedStrategy {
     }
 
     /// Boxes the variant of `strategy` that is in use.
-    pub(crate) fn picked(strategy: AnyStrategy) -> Self {
+    pub(crate) fn from_any(strategy: AnyStrategy) -> Self {
         match strategy {
             AnyStrategy::Off(strategy) => Self::new(strategy),
             AnyStrategy::OnFailure(strategy) => Self::new(strategy),

@@ -48,7 +48,7 @@ impl<R: Spawn, T: Send + 'static> Spawned<R, T> {
     /// Panics where the runtime panics if it cannot spawn.
     pub fn new(future: impl Future<Output = T> + Send + 'static) -> Self {
         Self {
-            task: Some(R::spawn(trace::carried(future))),
+            task: Some(R::spawn(trace::in_request_span(future))),
             runs_on: false,
         }
     }

@@ -34,20 +34,20 @@ pin_project! {
         alarm: Option<T::Sleep>,
         // Whether the alarm is set for the item that the reader waits for.
         waits: bool,
-        account: Account<F>,
+        counters: Counters<F>,
     }
 
     impl<S, I, T: Timer, F: FnOnce(StreamReport)> PinnedDrop for Watched<S, I, T, F> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             *this.stream = None;
-            this.account.close(StreamEnd::Dropped, this.timer);
+            this.counters.close(StreamEnd::Dropped, this.timer);
         }
     }
 }
 
 /// What is counted for the report.
-struct Account<F> {
+struct Counters<F> {
     report: Option<F>,
     items: u64,
     begun: Instant,
@@ -56,7 +56,7 @@ struct Account<F> {
     failed: bool,
 }
 
-impl<F: FnOnce(StreamReport)> Account<F> {
+impl<F: FnOnce(StreamReport)> Counters<F> {
     /// An item or an error was read.
     #[inline]
     fn item<T: Timer>(&mut self, is_ok: bool, timer: &T) {
@@ -109,7 +109,7 @@ impl<S, I, T: Timer, F: FnOnce(StreamReport)> Watched<S, I, T, F> {
             limit: time::nanos(limit),
             alarm: None,
             waits: false,
-            account: Account {
+            counters: Counters {
                 report,
                 items: 0,
                 begun: now,
@@ -152,7 +152,7 @@ where
         let (end, last) = match Pin::new(stream).poll_next(cx) {
             Poll::Ready(Some(item)) => {
                 *this.waits = false;
-                this.account.item(item.is_ok(), this.timer);
+                this.counters.item(item.is_ok(), this.timer);
                 return Poll::Ready(Some(item.map_err(StreamError::Failed)));
             }
             Poll::Ready(None) => (StreamEnd::Ended, None),
@@ -172,7 +172,7 @@ where
                 ready!(alarm.poll(cx));
                 let error = StreamError::Stalled {
                     limit: Duration::from_nanos(*this.limit),
-                    items: this.account.items,
+                    items: this.counters.items,
                 };
                 (StreamEnd::Stalled, Some(Err(error)))
             }
@@ -180,7 +180,7 @@ where
         // Drop the stream before its end is seen.
         *this.stream = None;
         this.alarm.set(None);
-        this.account.close(end, this.timer);
+        this.counters.close(end, this.timer);
         Poll::Ready(last)
     }
 
@@ -197,13 +197,13 @@ where
 impl<S, I, T: Timer, F: FnOnce(StreamReport)> fmt::Debug for Watched<S, I, T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Watched")
-            .field("items", &self.account.items)
+            .field("items", &self.counters.items)
             .field("ended", &self.stream.is_none())
             .finish_non_exhaustive()
     }
 }
 
-/// An account of a stream, from its first item to its end.
+/// An counters of a stream, from its first item to its end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct StreamReport {

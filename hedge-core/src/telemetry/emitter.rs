@@ -40,7 +40,7 @@ impl Emitter {
     /// Returns whether events have to be built at all. Determined once for the whole request.
     #[inline]
     pub(crate) fn is_heard(&mut self, sink: &impl Sink) -> bool {
-        if sink.is_nobody() && !trace::CAN_LISTEN {
+        if sink.is_noop() && !trace::CAN_LISTEN {
             return false;
         }
         if self.state == Audience::Unknown {
@@ -86,13 +86,13 @@ mod tests {
 
     /// A sink that can be enabled and disabled.
     #[derive(Default)]
-    struct Fickle {
+    struct SwitchableSink {
         asked: Cell<u32>,
         listens: Cell<bool>,
         heard: RefCell<Vec<&'static str>>,
     }
 
-    impl Sink for &Fickle {
+    impl Sink for &SwitchableSink {
         fn emit(&self, event: &Event) {
             self.heard.borrow_mut().push(event.kind.name());
         }
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn a_request_is_heard_from_its_start_to_its_end_or_not_at_all() {
         let clock = ManualTimer::<8>::new();
-        let sink = Fickle::default();
+        let sink = SwitchableSink::default();
         let hedger = Hedger::builder(&clock)
             .strategy(Fixed::new(Duration::from_millis(5)))
             .sink(&sink)
@@ -136,9 +136,9 @@ mod tests {
     }
 
     /// A sink that panics whenever it is called.
-    struct Fails;
+    struct PanickingSink;
 
-    impl Sink for Fails {
+    impl Sink for PanickingSink {
         fn emit(&self, _: &Event) {}
 
         fn enabled(&self) -> bool {
@@ -149,7 +149,10 @@ mod tests {
     #[test]
     fn a_sink_that_panics_when_asked_is_not_asked_again() {
         let clock = ManualTimer::<8>::new();
-        let hedger = Hedger::builder(&clock).sink(Fails).build_local().unwrap();
+        let hedger = Hedger::builder(&clock)
+            .sink(PanickingSink)
+            .build_local()
+            .unwrap();
         let request = hedger.request(|_| async { Ok::<_, ()>(()) });
         // Dropping the request during the unwinding would call `enabled` again, for its last event.
         let unwound = catch_unwind(AssertUnwindSafe(|| clock.drive(request)));

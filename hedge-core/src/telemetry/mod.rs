@@ -277,7 +277,7 @@ pub trait Sink {
     /// Returns whether this is [`NoSink`] or consists only of such. Unlike
     /// [`enabled`](Self::enabled), it is known at compile time, so that the compiler can remove the
     /// code that builds events.
-    fn is_nobody(&self) -> bool {
+    fn is_noop(&self) -> bool {
         false
     }
 }
@@ -293,7 +293,7 @@ impl Sink for NoSink {
         false
     }
 
-    fn is_nobody(&self) -> bool {
+    fn is_noop(&self) -> bool {
         true
     }
 }
@@ -315,8 +315,8 @@ impl<A: Sink, B: Sink> Sink for (A, B) {
         self.0.enabled() || self.1.enabled()
     }
 
-    fn is_nobody(&self) -> bool {
-        self.0.is_nobody() && self.1.is_nobody()
+    fn is_noop(&self) -> bool {
+        self.0.is_noop() && self.1.is_noop()
     }
 }
 

@@ -155,10 +155,9 @@ mod tests {
         both.emit(&event(1));
         assert_eq!((a.len(), b.len()), (1, 1));
         assert!(!(crate::telemetry::NoSink, crate::telemetry::NoSink).enabled());
-        assert!((crate::telemetry::NoSink, crate::telemetry::NoSink).is_nobody());
+        assert!((crate::telemetry::NoSink, crate::telemetry::NoSink).is_noop());
         assert!(
-            !(&a, crate::telemetry::NoSink).is_nobody()
-                && !(crate::telemetry::NoSink, &b).is_nobody()
+            !(&a, crate::telemetry::NoSink).is_noop() && !(crate::telemetry::NoSink, &b).is_noop()
         );
     }
 

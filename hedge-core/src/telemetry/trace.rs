@@ -9,10 +9,10 @@
 pub(crate) const CAN_LISTEN: bool = cfg!(feature = "tracing");
 
 #[cfg(feature = "tracing")]
-pub(crate) use on::{Place, Trace, carried, is_listening};
+pub(crate) use on::{Place, Trace, in_request_span, is_listening};
 
 #[cfg(all(feature = "std", not(feature = "tracing")))]
-pub(crate) use core::convert::identity as carried;
+pub(crate) use core::convert::identity as in_request_span;
 #[cfg(not(feature = "tracing"))]
 pub(crate) use off::{Place, Trace, is_listening};
 
@@ -104,13 +104,15 @@ mod on {
             Self(None)
         }
 
-        pub(crate) fn event(&mut self, prefix: &Name, told: &Event) {
-            event(self.0.get_or_insert_with(Span::current), prefix, told);
+        pub(crate) fn event(&mut self, prefix: &Name, event: &Event) {
+            emit_event(self.0.get_or_insert_with(Span::current), prefix, event);
         }
     }
 
     /// Returns the future, set to run in the request's span when it becomes a task.
-    pub(crate) fn carried<F: Future>(future: F) -> impl Future<Output = F::Output> + use<F> {
+    pub(crate) fn in_request_span<F: Future>(
+        future: F,
+    ) -> impl Future<Output = F::Output> + use<F> {
         future.in_current_span()
     }
 
@@ -164,7 +166,7 @@ mod on {
     }
 
     /// Emits an event. The start and the end of a request are reported by its span instead.
-    fn event(span: &Span, prefix: &Name, event: &Event) {
+    fn emit_event(span: &Span, prefix: &Name, event: &Event) {
         let (prefix, name) = (prefix.as_str(), event.kind.name());
         match event.kind {
             EventKind::HedgeFired { attempt, delay } => debug!(

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_drawn_is_told_how_far_it_must_be() {
+    fn a_latency_that_cannot_be_drawn_is_bounded() {
         let mut rng = Xoshiro128PlusPlus::seed_from_u64(1);
         let mut draws = Draws::new(&mut rng);
         assert_eq!(

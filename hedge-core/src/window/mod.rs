@@ -118,7 +118,7 @@ impl<const N: usize> Window<N> {
         let mut oldest = self.oldest;
         let mut added = 0;
         for (entry, _) in entries {
-            if entry.says_nothing() {
+            if entry.is_uninformative() {
                 continue;
             }
             let Some(slot) = self.ring.get_mut(usize::from(oldest)) else {
@@ -134,7 +134,7 @@ impl<const N: usize> Window<N> {
     }
 
     fn push_entry(&mut self, entry: Entry, now: Instant) -> bool {
-        if entry.says_nothing() {
+        if entry.is_uninformative() {
             return false;
         }
         self.expire(now);
@@ -464,7 +464,7 @@ impl Entry {
     }
 
     /// Returns whether the attempt was dropped immediately, which carries no information.
-    const fn says_nothing(self) -> bool {
+    const fn is_uninformative(self) -> bool {
         self.is_censored() && self.micros() == 0
     }
 

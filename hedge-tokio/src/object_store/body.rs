@@ -204,7 +204,7 @@ impl Body {
 
     /// Goes on in another attempt, or ends the body. `error` is what ended `current`; `None` if it has only stalled and may
     /// still go on.
-    fn mend(&mut self, error: Option<Error>) -> Option<Poll<Option<Result<Bytes>>>> {
+    fn resume_or_end(&mut self, error: Option<Error>) -> Option<Poll<Option<Result<Bytes>>>> {
         self.resuming = self.resume();
         if self.resuming.is_some() {
             return None;
@@ -297,7 +297,7 @@ impl Stream for Body {
                                 end: this.rest.end,
                             }),
                         };
-                        if let Some(end) = this.mend(Some(error)) {
+                        if let Some(end) = this.resume_or_end(Some(error)) {
                             return end;
                         }
                     }
@@ -315,7 +315,7 @@ impl Stream for Body {
                         return this.end(error);
                     }
                     if this.current.is_none() {
-                        if let Some(end) = this.mend(Some(error)) {
+                        if let Some(end) = this.resume_or_end(Some(error)) {
                             return end;
                         }
                         continue;
@@ -333,7 +333,7 @@ impl Stream for Body {
             }
             let ended = this.current.is_none();
             let error = ended.then(|| this.stalled());
-            if let Some(end) = this.mend(error) {
+            if let Some(end) = this.resume_or_end(error) {
                 if ended {
                     this.shared.stalled.fetch_add(1, Ordering::Relaxed);
                 }

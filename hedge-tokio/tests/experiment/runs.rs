@@ -218,7 +218,7 @@ async fn a_run_may_have_a_cost_and_a_prefix_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_option_that_cannot_change_is_told_where_it_was_given() {
+async fn an_error_names_the_place_of_an_option_that_cannot_change() {
     let stage = HedgingStage::new();
     let mut free = context(FIXED);
     stage.run(&mut free, |_| after(40, "blue")).await.unwrap();

@@ -258,7 +258,7 @@ fn requests_of_different_types_may_be_boxed() {
 }
 
 #[test]
-fn what_cannot_be_right_is_named() {
+fn invalid_values_are_named() {
     let clock = Clock::new();
     let error = |tier: Tier| format!("{}", Cascade::new(&clock, [tier]).unwrap_err());
     assert_eq!(

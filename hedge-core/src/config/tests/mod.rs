@@ -298,7 +298,7 @@ fn shown(number: f64) -> std::string::String {
 }
 
 #[test]
-fn what_cannot_be_right_is_named() {
+fn invalid_values_are_named() {
     for wrong in WRONG {
         assert_refused(
             &config(wrong.edit),

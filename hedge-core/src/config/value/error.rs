@@ -124,7 +124,7 @@ impl serde::de::Error for ReadError {
             path: String::new(),
             problem: Problem::Is {
                 found: what(found),
-                expected: in_plain_words(&expected.to_string()),
+                expected: describe_type(&expected.to_string()),
             },
         }
     }
@@ -173,7 +173,7 @@ fn what(found: Unexpected<'_>) -> String {
 }
 
 /// What a type of Rust is to whoever writes a config file.
-fn in_plain_words(expected: &str) -> String {
+fn describe_type(expected: &str) -> String {
     match expected {
         "f32" | "f64" => "a number".to_owned(),
         "u8" => format!("a whole number, 0 to {}", u8::MAX),

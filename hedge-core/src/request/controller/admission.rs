@@ -69,7 +69,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
                 }
                 Err(reason) => {
                     self.in_flight.refund_reserved();
-                    Err(Refusal::for_now(reason))
+                    Err(Refusal::temporary(reason))
                 }
             }
         };
@@ -162,7 +162,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         // Where requests are not recorded nothing shows a surge, so that only the small part of the burst counts.
         traffic.surging |= !self.is_recorded();
         let placed = self.placement.place_hedge(hedge, now);
-        placed.map_err(Refusal::for_now)?;
+        placed.map_err(Refusal::temporary)?;
         let claim = Claim {
             cause: hedge.cause(),
             again: !retry && self.lacked_token,
@@ -178,7 +178,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
                 self.in_flight.refund(payment);
                 Err(Refusal::Final(Suppressed::Holdback))
             }
-            withdrawn => withdrawn.map_err(Refusal::for_now),
+            withdrawn => withdrawn.map_err(Refusal::temporary),
         };
         if payment.is_err() {
             self.placement.withdraw(self.started, now);

@@ -77,7 +77,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         let losers = if keep { 0 } else { self.live };
         self.end_attempts(losers);
         if G::TIMED {
-            self.let_go(losers, end, now);
+            self.report_dropped(losers, end, now);
         }
         let record = self.record(end, now);
         if self.is_recorded() {
@@ -100,13 +100,13 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
     }
 
     /// Tells where attempts went that those whose bits are set are dropped.
-    fn let_go(&mut self, losers: u8, end: RequestEnd, now: Instant) {
+    fn report_dropped(&mut self, losers: u8, end: RequestEnd, now: Instant) {
         let end = match end {
             RequestEnd::TimedOut => replicas::AttemptEnd::TimedOut,
             _ => replicas::AttemptEnd::Cancelled,
         };
         for attempt in (0..self.started).filter(|attempt| losers & bit(*attempt) != 0) {
-            self.placement.let_go(attempt, end, now);
+            self.placement.dropped(attempt, end, now);
         }
     }
 

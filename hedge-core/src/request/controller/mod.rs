@@ -415,7 +415,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
             self.pending_retries = self.pending_retries.saturating_add(1);
         }
         // Its future is gone; a task that ran it reports its end itself.
-        self.placement.let_go(index, AttemptEnd::Failed, now);
+        self.placement.dropped(index, AttemptEnd::Failed, now);
         let elapsed = now.since(self.start_of(index));
         let attempt = index;
         self.emit_rare(now, EventKind::AttemptTimeout { attempt, elapsed });

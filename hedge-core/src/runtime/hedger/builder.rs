@@ -66,7 +66,7 @@ impl<R: Runtime> Builder<R> {
     pub(in crate::runtime) fn from_settings(settings: Settings) -> Self {
         let core = crate::hedger::Hedger::builder(R::default()).settings(settings);
         let core = core
-            .map_strategy(BoxedStrategy::picked)
+            .map_strategy(BoxedStrategy::from_any)
             .sink(BoxedSink::default())
             .attempts();
         Self {

@@ -254,7 +254,7 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
         let now = self.core.timer().now();
         // Hold the lock throughout, so that no record between export and restore is lost.
         self.edit_all(|policy| {
-            let mut new = BoxedStrategy::picked(strategy.clone());
+            let mut new = BoxedStrategy::from_any(strategy.clone());
             if policy.strategy.kind() != new.kind() {
                 policy.set_strategy(new);
                 return;

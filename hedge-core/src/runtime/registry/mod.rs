@@ -251,7 +251,7 @@ impl<R: Runtime, const MAX: usize> Registry<R, MAX> {
         let len = hedgers.len();
         match hedgers.entry(key) {
             Entry::Occupied(mut known) => {
-                known.get_mut().take_on(config, settings).map_err(refused)?;
+                known.get_mut().apply(config, settings).map_err(refused)?;
                 Ok(known.get().hedger.clone())
             }
             Entry::Vacant(_) if len >= self.shared.capacity => Err(RegistryError::Full {
@@ -373,7 +373,7 @@ impl<R: Runtime, const MAX: usize> Registry<R, MAX> {
 }
 
 impl<R: Runtime, const MAX: usize> Configured<R, MAX> {
-    fn take_on(&mut self, config: &HedgeConfig, settings: Settings) -> Result<(), ConfigError> {
+    fn apply(&mut self, config: &HedgeConfig, settings: Settings) -> Result<(), ConfigError> {
         let expected = "what it was when the hedger was made, or the hedger removed first";
         let prefix = config.telemetry_prefix;
         if prefix != self.config.telemetry_prefix {

@@ -241,7 +241,7 @@ fn the_same_config_changes_nothing() {
 }
 
 #[test]
-fn what_cannot_be_right_is_named_and_changes_nothing() {
+fn invalid_values_are_named_and_changes_nothing() {
     let registry = Registry::<Still>::new();
     let hedger = registry.hedger(&config("search")).unwrap();
     type Edit = fn(&mut HedgeConfig);

@@ -4,7 +4,7 @@ use core::sync::atomic::Ordering;
 use std::boxed::Box;
 use std::sync::Arc;
 
-use super::shards::{Padded, lock, own_of, shard_count, thread_index};
+use super::shards::{Padded, lock, shard_count, shard_of, thread_index};
 use crate::hedger::{Budget, BudgetHandle, Claim, Payment, Traffic};
 use crate::outcome::Suppressed;
 use crate::sync::{AtomicU32, AtomicU64, Mutex};
@@ -64,7 +64,7 @@ const SLOW: u32 = 32;
 impl BudgetHandle for SharedBudget {
     fn deposit_in(&self, traffic: Traffic) {
         let shift = if traffic.slow { SLOW } else { 0 };
-        if let Some(Padded(deposits)) = own_of(&self.0.deposits, thread_index()) {
+        if let Some(Padded(deposits)) = shard_of(&self.0.deposits, thread_index()) {
             // Threads that pass each other here count at most one deposit each beyond enough: no half overflows.
             let pending = (deposits.load(Ordering::Relaxed) >> shift) as u32;
             if pending < self.0.enough.load(Ordering::Relaxed).min(u32::MAX / 2) {

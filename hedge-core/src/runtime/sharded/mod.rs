@@ -25,7 +25,7 @@ use crate::time::Instant;
 
 use keys::Keys;
 use published::Published;
-use shards::{Padded, lock, next_request, own_of, shard_count, thread_index};
+use shards::{Padded, lock, next_request, shard_count, shard_of, thread_index};
 
 pub use budget::SharedBudget;
 pub use keys::Key;
@@ -83,9 +83,9 @@ impl<M: Recorder> Shard<M> {
 
 /// Clears the records when it is dropped, so that records over which a strategy panicked are not
 /// recorded again.
-struct Emptied<'a>(&'a mut Pending);
+struct ClearOnDrop<'a>(&'a mut Pending);
 
-impl Drop for Emptied<'_> {
+impl Drop for ClearOnDrop<'_> {
     fn drop(&mut self) {
         self.0.clear();
     }
@@ -210,7 +210,7 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
     #[inline(always)]
     fn shard(&self) -> Option<MutexGuard<'_, Shard<M>>> {
         let own = thread_index();
-        match own_of(&self.shards, own)?.0.try_lock() {
+        match shard_of(&self.shards, own)?.0.try_lock() {
             Ok(shard) => Some(shard),
             Err(_) => self.another_shard(own),
         }
@@ -219,13 +219,13 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
     #[cold]
     fn another_shard(&self, own: usize) -> Option<MutexGuard<'_, Shard<M>>> {
         for i in 0..self.shards.len() {
-            match own_of(&self.shards, own + i)?.0.try_lock() {
+            match shard_of(&self.shards, own + i)?.0.try_lock() {
                 Ok(shard) => return Some(shard),
                 Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
                 Err(TryLockError::WouldBlock) => {}
             }
         }
-        own_of(&self.shards, own).map(|shard| lock(&shard.0))
+        shard_of(&self.shards, own).map(|shard| lock(&shard.0))
     }
 
     /// Flushes the shard's pending records, unless another thread has the policy and the records
@@ -250,7 +250,7 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
         shard.flushed_at = now;
         shard.count();
         shard.counted = 0;
-        let pending = Emptied(&mut shard.pending);
+        let pending = ClearOnDrop(&mut shard.pending);
         policy.record_batch(pending.0);
         drop(pending);
         self.publish_flags(policy);

@@ -17,7 +17,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Returns the shard of the thread with this index.
-pub(super) fn own_of<T>(shards: &[T], thread: usize) -> Option<&T> {
+pub(super) fn shard_of<T>(shards: &[T], thread: usize) -> Option<&T> {
     // Compute the remainder without a division: the number of shards is a power of two.
     shards.get(thread & shards.len().wrapping_sub(1))
 }

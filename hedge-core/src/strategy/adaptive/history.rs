@@ -92,11 +92,11 @@ impl<const N: usize> History<N> {
         self.changes = self.changes.saturating_add(1);
         // A 64th of the window moves the median by less than its own error.
         if 64 * usize::from(self.changes) >= self.len() {
-            self.look();
+            self.refresh_median();
         }
     }
 
-    fn look(&mut self) {
+    fn refresh_median(&mut self) {
         self.changes = 0;
         self.median = self.primaries.median().unwrap_or_default().as_secs_f32();
     }
@@ -119,7 +119,7 @@ impl<const N: usize> History<N> {
             .window
             .restore("latencies_us", columns, now)?;
         (self.hedges, self.hedge_weight) = (hedges, hedge_weight);
-        self.look();
+        self.refresh_median();
         Ok(())
     }
 

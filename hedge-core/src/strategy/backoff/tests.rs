@@ -174,7 +174,7 @@ fn it_leaves_zero_again() {
 }
 
 #[test]
-fn what_cannot_be_right_is_named() {
+fn invalid_values_are_named() {
     let new = ExponentialBackoff::new;
     let bad = [
         (
@@ -218,7 +218,7 @@ fn what_cannot_be_right_is_named() {
 }
 
 #[test]
-fn options_that_cannot_be_right_are_survived() {
+fn invalid_options_are_survived() {
     let factors = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 0.0, 1e300];
     let delays = [Duration::ZERO, ms(100), Duration::MAX];
     for (factor, bound) in factors.into_iter().flat_map(|f| delays.map(|d| (f, d))) {
@@ -244,7 +244,7 @@ fn options_that_cannot_be_right_are_survived() {
 }
 
 #[test]
-fn a_factor_that_cannot_be_right_changes_nothing() {
+fn an_invalid_factor_changes_nothing() {
     let strategy = ExponentialBackoff::new()
         .increase_factor(0.5)
         .decrease_factor(2.0)

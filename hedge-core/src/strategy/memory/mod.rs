@@ -391,7 +391,7 @@ impl LatencyMemory {
             self.slow_median.step(nanos, 11);
         }
         // The slow median takes thousands of requests to follow, and most incidents are shorter.
-        if self.slow_median.is_half_of(self.fast_median) {
+        if self.slow_median.is_below_half_of(self.fast_median) {
             self.slower = (self.slower + 1).min(SLOWER_AFTER);
         } else {
             self.slower = self.slower.saturating_sub(1);
@@ -407,7 +407,7 @@ impl LatencyMemory {
         let before = self.faster;
         if passed {
             self.faster = self.faster.saturating_sub(self.weight_of_pass());
-        } else if self.fast_median.is_half_of(self.slow_median) {
+        } else if self.fast_median.is_below_half_of(self.slow_median) {
             self.faster += 1;
         } else {
             self.faster = self.faster.saturating_sub(4);
@@ -416,7 +416,7 @@ impl LatencyMemory {
             return;
         }
         // While the median still falls, what was recorded a moment ago is no part of what comes.
-        if before == 0 || self.fast_median.is_half_of(self.recent_median) {
+        if before == 0 || self.fast_median.is_below_half_of(self.recent_median) {
             self.faster = 1;
             self.recent_median = self.fast_median;
             self.recent.clear();
@@ -516,7 +516,7 @@ impl RunningMedian {
         (self.scaled >> Self::FRACTION_BITS).min(Self::MOST)
     }
 
-    const fn is_half_of(self, other: Self) -> bool {
+    const fn is_below_half_of(self, other: Self) -> bool {
         self.scaled < other.scaled / 2
     }
 }

@@ -42,7 +42,7 @@ pub(super) struct SingleR {
 /// The mean of the last ten delays, each of which comes from a window that is a tenth new: about as much
 /// is averaged again as is in the window, which takes off a good part of the error.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Steady {
+pub(super) struct DelayMean {
     mean: f64,
     delays: u8,
 }
@@ -78,9 +78,9 @@ pub(super) fn choose(
     sorted: &[Entry],
     longest: u64,
     goal: Goal,
-    steady: &mut Steady,
+    delay_mean: &mut DelayMean,
 ) -> Option<SingleR> {
-    let policy = uncapped(sorted, goal, steady)?;
+    let policy = uncapped(sorted, goal, delay_mean)?;
     let highest = longest.saturating_add(longest / 2).max(1);
     if policy.delay <= highest {
         return Some(policy);
@@ -96,7 +96,7 @@ pub(super) fn choose(
     })
 }
 
-fn uncapped(sorted: &[Entry], goal: Goal, steady: &mut Steady) -> Option<SingleR> {
+fn uncapped(sorted: &[Entry], goal: Goal, delay_mean: &mut DelayMean) -> Option<SingleR> {
     let tail = 1.0 - goal.target;
     let few = (sorted.len() as f32) * tail < ENOUGH;
     let top = Cursor::top(sorted);
@@ -131,11 +131,11 @@ fn uncapped(sorted: &[Entry], goal: Goal, steady: &mut Steady) -> Option<SingleR
     if helps
         && !few
         && found.chance < 1.0
-        && !(goal.clustered && is_late_as_good(top, goal, &found))
+        && !(goal.clustered && is_latest_nearly_as_good(top, goal, &found))
     {
         // How many slow requests are rescued is proportional to the chance, so that its ups and downs
         // cancel out.
-        let delay = steady.mean(found.delay);
+        let delay = delay_mean.mean(found.delay);
         let mut cursor = top;
         cursor.down_past(delay.saturating_add(1));
         let chance = goal.budget * goal.correction / cursor.next_survival();
@@ -145,7 +145,7 @@ fn uncapped(sorted: &[Entry], goal: Goal, steady: &mut Steady) -> Option<SingleR
             ..policy
         });
     }
-    *steady = Steady::new();
+    *delay_mean = DelayMean::new();
     if helps {
         // A chance below 1 would leave out requests that are most of the tail left. The delay moves.
         let (delay, chance) = latest(top, goal.budget * goal.correction);
@@ -169,7 +169,7 @@ fn uncapped(sorted: &[Entry], goal: Goal, steady: &mut Steady) -> Option<SingleR
 /// Whether a hedge as late as the budget allows leads to less than twice the target percentile that was found. Where slow
 /// requests cluster, an early delay is passed by a whole cluster at once, and what the samples promise of it
 /// does not come true.
-fn is_late_as_good(top: Cursor<'_>, goal: Goal, found: &Found) -> bool {
+fn is_latest_nearly_as_good(top: Cursor<'_>, goal: Goal, found: &Found) -> bool {
     let late = Search {
         exceed: 1.0 - goal.target,
         budget: goal.budget,
@@ -180,7 +180,7 @@ fn is_late_as_good(top: Cursor<'_>, goal: Goal, found: &Found) -> bool {
     late.is_some_and(|late| late.predicted < found.predicted.saturating_mul(2))
 }
 
-impl Steady {
+impl DelayMean {
     const MOST: u8 = 10;
 
     pub(super) const fn new() -> Self {
@@ -241,7 +241,7 @@ mod tests {
     }
 
     fn chosen(goal: Goal, samples: u32) -> SingleR {
-        choose(&exponential(samples), LONG, goal, &mut Steady::new()).unwrap()
+        choose(&exponential(samples), LONG, goal, &mut DelayMean::new()).unwrap()
     }
 
     #[test]
@@ -285,9 +285,9 @@ mod tests {
         };
         let [first, second] = [1000, 3000].map(|samples| chosen(goal, samples));
         assert!(first.delay.abs_diff(second.delay) > 100);
-        let mut steady = Steady::new();
+        let mut delay_mean = DelayMean::new();
         let [again, mean] = [1000, 3000]
-            .map(|samples| choose(&exponential(samples), LONG, goal, &mut steady).unwrap());
+            .map(|samples| choose(&exponential(samples), LONG, goal, &mut delay_mean).unwrap());
         assert_eq!(again, first);
         assert_eq!(mean.delay, first.delay.midpoint(second.delay));
         // It is hedged as often as others would be.
@@ -338,7 +338,7 @@ mod tests {
     #[test]
     fn where_all_take_the_same_time_hedging_does_not_help() {
         let entry = Entry::of(Sample::Finished(Duration::from_millis(50))).unwrap();
-        let policy = choose(&[entry; 1000], LONG, GOAL, &mut Steady::new()).unwrap();
+        let policy = choose(&[entry; 1000], LONG, GOAL, &mut DelayMean::new()).unwrap();
         assert!(policy.probing);
         assert_eq!((policy.delay, policy.predicted), (50_000, 50_000));
     }
@@ -357,19 +357,19 @@ mod tests {
             budget: 0.05,
             ..GOAL
         };
-        let policy = choose(&entries, 100_000, goal, &mut Steady::new()).unwrap();
+        let policy = choose(&entries, 100_000, goal, &mut DelayMean::new()).unwrap();
         assert_eq!(policy.delay, 150_000, "{policy:?}");
         assert!((policy.chance - 0.5).abs() < 0.01, "{policy:?}");
     }
 
     #[test]
     fn a_mean_of_equal_delays_is_that_delay_and_a_jump_begins_anew() {
-        let mut steady = Steady::new();
+        let mut delay_mean = DelayMean::new();
         for delay in [0, 1, u64::from(u32::MAX >> 1), 20_000_001] {
-            (0..20).for_each(|_| assert_eq!(steady.mean(delay), delay));
+            (0..20).for_each(|_| assert_eq!(delay_mean.mean(delay), delay));
         }
-        assert_eq!(steady.mean(20_000_011), 20_000_002);
-        (0..200).for_each(|_| _ = steady.mean(30_000_000));
-        assert_eq!(steady.mean(30_000_000), 29_999_999);
+        assert_eq!(delay_mean.mean(20_000_011), 20_000_002);
+        (0..200).for_each(|_| _ = delay_mean.mean(30_000_000));
+        assert_eq!(delay_mean.mean(30_000_000), 29_999_999);
     }
 }

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn clusters_are_told_from_chance() {
+    fn clusters_are_distinguished_from_chance() {
         for seed in 0..10 {
             for share in [0.01, 0.05, 0.2, 0.5] {
                 let chance = after(20_000, share, 1.0, seed);

@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hedge_that_had_no_time_tells_nothing() {
+    fn a_hedge_that_had_no_time_teaches_nothing() {
         let mut hypotheses = Hypotheses::new();
         for _ in 0..5 {
             hypotheses.learn(pair(0.01, 0.4, Finished::Primary));
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn hedges_that_help_or_not_at_all_are_told_from_those_that_help_a_little() {
+    fn hedges_that_help_are_distinguished_from_those_that_help_a_little() {
         // Six in ten are as slow as their primaries, and the others as fast as ever.
         let mut stuck = Hypotheses::new();
         for n in 0..300 {

@@ -12,7 +12,7 @@ use crate::record::{Group, NONE, Record, Sample};
 use crate::time::{Instant, nanos};
 use crate::window::Entry;
 
-use choose::{Goal, SingleR, Steady, choose};
+use choose::{DelayMean, Goal, SingleR, choose};
 use clustering::Clustering;
 use dependence::{Finished, Hypotheses, Pair};
 use rate::Rate;
@@ -90,7 +90,7 @@ pub struct Optimal {
 struct Learned {
     hypotheses: Hypotheses,
     rate: Rate,
-    steady: Steady,
+    delay_mean: DelayMean,
     clustering: Clustering,
     /// What the latencies suggested, `changes` ago.
     policy: Option<SingleR>,
@@ -103,7 +103,7 @@ impl Learned {
     const NOTHING: Self = Self {
         hypotheses: Hypotheses::new(),
         rate: Rate::new(),
-        steady: Steady::new(),
+        delay_mean: DelayMean::new(),
         clustering: Clustering::new(),
         policy: None,
         changes: 0,
@@ -174,19 +174,19 @@ impl Optimal {
 
     fn choose(&mut self) {
         let goal = self.goal(&self.learned, self.is_probing());
-        let mut steady = self.learned.steady;
-        self.learned.policy = self.chosen(goal, &mut steady);
-        self.learned.steady = steady;
+        let mut delay_mean = self.learned.delay_mean;
+        self.learned.policy = self.chosen(goal, &mut delay_mean);
+        self.learned.delay_mean = delay_mean;
         self.learned.changes = 0;
     }
 
-    fn chosen(&self, goal: Goal, steady: &mut Steady) -> Option<SingleR> {
+    fn chosen(&self, goal: Goal, delay_mean: &mut DelayMean) -> Option<SingleR> {
         let mut entries = [Entry::ZERO; SAMPLES];
         let histogram = self.memory.histogram();
         let len = histogram.expand(&mut entries, !goal.clustered);
         let sorted = entries.get(..len).unwrap_or_default();
         let longest = histogram.longest_finished() / 1000;
-        choose(sorted, longest, goal, steady)
+        choose(sorted, longest, goal, delay_mean)
     }
 
     fn goal(&self, learned: &Learned, probing: bool) -> Goal {
@@ -337,7 +337,7 @@ impl Strategy for Optimal {
         columns.column("probing", &mut iter::once(probing));
         self.learned.hypotheses.export(columns);
         self.learned.rate.export(columns);
-        self.learned.steady.export(columns);
+        self.learned.delay_mean.export(columns);
         self.learned.clustering.export(columns);
     }
 
@@ -349,14 +349,14 @@ impl Strategy for Optimal {
         let mut learned = Learned {
             hypotheses: Hypotheses::restore(columns)?,
             rate: Rate::restore(columns)?,
-            steady: Steady::restore(columns)?,
+            delay_mean: DelayMean::restore(columns)?,
             clustering: Clustering::restore(columns)?,
             ..Learned::NOTHING
         };
         self.memory = memory;
         let goal = self.goal(&learned, probing);
-        let mut steady = learned.steady;
-        learned.policy = self.chosen(goal, &mut steady);
+        let mut delay_mean = learned.delay_mean;
+        learned.policy = self.chosen(goal, &mut delay_mean);
         self.learned = learned;
         Ok(())
     }

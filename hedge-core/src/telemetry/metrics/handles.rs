@@ -107,11 +107,11 @@ impl Handles {
             self.count_replicas(end);
         }
         // The other reasons were counted by a `HedgeSuppressed` event.
-        let untold = |reason: &Suppressed| {
+        let uncounted = |reason: &Suppressed| {
             use Suppressed::{MaxHedges, Off, Pushback, WarmingUp};
             matches!(reason, Off | WarmingUp | Pushback | MaxHedges)
         };
-        if let Some(reason) = end.suppressed.filter(untold) {
+        if let Some(reason) = end.suppressed.filter(uncounted) {
             self.suppressed(reason);
         }
     }

@@ -350,7 +350,7 @@ fn no_plan_is_used_twice() {
 }
 
 #[test]
-fn what_cannot_be_right_is_named() {
+fn invalid_values_are_named() {
     let new = || Adaptive::with_window::<20>();
     let many: Vec<Duration> = (1..=17).map(ms).collect();
     let bad = [

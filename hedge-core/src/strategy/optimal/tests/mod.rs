@@ -84,7 +84,7 @@ fn a_request_is_hedged_once() {
 }
 
 #[test]
-fn only_what_tells_of_a_pair_is_learned_from() {
+fn only_complete_pairs_are_learned_from() {
     let hedged = report(ms(50), Some((ms(10), ms(90))));
     let mut strategy = Optimal::new(99.0, 5.0);
     record(&mut strategy, 1..=20);
@@ -206,7 +206,7 @@ fn a_reset_forgets_what_was_learned_and_keeps_options() {
 }
 
 #[test]
-fn what_cannot_be_right_is_named() {
+fn invalid_values_are_named() {
     type O = Optimal;
     let good = || Optimal::new(99.0, 5.0);
     let bad: [(&str, O); 12] = [

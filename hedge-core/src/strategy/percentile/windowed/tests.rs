@@ -238,7 +238,7 @@ fn a_reset_forgets_samples_and_keeps_options() {
 }
 
 #[test]
-fn what_cannot_be_right_is_named() {
+fn invalid_values_are_named() {
     type P = WindowedPercentile<20>;
     let good = || WindowedPercentile::with_window::<20>(95.0);
     let bad: [(&str, P); 12] = [
@@ -314,7 +314,7 @@ fn what_cannot_be_right_is_named() {
 }
 
 #[test]
-fn options_that_cannot_be_right_are_taken_for_the_nearest_that_can() {
+fn invalid_options_are_clamped() {
     let delays = |mut strategy: WindowedPercentile<30>| {
         record(&mut strategy, 1..=29);
         (
