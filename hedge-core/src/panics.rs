@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_strategy_that_panics_in_a_panic_is_caught() {
-        // Late enough that the shard flushes its pending records.
+        // This time is late enough that the shard flushes its pending records.
         let clock = ManualTimer::<4>::starting_at(Instant::from_epoch(Duration::from_secs(1)));
         let local = Hedger::builder(&clock)
             .strategy(PanickingStrategy)

@@ -48,8 +48,7 @@ const NANOS: u64 = 1_000_000_000;
 /// Converts `ticks` to a duration, rounded down to the nanosecond. Embassy's conversion rounds to
 /// the microsecond, so that a deadline could come too early.
 const fn duration(ticks: u64, hz: u64) -> Duration {
-    // The ticks of less than a second, times 10⁹, fit for all rates of embassy, which are up to 5
-    // GHz.
+    // This cannot overflow: the ticks are less than a second, and embassy's rates are at most 5 GHz.
     let nanos = ticks % hz * NANOS / hz;
     Duration::new(ticks / hz, nanos as u32)
 }

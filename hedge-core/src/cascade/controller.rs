@@ -60,7 +60,7 @@ impl<'c, Q, K: Sink, const N: usize> CascadeController<'c, Q, K, N> {
         let elapsed = now.since(self.start);
         if let Some(tier) = self.tiers.get_mut(usize::from(index)) {
             tier.start = Some(elapsed);
-            // Remains in place if the tier is dropped before it ends.
+            // This end remains if the tier is dropped before it ends.
             tier.end = TierEnd::Cancelled;
             let name = tier.name;
             self.emit(now, EventKind::TierStart { tier: index, name });

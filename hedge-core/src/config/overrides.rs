@@ -127,7 +127,7 @@ macro_rules! options {
     };
     (@null $lenient:ident) => { $lenient };
     (@null $lenient:ident null) => { true };
-    // `null` is a value.
+    // `null` is a value of the option, and not the same as a missing option.
     (@null $lenient:ident none) => { false };
     (@text $type:ty) => { $type };
     (@text $type:ty => $text:ident) => { super::text::$text };

@@ -69,7 +69,7 @@ pub(crate) fn add_ranges(schema: &mut Schema) {
         let range = json_schema!({ "minimum": 0, "maximum": HedgeConfig::MAX_MILLIS });
         add(schema, option, range);
     }
-    // A file that leaves it out has none, unlike `HedgeConfig::default`.
+    // A file that omits `delay_ms` has no delay, unlike `HedgeConfig::default`.
     if let Some(delay) = schema.pointer_mut("/properties/delay_ms") {
         delay.as_object_mut().map(|delay| delay.remove("default"));
     }
@@ -128,7 +128,8 @@ impl JsonSchema for Name {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        // Characters, where the limit is on bytes: no name that is right is refused.
+        // JSON Schema counts characters and the limit is in bytes, so the schema accepts every valid name and some
+        // invalid ones.
         json_schema!({ "type": "string", "minLength": 1, "maxLength": Self::CAPACITY })
     }
 }

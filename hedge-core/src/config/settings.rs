@@ -33,7 +33,7 @@ pub struct Settings {
     pub cost_per_attempt: f64,
 }
 
-// Here and not beside `Builder`, so that `hedger` knows nothing of configs.
+// This impl is not beside `Builder`, so that `hedger` does not depend on `config`.
 impl<T, S, M, K, const MAX: usize> Builder<T, S, M, K, MAX> {
     /// Takes all that a config says: strategy, budget, options, names and cost.
     pub fn settings(self, settings: Settings) -> Builder<T, AnyStrategy, M, K, MAX> {

@@ -27,7 +27,7 @@ pub(super) fn settings(config: &HedgeConfig) -> Result<Settings, ConfigError> {
         strategy_name: strategy_name(config)?,
         telemetry_prefix: telemetry_prefix(config.telemetry_prefix.as_str())?,
         cost_per_attempt: config.cost_per_attempt,
-        // Last, so that a strategy that is not built in is refused once all else is right.
+        // Check the strategy last, so that a custom kind is only reported if everything else is valid.
         strategy: strategy(config)?,
     })
 }
@@ -58,7 +58,7 @@ fn options(config: &HedgeConfig) -> Result<Options, ConfigError> {
 
 fn budget(config: &HedgeConfig, max_hedges: u8) -> Result<Budget, ConfigError> {
     let mut budget = Budget::percent(config.budget_percent);
-    // A burst other than the default is kept to at all times.
+    // Only the default burst has a surge gate.
     if config.budget_burst != Budget::BURST {
         budget = budget.burst(config.budget_burst);
     }
@@ -79,7 +79,7 @@ fn strategy_name(config: &HedgeConfig) -> Result<Name, ConfigError> {
 }
 
 fn strategy(config: &HedgeConfig) -> Result<AnyStrategy, ConfigError> {
-    // Every option is checked, whichever strategy is to use it.
+    // Check the options of every strategy, also of those that are not used.
     let fixed = optional_time("delay_ms", config.delay_ms)?.map(Fixed::new);
     percentile(config)?;
     adaptive(config)?;
@@ -101,8 +101,8 @@ fn strategy(config: &HedgeConfig) -> Result<AnyStrategy, ConfigError> {
 }
 
 /// The strategy that `choice` names.
-// Neither this nor what makes a strategy with a window is inlined: a function that moves several such large values
-// about takes an optimiser minutes.
+// This function and those that it calls are not inlined: the optimiser takes minutes for a function that moves several
+// strategies with large windows.
 #[inline(never)]
 fn pick<T>(
     config: &HedgeConfig,
@@ -131,7 +131,8 @@ where
         StrategyKind::ExponentialBackoff => backoff(config).map(Into::into),
         StrategyKind::Adaptive => {
             let strategy = adaptive(config)?;
-            // Only now: its window may hold fewer than the `min_samples` of another strategy.
+            // Validate only if this strategy is used: `min_samples` may be valid for another strategy and too large for
+            // this window.
             strategy.validate()?;
             Ok(strategy.into())
         }
@@ -189,7 +190,7 @@ fn adaptive(config: &HedgeConfig) -> Result<Adaptive, ConfigError> {
             let expected = "2 to 16 distinct delays";
             return Err(ConfigError::number("delay_candidates", candidate, expected));
         }
-        // There is room: there are at most 16.
+        // The push cannot fail: there are at most 16 candidates.
         let _ = delays.push(this);
     }
     ConfigError::check_range("learning_rate", config.learning_rate, 0.0, 1.0)?;
@@ -246,7 +247,7 @@ fn optimal(config: &HedgeConfig) -> Result<Optimal, ConfigError> {
 /// `millis` as the nearest whole number of nanoseconds.
 fn time(option: &'static str, millis: f64) -> Result<Duration, ConfigError> {
     ConfigError::check_range(option, millis, 0.0, HedgeConfig::MAX_MILLIS)?;
-    // Within that range it cannot fail.
+    // The conversion cannot fail within this range.
     Ok(Duration::try_from_secs_f64(millis / 1e3).unwrap_or(Duration::MAX))
 }
 

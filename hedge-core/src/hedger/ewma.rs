@@ -28,7 +28,7 @@ impl<const N: u32> Ewma<N> {
 
     /// The share, from 0 to 1.
     pub(crate) fn share(self) -> f32 {
-        // Exact: the average has at most 25 bits, and 2^24 is a power of two.
+        // The division is exact: the average has at most 25 bits, and 2^24 is a power of two.
         self.0 as f32 / ONE as f32
     }
 }
@@ -51,7 +51,7 @@ mod tests {
                 let target = f64::from(u8::from(observed));
                 short_model += (target - short_model) / 20.0;
                 long_model += (target - long_model) / 512.0;
-                // Rounding loses less than N / 2^24 in all.
+                // Rounding errors add up to less than N / 2^24.
                 prop_assert!((f64::from(short.share()) - short_model).abs() < 2e-6);
                 prop_assert!((f64::from(long.share()) - long_model).abs() < 5e-5);
             }

@@ -84,7 +84,7 @@ impl Guard {
     /// Whether a hedge may start that is due at `step`: when its request has waited 2^step times as long as planned.
     pub(crate) fn admit(&mut self, step: u8, now: Instant) -> Admission {
         let level = if self.slow {
-            // However long it has waited, and however high the level.
+            // While the backend is slow, defer the hedge however long its request has waited.
             self.level.max(step.saturating_add(1))
         } else {
             self.level
@@ -108,11 +108,11 @@ impl Guard {
         if let Some(passed) = record.passed() {
             self.record_slowness(passed && record.total() > typical());
         }
-        // A hedge after a failure says nothing about slowness, nor does one whose race nobody won.
+        // Hedges after failures, and hedges of requests without a winner, say nothing about slowness.
         if record.hedge_cause() != Some(Cause::Delay) || !matches!(record.end, RequestEnd::Won(_)) {
             return;
         }
-        // A primary that failed lost to no hedge.
+        // If the primary failed, the hedge did not win by being faster.
         let won = record.hedge_won() && record.primary_end != AttemptEnd::Failed;
         self.record_hedge(won, step(record), expected);
     }
@@ -138,7 +138,7 @@ impl Guard {
         if won {
             self.record_win(step);
         } else if step >= self.level {
-            // That an earlier one lost, a probe, says nothing of those that start at this level.
+            // A probe that lost started earlier, so it says nothing about the hedges of this level.
             self.record_loss(expected);
         }
     }
@@ -155,7 +155,7 @@ impl Guard {
 
     fn record_loss(&mut self, expected: impl FnOnce() -> Option<f32>) {
         self.lost = self.lost.saturating_add(1).min(self.patience);
-        // Once hedges are put off, three more are enough for the next level, however few should win.
+        // Only the first rise needs the expected win rate: three more losses are enough for each further level.
         if self.level == 0
             && self.lost == Self::LEAST_PATIENCE
             && self.patience == Self::LEAST_PATIENCE
@@ -179,10 +179,10 @@ impl Guard {
 /// How many hedges may lose in a row if this share should win, so that they do by chance one time in 1000.
 fn patience(expected: f32) -> u8 {
     const RARE: f32 = 0.001;
-    // The logarithm of a library takes 0.3 KB of firmware.
+    // This loop replaces a logarithm, which would take 0.3 KB of firmware.
     let loses = 1.0 - expected;
     let (mut chance, mut losses) = (loses, 0);
-    // Written so that a NaN, and what is out of range, give none.
+    // The condition is false for a NaN and for values out of range.
     while losses < Guard::MOST_PATIENCE && (RARE..=1.0).contains(&chance) {
         chance *= loses;
         losses += 1;
@@ -194,7 +194,7 @@ fn patience(expected: f32) -> u8 {
 fn step(record: &Record) -> u8 {
     let (start, mut waited) = (record.hedge_start, record.hedge_delay);
     let mut step = 0;
-    // Half-way between two steps counts for the later one.
+    // A start half-way between two steps counts as the later step.
     while step < Guard::MOST_LEVEL && waited > 0 && start >= waited.saturating_add(waited / 2) {
         waited = waited.saturating_mul(2);
         step += 1;
@@ -254,13 +254,13 @@ mod tests {
         // A hedge that has waited for twice the delay is admitted.
         assert_eq!(guard.admit(1, at(1)), Admit);
         assert_eq!(guard.admit(2, at(1)), Admit);
-        // Three that lose at this level are enough for the next, and probes do not count.
+        // Three losses at this level are enough to rise, and losses of probes do not count.
         lose(&mut guard, 0, 10);
         lose(&mut guard, 1, 2);
         assert_eq!(guard.admit(1, at(1)), Admit);
         lose(&mut guard, 1, 1);
         assert_eq!(guard.admit(1, at(1)), Defer(2));
-        // 64 delays are the most.
+        // The highest level is 64 times the delay.
         lose(&mut guard, 6, 100);
         assert_eq!(guard.admit(0, at(1)), Defer(6));
         assert_eq!(guard.admit(6, at(1)), Admit);
@@ -274,21 +274,21 @@ mod tests {
             assert_eq!(guard.admit(0, at(1)), Defer(level as u8));
             guard
         };
-        // A probe wins: hedging is back at once.
+        // If a probe wins, hedging returns to level 0 at once.
         let mut guard = at_level(5);
         guard.record_hedge(true, 0, || None);
         assert_eq!(guard.admit(0, at(1)), Admit);
-        // But three that lose put it off again.
+        // Three losses are then enough to defer hedges again.
         lose(&mut guard, 0, 3);
         assert_eq!(guard.admit(0, at(1)), Defer(1));
         let mut guard = at_level(5);
         guard.record_hedge(true, 2, || None);
         assert_eq!(guard.admit(0, at(1)), Defer(2));
-        // One at the level lowers it by one.
+        // A win at the present level lowers it by one.
         let mut guard = at_level(5);
         guard.record_hedge(true, 5, || None);
         assert_eq!(guard.admit(0, at(1)), Defer(4));
-        // At level 0 a win starts the count anew.
+        // A win at level 0 resets the count of losses.
         let mut guard = at_level(1);
         (0..2).for_each(|_| guard.record_hedge(true, 0, || None));
         lose(&mut guard, 0, 23);
@@ -304,7 +304,7 @@ mod tests {
                 || Duration::MAX,
                 || None,
             );
-            // Most requests need none.
+            // Most requests need no hedge.
             guard.record(&request(false, 0), || Duration::MAX, || None);
             assert_eq!(guard.admit(0, at(1)), Admit);
         }
@@ -318,7 +318,7 @@ mod tests {
             let admitted = (0..1000).filter(|_| guard.admit(0, at(1)) == Admit);
             admitted.count()
         };
-        // After 32, 64, and then 100 each.
+        // Probes start after 32, then 64, and then every 100 due hedges.
         assert_eq!(probes(&mut guard), 2 + 9);
         assert_eq!(probes(&mut guard), 10);
     }
@@ -327,7 +327,7 @@ mod tests {
     fn a_client_of_few_requests_probes_by_time() {
         let mut guard = Guard::new();
         lose(&mut guard, 6, 100);
-        // One due hedge in 20 s: at first each but that which is put off, in the end one a minute.
+        // With one due hedge every 20 s, nearly each one is a probe at first, and in the end one a minute.
         let admitted: std::vec::Vec<_> = (0..60)
             .filter(|n| guard.admit(0, at(20 * n)) == Admit)
             .collect();
@@ -369,12 +369,12 @@ mod tests {
     #[test]
     fn slowness_is_not_a_tail() {
         let mut guard = Guard::new();
-        // Two requests in three may well pass the delay, over and over.
+        // Two requests in three may pass the delay for any length of time.
         for n in 0..600 {
             guard.record(&request(n % 3 > 0, 1), || Duration::ZERO, || None);
             assert_eq!(guard.admit(0, at(1)), Admit);
         }
-        // When all of them do, winning or not, one in a hundred is hedged.
+        // If all requests pass the delay, one in a hundred is hedged, whether hedges win or not.
         let mut admitted = 0;
         for n in 0..400_u32 {
             guard.record(
@@ -385,10 +385,10 @@ mod tests {
             admitted += u32::from(guard.admit(0, at(1)) == Admit);
         }
         assert!((30..80).contains(&admitted), "{admitted}");
-        // Those that are put off are so again while it lasts, whatever they have waited.
+        // Deferred hedges are deferred again while the backend is slow, however long they have waited.
         assert_eq!(guard.admit(0, at(1)), Defer(1));
         assert_eq!(guard.admit(3, at(1)), Defer(4));
-        // And when half of them no longer do, all that are due.
+        // When half of the requests no longer pass the delay, all due hedges start.
         for n in 0..40 {
             guard.record(&request(n % 2 > 0, 1), || Duration::ZERO, || None);
         }
@@ -397,7 +397,7 @@ mod tests {
 
     #[test]
     fn an_early_delay_is_no_slowness() {
-        // All requests pass it, but half of them are as fast as ever: the median is 20 ms.
+        // All requests pass the delay, but half of them take no longer than the median of 20 ms.
         let mut guard = Guard::new();
         for _ in 0..400 {
             guard.record(&request(true, 1), || Duration::from_millis(20), || None);

@@ -87,7 +87,7 @@ impl<O: HasBudget> InFlight<O> {
     /// Gives back what was paid for a hedge that is not to start.
     #[inline]
     pub(crate) fn refund_reserved(&mut self) {
-        // Most requests have none.
+        // Most requests have no reserved payment.
         if self.reserved.is_some()
             && let Some(payment) = self.reserved.take()
         {
@@ -114,7 +114,7 @@ impl<O: HasBudget> Drop for InFlight<O> {
     #[inline]
     fn drop(&mut self) {
         self.refund_reserved();
-        // Most requests have none, and need not ask the budget.
+        // Most requests hold no place, and need not call the budget.
         if self.places > 0 {
             self.owner.budget().give_back(self.places.into());
         }

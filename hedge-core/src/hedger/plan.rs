@@ -27,7 +27,7 @@ pub struct RequestPlan {
 
 /// How attempts end when another one has answered their request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-// Tasks need `std`.
+// This variant needs `std`, as tasks do.
 #[cfg_attr(not(feature = "std"), allow(dead_code))]
 pub(crate) enum Losers {
     /// The future drops them, which ends them.

@@ -145,7 +145,7 @@ impl<S: Strategy> Policy<S> {
     }
 
     fn clamp(&self, delay: Duration) -> Duration {
-        // No hedge is planned; `max_delay` must not turn that into a hedge.
+        // `Duration::MAX` means that no hedge is planned; `max_delay` must not turn that into a hedge.
         if delay == Duration::MAX {
             return delay;
         }
@@ -158,7 +158,8 @@ impl<S: Strategy> Policy<S> {
         let planned = self.planned_pass_rate();
         let traffic = self.traffic.traffic(planned);
         if query.first_due {
-            // Now and not when the request ends: requests that hang together must not all be hedged before one ends.
+            // Record this when the hedge is due, not when the request ends: if many requests hang at the same time, not
+            // all of them may be hedged before the first one ends.
             self.traffic.record(true, planned);
         }
         let typical = || self.strategy.typical_latency().unwrap_or_default();
@@ -168,7 +169,7 @@ impl<S: Strategy> Policy<S> {
         {
             return Err(Refusal::Final(Suppressed::Deadline));
         }
-        // A failed attempt is worth another one, whatever the latencies are.
+        // A retry does not depend on the latencies.
         if query.retry {
             return if self.guarded() && !self.retry_guard.admit() {
                 Err(Refusal::temporary(Suppressed::Guard))
@@ -176,7 +177,7 @@ impl<S: Strategy> Policy<S> {
                 Ok(traffic)
             };
         }
-        // Written so that a NaN hedges nothing.
+        // Both comparisons are false for a NaN, so that it hedges nothing.
         let certain = query.drawn || query.chance >= 1.0;
         let drawn = certain || self.draw() < query.chance;
         if !drawn {
@@ -332,7 +333,7 @@ mod tests {
                 for record in requests {
                     one_by_one.record(record);
                 }
-                // The guard compares with what was typical at the end of the batch.
+                // The guard compares with the typical latency at the end of the batch.
                 assert_eq!(together.traffic, one_by_one.traffic, "{kind}");
                 let learned = |policy: &Policy<_>| Learned::of(&policy.strategy, now);
                 assert_eq!(learned(&together), learned(&one_by_one), "{kind}");
@@ -371,7 +372,7 @@ mod tests {
         };
         let refused = Err(Refusal::Final(Suppressed::NotDrawn));
         assert_eq!(policy.may_hedge(&unlikely), refused);
-        // It was before it was refused for another reason.
+        // This hedge was drawn before it was refused for another reason.
         let drawn = HedgeQuery {
             drawn: true,
             ..unlikely
@@ -384,7 +385,7 @@ mod tests {
         let mut policy = guarded();
         let surges = |policy: &mut Policy<Fixed>| policy.may_hedge(&query()).unwrap().surging;
         assert_eq!((0..100).filter(|_| !surges(&mut policy)).count(), 21);
-        // Those that are asked for again are the same requests.
+        // A hedge that is asked for again belongs to a request that has been counted.
         let again = HedgeQuery {
             first_due: false,
             ..query()
@@ -416,7 +417,7 @@ mod tests {
             Err(Refusal::temporary(Suppressed::Guard))
         );
         assert!(policy.may_hedge(&query()).is_ok());
-        // Where there is no guard, nor are they.
+        // Without a guard, hedges are not deferred.
         policy.options.guard = Some(false);
         assert!((0..100).all(|_| policy.may_hedge(&retry).is_ok()));
     }

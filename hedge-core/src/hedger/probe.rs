@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn probes_by_time_grow_apart_to_a_minute() {
-        // One due hedge in 20 s: what matters is the time.
+        // With one due hedge every 20 s, the time decides when a probe starts.
         let gaps = gaps(&mut Probe::new(), 100, 20_000, 0);
         assert_eq!(gaps[..9], [2, 1, 1, 1, 1, 1, 1, 1, 1]);
         assert!(gaps[16..].iter().all(|gap| *gap == 3), "{gaps:?}");
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn where_many_are_held_back_time_matters_less() {
-        // One due hedge in 2 s. The seventh is 12 s after a probe, an eighth of 96 s.
+        // With one due hedge every 2 s, the seventh comes 12 s after a probe, which is an eighth of 96 s.
         let gaps = gaps(&mut Probe::new(), 400, 2_000, 0);
         let first = gaps.iter().position(|gap| *gap > 6).unwrap();
         let asked: u64 = gaps[..first].iter().sum();
@@ -120,7 +120,7 @@ mod tests {
             assert!(!probe.ask(at(1000 * second - 1), 0));
             assert!(probe.ask(at(1000 * second), 0));
         }
-        // 45 seconds after the first, so 5.625 seconds later.
+        // The last probe came 45 s after the first, so the next one may come an eighth of that later, which is 5.625 s.
         assert!(!probe.ask(at(51_624), 0));
         assert!(probe.ask(at(51_625), 0));
     }

@@ -58,7 +58,7 @@ impl<H, const N: usize> FixedRegistry<H, N> {
             None if self.entries.is_full() => return Err(InsertError::Full { capacity: N }),
             None => {
                 let value = make().map_err(InsertError::Make)?;
-                // There is room, as checked above.
+                // The push cannot fail: the length was checked above.
                 let _ = self.entries.push((name, value));
                 self.entries.len().saturating_sub(1)
             }

@@ -99,7 +99,7 @@ mod tests {
         // 8 × (31/32)^n is above 1 until n = 66.
         let early = admitted(&mut guard, 100, |_| false);
         assert!((66..100).contains(&early), "{early}");
-        // Until the share is 1/64 it takes a few hundred.
+        // The share falls to 1/64 within a few hundred retries.
         let _ = admitted(&mut guard, 10_000, |_| false);
         let late = admitted(&mut guard, 6400, |_| false);
         assert!((99..=101).contains(&late), "{late}");

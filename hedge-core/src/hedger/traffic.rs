@@ -57,7 +57,7 @@ impl TrafficMonitor {
 
     /// Returns the state of the traffic, for the budget.
     pub(crate) fn traffic(&self, planned: Option<f32>) -> Traffic {
-        // A NaN is no share: `max` ignores it.
+        // `max` ignores a NaN.
         let planned = planned.unwrap_or(0.0);
         Traffic {
             surging: self.recent.share() > Self::SURGE.max(1.5 * planned).min(0.95),
@@ -79,7 +79,7 @@ mod tests {
     fn a_tail_is_neither_a_surge_nor_slow() {
         let mut monitor = TrafficMonitor::new();
         assert_eq!(after(&mut monitor, 2000, |n| n % 20 == 0), Traffic::CALM);
-        // A cluster of ten slow requests is one either: 1 − 0.95^10 is 0.4.
+        // A cluster of ten slow requests is no surge: 1 − 0.95^10 is 0.4.
         assert_eq!(after(&mut monitor, 10, |_| true), Traffic::CALM);
     }
 
@@ -109,7 +109,7 @@ mod tests {
     fn a_share_that_is_planned_is_no_surge() {
         let planned = |share| {
             let mut monitor = TrafficMonitor::new();
-            // Nine in ten.
+            // Nine in ten requests pass the delay.
             (0..5000_u32).for_each(|n| monitor.record(n % 10 != 0, share));
             monitor.traffic(share)
         };
@@ -120,7 +120,7 @@ mod tests {
         };
         assert_eq!(planned(Some(0.05)), surge);
         assert_eq!(planned(Some(f32::NAN)), surge);
-        // Without a plan it is a surge, but there is nothing to be slower than.
+        // Without a planned share, the traffic can surge but cannot be slower than planned.
         assert_eq!(
             planned(None),
             Traffic {

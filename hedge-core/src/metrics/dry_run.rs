@@ -86,7 +86,7 @@ impl DryRun {
         let longest = latencies.max().unwrap_or_default();
         for (bound, in_bucket) in latencies.buckets() {
             let bound = bound.min(longest);
-            // The share of the hedges that have answered by then.
+            // The share of the hedges that have answered by this bound.
             let rescued = bound
                 .checked_sub(delay)
                 .map_or(0.0, |hedged| admitted * below(hedged));
@@ -97,8 +97,8 @@ impl DryRun {
                 p99_after = Some(bound);
             }
         }
-        // Where few latencies lie between the delay and the tail, most hedges answer there: half of them within the median,
-        // whose bucket ends at most a sixteenth above it.
+        // If few latencies lie between the delay and the tail, most hedges answer in that gap: half of them within the
+        // median, whose bucket ends at most a sixteenth above it.
         let median = latencies.quantile(0.5)?;
         let hedged = median.saturating_add(median / 8);
         let rescued = delay.saturating_add(hedged);
@@ -211,18 +211,18 @@ mod tests {
         let run = DryRun::of(&latencies(), 1000, 100, 100, 100).unwrap();
         assert!((0.09..0.11).contains(&run.more_requests) && run.hedges == 100);
         assert!((90..=110).contains(&run.delay.as_millis()), "{run:?}");
-        // The mean of those that are slow is 1495 ms, and of what is left of nine in ten about 150.
+        // The mean of the slow requests is 1495 ms. Nine in ten of them are rescued after about 150 ms.
         let saved = run.mean_before.saturating_sub(run.mean_after);
         assert!((100..=140).contains(&saved.as_millis()), "{run:?}");
         assert!(
             run.p99_after < ms(1100) && run.p99_before > ms(1800),
             "{run:?}"
         );
-        // A budget that pays for none saves nothing.
+        // A budget that pays for no hedge saves nothing.
         assert_eq!(DryRun::of(&latencies(), 1000, 100, 0, 0), None);
         let tenth = DryRun::of(&latencies(), 1000, 100, 10, 10).unwrap();
         assert!(tenth.p99_after > ms(1700), "{tenth:?}");
-        // As many requests again that failed are no reason to expect another delay.
+        // As many failed requests again do not change the expected delay.
         let failing = DryRun::of(&latencies(), 2000, 100, 100, 100).unwrap();
         assert_eq!(failing.delay, run.delay);
     }

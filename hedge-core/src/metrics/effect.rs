@@ -410,7 +410,7 @@ mod on {
     impl fmt::Display for Number {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             let digits = usize::from(libm::fabs(self.0) < 10.0);
-            // Not `-0`.
+            // Adding 0 turns `-0` into `0`.
             write!(f, "{:.digits$}", self.0 + 0.0)
         }
     }

@@ -304,7 +304,7 @@ fn report() -> impl Strategy<Value = Record> {
             };
             let report = hedged(ms, attempts, end);
             let suppressed = report.suppressed.map(|_| Suppressed::ALL[reason]);
-            // Divisible by all numbers of attempts.
+            // These costs are divisible by every possible number of attempts.
             Record {
                 flags: due.into(),
                 suppressed,

@@ -362,7 +362,7 @@ where
                 continue;
             }
 
-            // A controller that has just refused says when to ask again, which is not now.
+            // A controller that has just refused an attempt must be asked again later, not at this time.
             let due = self.due().filter(|due| !refused || *due > now);
             if due.is_some_and(|due| due <= now) {
                 if turn.polled {

@@ -44,11 +44,11 @@ pub(super) fn choose<const N: usize>(
     }
     let open = match open(table, allowed, now) {
         0 if choice.hedge => return Err(NoReplica::OnHold),
-        // To send nothing would turn a plea for patience into an outage.
+        // If all replicas are on hold, send the primary anyway: sending nothing would turn pushback into an outage.
         0 => allowed,
         open => open,
     };
-    // Another thread may get ahead of this one. Whoever loses tries the next best, so this ends.
+    // Another thread may change the chosen replica first. This thread then tries the next best one, so the loop ends.
     let mut left = open;
     while left != 0 {
         let best = compare::<N>(table, choice, open, left, now);
@@ -113,7 +113,7 @@ fn compare<const N: usize>(
         });
     }
     let random = table.random();
-    // A shortcut for what is mostly the case.
+    // This shortcut covers most requests: all replicas are known and about equally fast.
     if unused == open
         && let Some(index) = least_busy_of_equals(table, open, random, now)
     {
@@ -210,7 +210,7 @@ fn cheapest<const N: usize>(
     let mut index = best.1;
     // If nothing is known, nothing is too slow.
     if choice.hedge && least_slowness > TOO_SLOW_FOR_A_HEDGE && survey.floor > 0 {
-        // To wait for one of the others would take longer than to ask the same again.
+        // A hedge to one of the others would take longer than a hedge to the same replica.
         let slowness = |index: &usize| survey.slowness(*index);
         let same = places(left & choice.used).filter(|index| slowness(index) <= TOLERATED);
         index = same.min_by_key(slowness).unwrap_or(index);
@@ -218,7 +218,7 @@ fn cheapest<const N: usize>(
     Best {
         index,
         load: table.load(index),
-        // As it was seen to be, unless all are unknown and busy.
+        // An unknown replica gets one attempt at a time, unless all are unknown and busy.
         alone: best.2 && index == best.1 && others(index),
         is_probe: false,
     }
@@ -243,10 +243,10 @@ impl<const N: usize> Survey<N> {
         let (mut lightest, mut heaviest) = (Octaves::MAX, 0);
         for index in places(open) {
             let record = table.record(index);
-            // Silence counts before any answer comes.
+            // An attempt without an answer counts as slow before it ends.
             let latency = record.latency.max(table.load(index).silence(now));
             fastest = fastest.min(latency);
-            // 0 says that nothing is known, and wraps.
+            // A latency of 0 means unknown; the subtraction turns it into the largest number.
             fastest_known = fastest_known.min(record.latency.wrapping_sub(1));
             lightest = lightest.min(record.weight());
             heaviest = heaviest.max(record.weight());
@@ -254,7 +254,7 @@ impl<const N: usize> Survey<N> {
                 *expected = latency;
             }
         }
-        // An unknown replica is expected to be as fast as any or, if all are unknown, as others were.
+        // An unknown replica is expected to be as fast as the fastest one, or as fast as is typical if all are unknown.
         let floor = match fastest_known {
             Octaves::MAX => table.shared().typical / 4,
             known => known + 1,

@@ -40,7 +40,7 @@ fn held(table: &mut impl Table, last: u32, now: Instant) -> u64 {
 
 /// Keeps further attempts from a replica until `until`.
 pub(super) fn hold(table: &mut impl Table, index: usize, until: Instant, now: Instant) -> bool {
-    // Brings the tick up to date, which the new hold is relative to.
+    // The new hold is relative to the table's tick, so update the tick first.
     if let Some(last) = table.holds() {
         held(table, last, now);
     }

@@ -20,7 +20,7 @@ pub(super) const fn log2(value: u64) -> Octaves {
 /// The logarithm of `value` + 1.
 #[inline]
 pub(super) const fn log2_of_next(value: u16) -> Octaves {
-    // Most numbers of attempts in flight are small.
+    // This table serves the numbers of attempts in flight, most of which are small.
     const SMALL: [Octaves; 16] = {
         let mut small = [0; 16];
         let mut value = 0;
@@ -49,7 +49,7 @@ pub(super) const fn exp2(octaves: Octaves) -> u64 {
 const fn log2_fine(value: u64) -> u32 {
     let value = if value == 0 { 1 } else { value };
     let zeros = value.leading_zeros();
-    // The leading one moves to bit 63, and the bits after it are the fraction.
+    // Shift the leading 1 to bit 63; the bits after it are the fraction.
     let fraction = (value << zeros) >> 47 & 0xffff;
     (63 - zeros) << 16 | (fraction + bulge(fraction)) as u32
 }

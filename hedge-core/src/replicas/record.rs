@@ -17,7 +17,7 @@ fn tick(now: Instant) -> u32 {
 
 /// The logarithm of a time that [`Load::ticks_of_silence`] returned.
 pub(super) fn silence(ticks: u32) -> Octaves {
-    // A start in a tick's last moment counts from the next.
+    // A start at the very end of a tick counts from the next tick.
     match ticks.saturating_sub(DISORDER + 1) {
         0 => 0,
         ticks => octaves::log2(u64::from(ticks)) + TICK_BITS as Octaves * OCTAVE,
@@ -91,7 +91,7 @@ impl Load {
         if self.in_flight == 0 {
             return 0;
         }
-        // A sign of life that comes from the future is recent.
+        // Another thread's time may be slightly later than `now`, and counts as recent.
         tick(now).wrapping_sub(self.since).wrapping_add(DISORDER)
     }
 
@@ -301,7 +301,7 @@ impl Record {
                 _ if new > old + i32::from(OCTAVE) => divisor.min(4),
                 _ => divisor,
             };
-            // Rounded to nearest, for truncation would let the estimate lag behind by up to 7/256.
+            // Round to nearest, since truncation would let the estimate lag by up to 7/256 of an octave.
             let (step, half) = (new - old, divisor / 2);
             let step = if step < 0 { step - half } else { step + half } / divisor;
             (old + step) as Octaves
@@ -311,7 +311,7 @@ impl Record {
             flags &= !UNKNOWN;
         }
         Some(Self {
-            // 0 stands for unknown, and there are no more than 64 octaves.
+            // 0 means unknown, and 64 octaves cover every time.
             latency: latency.clamp(1, 64 * OCTAVE - 1),
             flags,
             ..self

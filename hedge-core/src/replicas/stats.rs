@@ -115,7 +115,7 @@ impl<const N: usize> fmt::Display for ReplicasStats<N> {
             "replica", "in flight", "latency ms", "silence ms", "weight", "bias"
         )?;
         for replica in self.iter() {
-            // Formatted by hand, since `Display` without an allocator has nowhere to pad to.
+            // Write the columns one by one: without an allocator, padding needs a buffer that is not there.
             write!(f, "\n{:>7} ", replica.id.index())?;
             write!(f, "{:>9} ", replica.in_flight)?;
             match replica.latency {

@@ -51,7 +51,7 @@ pub(super) fn places(mut mask: u64) -> impl Iterator<Item = usize> {
     core::iter::from_fn(move || {
         let index = mask.trailing_zeros();
         mask &= mask.wrapping_sub(1);
-        // Below 64, as the compiler may know.
+        // The mask shows the compiler that the index is below 64.
         (index < u64::BITS).then_some((index & 63) as usize)
     })
 }

@@ -68,10 +68,10 @@ impl Tasks {
             end: None,
         };
         async move {
-            // All of it, since a closure would capture no more than its `end`.
+            // Move the whole report into the block, which would otherwise capture only `end`.
             let mut report = report;
             let result = future.await;
-            // Nobody classifies the result of a task that ran on.
+            // The result of a task that outlived its request is not classified.
             report.end = Some(match result {
                 Ok(_) => AttemptEnd::Answered,
                 Err(_) => AttemptEnd::Failed,

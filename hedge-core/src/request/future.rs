@@ -105,7 +105,7 @@ where
             if self.race.is_complete() {
                 let this = self.as_mut().project();
                 let _span = this.trace.enter();
-                // The race is never ready again.
+                // The race stays pending from now on.
                 let _ = this.race.poll(cx);
             }
             let over = self.live() == 0 || !self.race.is_complete();

@@ -184,7 +184,7 @@ impl<S: ReplicaSet, T: Timer, const MAX: usize, W> OnReplicas<S, T, MAX, W> {
             *replica = Some(id);
             self.used |= id.mask();
         } else {
-            // No request has so many attempts.
+            // This is unreachable: no request has so many attempts.
             self.set
                 .report(&chosen, AttemptEnd::Cancelled, chosen.started());
         }
@@ -204,7 +204,7 @@ where
     const TIMED: bool = true;
 
     fn place_primary(&mut self, now: Instant) -> Result<Option<ReplicaId>, NoReplica> {
-        // Again if the closure panicked and the request is polled nevertheless.
+        // The place is taken again if the closure panicked and the request is polled again.
         if let Some(placed) = self.replica(0) {
             return Ok(Some(placed));
         }
@@ -229,7 +229,7 @@ where
             if (self.ready)(hedge.at(id)) {
                 break Ok(Some(id));
             }
-            // The next best.
+            // Choose the next best replica.
             self.withdraw(index, now);
             self.among &= !id.mask();
         };
@@ -285,7 +285,7 @@ impl<S: ReplicaSet, T: Timer, const MAX: usize, W> OnReplicas<S, T, MAX, W> {
             && let Some(chosen) = self.open.get(usize::from(index)).copied().flatten()
             && tasks.release(index, chosen, end)
         {
-            // The task reports its end.
+            // The task reports its own end.
             let _ = self.take(index);
             return;
         }
@@ -295,7 +295,8 @@ impl<S: ReplicaSet, T: Timer, const MAX: usize, W> OnReplicas<S, T, MAX, W> {
 
 impl<S: ReplicaSet, T: Timer, const MAX: usize, W> Drop for OnReplicas<S, T, MAX, W> {
     fn drop(&mut self) {
-        // Losers that were kept, an attempt that could not be launched, or a request that was never polled.
+        // Open attempts remain if losers were kept, if an attempt could not be launched, or if the request was never
+        // polled.
         if self.open.iter().any(Option::is_some) {
             let now = self.timer.now();
             for index in 0..MAX {

@@ -22,7 +22,7 @@ macro_rules! strategy {
         $(#[$meta])*
         #[derive(Clone, Debug)]
         #[non_exhaustive]
-        // Without an allocator there is nowhere else to put the largest.
+        // Without an allocator, the largest variant cannot be boxed.
         #[allow(clippy::large_enum_variant)]
         pub enum $name {
             $($(#[$doc])* $variant($strategy),)*

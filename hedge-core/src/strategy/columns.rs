@@ -33,7 +33,7 @@ impl<'c> dyn ReadColumns + 'c {
         let Some(column) = self.column(name) else {
             return Err(RestoreError(Problem::Missing { name }));
         };
-        // Written so that a NaN is found.
+        // This form finds a NaN.
         let is_wrong = |value: &f64| !(low <= *value && *value <= high);
         match column.iter().position(is_wrong) {
             None => Ok(column),

@@ -29,7 +29,7 @@ enum Head<I> {
     Ended,
 }
 
-// No item is pinned, and a stream is moved only if it may be.
+// Items are never pinned, and the stream is only moved if it is `Unpin`.
 impl<S: Unpin, I, T> Unpin for HedgedStream<S, I, T> {}
 
 impl<S, I, T> HedgedStream<S, I, T> {

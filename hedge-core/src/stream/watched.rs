@@ -28,7 +28,7 @@ pin_project! {
         // `None` once it has ended.
         stream: Option<HedgedStream<S, I, T>>,
         timer: T,
-        // In nanoseconds. The largest number means no limit.
+        // The limit in nanoseconds; the largest number means no limit.
         limit: u64,
         #[pin]
         alarm: Option<T::Sleep>,
@@ -177,7 +177,7 @@ where
                 (StreamEnd::Stalled, Some(Err(error)))
             }
         };
-        // Drop the stream before its end is seen.
+        // Drop the stream before its end is reported.
         *this.stream = None;
         this.alarm.set(None);
         this.counters.close(end, this.timer);
@@ -186,7 +186,7 @@ where
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         match &self.stream {
-            // A stall may end it at any item, or add an error.
+            // A stall may end the stream at any item, or add an error.
             Some(stream) if self.limit == u64::MAX => stream.size_hint(),
             Some(_) => (0, None),
             None => (0, Some(0)),

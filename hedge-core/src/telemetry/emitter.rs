@@ -44,7 +44,7 @@ impl Emitter {
             return false;
         }
         if self.state == Audience::Unknown {
-            // Remains in place if `enabled` panics.
+            // This state remains if `enabled` panics.
             self.state = Audience::Silent;
             self.state = if sink.enabled() {
                 Audience::Heard

@@ -137,7 +137,7 @@ mod tests {
             .sink(sink.clone())
             .build_local()
             .unwrap();
-        // Answered by its primary, by its hedge, by nobody in time, and with an error by both.
+        // The primary answers, the hedge answers, neither answers in time, and both fail.
         for (primary, hedge, result) in [
             (10, 1, Ok(())),
             (90, 5, Ok(())),
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_written_is_counted() {
-        // Room for one line and its unit.
+        // The buffer has room for one line and its unit.
         let sink = LatencySink::new(std::io::Cursor::new([0; 19]));
         sink.line(format_args!("12"));
         sink.line(format_args!("34"));

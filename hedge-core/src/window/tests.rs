@@ -172,7 +172,7 @@ proptest! {
     #[test]
     fn samples_leave_between_seven_eighths_of_the_age_and_all_of_it(
         size in 1..=N,
-        // In hundredths of the maximum age.
+        // Arrival times are in hundredths of the maximum age.
         arrivals in prop::collection::vec((0..40_u64, sample()), 1..4 * N),
         idle in 0..150_u64,
     ) {
@@ -243,7 +243,7 @@ fn a_rank_beyond_the_samples_is_the_largest_and_none_is_the_smallest() {
     for p in [0.25, 0.0, -1.0, f64::NEG_INFINITY] {
         assert_eq!(window.percentile(p), Some(us(10)), "{p}");
     }
-    // An attempt that was dropped earlier is not a possible result.
+    // The latency of a dropped attempt is not a possible result.
     let window = filled([dropped(5), finished(10), finished(20)]);
     for p in [0.0, f64::NEG_INFINITY] {
         assert_eq!(window.percentile(p), Some(us(10)), "{p}");

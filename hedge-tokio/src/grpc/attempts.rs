@@ -187,7 +187,7 @@ where
     }
 
     fn add(&mut self, data: &C::Data) {
-        // As much of the prefix as is still missing, unless bytes of it were out of sight.
+        // Copy the missing part of the prefix, unless a buffer did not show some of its bytes.
         if self.known == self.bytes {
             let mut chunks = [IoSlice::new(&[]); PREFIX];
             let count = data.chunks_vectored(&mut chunks);

@@ -55,7 +55,7 @@ impl Reply {
             .and_then(Code::from_number);
         let pushback = text(PUSHBACK).map(|millis| match millis.trim().parse::<i32>() {
             Ok(millis @ 0..) => Pushback::Wait(Duration::from_millis(millis.unsigned_abs().into())),
-            // What cannot be read is never "now".
+            // An invalid pushback must not mean "now".
             _ => Pushback::Never,
         });
         Self {
@@ -78,7 +78,8 @@ impl Reply {
                 Some(Pushback::Wait(delay)) => Verdict::RetryAfter(delay),
                 Some(Pushback::Never) => Verdict::Wait,
             },
-            // The server has done its work, and the call is wrong or came at the wrong time.
+            // These codes say that the call itself is invalid or came at the wrong time, so another attempt would fail
+            // in the same way.
             (
                 Code::InvalidArgument
                 | Code::NotFound

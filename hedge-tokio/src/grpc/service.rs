@@ -126,7 +126,7 @@ impl<F> GrpcLayer<F> {
                 .build()
         });
         let by_rule = hedgers.collect::<Result<_, _>>()?;
-        // It counts the calls that may not be hedged.
+        // This hedger counts the calls that may not be hedged.
         let other = Hedger::builder()
             .strategy(Off)
             .shared_budget(budget)
@@ -316,7 +316,7 @@ impl<H, F, B: Body + Unpin> GrpcFuture<H, F, B> {
                 deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
             }
             None => {
-                // Its body is sent as it comes: it may be a stream that depends on the responses.
+                // Send the body without buffering it: it may be a stream that depends on the responses.
                 let options = request.extensions_mut().remove::<RequestOptions<'static>>();
                 let options = options.unwrap_or_default().unhedged();
                 request.extensions_mut().insert(options);
@@ -341,7 +341,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let result = ready!(this.response.poll(cx));
-        // An attempt may notice the deadline first, in its own way.
+        // An attempt may report the deadline before the hedger does, with another error.
         let is_late = |error: &BoxError| {
             error.is::<TimedOut>()
                 || this

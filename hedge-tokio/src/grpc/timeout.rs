@@ -38,7 +38,7 @@ pub(super) fn set_timeout(headers: &mut HeaderMap, timeout: Duration) {
         .iter()
         .map(|(name, unit)| (*name, nanos.div_ceil(u128::from(*unit))));
     let fits = numbers.find(|(_, number)| *number <= u128::from(LARGEST));
-    // About 11 000 years.
+    // The largest timeout is about 11 000 years.
     let (unit, number) = fits.unwrap_or((b'H', u128::from(LARGEST)));
     let text = format!("{number}{}", char::from(unit));
     if let Ok(value) = HeaderValue::from_str(&text) {

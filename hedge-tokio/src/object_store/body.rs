@@ -50,7 +50,7 @@ pub(super) async fn open(mut result: GetResult, head: bool) -> Result<GetResult>
                 rest,
             }))
         }
-        // A file, if another crate turned on the feature `fs`.
+        // The payload can be a file if another crate enables the feature `fs`.
         #[allow(unreachable_patterns)]
         payload => payload,
     };
@@ -167,7 +167,7 @@ impl Body {
         let (location, rest) = (self.location.clone(), self.rest.clone());
         let answer = async move {
             let result = store.get_opts(&location, options).await?;
-            // A store that ignores the precondition or the range would mix objects.
+            // Check what the store returned: a store that ignores the precondition or the range would mix objects.
             if result.meta.e_tag.as_ref() != Some(&e_tag) || result.range != rest {
                 return Err(Error::Precondition {
                     path: location.to_string(),
@@ -212,7 +212,8 @@ impl Body {
         match error {
             Some(error) => Some(self.end(error)),
             None if self.e_tag.is_some() && self.resumes < MAX_RESUMES => {
-                // The budget has refused. The body may still go on, and the budget is asked again.
+                // The budget has refused. The current body may still continue, and the budget is asked again after the
+                // next stall.
                 self.stalled_at = None;
                 None
             }
@@ -271,13 +272,13 @@ impl Stream for Body {
                 return Poll::Ready(None);
             }
             if this.rest.start >= this.rest.end {
-                // All bytes are here. The end of the body may be late, and nobody has to wait for it. It is polled for once, so
-                // that a connection whose body has ended is used again.
+                // All bytes have arrived. Do not wait for the end of the body, but poll once, so that the connection is
+                // reused if the body has ended.
                 let _ = this.poll_current(cx);
                 this.finish();
                 continue;
             }
-            // What the first attempt still sends is taken, even while another one is asked for the rest.
+            // Use bytes of the first attempt, even while another attempt is asked for the rest.
             match this.poll_current(cx) {
                 Poll::Ready(Some(Ok(bytes))) => {
                     this.rest.start = this.rest.start.saturating_add(bytes.len() as u64);
@@ -320,7 +321,7 @@ impl Stream for Body {
                         }
                         continue;
                     }
-                    // The body that stalled may still go on.
+                    // The stalled body may still continue.
                     this.stalled_at = None;
                 }
                 Poll::Pending => {}
@@ -328,7 +329,7 @@ impl Stream for Body {
             ready!(this.poll_stalled(cx));
             this.stalled_at = None;
             if this.resuming.is_some() {
-                // The attempt that was to resume the body has stalled, too.
+                // The resuming attempt has stalled, too.
                 this.resuming = None;
             }
             let ended = this.current.is_none();

@@ -163,7 +163,7 @@ impl ObjectStore for HedgedStore {
             other => failed(other),
         })?;
         let mut opened = hedged.value;
-        // For those who want to know what the read did.
+        // Attach the outcome, so that callers can see how the read was hedged.
         opened.result.extensions.insert(hedged.outcome);
         Ok(Body::wrap(
             Arc::clone(&self.shared),
@@ -174,14 +174,14 @@ impl ObjectStore for HedgedStore {
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        // Checked here, as joined reads are taken apart again by these numbers.
+        // Check the ranges here, since joined reads are split by them.
         if let Some(range) = ranges.iter().find(|range| range.start >= range.end) {
             return Err(failed(NoSuchRange {
                 range: range.clone(),
                 len: None,
             }));
         }
-        // All ranges have to be of one object.
+        // All ranges must be of the same version of the object.
         let e_tag = Mutex::new(None);
         let (e_tag, this) = (&e_tag, self);
         let read = move |joined: Range<u64>| async move {

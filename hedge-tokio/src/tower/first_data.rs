@@ -212,7 +212,7 @@ impl<C: Body + Unpin> Held<C> {
             let frame = frame?;
             let is_found = match frame.data_ref() {
                 Some(data) => self.is_found(data, &is_data),
-                // Trailers are the end.
+                // Trailers end the body.
                 None => true,
             };
             self.body.hold(frame);
@@ -235,13 +235,13 @@ impl<C: Body + Unpin> Held<C> {
         for chunk in chunks.iter().take(count) {
             self.seen.extend_from_slice(chunk);
         }
-        // What a buffer does not show may be data.
+        // Bytes that a buffer does not show may be data.
         let is_hidden = self.seen.len() < end;
         if is_hidden || self.bytes > MAX_HELD || !is_first && is_data(&self.seen) {
             return true;
         }
         if self.by_line {
-            // Otherwise every frame would have all those before it looked at again.
+            // Keep only the unfinished line, so that no byte is examined twice.
             let line = self.seen.iter().rposition(is_line_break);
             self.seen.drain(..line.map_or(0, |end| end + 1));
             self.seen.truncate(DATA.len());
@@ -330,7 +330,7 @@ pub struct FirstDataBody<C: Body> {
     is_over: bool,
 }
 
-// No frame is pinned.
+// Frames are never pinned.
 impl<C: Body + Unpin> Unpin for FirstDataBody<C> {}
 
 impl<C: Body + Unpin> FirstDataBody<C> {

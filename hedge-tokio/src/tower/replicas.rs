@@ -68,7 +68,7 @@ impl<S, P: Clone> Clone for HedgeReplicas<S, P> {
             hedger: self.hedger.clone(),
             policy: self.policy.clone(),
             shared: self.shared.clone(),
-            // The clone of a service that is ready is not ready.
+            // The readiness of a service does not carry over to its clone.
             own: Vec::new(),
             changed: None,
         }
@@ -255,7 +255,7 @@ impl<S: Clone, P> HedgeReplicas<S, P> {
             _ if self.ready_mask() != 0 => Poll::Ready(Ok(())),
             _ if waits => Poll::Pending,
             Some(error) => Poll::Ready(Err(error)),
-            // The request fails, and says why.
+            // Report ready: the request then fails with the reason.
             None => Poll::Ready(Ok(())),
         }
     }
@@ -306,26 +306,26 @@ where
         if ready == 0 {
             self.refresh();
         }
-        // If none of the replicas that it may use is ready, it waits for one of them.
+        // If none of the allowed replicas is ready, the request waits for one of them.
         let choice = Choice::PRIMARY.among(if ready != 0 { ready } else { among });
-        // If the response is dropped before it is polled, that is reported.
+        // Take the lease now, so that a response that is dropped before it is polled is reported.
         let lease = match Lease::new(self.shared.replicas.clone(), choice, clock) {
             Ok(lease) => lease,
             Err(reason) => return ResponseFuture::new(async move { Err(reason.into()) }),
         };
-        // The service that was found ready goes with this request; what takes its place has yet to be asked.
+        // This request takes the service that was polled ready; its replacement has not been polled.
         let own = self
             .own
             .get_mut(lease.id().index())
             .and_then(Option::as_mut);
         let Some(own) = own.filter(|own| own.id == lease.id()) else {
-            // It was added just now.
+            // The replica was added after `poll_ready`.
             return ResponseFuture::new(async move { Err(NoReplica::NotAllowed.into()) });
         };
         let is_ready = own.is_ready;
         let primary = own.asked.take();
         let primary = primary.unwrap_or_else(|| own.service.clone());
-        // This clone may be idle from now on, and must not hold places that others wait for.
+        // This clone may stay idle, so release the ready services that other clones may wait for.
         for own in self.own.iter_mut().flatten() {
             own.asked = None;
             own.is_ready = false;

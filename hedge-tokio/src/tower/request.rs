@@ -62,7 +62,7 @@ impl<S, P, Req, E> Shared<S, P, Req, E> {
     {
         let policy = policy.for_request(request);
         let RequestOptions { limits, key } = policy.options(request);
-        // Found now, as its name may borrow from the request.
+        // Look the key up now, since its name may borrow from the request.
         let key = key.map_or(Key::NONE, |name| hedger.key(&name));
         let copy = if limits.hedge {
             policy.copy(request)
@@ -204,7 +204,7 @@ fn boxed<E: Into<BoxError>>(error: Error<E>) -> BoxError {
             error: error.map(Into::into),
         }),
         Error::NoReplica(reason) => reason.into(),
-        // There is no other.
+        // Other errors cannot occur.
         error => error.to_string().into(),
     }
 }

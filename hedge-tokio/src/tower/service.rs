@@ -146,8 +146,7 @@ where
         let mut spare = shared.if_hedged(|| spare.clone());
         let mut primary = Some(Next::primary(request, ready, true));
         ResponseFuture::new(async move {
-            // Borrow what the request uses, and pin it where it is made: what is moved takes its place in the
-            // future twice.
+            // Borrow and pin these values instead of moving them: a moved value would take space in the future twice.
             let (attempts, spare, primary) = (&shared, &mut spare, &mut primary);
             let request = pin!(attempts.call().request_if(
                 move |_| attempts.is_ready(|| spare.clone()),

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use hedge_core::BoxError;
-// The crate, whose name this module has too.
+// This is the crate `tower`, not the module of the same name.
 use ::tower::limit::ConcurrencyLimit;
 use tokio::sync::Semaphore;
 

@@ -45,7 +45,7 @@ fn integer() -> impl Strategy<Value = f64> {
 
 prop_compose! {
     fn any_config()(
-        // Most fields stay as they are, so that some configs are right.
+        // Most fields keep their defaults, so that some configs are valid.
         floats in prop::collection::vec((0..FLOATS.len(), float()), 0..4),
         integers in prop::collection::vec((0..INTEGERS.len(), integer()), 0..3),
         edits in prop::collection::vec(0..WRONG.len() * 8, 0..2),

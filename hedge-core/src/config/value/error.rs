@@ -101,7 +101,7 @@ impl fmt::Display for ReadError {
             }
             Problem::Other(problem) if path.is_empty() => f.write_str(problem),
             Problem::Other(problem) => {
-                // An option names itself; here it has a longer name.
+                // The error starts with the option's name, which is replaced by its full path.
                 let own = format!("`{}` ", self.name());
                 match problem.strip_prefix(&own) {
                     Some(rest) => write!(f, "`{path}` {rest}"),
@@ -162,7 +162,7 @@ fn what(found: Unexpected<'_>) -> String {
         Unexpected::Bool(value) => value.to_string(),
         Unexpected::Signed(number) => number.to_string(),
         Unexpected::Unsigned(number) => number.to_string(),
-        // The decimal point tells it from a whole number.
+        // The decimal point distinguishes it from a whole number.
         Unexpected::Float(number) => format!("{number:?}"),
         Unexpected::Str(text) => format!("{text:?}"),
         Unexpected::Unit | Unexpected::Option => "null".to_owned(),
@@ -201,7 +201,7 @@ pub(crate) fn closest(found: &str, names: &[&'static str]) -> Option<&'static st
     }
     let distances = names.iter().map(|name| (distance(found, name), *name));
     let (least, name) = distances.min_by_key(|(distance, _)| *distance)?;
-    // A third of the letters, at least one.
+    // Accept a distance of up to a third of the letters, and at least one.
     (least <= 1.max(found.chars().count() / 3)).then_some(name)
 }
 

@@ -88,7 +88,8 @@ impl Bucket {
             Cause::Retry => self.tokens.saturating_add_signed(-self.balance),
             _ => self.tokens.saturating_add_signed(self.balance),
         };
-        // Twice the half: a half of a bucket of one token is never a whole token, so that a full half will do.
+        // Both sides are doubled to stay in whole numbers. In a bucket of one token, a half never holds a whole token,
+        // so a full half is enough.
         let is_own = share >= capacity.min(2 * TOKEN);
         let other = self.wanting.get(1 - half(cause));
         is_own || other.is_none_or(|wanting| *wanting == 0)
@@ -132,9 +133,9 @@ mod tests {
 
     impl Model {
         fn deposit(&mut self, amount: u64, deposits: u32, capacity: u64) {
-            // In halves of a millionth, each half gets as many as there are millionths.
+            // The model counts halves of a millionth, so each half gets as many units as there are millionths.
             for _ in 0..amount {
-                // One step at a time, to the half that has room.
+                // Add one unit at a time, to the half that has room.
                 let sum: u64 = self.halves.iter().sum();
                 if sum == 2 * capacity {
                     break;
@@ -239,12 +240,12 @@ mod tests {
         let capacity = 8 * TOKEN;
         assert!(!bucket.withdraw(Cause::Delay, TOKEN, capacity, 80));
         bucket.deposit(4 * TOKEN, 40, capacity);
-        // Retries have taken what is theirs.
+        // Retries get their half.
         let retries = (0..20).filter(|_| bucket.withdraw(Cause::Retry, TOKEN, capacity, 80));
         assert_eq!(retries.count(), 2);
         let hedges = (0..20).filter(|_| bucket.withdraw(Cause::Delay, TOKEN, capacity, 80));
         assert_eq!(hedges.count(), 2);
-        // Long after that they borrow again.
+        // After 80 more deposits, they may borrow again.
         bucket.deposit(8 * TOKEN, 80, capacity);
         let retries = (0..20).filter(|_| bucket.withdraw(Cause::Retry, TOKEN, capacity, 80));
         assert_eq!(retries.count(), 8);
@@ -256,7 +257,7 @@ mod tests {
         let mut granted = [0; 2];
         for n in 0..100 {
             bucket.deposit(TOKEN / 10, 1, TOKEN);
-            // Both are in want all the time; who asks first changes.
+            // Both kinds always want a token, and take turns to ask first.
             for own in [n / 10 % 2, 1 - n / 10 % 2] {
                 granted[own] += u32::from(bucket.withdraw(cause(own), TOKEN, TOKEN, 10));
             }
@@ -273,7 +274,7 @@ mod tests {
         assert!(bucket.withdraw(Cause::Retry, TOKEN, capacity, 80));
         bucket.refund(Cause::Retry, capacity);
         assert_eq!(bucket, before);
-        // A bucket that is nearly full has room for a part of it.
+        // A bucket that is nearly full has room for a part of the token.
         let mut full = Bucket::new(capacity - TOKEN / 10);
         full.refund(Cause::Delay, capacity);
         assert_eq!(full, Bucket::new(capacity));

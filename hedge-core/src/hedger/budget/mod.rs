@@ -99,7 +99,7 @@ impl Budget {
     /// number of hedges a request may have. Millionths of a request are the finest step. At 0 the
     /// bucket holds nothing, whatever the burst.
     pub const fn percent(percent: f64) -> Self {
-        // Casts of floats saturate, and a NaN becomes 0; `validate` says so.
+        // The cast saturates and turns NaN into 0; `validate` reports such values.
         let deposit = (percent * (TOKEN / 100) as f64 + 0.5) as u32;
         Self {
             percent,

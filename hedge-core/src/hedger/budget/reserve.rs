@@ -61,11 +61,11 @@ impl Reserve {
     fn refill(&mut self, now: Instant) {
         const SECOND: u64 = 1_000_000_000;
         let elapsed = now.nanos_since(self.refilled);
-        // Not all that was earned in a long time at a high rate; the rest is earned when next asked.
+        // The product saturates after a long time at a high rate. What is lost here is earned at the next call.
         let earned = elapsed.saturating_mul(self.rate) / SECOND;
         self.tokens = self.tokens.saturating_add(earned);
         if self.tokens < self.capacity() {
-            // Only as far as was paid for: being asked often must not lose fractions.
+            // Advance only by the time that the earned tokens took, so that frequent calls do not lose fractions.
             let paid = (earned * SECOND).div_ceil(self.rate);
             self.refilled = self.refilled.later(paid);
         } else {

@@ -43,9 +43,9 @@ fn a_surge_spends_the_small_bucket_only() {
     let mut budget = Budget::percent(10.0);
     budget.deposit_many(10_000);
     assert_eq!(granted(&mut budget, SURGE, 200), 10);
-    // The rest is there when it is over.
+    // The rest of the tokens can be used when the surge is over.
     assert_eq!(granted(&mut budget, Traffic::CALM, 200), 70);
-    // What was spent while traffic was calm is owed when it surges, 30 tokens of it.
+    // Tokens that were spent while traffic was calm become a debt of the small bucket, at most 30.
     budget.deposit_many(300);
     assert_eq!(granted(&mut budget, SURGE, 200), 0);
     budget.deposit_many(10);
@@ -63,11 +63,11 @@ fn one_that_is_asked_for_again_leaves_the_last_token() {
     let granted = (0..9).filter(|_| budget.withdraw_for(again, at(0)).is_ok());
     assert_eq!(granted.count(), 3);
     assert!(budget.withdraw_for(first, at(0)).is_ok());
-    // A bucket of one token is full with that.
+    // A bucket of one token is full with one, so the claim is granted.
     let mut small = Budget::percent(10.0).burst(1);
     assert!(small.withdraw_for(again, at(0)).is_ok());
     assert!(small.withdraw_for(again, at(0)).is_err());
-    // The same of the small bucket and of the reserve.
+    // The last token of the small bucket and of the reserve is left, too.
     let surging = Claim {
         traffic: SURGE,
         ..again
@@ -100,7 +100,7 @@ fn while_tokens_are_scarce_those_who_ask_first_get_them() {
     }
     let [first, again] = granted;
     assert!(first >= 2990 && again <= 15, "{first} {again}");
-    // Nobody else asks: they get what there is.
+    // If no other request asks, those that ask again get the tokens.
     let mut granted = 0;
     for n in 0..10_000_u32 {
         budget.deposit();
@@ -124,7 +124,7 @@ fn a_burst_that_was_set_is_kept_to() {
         },
     );
     assert_eq!(granted(&mut budget, SURGE, 200), 50);
-    // It starts with ten tokens, as any other.
+    // A new budget with a burst of 50 also starts with ten tokens.
     assert_eq!(
         granted(&mut Budget::percent(10.0).burst(50), SURGE, 200),
         10
@@ -141,7 +141,7 @@ fn slow_traffic_earns_three_quarters() {
     let mut budget = Budget::percent(10.0);
     budget.deposit_in(200, slow);
     assert_eq!(budget.tokens(), 10.0 + 15.0);
-    // The small bucket earns all of it.
+    // The small bucket earns the full deposit.
     assert_eq!(granted(&mut budget, Traffic::CALM, 25), 25);
     budget.deposit_in(160, slow);
     assert_eq!(granted(&mut budget, SURGE, 200), 1);
@@ -169,7 +169,7 @@ fn errors_leave_slow_requests_their_half() {
         }
         let [hedges, retries] = granted;
         assert!(hedges >= 760, "{failing}: {hedges} of 800");
-        // Nothing is wasted.
+        // No token is left unused.
         assert!(retries + hedges >= 1990, "{failing}: {retries}");
     }
 }
@@ -187,7 +187,7 @@ fn what_is_not_needed_is_given_back() {
     assert_eq!(budget.withdraw(at(0)), Err(Suppressed::InFlight));
     budget.refund(paid);
     assert_eq!(budget, before);
-    // To the reserve, if that has paid.
+    // A token of the reserve goes back to the reserve.
     let mut reserve = Budget::percent(0.0).min_per_second(1.0);
     let paid = reserve
         .withdraw_for(Claim::new(Cause::Retry, SURGE), at(0))
@@ -230,7 +230,7 @@ proptest! {
                 large = (large + if slow { 0.75 * each } else { each }).min(80.0);
                 small = (small + each).min(10.0);
             }
-            // Sums of floats that should be whole may lack a little.
+            // Sums of floats may be slightly less than the whole number that they should be.
             let whole = |tokens: f64| tokens > 1.0 - 1e-9;
             let expected = whole(large) && (!surging || whole(small));
             if expected {
@@ -342,13 +342,13 @@ fn the_reserve_serves_when_the_bucket_is_empty() {
     assert_eq!(budget.withdraw(at(0)), Err(Suppressed::BudgetRate));
     assert_eq!(budget.withdraw(at(499)), Err(Suppressed::BudgetRate));
     assert_eq!(budget.withdraw(at(501)), Ok(()));
-    // Asked often, it loses no fractions.
+    // Frequent calls lose no fractions.
     let mut slow = Budget::percent(0.0).min_per_second(0.01);
     let micros = |n: u64| Instant::from_epoch(Duration::from_micros(n));
-    // Half a millionth of a token each time: one from the start, one after 100 s.
+    // Each call earns half a millionth of a token. One token is there at the start, and one is earned after 100 s.
     let granted = (0..2_200_000).filter(|n| slow.withdraw(micros(50 * n)).is_ok());
     assert_eq!(granted.count(), 2);
-    // Nor does a high rate, of more than fits at once, but for parts of a nanosecond.
+    // A high rate, at which the product saturates, loses no more than parts of a nanosecond.
     let mut fast = Budget::percent(0.0).min_per_second(100_000.0);
     let mut granted = |ms| {
         (0..200_000)
@@ -411,11 +411,11 @@ fn new_options_give_back_nothing() {
     let granted =
         |budget: &mut Budget, ms| (0..9).filter(|_| budget.withdraw(at(ms)).is_ok()).count();
     assert_eq!(granted(&mut budget, 1000), 4);
-    // Neither tokens, nor the reserve, nor what was earned until then.
+    // New options give back neither tokens nor the reserve, nor what had been earned before.
     budget.reconfigure(options().burst(9));
     assert_eq!((granted(&mut budget, 1000), budget.tokens()), (0, 0.0));
     assert_eq!(granted(&mut budget, 1500), 1);
-    // Where there was no limit, the bucket starts full.
+    // After an unlimited budget, the bucket starts full.
     let mut budget = Budget::unlimited();
     budget.reconfigure(Budget::percent(10.0).burst(3));
     assert_eq!(budget.tokens(), 3.0);

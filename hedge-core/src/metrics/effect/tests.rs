@@ -95,7 +95,7 @@ fn differences_have_the_intervals_of_the_textbook() {
         "{p50:?} {p99:?}"
     );
     assert!(p50.low > 0.15 && p50.high < 0.35, "{p50:?}");
-    // 40 % of one within 400 ms, 80 % of the other.
+    // 40 % of one group take up to 400 ms, and 80 % of the other.
     let within = effect.within(ms(400));
     assert!((within.value - 0.4).abs() < 0.02 && within.low > 0.33 && within.high < 0.47);
     assert_eq!(effect.answered().value, 0.0);
@@ -161,7 +161,7 @@ fn approximations_are_near() {
             .inverse_cdf(0.975);
         assert!((super::on::student(freedom) / exact - 1.0).abs() < 1e-3);
     }
-    // Order statistics contain the quantile at least 94 times in 100, where there are enough.
+    // With enough values, the interval contains the quantile at least 94 times in 100.
     for (n, q) in [(30_u64, 0.5), (500, 0.5), (500, 0.99), (5000, 0.99)] {
         let below = Binomial::new(q, n).unwrap();
         let spread = 1.959_964 * (n as f64 * q * (1.0 - q)).sqrt();

@@ -88,7 +88,7 @@ fn a_new_replica_is_not_flooded() {
         replicas.add().unwrap();
     }
     let mut service = Service::warm(replicas);
-    // Both are busy, the new one is slow to answer.
+    // Both replicas are busy, and the new one is slow.
     service.requests(200, ms(1), |_| (ms(200), Answered));
     service.replicas.add().unwrap();
     service.forget_counts();

@@ -52,7 +52,7 @@ fn the_first_samples_count_alike_and_later_ones_an_eighth() {
     let with = |latency, weight| after(&[&steady[..], &[(latency, weight)]].concat());
     assert_eq!(with(octaves(21), Usual), 20.125);
     assert_eq!(with(octaves(16), Usual), 19.5);
-    // A surprise counts twice.
+    // A much slower answer counts twice.
     assert_eq!(with(octaves(24), Usual), 21.0);
     assert_eq!(with(octaves(24), SampleWeight::Failure), 21.0);
     assert_eq!(with(octaves(16), SampleWeight::Probe), 18.0);
@@ -85,7 +85,7 @@ fn failures_count_relative_to_what_is_typical() {
 
 #[test]
 fn a_timeout_is_a_failure_of_who_had_time_to_answer() {
-    // After one with so much time, in ms.
+    // The latency after an attempt that lasted `time` ms.
     let after = |time: u64, end| {
         let mut replicas = Replicas::<2>::all();
         let now = teach(&mut replicas, 20, |_| ms(10));
@@ -115,7 +115,7 @@ fn silence_counts_before_any_answer() {
     let mut replicas = Replicas::<2>::all();
     let now = teach(&mut replicas, 20, |_| ms(10));
     let stuck = replicas.choose(Choice::PRIMARY.among(0b01), now).unwrap();
-    // Both are equal, so the idle one is chosen; with as much to do, it would be either.
+    // Both replicas are equally fast, so the idle one is chosen.
     let later = now + ms(100);
     let stats = replicas.stats(later);
     let silence = stats.get(0).unwrap().silence;
@@ -126,7 +126,7 @@ fn silence_counts_before_any_answer() {
         assert_eq!(one.id().index(), 1);
         chosen.push(one);
     }
-    // An answer ends it, a cancelled attempt does not.
+    // An answer ends the suspicion; a cancelled attempt does not.
     let other = replicas.choose(Choice::PRIMARY.among(0b01), later).unwrap();
     replicas.report(&other, Cancelled, later);
     assert!(replicas.stats(later).get(0).unwrap().silence > ms(95));

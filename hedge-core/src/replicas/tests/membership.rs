@@ -88,7 +88,7 @@ fn a_hold_lasts_as_long_as_it_was_asked_for() {
             replicas.report(&hedge, Cancelled, now);
             hedge.id() == id
         };
-        // Looked at every now and then, or only when it is over, days later even.
+        // The hold is checked often, or only once after it has ended, even days later.
         for late in [false, true] {
             let mut replicas = replicas.clone();
             if !late {

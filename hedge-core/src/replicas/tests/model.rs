@@ -137,7 +137,7 @@ impl Model {
 
     fn step(&mut self, set: &impl Set, step: &Step) -> Result<(), TestCaseError> {
         let now = at(self.now);
-        // Ids of replicas that are gone are tried, too.
+        // Ids of removed replicas are tried, too.
         let known = |number: usize| self.all.get(number % self.all.len().max(1)).copied();
         match *step {
             Step::Add => {
@@ -220,7 +220,8 @@ impl Model {
         let active = self.present.iter().filter(|id| !self.drained.contains(id));
         let active: Vec<ReplicaId> = active.copied().collect();
         let allowed: Vec<_> = active.iter().filter(|id| id.mask() & mask != 0).collect();
-        // Within a step of what a hold is counted in, either is right, and after a leap back it may last for longer.
+        // Within one tick of a hold's end both answers are valid, and after a clock that went back a hold may last
+        // longer.
         let held = |id: &ReplicaId| self.holds.get(id).is_some_and(|until| *until > self.now);
         let free = |id: &ReplicaId| {
             let until = self.holds.get(id).copied().unwrap_or(0);
@@ -250,17 +251,18 @@ impl Model {
         let id = chosen.id();
         prop_assert!(allowed.contains(&&id), "{} is not allowed", id);
         if held(&id) && !self.leapt_back {
-            // Only a primary, and only if there is no other. After a leap back, the hold may have ended before.
+            // Only a primary may go to a replica on hold, and only if no other is free. After a clock that went back,
+            // the hold may have ended already.
             let other = allowed.iter().any(|id| free(id));
             prop_assert!(!other, "{} is on hold", id);
         }
         prop_assert!(!chosen.is_probe() || used.is_empty(), "a hedge is a probe");
         if id.mask() & mask_of_used != 0 {
-            // Then every other is four times slower than the fastest, give or take what rounding does.
+            // In this case every other replica is about four times slower than the fastest.
             let known = allowed.iter().filter(|id| !held(id));
             let known = known.filter_map(|id| stats.get(id.index())?.latency).min();
             if known.is_none() && self.answered {
-                // The set goes by what is typical, which the model does not know.
+                // The set's choice depends on the typical latency, which the model does not track.
                 return self.started(chosen, request);
             }
             let known = known.unwrap_or_default();

@@ -18,7 +18,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
     /// When the next attempt is to be asked for; `None` if, as things stand, there will be none.
     pub(super) fn next_due(&mut self) -> Option<Instant> {
         if self.pending_retries > 0 {
-            // What would start when the request's time is up is given up now, with all that was paid for it.
+            // A retry that would start after the deadline is given up now, and its payment is refunded.
             let end = self.deadline().unwrap_or(Instant::MAX);
             if self.not_before >= end {
                 self.start_no_more();
@@ -31,11 +31,11 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         }
         let not_before = self.not_before;
         if self.pending_retries > 0 {
-            // One that has to wait is asked for, and paid for, before it does.
+            // A retry that waits for a pushback is paid for before the wait.
             let is_paid = self.in_flight.has_reserved();
             return Some(if is_paid { not_before } else { Instant::ZERO });
         }
-        // Nobody waits for a hedge alone.
+        // Without running attempts, do not wait for a hedge.
         if self.exhausted || self.live == 0 {
             return None;
         }
@@ -75,7 +75,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         };
         self.due |= !retry;
         match permitted {
-            // Who would be refused after a wait is refused before it.
+            // Ask the budget before the wait, so that no request waits in vain.
             Ok(Some(payment)) if retry && self.not_before > now => {
                 self.in_flight.reserve(payment);
                 self.placement.withdraw(self.started, now);
@@ -159,7 +159,8 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         let observe_only = self.plan().observe_only();
         let query = self.query(retry, now);
         let mut traffic = self.state.may_hedge(&query)?;
-        // Where requests are not recorded nothing shows a surge, so that only the small part of the burst counts.
+        // Requests that are not recorded cannot show a surge, so treat them as surging: only the small bucket pays for
+        // them.
         traffic.surging |= !self.is_recorded();
         let placed = self.placement.place_hedge(hedge, now);
         placed.map_err(Refusal::temporary)?;
@@ -207,7 +208,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
             chance: self.plan().chance(),
             remaining: self.deadline().map(|deadline| deadline.since(at)),
             retry,
-            // Counted only where the requests are that do not come so far.
+            // Due hedges are counted for the same requests as those without one, which are counted when they end.
             first_due: !retry
                 && !self.due
                 && self.teaches
@@ -229,7 +230,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
             }
             Refusal::Deferred { reason, step } => {
                 let offset = self.plan().offset(started);
-                // Twice no delay is none.
+                // Doubling a delay of 0 gives no later time.
                 self.exhausted |= matches!(offset, None | Some(0));
                 let is_due = self.scheduled().is_some_and(|due| due <= now);
                 self.step = step.max(if is_due { passed + 1 } else { self.step });
@@ -237,7 +238,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
             }
         };
         self.pending_retries = 0;
-        // One that would have been started after all is reported as that.
+        // A hedge that was first refused and would then have started is reported with the later reason.
         let would_start = matches!(reason, Suppressed::ObserveOnly | Suppressed::Holdback);
         if retry || !self.asked || would_start {
             self.refused = Some(reason);

@@ -173,7 +173,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         } else if self.ended & bit != 0 {
             (AttemptEnd::Failed, finished_at)
         } else if self.expired & bit != 0 {
-            // How long it would have taken is unknown, as for any attempt that was dropped.
+            // The attempt's latency is unknown, so it is recorded as a lower bound, like that of a dropped attempt.
             let limit = self.known_plan().and_then(RequestPlan::attempt_timeout);
             let at = self.start_of(attempt).later(limit.unwrap_or(0));
             (AttemptEnd::Dropped, at)
@@ -186,7 +186,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
     fn cost(&self) -> f64 {
         // `cost_per_attempt` may be any finite number; keep the sum finite too.
         let cost = self.parts().cost_per_attempt * f64::from(self.started);
-        // No cost is negative, so the order of the bits is that of the numbers. Firmware has no `f64`.
+        // Compare bits, as costs are never negative: `f64` comparisons are slow on firmware.
         f64::from_bits(cost.to_bits().min(f64::MAX.to_bits()))
     }
 

@@ -373,7 +373,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         match self.placement.place_primary(self.start_of(0)) {
             Ok(None) => Ok(primary),
             Ok(Some(replica)) => {
-                // Not again if the closure panicked and the request is polled nevertheless.
+                // Deposit only once, even if the closure panicked and the request is polled again.
                 if !self.deposited {
                     self.deposit();
                 }
@@ -414,14 +414,14 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         if !self.waits {
             self.pending_retries = self.pending_retries.saturating_add(1);
         }
-        // Its future is gone; a task that ran it reports its end itself.
+        // The future has been dropped; if it was a task, the task reports its own end.
         self.placement.dropped(index, AttemptEnd::Failed, now);
         let elapsed = now.since(self.start_of(index));
         let attempt = index;
         self.emit_rare(now, EventKind::AttemptTimeout { attempt, elapsed });
     }
 
-    // Inlined, so that the outcome is built in the caller's place.
+    // Inline this, so that the outcome is built in the caller's memory.
     #[cfg_attr(feature = "std", inline(always))]
     fn completed(&mut self, end: RequestEnd, now: Instant) -> Outcome {
         // A single attempt that won is the primary.
@@ -462,7 +462,7 @@ where
     C: Classify<V, E>,
     G: Placement,
 {
-    // Inlined, since a classifier that ignores the attempt need not be given one.
+    // Inline this, so that no attempt is built for a classifier that ignores it.
     #[cfg_attr(feature = "std", inline(always))]
     fn finished(&mut self, index: u8, result: &Result<V, E>, now: Instant) -> Verdict {
         let attempt = self.attempt(index);

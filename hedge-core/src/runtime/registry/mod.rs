@@ -420,7 +420,7 @@ impl<R: Runtime, const MAX: usize> Configured<R, MAX> {
         }
         let has_new_budget = !supplied.budget && before.budget != after.budget;
         if has_new_budget {
-            // Before anything is changed.
+            // Validate before anything is changed.
             after.budget.validate(options.max_hedges)?;
         }
         hedger.set_options(options)?;

@@ -129,7 +129,7 @@ fn a_changed_option_changes_nothing_else() {
     let registry = Registry::<Still>::new();
     let mut config = config("search");
     let hedger = registry.hedger(&config).unwrap();
-    // What handles have set since.
+    // Set options through the handle, after the registry created the hedger.
     hedger.set_strategy(ExponentialBackoff::new()).unwrap();
     hedger.set_budget(Budget::percent(33.0).burst(5)).unwrap();
     let mut options = hedger.options();
@@ -167,7 +167,7 @@ fn what_customize_supplied_stays() {
         builder
             .strategy(ExponentialBackoff::new())
             .shared_budget(budget.clone())
-            // What the config says too.
+            // The config sets this option, too.
             .max_hedges(1)
             .timeout(Duration::from_secs(9))
             .holdback_percent(5.0)
@@ -234,7 +234,7 @@ fn another_strategy_starts_afresh() {
 fn the_same_config_changes_nothing() {
     let registry = Registry::<Still>::new();
     let hedger = registry.hedger(&config("search")).unwrap();
-    // A handle may have changed the strategy. The registry leaves that as it is.
+    // The registry keeps a strategy that was set through a handle.
     hedger.set_strategy(ExponentialBackoff::new()).unwrap();
     registry.hedger(&config("search")).unwrap();
     assert_eq!(delay(&hedger), None);
@@ -315,7 +315,7 @@ fn what_was_learned_outlives_a_restart_and_waits_for_its_hedger() {
         ["three"]
     );
     assert_near(delay(&early), 96);
-    // Restored but not used yet, and still exported.
+    // A restored state that is not used yet is exported, too.
     let two = Name::truncated("two");
     assert_eq!(restarted.export().get(&two), learned.get(&two));
     assert_near(delay(&restarted.hedger(&config("two")).unwrap()), 192);

@@ -65,7 +65,7 @@ impl BudgetHandle for SharedBudget {
     fn deposit_in(&self, traffic: Traffic) {
         let shift = if traffic.slow { SLOW } else { 0 };
         if let Some(Padded(deposits)) = shard_of(&self.0.deposits, thread_index()) {
-            // Threads that pass each other here count at most one deposit each beyond enough: no half overflows.
+            // Concurrent threads may each add one deposit beyond the limit; neither half of the counter overflows.
             let pending = (deposits.load(Ordering::Relaxed) >> shift) as u32;
             if pending < self.0.enough.load(Ordering::Relaxed).min(u32::MAX / 2) {
                 deposits.fetch_add(1 << shift, Ordering::Relaxed);
@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(charges(), 2);
         (0..3).for_each(|_| budget.deposit());
         assert_eq!(charges(), 1);
-        // Half a token was left; this deposits the other half.
+        // Half a token is left, and this deposits the other half.
         budget.deposit();
         assert_eq!(charges(), 1);
         // The deposits are limited to what the bucket holds.
@@ -151,7 +151,7 @@ mod tests {
             }
         }
         assert_eq!(shared.edit(|budget| budget.tokens()), alone.tokens());
-        // No more than fill it.
+        // Deposits beyond a full bucket are not counted.
         (0..100_000).for_each(|_| shared.deposit_in(slow));
         assert_eq!(shared.edit(|budget| budget.tokens()), 80.0);
     }

@@ -89,7 +89,7 @@ impl<T> Keys<T> {
             name: name.into(),
             value: make()?,
         });
-        // The slot is free, as nobody else adds one.
+        // The slot is free: slots are only added under this lock.
         let _ = self.slots.get(index)?.set(slot);
         self.used.fetch_add(1, Ordering::Release);
         Some(Key(index as u16))
@@ -208,7 +208,7 @@ mod tests {
         let names: Vec<_> = (0..10_000).map(|n| format!("GET /items/{n}")).collect();
         let found: Vec<_> = names.iter().map(|name| key(name).unwrap()).collect();
         assert_eq!(key("other"), Some(Key::OTHER));
-        // The first come are served, and stay.
+        // The first names get a key, and keep it.
         for (n, name) in names.iter().enumerate() {
             assert_eq!(key(name), Some(found[n]));
             assert_eq!(found[n] == Key::OTHER, n >= 64, "{n}");
@@ -246,7 +246,7 @@ mod tests {
             .collect();
         slots.sort_unstable();
         slots.dedup();
-        // 50 expected of a random function.
+        // A random function would use about 50 slots.
         assert!(slots.len() >= 40, "{}", slots.len());
         assert_ne!(hash("a"), hash("\0a"));
         assert_ne!(hash(""), hash("\0"));

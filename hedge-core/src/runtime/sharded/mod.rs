@@ -254,7 +254,7 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
         policy.record_batch(pending.0);
         drop(pending);
         self.publish_flags(policy);
-        // Planned here, so that no request has to wait for it.
+        // Make the next plan here, so that no request has to wait for it.
         if *reusable {
             let (plan, still) = policy.request_plan(&Hints::NONE, now);
             *reusable = still;
@@ -264,7 +264,7 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
 
     fn publish_flags(&self, policy: &Policy<S>) {
         let flags = policy.flags().to_byte();
-        // They change seldom, and every request reads them.
+        // Write only if they changed: every request reads them.
         if self.flags.load(Ordering::Relaxed) != flags {
             self.flags.store(flags, Ordering::Relaxed);
         }
@@ -331,14 +331,14 @@ impl<S: Strategy, M: Recorder> SharedState for Sharded<S, M> {
         lock(&self.policy_cell.0).policy.draw_group()
     }
 
-    // Inlined, so that the record is built in its shard: copying a value that was just written in
-    // smaller pieces would stall until the store buffer has drained.
+    // Inline this, so that the record is built in its shard: copying a record that was just written would stall until
+    // the store buffer has drained.
     #[inline(always)]
     fn record(&self, record: &Record) {
         let Some(mut shard) = self.shard() else {
             return;
         };
-        // There is room: a full shard is flushed before its lock is released.
+        // The push cannot fail: a full shard is flushed before its lock is released.
         let _ = shard.pending.push(*record);
         let (now, hedged) = (record.ended_at, record.hedged());
         let is_old = now.nanos_since(shard.flushed_at) >= MAX_BATCH_AGE;
@@ -350,7 +350,7 @@ impl<S: Strategy, M: Recorder> SharedState for Sharded<S, M> {
 
     fn count(&self, record: &Record) {
         if let Some(mut shard) = self.shard() {
-            // In the order in which they ended.
+            // Count pending requests first, to keep the order in which requests ended.
             shard.count();
             shard.metrics.record(record);
         }

@@ -244,10 +244,10 @@ impl Arm {
             return (1.0, 1.0);
         }
         let coin = self.mean * (1.0 - self.mean);
-        // Leads over an average that one is part of vary less than those over an outsider.
+        // The average includes the arm itself, so the lead varies less than against an independent arm.
         let share = 1.0 / arms as f64;
         let variance = self.variance / (1.0 - share);
-        // One request as uncertain as a coin flip, so that a few that are alike prove little.
+        // Add one request with the variance of a coin flip, so that a few equal rewards do not count as certainty.
         let variance = (variance * weight + coin) / (weight + 1.0);
         let sharpness = if variance > 0.0 { coin / variance } else { 1.0 };
         let flips = (weight * sharpness.clamp(1.0, SHARPEST)).min(MOST);

@@ -64,7 +64,7 @@ impl Extend<f64> for DelayCandidates {
     fn extend<I: IntoIterator<Item = f64>>(&mut self, delays: I) {
         for delay in delays {
             self.given = self.given.saturating_add(1);
-            // `given` remembers one that does not fit.
+            // A delay that does not fit is only counted, by `given`.
             let _ = self.delays.push(delay);
         }
     }

@@ -204,7 +204,7 @@ impl<const N: usize> Adaptive<N> {
     fn learn(&mut self, record: &Record, median: f32) {
         let mut draws = Draws::new(generator(&mut self.rng, self.seed));
         let replay = Replay::complete(record, self.max_hedges, &self.history, &mut draws);
-        // At 10 a hedge leaves no reward, so that more makes no difference.
+        // At 10 a hedge leaves no reward, so larger values have the same effect.
         let cost_weight = within(self.cost_weight, 0.0, 10.0) as f32;
         self.arms.learn(self.memory(), |delay| {
             let (latency, hedges) = replay.after(delay);
@@ -268,7 +268,7 @@ impl<const N: usize> Strategy for Adaptive<N> {
         let hedges = record.attempts.saturating_sub(1);
         self.max_hedges = self.max_hedges.max(hedges);
         self.price.learn(record);
-        // A request that failed says how long failing takes.
+        // Skip failed requests, whose latency is the time that they took to fail.
         if let Some(median) = self.history.median()
             && !record.end.is_failure()
         {

@@ -136,7 +136,7 @@ fn scores(workload: Workload, seeds: u64) -> [f32; 2] {
     let (median, before) = truth(workload, 1.0);
     let (_, after) = truth(workload, SHIFT);
     for scores in [before, after] {
-        // Were the delays much alike, anything would do well.
+        // The scores must differ: between similar delays any choice would pass.
         assert!(scores.iter().sum::<f32>() / 5.0 < 0.8);
     }
     let delays = DELAYS.map(|delay| Duration::from_secs_f32(delay * median * 1e-3));
@@ -150,7 +150,7 @@ fn scores(workload: Workload, seeds: u64) -> [f32; 2] {
             .min_samples(10);
         for request in 0..2 * BEFORE {
             let delay = strategy.plan(&Hints::NONE, Instant::ZERO).delay().unwrap();
-            // During warm-up it is none of them.
+            // During warm-up the delay is none of the candidates.
             let arm = delays.iter().position(|&candidate| candidate == delay);
             match request {
                 500..BEFORE => sums[0] += before[arm.unwrap()] / 1500.0,

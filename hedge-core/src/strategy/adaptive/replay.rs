@@ -56,7 +56,7 @@ impl Replay {
         let mut started = 0;
         for (k, latency) in (1..=self.max_hedges).zip(&self.hedges) {
             let due = f32::from(k) * delay;
-            // The failure of the primary starts the hedge that would have been next.
+            // When the primary fails, the next hedge starts immediately.
             let next = f32::from(started) * delay < self.failed;
             let start = if next { due.min(self.failed) } else { due };
             if start >= end {

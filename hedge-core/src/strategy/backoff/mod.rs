@@ -151,7 +151,7 @@ impl ExponentialBackoff {
     }
 
     fn delay(&self) -> Duration {
-        // Not `clamp`, which panics when the bounds are the wrong way round.
+        // `clamp` would panic if the lower bound is above the upper one.
         self.current
             .unwrap_or(self.base)
             .max(self.min)
@@ -185,7 +185,7 @@ impl Strategy for ExponentialBackoff {
         let Some(ending) = ending(record) else {
             return;
         };
-        // From zero no factor would lead up again.
+        // No factor would raise a delay of 0.
         let from = self.delay().max(Duration::from_micros(1));
         self.current = Some(scaled(from, self.factor(ending)));
         self.streak = if self.last == Some(ending) {

@@ -134,7 +134,7 @@ fn the_delay_stays_within_its_bounds_and_a_reset_restores_it() {
     assert_eq!(delay(&strategy), ms(70));
     let fast = Record::new(Sample::Finished(ms(1)));
     strategy.record(&fast);
-    // From the bound, not from where the factors alone would have led.
+    // The delay rises from the bound, and not from the value that the factors alone would give.
     assert_eq!(delay(&strategy), ms(63));
     (0..20).for_each(|_| strategy.record(&fast));
     assert_eq!(delay(&strategy), ms(20));

@@ -107,7 +107,7 @@ impl LearnedMerge {
                 *sums.entry(from as u64).or_default() += scale * weight;
             }
         }
-        // What the entry states may be more than its histogram shows, and stays the same once it has reached the maximum.
+        // An entry may state more samples than its histogram holds, since the number stops growing at its maximum.
         let samples = samples.min(libm::ceil(weight / merged::SAMPLE));
         self.samples += samples;
         self.entries = self.entries.saturating_add(1);
@@ -135,7 +135,7 @@ impl LearnedMerge {
     pub fn finish(self) -> Option<Learned> {
         let (_, mut learned) = self.largest?;
         let [finished, dropped] = &self.sums;
-        // What was dropped weighs as much in each bucket of its group.
+        // A dropped attempt adds the same weight to each bucket of its group.
         let each = [1.0, merged::GROUP];
         let weight: f64 = finished.values().sum::<f64>() + each[1] * dropped.values().sum::<f64>();
         let scale = (merged::MOST_WEIGHT / weight).min(1.0);
@@ -256,7 +256,7 @@ mod tests {
             .map(|seed| learned(Percentile::new(95.0), 4000, seed))
             .collect();
         entries.push(loud);
-        // One of 41 is below the 5 % that the delay leaves above it.
+        // One slow sample in 41 is less than the 5 % that lie above the delay.
         assert!(delay(&merge(&entries)) < 110.0);
     }
 
@@ -340,7 +340,7 @@ mod tests {
         assert!(strategy.stats().warming_up);
         assert!(merge(&[boastful]).stats().warming_up);
 
-        // Both have seen as many as can be counted. One forgot most of them.
+        // Both state the maximum number of samples, but one has forgotten most of them.
         let mut old = learned(Optimal::new(99.0, 5.0), 3000, 1);
         let mut young = learned(Optimal::new(99.0, 5.0), 500, 2);
         for entry in [&mut old, &mut young] {

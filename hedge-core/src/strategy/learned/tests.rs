@@ -67,7 +67,7 @@ fn a_restart_keeps_what_was_learned() {
         assert_eq!(learned.strategy(), kind);
         assert_eq!(learned.restore(&mut after, Instant::ZERO), Ok(()), "{kind}");
         assert_eq!(Learned::of(&after, Instant::ZERO), learned, "{kind}");
-        // What was learned a few samples ago is learned anew.
+        // The typical latency is estimated anew from what was exported, so it may differ a little.
         let [was, is] = [&before, &after].map(|s| s.typical_latency().unwrap_or_default());
         assert!(was.abs_diff(is) <= was / 20, "{kind}: {was:?} {is:?}");
 
@@ -93,7 +93,7 @@ fn adaptive_believes_what_it_believed() {
     };
     assert_eq!(before.stats(), any.stats());
 
-    // Of other delays it believes nothing yet, but it knows the latencies.
+    // A strategy with other candidates restores the latencies, but nothing about its candidates.
     let mut other = Adaptive::new().candidates(&[ms(10.0), ms(20.0)]);
     learned.restore(&mut other, NOW).unwrap();
     assert_eq!(other.stats().samples, 256);

@@ -290,8 +290,8 @@ impl LatencyMemory {
         if self.expiry.max_age().is_some() {
             self.expire(record.ended_at);
         }
-        // One that its caller dropped before a hedge was due says that it would have taken longer than that,
-        // which is what most do.
+        // A primary that was dropped before a hedge was due is known to take longer than it had run. That is true of
+        // most primaries, so skip it.
         if matches!(primary, Primary::Dropped(_))
             && !record.hedge_won()
             && record.primary <= record.hedge_delay
@@ -358,8 +358,8 @@ impl LatencyMemory {
 
     /// What a primary that was dropped after `planned` counts as, if it had not lasted longer.
     fn stretched(&self, planned: u64) -> u64 {
-        // Few samples tell where an extreme percentile is, and at first there may be none. The delay would
-        // take long to find it in steps of a quarter.
+        // An extreme percentile depends on few samples, and at first there may be none. In steps of a quarter the delay
+        // would take long to reach it.
         let more = if self.is_extreme() && !self.is_settled() {
             planned.saturating_mul(3)
         } else {
@@ -386,7 +386,7 @@ impl LatencyMemory {
             return;
         }
         self.fast_median.step(nanos, 5);
-        // While there is evidence that all is faster, what it is compared with stays.
+        // Keep the slow median while there is evidence of a speedup, which is compared with it.
         if self.faster == 0 {
             self.slow_median.step(nanos, 11);
         }
@@ -415,7 +415,7 @@ impl LatencyMemory {
         if self.faster == 0 {
             return;
         }
-        // While the median still falls, what was recorded a moment ago is no part of what comes.
+        // While the median still falls, recent samples do not represent the new latencies.
         if before == 0 || self.fast_median.is_below_half_of(self.recent_median) {
             self.faster = 1;
             self.recent_median = self.fast_median;
@@ -506,7 +506,7 @@ impl RunningMedian {
             self.scaled = sample;
             return;
         }
-        // Without a branch, which could not be predicted: half of the samples are above the median.
+        // Compute without a branch, which would be mispredicted half of the time.
         let doubled = 2 * step * u64::from(sample > self.scaled);
         self.scaled = self.scaled - step + doubled;
     }

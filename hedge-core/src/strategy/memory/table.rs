@@ -41,8 +41,8 @@ impl LatencyMemory {
         let median = |name| columns.number(name, 0.0, most);
         let histogram = ForgettingHistogram::restore(columns)?;
         let samples = columns.number("samples", 0.0, u16::MAX.into())? as u16;
-        // A histogram whose weights were halved holds about half the shortest window at least. With far fewer, the
-        // strategy is not warm, however many are said to have arrived.
+        // After a halving, a histogram holds at least about half of the shortest window. One that holds far fewer
+        // samples is not warm, whatever `samples` says.
         let held = histogram.samples();
         let samples = if held < Self::LEAST_WINDOW / 4 {
             samples.min(held as u16)

@@ -275,7 +275,7 @@ fn a_swing_is_no_series_of_incidents() {
 fn the_delay_stays_while_a_replica_hangs() {
     for (replicas, extra, rescued_at_least) in [
         (16.0, f64::INFINITY, 0.99),
-        // The budget pays for 10 of the 13 in 100 that pass, and for 10 of 35.
+        // 13 or 35 of 100 requests pass the delay, and the budget pays for 10.
         (10.0, f64::INFINITY, 0.75),
         (3.0, f64::INFINITY, 0.2),
         (10.0, 2000.0, 0.75),
@@ -300,7 +300,7 @@ fn the_delay_stays_while_a_replica_hangs() {
         let rescued = rescued as f64 / hung.len() as f64;
         assert!(rescued > rescued_at_least, "{replicas} {extra}: {rescued}");
         let highest = trial.delays[start..].iter().copied().fold(0.0, f64::max);
-        // What is slow and finishes counts, where it does not hang.
+        // Slow replicas that finish raise the delay; replicas that hang do not.
         let most = if extra.is_finite() { 6.0 } else { 2.5 };
         assert!(highest < most * normal, "{replicas} {extra}: {highest}");
     }
@@ -315,7 +315,7 @@ fn services_of_hours_are_hedged_when_they_are_late() {
     trial.run(4000, || HOUR * (1.0 + draw.uniform()));
     let delay = trial.delay().unwrap() / HOUR;
     assert!((1.93..1.97).contains(&delay), "{delay}");
-    // Longer than can be told apart: never.
+    // Latencies above the last bucket mean that no hedge is planned.
     let mut trial = Trial::new(95.0);
     trial.run(100, || 10.0 * HOUR);
     assert_eq!(trial.memory.delay(), Some(Duration::from_nanos(u64::MAX)));
@@ -337,7 +337,7 @@ fn what_its_caller_drops_before_the_delay_is_left_out() {
     assert!(!memory.record(&dropped(millis(5)).planned(millis(12))));
     assert!(!memory.record(&Record::new(Sample::Failed(millis(50)))));
     assert_eq!((memory.samples(), memory.dropped()), (20, 0));
-    // Later than the delay, or by its hedge.
+    // A primary is recorded if it was dropped after the delay, or by a hedge that won.
     assert!(memory.record(&dropped(millis(13)).planned(millis(12))));
     let won = dropped(millis(5)).ended(RequestEnd::Won(1), millis(5));
     assert!(memory.record(&won));
@@ -353,14 +353,14 @@ fn samples_that_are_too_old_do_not_count() {
     (0..500).for_each(|_| _ = memory.record(&finished(1000).at(at(0))));
     (0..500).for_each(|_| _ = memory.record(&finished(600).at(at(5))));
     assert!(memory.delay() > Some(Duration::from_millis(900)));
-    // The next half begins.
+    // The next half of the maximum age begins.
     assert!(memory.expire(at(8)));
     assert!(memory.delay() < Some(Duration::from_millis(650)));
     assert_eq!(memory.samples(), 500);
     assert!(!memory.expire(at(11)));
     assert!(memory.expire(at(12)));
     assert_eq!((memory.samples(), memory.is_warm()), (0, false));
-    // After an idle hour.
+    // Samples that arrive after an idle hour.
     (0..20).for_each(|_| _ = memory.record(&finished(10).at(at(13))));
     assert!(memory.is_warm() && memory.expire(at(3613)));
     assert_eq!((memory.samples(), memory.delay()), (0, None));
@@ -380,7 +380,7 @@ fn it_is_warm_after_so_many_samples_until_it_is_cleared() {
     memory.clear();
     assert!(!memory.is_warm());
     assert_eq!((memory.samples(), memory.weight()), (0, 0));
-    // What was asked for stays.
+    // The configured window stays.
     (0..10).for_each(|_| _ = memory.add(Primary::Finished(5), NONE));
     assert!(memory.is_warm());
 }
@@ -391,7 +391,7 @@ fn old_latencies_fade_with_the_window() {
         let mut memory = LatencyMemory::new(Share::above(95.0)).with_window(window as usize);
         (0..3 * window).for_each(|_| _ = memory.add(Primary::Finished(20_000_000), NONE));
         assert!(memory.weight() <= 2 * memory.window());
-        // Half as long: too little for a restart.
+        // Latencies of half the length are not enough for a restart.
         let mut requests = 0;
         while memory.delay().unwrap() > Duration::from_millis(16) {
             memory.add(Primary::Finished(12_000_000), NONE);

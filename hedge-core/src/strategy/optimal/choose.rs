@@ -133,8 +133,8 @@ fn uncapped(sorted: &[Entry], goal: Goal, delay_mean: &mut DelayMean) -> Option<
         && found.chance < 1.0
         && !(goal.clustered && is_latest_nearly_as_good(top, goal, &found))
     {
-        // How many slow requests are rescued is proportional to the chance, so that its ups and downs
-        // cancel out.
+        // The number of rescued requests is proportional to the chance, so its variations cancel out; only the delay is
+        // averaged.
         let delay = delay_mean.mean(found.delay);
         let mut cursor = top;
         cursor.down_past(delay.saturating_add(1));
@@ -147,7 +147,7 @@ fn uncapped(sorted: &[Entry], goal: Goal, delay_mean: &mut DelayMean) -> Option<
     }
     *delay_mean = DelayMean::new();
     if helps {
-        // A chance below 1 would leave out requests that are most of the tail left. The delay moves.
+        // A chance below 1 would leave out most of the remaining tail, so correct the delay instead.
         let (delay, chance) = latest(top, goal.budget * goal.correction);
         return Some(SingleR {
             delay,
@@ -272,7 +272,7 @@ mod tests {
         assert!((corrected.chance / plain.chance - 0.5).abs() < 1e-3);
         let (plain, corrected) = less(0.1);
         assert_eq!((plain.chance, corrected.chance), (1.0, 1.0));
-        // A delay later by ln 2 means is exceeded half as often.
+        // A delay that is longer by ln 2 times the mean is exceeded half as often.
         let later = (corrected.delay - plain.delay) as f32 / 1e5;
         assert!((later - core::f32::consts::LN_2).abs() < 0.03, "{later}");
     }
@@ -290,7 +290,7 @@ mod tests {
             .map(|samples| choose(&exponential(samples), LONG, goal, &mut delay_mean).unwrap());
         assert_eq!(again, first);
         assert_eq!(mean.delay, first.delay.midpoint(second.delay));
-        // It is hedged as often as others would be.
+        // Both policies hedge equally often.
         let due = |delay: u64| libm::exp(delay as f64 / -1e5) as f32;
         let rates = [second, mean].map(|policy| policy.chance * due(policy.delay));
         assert!((rates[0] / rates[1] - 1.0).abs() < 0.03, "{rates:?}");
@@ -300,7 +300,7 @@ mod tests {
     fn with_few_samples_it_hedges_as_late_as_it_can() {
         let policy = chosen(GOAL, 200);
         let of_200 = exponential(200);
-        // Six samples lie above 3 %, and one more draw is to be expected.
+        // Six samples lie above this percentile, and the next draw counts as one more.
         assert_eq!(policy.delay, of_200[194].micros());
         assert_eq!((policy.chance, policy.probing), (1.0, false));
         let policy = chosen(GOAL, 10);
@@ -326,7 +326,7 @@ mod tests {
             let policy = with(1000.0, false);
             assert!(policy.probing);
             assert_eq!(policy.predicted, policy.unhedged.unwrap());
-            // The slowest 3 %, of which one in 12.
+            // The policy hedges one in 12 of the slowest 3 %.
             assert!((policy.chance - 0.0025 / 0.03).abs() < 1e-3, "{policy:?}");
             let helping = (0..200).map(|n| 1.0 + 0.25 * n as f32);
             let edge = helping.take_while(|&odds| !with(odds, false).probing);

@@ -151,7 +151,7 @@ impl Hypotheses {
             } else {
                 pair.likelihood(dependence.odds)
             };
-            // `max` also takes the place of a NaN.
+            // `max` also replaces a NaN.
             *fit = *fit * memory + libm::logf(likelihood.max(LEAST));
             best = best.max(*fit);
         }
@@ -238,7 +238,7 @@ mod tests {
                         "{finished:?} {odds} {u} {v}: {likelihood} {expected}"
                     );
                 };
-                // Of what finished, the density is known: the change with it of the share of both.
+                // For an attempt that finished, the density is known: the derivative of the joint share.
                 let slope_u = both(u + STEP, v, odds) - both(u - STEP, v, odds);
                 let slope_v = both(u, v + STEP, odds) - both(u, v - STEP, odds);
                 check(Finished::Neither, both(u, v, odds) / (u * v));
@@ -278,7 +278,7 @@ mod tests {
     /// of attempts take.
     fn independent(hypotheses: &mut Hypotheses, pairs: u32, left: f32) {
         for n in 0..pairs {
-            // A sequence that fills the range evenly (Weyl, 1916).
+            // This sequence fills the range evenly (Weyl, 1916).
             let v = libm::fmodf(0.618_034 * (n + 1) as f32, 1.0);
             hypotheses.learn(if v > left {
                 pair(0.02, v, Finished::Hedge)

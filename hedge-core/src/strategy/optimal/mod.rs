@@ -160,7 +160,7 @@ impl Optimal {
         self.memory
             .plan(delay)
             .with_chance(chance * brake)
-            // A second hedge never.
+            // Plan no second hedge.
             .then_every(Duration::MAX)
     }
 
@@ -288,7 +288,7 @@ impl Strategy for Optimal {
 
     fn record(&mut self, record: &Record) {
         self.learn_pair(record);
-        // Where hedges are only observed, or withheld for a control group, those that would have been count.
+        // In observe mode and in the control group, count the hedges that would have started.
         let observed = record.due() && record.suppressed == Some(Suppressed::ObserveOnly);
         let withheld = record.group() == Some(Group::Control);
         let hedged = record.hedge_cause() == Some(Cause::Delay) || observed || withheld;
@@ -342,7 +342,7 @@ impl Strategy for Optimal {
     }
 
     fn restore(&mut self, columns: &dyn ReadColumns, now: Instant) -> Result<(), RestoreError> {
-        // The latencies first: what is wrong with them says most.
+        // Restore the latencies first: their errors are the most informative.
         let mut memory = self.memory.clone();
         memory.restore(columns, now)?;
         let probing = columns.number("probing", 0.0, 1.0)? > 0.5;

@@ -24,7 +24,7 @@ impl Rate {
     }
 
     pub(super) fn restore(columns: &dyn ReadColumns) -> Result<Self, RestoreError> {
-        // As much as any budget can reach; a request that ends clamps it to what this one can.
+        // This is the maximum over all budgets; the next request clamps it to this budget's maximum.
         let most = f64::from(2.0 * room(1.0, true));
         let surplus = columns.number("surplus", -most, most)? as f32;
         Ok(Self { surplus })

@@ -41,12 +41,12 @@ impl Search {
     /// one way. That ends with the delay whose chance is 1: after a later one, budget would be left.
     pub(super) fn run(&self, top: Cursor<'_>) -> Option<Found> {
         let (mut target, unhedged) = self.unhedged(top)?;
-        // Below everything that is as long as the target.
+        // Go below all entries that are as long as the target or longer.
         let mut at = top;
         at.down_past(target);
-        // Below everything that is as long as a hedge has time for.
+        // Go below all entries that a hedge has no time for.
         let mut rest = at;
-        // Above everything that is no longer than the delay.
+        // Start above all entries that are no longer than the delay.
         let (mut delay, mut from) = first_delay(top, self.most_due);
         let skip = from.above() / CANDIDATES;
 
@@ -196,14 +196,14 @@ mod tests {
         ) {
             let sample = |(millis, kind)| match kind {
                 0 => Sample::Dropped(Duration::from_millis(millis)),
-                // Far from the others: what comes between are sums.
+                // Keep this far from the others, so that sums lie between them.
                 1 => ms(millis + 5_000),
                 _ => ms(millis),
             };
             let entries = entries(samples.into_iter().map(sample));
             let search = Search { exceed, budget, most_due: due * budget, dependence: Dependence { odds, stuck } };
             let found = search.run(Cursor::top(&entries)).unwrap();
-            // A share may come out on the other side of the limit by rounding.
+            // Rounding may move a share across the limit.
             let near = |slack: f32| {
                 lowest_target(Search { exceed: exceed * slack, ..search }, &entries)
             };

@@ -135,7 +135,7 @@ impl Strategy for Percentile {
 /// Checks that a window holds a sample above the percentile: without one, the delay would be the longest latency, and
 /// more requests would pass it than the percentile says.
 fn check_window(samples: usize, percent: f64) -> Result<(), ConfigError> {
-    // 1 / (1 − p), rounded so that 99.9 takes 1000.
+    // This is 1 / (1 − p), rounded so that 99.9 needs 1000 samples.
     let least = 100.0 / (100.0 - percent);
     if samples as f64 + 1.0 >= least - 1e-6 {
         return Ok(());

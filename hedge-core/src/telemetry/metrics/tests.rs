@@ -64,7 +64,7 @@ fn requests_are_counted_with_their_labels() {
             };
             clock.drive(hedger.request(attempt)).is_ok()
         };
-        // Answered by the primary, won by a hedge, refused by the budget, and timed out.
+        // The primary answers, the hedge wins, the budget refuses a hedge, and the request times out.
         assert!(take(10, 1) && take(100, 30) && take(100, 30) && !take(900, 900));
         let failing = hedger
             .call()
@@ -167,7 +167,7 @@ fn replicas_are_counted() {
             .build_local()
             .unwrap();
         let replicas = core::cell::RefCell::new(crate::replicas::Replicas::<2>::all());
-        // The first has an attempt that is lost to the second.
+        // The first request sends an attempt to each replica.
         let call = hedger.call().on(&replicas);
         let request = call.request(|attempt| {
             let (clock, is_hedge) = (&clock, attempt.is_hedge());

@@ -78,20 +78,20 @@ fn the_reward_is_as_documented() {
         );
     };
     let rewards_of = |mut strategy: Adaptive, report: &Record| {
-        // The first request sets the median and has itself nothing to be compared with.
+        // The first request sets the median, so there is nothing to compare it with.
         record(&mut strategy, [10]);
         strategy.record(report);
         rewards(&strategy)
     };
     near(rewards_of(new(), &finished(ms(15))), [0.85, 0.85]);
-    // The hedge at 20 ms came to nothing; at 400 ms there would have been none.
+    // The hedge at 20 ms lost; at 400 ms no hedge would have started.
     let lost = race(ms(60), ms(20), &[ms(90)]);
     near(rewards_of(new(), &lost), [1.0 - (6.0 + 0.25) / 10.0, 0.4]);
     near(
         rewards_of(new().cost_weight(2.0), &lost),
         [1.0 - (6.0 + 2.0) / 10.0, 0.4],
     );
-    // Ten medians and more are all the same.
+    // Latencies of ten medians or more all have the same reward.
     near(
         rewards_of(new(), &race(ms(500), ms(20), &[ms(600)])),
         [0.0, 0.0],
@@ -102,7 +102,7 @@ fn the_reward_is_as_documented() {
 fn a_dear_hedge_waits_and_a_cheap_one_does_not() {
     let best = |cost_weight| {
         let mut strategy = Adaptive::new().cost_weight(cost_weight);
-        // A quarter takes 80 ms, or mostly 60 with a hedge at 50 ms.
+        // A quarter of the requests takes 80 ms, or mostly 60 ms with a hedge at 50 ms.
         record(
             &mut strategy,
             (0..400).map(|n| if n % 4 == 0 { 80 } else { 10 }),
@@ -250,7 +250,7 @@ fn until_there_are_enough_samples_it_does_as_it_was_told() {
         );
     }
     assert_eq!(warm(Warmup::Prior, 0), (Some(ms(7)), None));
-    // One of the five, weighed against 7 ms by 3 samples against 4.
+    // The delay is a candidate, blended with 7 ms: 3 samples against 4.
     let (blend, _) = warm(Warmup::Prior, 3);
     let blends = [50, 100, 200, 500, 1000].map(|delay| Some((ms(7) * 4 + ms(delay) * 3) / 7));
     assert!(blends.contains(&blend), "{blend:?}");
@@ -277,7 +277,7 @@ fn requests_that_were_given_up_teach_a_bound() {
     (0..5).for_each(|_| strategy.record(&dropped));
     let stats = strategy.stats();
     assert_eq!((stats.samples, stats.median), (25, Some(ms(10))));
-    // Without a hedge these would have had no reward at all.
+    // Without a hedge, these requests would have had no reward.
     let [first, .., last] = stats.arms() else {
         panic!()
     };

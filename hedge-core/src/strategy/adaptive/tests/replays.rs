@@ -141,7 +141,7 @@ proptest! {
         let mut rng = Xoshiro128PlusPlus::seed_from_u64(seed);
         let limit = hedges.len() as u8;
         let replay = Replay::complete(&report, limit, &history(), &mut Draws::new(&mut rng));
-        // What starts as another ends may or may not have started.
+        // A hedge that is due at the moment when another attempt ends may start or not.
         let after = replay.after(ms(delay).as_secs_f32() * 1.000_01);
         let total = report.total().as_secs_f32();
         prop_assert!((after.0 - total).abs() <= total * 1e-4, "{after:?} {report:?}");

@@ -17,7 +17,7 @@ impl ForgettingHistogram {
             if weight == 0 || middle <= delay {
                 continue;
             }
-            // Buckets that a hedge has time for.
+            // Add the buckets of hedges that would finish before a primary of this bucket.
             let in_time = bucket_of(middle - delay);
             below += (summed..in_time).map(|at| self.weight(at)).sum::<u64>();
             summed = in_time;
@@ -55,14 +55,14 @@ impl ForgettingHistogram {
                 let ended = if bounds { finished } else { gone };
                 let mut left = 1.0 - ended as f32 / at_risk.max(1) as f32;
                 if first + column == last {
-                    // It lies amid those of its bucket, and a bound below them.
+                    // In its bucket, a finished attempt lies in the middle, and a bound below all others.
                     left = if dropped { 1.0 } else { 0.5 * (1.0 + left) };
                 }
                 share *= left;
                 at_risk = at_risk.saturating_sub(gone);
             }
         }
-        // The attempt to come is one more draw.
+        // Count the next attempt as one more draw.
         let samples = self.samples() as f32;
         (share * samples + 1.0) / (samples + 1.0)
     }
@@ -72,7 +72,7 @@ impl ForgettingHistogram {
     pub(crate) fn expand(&self, entries: &mut [Entry], bounds: bool) -> usize {
         let most = entries.len().min(self.samples() as usize);
         let each = most as f32 / self.total.max(1) as f32;
-        // How many samples are owed: half a sample ahead, so that each stands for what lies around it.
+        // The number of samples still to be written; starting at a half rounds to nearest.
         let (mut finished, mut dropped, mut len) = (0.5_f32, 0.5_f32, 0);
         for (nth, row) in self.rows().enumerate() {
             if row.weight(Which::All) == 0 {

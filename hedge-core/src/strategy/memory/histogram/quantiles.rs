@@ -63,7 +63,7 @@ impl Quantiles<'_> {
         };
         let total: u32 = rows.iter().sum();
         let mut above = (u64::from(total) * u64::from(above.bits())) >> 16;
-        // Whether the quantile lies among so many, which come next.
+        // Returns whether the quantile lies within the next `weight`.
         let mut holds = |weight: u64| {
             let weight = weight << 16;
             let holds = weight > 0 && weight >= above;
@@ -86,7 +86,7 @@ impl Quantiles<'_> {
         const ONE: i64 = 1 << 16;
 
         let at = place.bucket;
-        // The weights of the neighbours if they were as wide as this bucket.
+        // Scale the weights of the neighbours to the width of this bucket.
         let scaled = |other: usize| {
             let (width, other_width) = (edge(at + 1) - edge(at), edge(other + 1) - edge(other));
             (self.histogram.weight(other) << 8) * (width >> UNIT_BITS) / (other_width >> UNIT_BITS)

@@ -14,7 +14,7 @@ fn every_latency_lies_within_its_bucket() {
         nanos += nanos / 100 + 1;
     }
     assert_eq!(bucket_of(u64::MAX), BUCKETS - 1);
-    // 9.7 hours.
+    // The buckets cover 9.7 hours.
     assert!(edge(BUCKETS) / 1_000_000_000 > 35_000);
     for bucket in 0..BUCKETS {
         assert_eq!(bucket_of(edge(bucket)), bucket);
@@ -86,7 +86,7 @@ fn an_empty_histogram_and_what_is_out_of_range() {
 fn halving_keeps_the_shape() {
     let mut histogram = ForgettingHistogram::new();
     (0..6000).for_each(|_| histogram.add_finished(10 * MS));
-    // One in each of 300 buckets.
+    // Put one sample into each of 300 buckets.
     for bucket in bucket_of(20 * MS)..bucket_of(20 * MS) + 300 {
         histogram.add_finished(edge(bucket));
     }
@@ -120,7 +120,7 @@ fn hedges_win_as_often_as_two_draws_say() {
     (0..970).for_each(|_| histogram.add_finished(10 * MS));
     (0..30).for_each(|_| histogram.add_finished(400 * MS));
     assert_eq!(histogram.wins_after(20 * MS), 0.97);
-    // Too late for any.
+    // A hedge this late never wins.
     assert_eq!(histogram.wins_after(395 * MS), 0.0);
     // The exponential distribution has no memory: half win.
     let mut histogram = ForgettingHistogram::new();

@@ -57,7 +57,7 @@ fn until_there_are_enough_samples_the_warm_up_decides() {
         let mut strategy = strategy.clone().warmup(warmup);
         for expected in expected {
             let plan = plan(&mut strategy);
-            // All take 20 ms, which lies in a bucket up to 21 ms.
+            // All samples take 20 ms, and their bucket ends at 21 ms.
             let near = |delay: Duration, expected: Duration| {
                 expected <= delay && delay <= expected + expected / 20
             };
@@ -122,7 +122,7 @@ fn a_hedge_that_is_only_observed_counts_like_any_other() {
     let hedged = told(|report| report.attempts = 2);
     let observed = told(|report| report.suppressed = Some(Suppressed::ObserveOnly));
     assert_eq!(hedged, observed);
-    // And so does one that was withheld for a control group.
+    // A hedge that was withheld for the control group counts, too.
     assert_eq!(hedged, told(|report| *report = report.drawn()));
     assert_ne!(hedged, told(|_| ()));
 }
@@ -131,7 +131,7 @@ fn a_hedge_that_is_only_observed_counts_like_any_other() {
 fn equal_latencies_lie_amid_each_other_but_what_was_dropped_below() {
     let mut strategy = Optimal::new(99.0, 5.0);
     record(&mut strategy, [10, 20, 20, 20, 30]);
-    // One more draw is expected above.
+    // The next draw is expected above the sample.
     let share = |sample| strategy.share_above(sample).unwrap();
     let near = |found: f32, expected: f32| assert!((found - expected).abs() < 1e-6, "{found}");
     near(share(Sample::Finished(ms(20))), 3.5 / 6.0);

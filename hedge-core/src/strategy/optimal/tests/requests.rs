@@ -146,7 +146,7 @@ fn the_target_is_close_to_what_full_knowledge_would_reach() {
                 share += requests.rate(10_000) / 4.0;
                 latencies.append(&mut requests.latencies);
             }
-            // Four in ten requests teach it what the others profit from.
+            // Learn from four in ten requests, and measure the others.
             let ratio = percentile(&mut latencies, 0.99) / lowest_p99(quantile, share);
             assert!((0.94..1.08).contains(&ratio), "{name}, {budget} %: {ratio}");
             let of_budget = 100.0 * share / budget;
@@ -240,7 +240,7 @@ fn a_change_of_pace_is_followed_within_the_budget() {
 
 #[test]
 fn when_all_of_a_sudden_every_request_is_slow_hedging_stops_soon() {
-    // Long before the policy is chosen again.
+    // This is long before the policy is chosen again.
     let mut requests = Requests::new(Optimal::new(99.0, 5.0), 1);
     requests.make(4_100, |rng| attempts(rng, exponential, 0.0));
     requests.make(200, |_| [10_000.0, 10_000.0]);
@@ -254,13 +254,13 @@ fn latencies_of_a_few_lengths_are_no_obstacle() {
         ..0.1 => 20.0,
         _ => 10.0,
     };
-    // Hedges after 10 ms end with the primaries of 20 ms, which is not to lose.
+    // Hedges after 10 ms end at the same time as primaries of 20 ms, which does not count as a loss.
     let mut requests = Requests::new(Optimal::new(99.0, 11.0), 1);
     requests.make(6_000, |rng| attempts(rng, steps, 0.0));
     let p99 = requests.percentile(0.985);
     // A delay of 10 ms is known to within a sixteenth.
     assert!((20.0..21.0).contains(&p99), "{p99}");
-    // Where in their bucket they lie is not known, so that part of the budget is left.
+    // Their place in the bucket is unknown, so part of the budget stays unused.
     assert!(requests.rate(4_000) > 0.08, "{}", requests.rate(4_000));
 }
 

@@ -74,7 +74,7 @@ fn the_share_of_hedges_is_what_the_percentile_leaves() {
             (0.005..=0.015).contains(&share),
             "P99, seed {seed}: {share}"
         );
-        // Half of the slow mode is above P99: at face value, dropped primaries would double the share.
+        // Half of the slow mode is above P99. Counting dropped primaries as finished would double the share.
         let share = share_due(99.0, seed, bimodal);
         assert!(
             (0.005..=0.015).contains(&share),
@@ -164,7 +164,7 @@ fn the_delay_is_at_most_a_64th_of_the_window_behind() {
     let mut strategy = WindowedPercentile::with_window::<640>(50.0);
     record(&mut strategy, (0..640).map(|_| 10));
     assert_eq!(delay(&mut strategy, Instant::ZERO), Some(ms(10)));
-    // Without a plan in between, all of it is new.
+    // No plan is made in between, so all samples are new.
     record(&mut strategy, (0..315).map(|_| 20));
     assert_eq!(delay(&mut strategy, Instant::ZERO), Some(ms(10)));
     for changed in 1..=10 {
@@ -211,7 +211,7 @@ fn it_promises_the_wins_that_its_samples_would_give_its_delay() {
     record(&mut strategy, millis());
     assert_eq!(delay(&mut strategy, Instant::ZERO), Some(ms(10)));
     assert_eq!(strategy.expected_win_rate(), Some(0.97));
-    // What none exceeds promises nothing.
+    // A delay that no sample exceeds has no expected win rate.
     let mut strategy = WindowedPercentile::with_window::<100>(99.0);
     record(&mut strategy, millis());
     assert_eq!(delay(&mut strategy, Instant::ZERO), Some(ms(1000)));
