@@ -6,7 +6,7 @@
 
 pub use crate::config::Settings;
 pub use crate::hedger::{
-    BudgetHandle, Claim, HedgeQuery, HedgerFlags, HedgerState, Payment, Policy, Refusal,
+    Admitted, BudgetHandle, Claim, HedgeQuery, HedgerFlags, HedgerState, Payment, Policy, Refusal,
     RequestPlan, SharedState, Traffic,
 };
 pub use crate::lock::Lock;

@@ -30,7 +30,7 @@ mod tests {
     use std::panic::{catch_unwind, resume_unwind};
 
     use crate::hedger::{
-        HedgeQuery, Hedger, HedgerFlags, Policy, Refusal, RequestPlan, SharedState, Traffic,
+        Admitted, HedgeQuery, Hedger, HedgerFlags, Policy, Refusal, RequestPlan, SharedState,
     };
     use crate::manual::ManualTimer;
     use crate::metrics::MetricsSnapshot;
@@ -74,8 +74,12 @@ mod tests {
             self.0.request_plan(hints, now)
         }
 
-        fn may_hedge(&self, query: &HedgeQuery) -> Result<Traffic, Refusal> {
+        fn may_hedge(&self, query: &HedgeQuery) -> Result<Admitted, Refusal> {
             self.0.may_hedge(query)
+        }
+
+        fn give_back_probe(&self, retry: bool) {
+            self.0.give_back_probe(retry);
         }
 
         fn draw_group(&self) -> Option<Group> {

@@ -44,6 +44,8 @@ pub(crate) struct Guard {
 pub(crate) enum Admission {
     /// It may start.
     Admit,
+    /// It may start although others are put off, to see whether hedges help again.
+    Probe,
     /// It may be asked for again at this step, when the request has waited 2^step times as long as its hedge was
     /// planned for.
     Defer(u8),
@@ -90,11 +92,18 @@ impl Guard {
             self.level
         };
         let least_gap = if self.slow { Probe::LAST_GAP } else { 0 };
-        if step >= level || step == 0 && self.probe.ask(now, least_gap) {
+        if step >= level {
             Admission::Admit
+        } else if step == 0 && self.probe.ask(now, least_gap) {
+            Admission::Probe
         } else {
             Admission::Defer(level)
         }
+    }
+
+    /// Takes back a probe that did not start after all.
+    pub(crate) fn give_back_probe(&mut self) {
+        self.probe.give_back();
     }
 
     /// Takes a request into account. `typical` is the median latency, and `expected` the share of hedges that should win,
@@ -204,7 +213,7 @@ fn step(record: &Record) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use super::Admission::{Admit, Defer};
+    use super::Admission::{Admit, Defer, Probe};
     use super::*;
     use crate::record::Sample;
 
@@ -315,7 +324,7 @@ mod tests {
         let mut guard = Guard::new();
         lose(&mut guard, 6, 100);
         let probes = |guard: &mut Guard| {
-            let admitted = (0..1000).filter(|_| guard.admit(0, at(1)) == Admit);
+            let admitted = (0..1000).filter(|_| guard.admit(0, at(1)) == Probe);
             admitted.count()
         };
         // Probes start after 32, then 64, and then every 100 due hedges.
@@ -329,7 +338,7 @@ mod tests {
         lose(&mut guard, 6, 100);
         // With one due hedge every 20 s, nearly each one is a probe at first, and in the end one a minute.
         let admitted: std::vec::Vec<_> = (0..60)
-            .filter(|n| guard.admit(0, at(20 * n)) == Admit)
+            .filter(|n| guard.admit(0, at(20 * n)) == Probe)
             .collect();
         assert_eq!(admitted[..12], [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 15]);
         assert_eq!(admitted[20..], [41, 44, 47, 50, 53, 56, 59]);
@@ -382,7 +391,7 @@ mod tests {
                 || Duration::ZERO,
                 || None,
             );
-            admitted += u32::from(guard.admit(0, at(1)) == Admit);
+            admitted += u32::from(guard.admit(0, at(1)) != Defer(1));
         }
         assert!((30..80).contains(&admitted), "{admitted}");
         // Deferred hedges are deferred again while the backend is slow, however long they have waited.

@@ -33,7 +33,7 @@ pub(crate) use options::Labels;
 pub use options::Options;
 pub use plan::{HedgerFlags, RequestPlan};
 pub(crate) use plan::{Losers, limit, max_pushback};
-pub use policy::{HedgeQuery, Policy, Refusal};
+pub use policy::{Admitted, HedgeQuery, Policy, Refusal};
 pub use registry::{FixedRegistry, InsertError};
 pub use state::{HedgerState, SharedState};
 pub use traffic::Traffic;

@@ -44,6 +44,15 @@ pub struct HedgeQuery {
     pub(crate) now: Instant,
 }
 
+/// A hedge that may start, as far as the strategy and the guard go.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Admitted {
+    /// What the hedger knows of its traffic, for the budget.
+    pub(crate) traffic: Traffic,
+    /// The guard admitted it although it puts others off. To be given back if it does not start.
+    pub(crate) is_probe: bool,
+}
+
 /// Why an attempt may not start now.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Refusal {
@@ -154,7 +163,7 @@ impl<S: Strategy> Policy<S> {
     }
 
     /// Whether a request may start a hedge, as far as the strategy and the guard go.
-    pub(crate) fn may_hedge(&mut self, query: &HedgeQuery) -> Result<Traffic, Refusal> {
+    pub(crate) fn may_hedge(&mut self, query: &HedgeQuery) -> Result<Admitted, Refusal> {
         let planned = self.planned_pass_rate();
         let traffic = self.traffic.traffic(planned);
         if query.first_due {
@@ -171,10 +180,11 @@ impl<S: Strategy> Policy<S> {
         }
         // A retry does not depend on the latencies.
         if query.retry {
-            return if self.guarded() && !self.retry_guard.admit() {
+            let is_probe = self.guarded();
+            return if is_probe && !self.retry_guard.admit() {
                 Err(Refusal::temporary(Suppressed::Guard))
             } else {
-                Ok(traffic)
+                Ok(Admitted { traffic, is_probe })
             };
         }
         // Both comparisons are false for a NaN, so that it hedges nothing.
@@ -183,13 +193,30 @@ impl<S: Strategy> Policy<S> {
         if !drawn {
             return Err(Refusal::Final(Suppressed::NotDrawn));
         }
-        if self.guarded()
-            && let Admission::Defer(step) = self.guard.admit(query.step, query.now)
-        {
-            let reason = Suppressed::Guard;
-            return Err(Refusal::Deferred { reason, step });
+        let admission = if self.guarded() {
+            self.guard.admit(query.step, query.now)
+        } else {
+            Admission::Admit
+        };
+        match admission {
+            Admission::Defer(step) => {
+                let reason = Suppressed::Guard;
+                Err(Refusal::Deferred { reason, step })
+            }
+            Admission::Admit | Admission::Probe => Ok(Admitted {
+                traffic,
+                is_probe: admission == Admission::Probe,
+            }),
         }
-        Ok(traffic)
+    }
+
+    /// Takes back a probe that was granted to a hedge, or to a retry, that did not start.
+    pub(crate) fn give_back_probe(&mut self, retry: bool) {
+        if retry {
+            self.retry_guard.give_back();
+        } else {
+            self.guard.give_back_probe();
+        }
     }
 
     /// Returns the level of the guard, and whether it takes the backend for slow; 0 and `false` without one.
@@ -377,13 +404,15 @@ mod tests {
             drawn: true,
             ..unlikely
         };
-        assert_eq!(policy.may_hedge(&drawn), Ok(Traffic::CALM));
+        let admitted = policy.may_hedge(&drawn).unwrap();
+        assert_eq!(admitted.traffic, Traffic::CALM);
     }
 
     #[test]
     fn requests_that_hang_together_are_a_surge_before_one_ends() {
         let mut policy = guarded();
-        let surges = |policy: &mut Policy<Fixed>| policy.may_hedge(&query()).unwrap().surging;
+        let surges =
+            |policy: &mut Policy<Fixed>| policy.may_hedge(&query()).unwrap().traffic.surging;
         assert_eq!((0..100).filter(|_| !surges(&mut policy)).count(), 21);
         // A hedge that is asked for again belongs to a request that has been counted.
         let again = HedgeQuery {

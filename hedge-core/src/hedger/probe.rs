@@ -20,6 +20,8 @@ pub(crate) struct Probe {
     /// When the first was held back.
     since: Instant,
     last: Instant,
+    /// The last probe did not start, so that the next that is asked for is one.
+    is_owed: bool,
 }
 
 impl Probe {
@@ -37,6 +39,7 @@ impl Probe {
             gap: Self::FIRST_GAP,
             since: Instant::ZERO,
             last: Instant::ZERO,
+            is_owed: false,
         }
     }
 
@@ -56,12 +59,22 @@ impl Probe {
         let wait = self.last.since(self.since) / part;
         let wait = wait.clamp(Self::LEAST_WAIT, Self::MOST_WAIT);
         let is_due = self.held_back >= self.gap.max(least_gap) || now.since(self.last) >= wait;
-        if is_due {
+        if is_due || self.is_owed {
             self.held_back = 0;
             self.last = now;
-            self.gap = self.gap.saturating_mul(2).min(Self::LAST_GAP);
+            if !self.is_owed {
+                self.gap = self.gap.saturating_mul(2).min(Self::LAST_GAP);
+            }
+            self.is_owed = false;
+            return true;
         }
-        is_due
+        false
+    }
+
+    /// Takes back a probe that did not start: the next hedge that would be held back is one instead.
+    pub(crate) fn give_back(&mut self) {
+        // Not if hedges have won since, so that none is held back.
+        self.is_owed = !self.is_new();
     }
 }
 
@@ -110,6 +123,20 @@ mod tests {
             gaps[first..].iter().all(|gap| (24..=30).contains(gap)),
             "{gaps:?}"
         );
+    }
+
+    #[test]
+    fn a_probe_that_did_not_start_is_owed_once() {
+        let mut probe = Probe::new();
+        probe.give_back();
+        assert!(!probe.ask(at(1), 0), "nothing was taken");
+        assert_eq!(gaps(&mut probe, 31, 1, 0), [31]);
+        for _ in 0..3 {
+            probe.give_back();
+            assert!(probe.ask(at(31), 0));
+        }
+        // The next comes when it would have come anyway.
+        assert_eq!(gaps(&mut probe, 164, 1, 0), [64, 100]);
     }
 
     #[test]

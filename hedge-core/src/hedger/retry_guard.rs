@@ -37,6 +37,11 @@ impl RetryGuard {
         admitted
     }
 
+    /// Takes back the admission of a retry that did not start: the next one is admitted instead.
+    pub(crate) fn give_back(&mut self) {
+        self.credit = (self.credit + 1.0).min(1.0);
+    }
+
     /// Takes a request into account. Retries have failed if their request did, or if it ran out of time: none starts
     /// with less time than attempts usually take. What became of retries that another attempt beat is not known.
     pub(crate) fn record(&mut self, record: &Record) {
@@ -103,6 +108,19 @@ mod tests {
         let _ = admitted(&mut guard, 10_000, |_| false);
         let late = admitted(&mut guard, 6400, |_| false);
         assert!((99..=101).contains(&late), "{late}");
+    }
+
+    #[test]
+    fn a_retry_that_did_not_start_is_owed_once() {
+        let mut guard = RetryGuard::new();
+        let _ = admitted(&mut guard, 10_000, |_| false);
+        while !guard.admit() {}
+        // However often it is refused for another reason.
+        for _ in 0..100 {
+            guard.give_back();
+            assert!(guard.admit());
+        }
+        assert_eq!(admitted(&mut guard, 60, |_| false), 0);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The state that the requests of one hedger share.
 
 use crate::hedger::{
-    HedgeQuery, HedgerFlags, Policy, Refusal, RequestPlan, Traffic, limit, max_pushback,
+    Admitted, HedgeQuery, HedgerFlags, Policy, Refusal, RequestPlan, limit, max_pushback,
 };
 use crate::lock::Lock;
 use crate::metrics::{MetricsSnapshot, Recorder};
@@ -40,7 +40,10 @@ pub trait SharedState {
     /// # Errors
     ///
     /// Says why not, and whether it may be asked again.
-    fn may_hedge(&self, query: &HedgeQuery) -> Result<Traffic, Refusal>;
+    fn may_hedge(&self, query: &HedgeQuery) -> Result<Admitted, Refusal>;
+
+    /// Takes back a probe that [`may_hedge`](Self::may_hedge) granted to a hedge that did not start.
+    fn give_back_probe(&self, retry: bool);
 
     /// Draws whether a hedge that everything else allowed starts, or is withheld. `None`: it starts, and there is no
     /// control group.
@@ -115,8 +118,12 @@ impl<S: Strategy, M: Recorder, L: Lock<Data = HedgerState<S, M>>> SharedState fo
         self.with(|state| state.policy.request_plan(hints, now).0)
     }
 
-    fn may_hedge(&self, query: &HedgeQuery) -> Result<Traffic, Refusal> {
+    fn may_hedge(&self, query: &HedgeQuery) -> Result<Admitted, Refusal> {
         self.with(|state| state.policy.may_hedge(query))
+    }
+
+    fn give_back_probe(&self, retry: bool) {
+        self.with(|state| state.policy.give_back_probe(retry));
     }
 
     fn draw_group(&self) -> Option<Group> {

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::{RequestController, bit};
 use crate::attempt::{Attempt, Cause};
-use crate::hedger::{BudgetHandle, Claim, HedgeQuery, Payment, Refusal, SharedState};
+use crate::hedger::{BudgetHandle, Claim, HedgeQuery, Payment, Refusal, SharedState, Traffic};
 use crate::metrics::Recorder;
 use crate::outcome::Suppressed;
 use crate::record::Group;
@@ -51,7 +51,15 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
     pub(super) fn start_no_more(&mut self) {
         self.waits = true;
         self.pending_retries = 0;
-        self.in_flight.refund_reserved();
+        self.refund_reserved();
+    }
+
+    /// Gives back what was paid for a retry that is not to start.
+    pub(super) fn refund_reserved(&mut self) {
+        if self.in_flight.has_reserved() {
+            self.in_flight.refund_reserved();
+            self.state.give_back_probe(true);
+        }
     }
 
     /// Starts the next attempt, pays for one that is to start later, or refuses it.
@@ -68,7 +76,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
                     Ok(None)
                 }
                 Err(reason) => {
-                    self.in_flight.refund_reserved();
+                    self.refund_reserved();
                     Err(Refusal::temporary(reason))
                 }
             }
@@ -158,7 +166,25 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         }
         let observe_only = self.plan().observe_only();
         let query = self.query(retry, now);
-        let mut traffic = self.state.may_hedge(&query)?;
+        let admitted = self.state.may_hedge(&query)?;
+        let paid = self.place_and_pay(hedge, admitted.traffic, observe_only, now);
+        // A hedge that is only observed stands for one that starts.
+        let stands = Refusal::Final(Suppressed::ObserveOnly);
+        if admitted.is_probe && paid.is_err_and(|refusal| refusal != stands) {
+            self.state.give_back_probe(retry);
+        }
+        paid
+    }
+
+    /// Finds a place for an attempt that the strategy and the guard allow, and pays for it.
+    fn place_and_pay(
+        &mut self,
+        hedge: Attempt,
+        mut traffic: Traffic,
+        observe_only: bool,
+        now: Instant,
+    ) -> Result<Payment, Refusal> {
+        let retry = hedge.cause() == Cause::Retry;
         // Requests that are not recorded cannot show a surge, so treat them as surging: only the small bucket pays for
         // them.
         traffic.surging |= !self.is_recorded();

@@ -72,7 +72,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         if !self.deposited {
             self.deposit();
         }
-        self.in_flight.refund_reserved();
+        self.refund_reserved();
         let keep = self.live == 0 || matches!(end, RequestEnd::Won(_)) && self.keeps_losers();
         let losers = if keep { 0 } else { self.live };
         self.end_attempts(losers);

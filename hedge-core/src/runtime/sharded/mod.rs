@@ -13,7 +13,7 @@ use std::sync::TryLockError;
 use heapless::Vec;
 
 use crate::hedger::{
-    HedgeQuery, HedgerFlags, HedgerState, Policy, Refusal, RequestPlan, SharedState, Traffic,
+    Admitted, HedgeQuery, HedgerFlags, HedgerState, Policy, Refusal, RequestPlan, SharedState,
     limit, max_pushback,
 };
 use crate::metrics::{MetricsSnapshot, Recorder};
@@ -320,8 +320,12 @@ impl<S: Strategy, M: Recorder> SharedState for Sharded<S, M> {
         plan
     }
 
-    fn may_hedge(&self, query: &HedgeQuery) -> Result<Traffic, Refusal> {
+    fn may_hedge(&self, query: &HedgeQuery) -> Result<Admitted, Refusal> {
         lock(&self.policy_cell.0).policy.may_hedge(query)
+    }
+
+    fn give_back_probe(&self, retry: bool) {
+        lock(&self.policy_cell.0).policy.give_back_probe(retry);
     }
 
     fn draw_group(&self) -> Option<Group> {
