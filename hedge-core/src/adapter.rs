@@ -11,8 +11,8 @@ pub use crate::hedger::{
 };
 pub use crate::lock::Lock;
 pub use crate::race::{
-    Capacity, Controller, Earliest, Finish, Max, Nil, Race, Refused, ResultController, Slot, Slots,
-    race, race_in,
+    AttemptSpan, Capacity, Controller, Earliest, Finish, InSpan, Max, Nil, Race, Refused,
+    ResultController, Slot, Slots, race, race_in,
 };
 pub use crate::record::{Group, RequestEnd};
 pub use crate::request::{AlwaysReady, OnReplicas, Placement, Ready, Request, RequestController};

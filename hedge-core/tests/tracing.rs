@@ -1,5 +1,6 @@
 //! What `tracing` is told of requests.
 
+use core::cell::RefCell;
 use core::fmt;
 use core::task;
 use core::time::Duration;
@@ -8,10 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hedge_core::cascade::{Cascade, Tier};
 use hedge_core::manual::ManualTimer;
+use hedge_core::replicas::Replicas;
 use hedge_core::{Attempt, Budget, Fixed, Hedger};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Instrument, Subscriber, info_span};
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry};
@@ -26,6 +29,10 @@ struct Collector(Arc<Mutex<Collected>>);
 struct Collected {
     spans: Vec<(&'static str, Option<&'static str>, Fields)>,
     events: Vec<(String, Option<&'static str>)>,
+    /// From a span to the one that it follows from.
+    links: Vec<(Id, Id)>,
+    /// Of each closed span.
+    ids: Vec<Id>,
 }
 
 struct Visitor<'f>(&'f mut Fields);
@@ -61,11 +68,17 @@ impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Collector {
         self.lock().events.push((message, span));
     }
 
+    fn on_follows_from(&self, id: &Id, follows: &Id, _: Context<'_, S>) {
+        self.lock().links.push((id.clone(), follows.clone()));
+    }
+
     fn on_close(&self, id: Id, context: Context<'_, S>) {
         let span = context.span(&id).unwrap();
         let parent = span.parent().map(|parent| parent.name());
         let fields = span.extensions_mut().remove::<Fields>().unwrap();
-        self.lock().spans.push((span.name(), parent, fields));
+        let mut collected = self.lock();
+        collected.spans.push((span.name(), parent, fields));
+        collected.ids.push(id);
     }
 }
 
@@ -170,6 +183,7 @@ fn every_value_of_an_outcome_is_a_field() {
     let told: BTreeSet<&str> = collected
         .spans
         .iter()
+        .filter(|span| span.0 == "hedge.request")
         .flat_map(|span| span.2.keys().copied())
         .collect();
     // Those of the struct; times say their unit.
@@ -214,7 +228,7 @@ fn a_request_that_is_dropped_says_so() {
         let _elsewhere = info_span!("elsewhere").entered();
         drop(request);
     });
-    assert_eq!(collected.spans[0].2["error"], "dropped");
+    assert_eq!(collected.spans[2].2["error.type"], "dropped");
     let names = [
         "shop.search.hedge.fired",
         "shop.search.request.cancelled",
@@ -245,8 +259,78 @@ fn what_attempts_do_nests_in_it() {
         .iter()
         .map(|span| (span.0, span.1))
         .collect();
-    let attempt = ("http", Some("hedge.request"));
-    assert_eq!(names, [attempt, attempt, ("hedge.request", None)]);
+    let http = ("http", Some("hedge.attempt"));
+    let attempt = ("hedge.attempt", Some("hedge.request"));
+    assert_eq!(
+        names,
+        [http, attempt, http, attempt, ("hedge.request", None)]
+    );
+}
+
+#[test]
+fn a_request_is_linked_to_its_attempts() {
+    let collected = Collector::of(|| {
+        let clock = Clock::new();
+        let hedger = Hedger::builder(&clock)
+            .strategy(Fixed::new(ms(20)))
+            .build_local()
+            .unwrap();
+        let set = RefCell::new(Replicas::<2>::all());
+        let request = hedger.call().on(&set);
+        clock
+            .drive(request.request(|attempt| answer(&clock, attempt)))
+            .unwrap();
+    });
+    let at = |name| {
+        let spans = collected.spans.iter().enumerate();
+        spans.filter(move |(_, span)| span.0 == name)
+    };
+    let (request, _) = at("hedge.request").next().unwrap();
+    let mut attempts: Vec<_> = at("hedge.attempt").collect();
+    attempts.sort_by_key(|(_, span)| &span.2["attempt"]);
+    let links: Vec<_> = attempts
+        .iter()
+        .map(|(place, _)| {
+            (
+                collected.ids[request].clone(),
+                collected.ids[*place].clone(),
+            )
+        })
+        .collect();
+    assert_eq!(collected.links, links);
+    let field = |field| {
+        attempts
+            .iter()
+            .map(move |(_, span)| span.2.get(field).map(String::as_str))
+    };
+    assert!(field("cause").eq([Some("primary"), Some("delay")]));
+    assert!(field("returned").eq([None, Some("true")]));
+    assert_ne!(field("replica").next(), field("replica").nth(1));
+}
+
+/// The hedges of a request of which nobody sees the attempts.
+#[test]
+fn a_filter_leaves_attempts_out() {
+    let collector = Collector::default();
+    let filter = filter_fn(|metadata| metadata.target() != "hedge::attempt");
+    let registry = Registry::default().with(collector.clone().with_filter(filter));
+    tracing::subscriber::with_default(registry, || {
+        let clock = Clock::new();
+        let hedger = Hedger::builder(&clock)
+            .strategy(Fixed::new(ms(20)))
+            .build_local()
+            .unwrap();
+        let request = hedger.request(|attempt| {
+            let attempt = answer(&clock, attempt);
+            async { attempt.instrument(info_span!("http")).await }
+        });
+        clock.drive(request).unwrap();
+    });
+    let collected = collector.lock();
+    let names = collected.spans.iter().map(|span| (span.0, span.1));
+    let http = ("http", Some("hedge.request"));
+    assert!(names.eq([http, http, ("hedge.request", None)]));
+    assert_eq!(collected.links, []);
 }
 
 #[test]
@@ -276,12 +360,12 @@ fn why_nothing_was_hedged_and_that_it_failed_is_told() {
         .filter(|span| span.0 == "hedge.request")
         .collect();
     assert_eq!(requests[0].2["suppressed"], "budget_ratio");
-    assert_eq!(requests[0].2.get("error"), None);
-    assert_eq!(requests[1].2["error"], "failed");
+    assert_eq!(requests[0].2.get("error.type"), None);
+    assert_eq!(requests[1].2["error.type"], "failed");
     // What it did is told of one that failed, too.
     assert_eq!(requests[1].2["strategy"], "fixed");
     assert_eq!(requests[1].2["attempts"], "1");
-    assert_eq!(requests[2].2["error"], "timeout");
+    assert_eq!(requests[2].2["error.type"], "timeout");
     assert_eq!(requests[2].2["total_latency_ms"], "50.0");
     assert_eq!(collected.events[0].0, "hedging.hedge.suppressed");
 }

@@ -1,5 +1,6 @@
 //! A hedged request as OpenTelemetry sees it, over the bridge that `tracing` has to it: the request is a span with what
-//! it did for attributes, hedges are events in it, and what the attempts do are its children.
+//! it did for attributes, hedges are events in it, its attempts are its children, to which it is linked, and what an attempt
+//! sends is a child of that attempt, with the names of the semantic conventions.
 //!
 //! ```sh
 //! cargo run -p hedge-tokio --example opentelemetry --features tracing
@@ -52,16 +53,22 @@ async fn main() -> Result<(), Box<dyn Error>> {
     check(&spans)
 }
 
-/// The primary is stuck. The span is what an HTTP client makes.
+/// The primary is stuck. The span is what an HTTP client makes, by the semantic conventions: a hedge is the same request, sent
+/// again.
 async fn search(attempt: Attempt) -> Result<&'static str, io::Error> {
+    let client = info_span!(
+        "GET",
+        otel.kind = "client",
+        "http.request.method" = "GET",
+        "http.request.resend_count" = attempt.is_hedge().then_some(attempt.index()),
+        "server.address" = ["a.search.example", "b.search.example"][attempt.index() % 2],
+    );
     let answer = sleep(Duration::from_millis(if attempt.is_hedge() {
         5
     } else {
         200
     }));
-    answer
-        .instrument(info_span!("http", replica = attempt.index()))
-        .await;
+    answer.instrument(client).await;
     Ok("found")
 }
 
@@ -109,8 +116,24 @@ fn print(spans: &[SpanData], parent: SpanId, depth: usize) {
             }
             println!();
         }
+        for link in span.links.iter() {
+            println!("{indent}  -> {}", name(spans, link.span_context.span_id()));
+        }
         print(spans, span.span_context.span_id(), depth + 1);
     }
+}
+
+/// What the span is called, and which attempt it is.
+fn name(spans: &[SpanData], id: SpanId) -> String {
+    let span = spans.iter().find(|span| span.span_context.span_id() == id);
+    span.map_or_else(String::new, |span| {
+        let attempt = span
+            .attributes
+            .iter()
+            .find(|kv| kv.key.as_str() == "attempt");
+        let attempt = attempt.map_or_else(String::new, |kv| format!(" {}", kv.value));
+        format!("{}{attempt}", span.name)
+    })
 }
 
 /// That it is all there.
@@ -126,11 +149,25 @@ fn check(spans: &[SpanData]) -> Result<(), Box<dyn Error>> {
         return Err("the request is not the page's".into());
     }
     let id = request.span_context.span_id();
-    let attempts = spans
+    let attempts: Vec<_> = spans
         .iter()
-        .filter(|span| span.name == "http" && span.parent_span_id == id);
-    if attempts.count() != 2 {
+        .filter(|span| span.name == "hedge.attempt" && span.parent_span_id == id)
+        .map(|span| span.span_context.span_id())
+        .collect();
+    if attempts.len() != 2 {
         return Err("the attempts are not the request's".into());
+    }
+    let links: Vec<_> = request
+        .links
+        .iter()
+        .map(|link| link.span_context.span_id())
+        .collect();
+    if links != attempts {
+        return Err("the request is not linked to its attempts".into());
+    }
+    let sent = spans.iter().filter(|span| span.name == "GET");
+    if !sent.map(|span| span.parent_span_id).eq(attempts) {
+        return Err("what is sent is not the attempts'".into());
     }
     for (key, value) in [
         ("strategy_name", "search"),

@@ -1,5 +1,6 @@
 //! The traits that make the decisions of a race.
 
+use super::span::AttemptSpan;
 use crate::attempt::{Attempt, Verdict};
 use crate::record::RequestEnd;
 use crate::time::Instant;
@@ -32,6 +33,13 @@ pub trait Controller {
     #[cfg_attr(feature = "std", inline(always))]
     fn primary(&mut self) -> Result<Attempt, RequestEnd> {
         Ok(Attempt::PRIMARY)
+    }
+
+    /// Returns the span in which `attempt` runs, right before it is launched.
+    #[cfg_attr(feature = "std", inline(always))]
+    fn span(&self, attempt: &Attempt) -> AttemptSpan {
+        let _ = attempt;
+        AttemptSpan::NONE
     }
 
     /// Returns when the request runs out of time. Called after [`start`](Self::start).

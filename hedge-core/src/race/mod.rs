@@ -22,8 +22,10 @@ mod controller;
 mod refused;
 mod session;
 mod slots;
+mod span;
 
 pub use slots::{Capacity, Max, Nil, Slot, Slots};
+pub use span::{AttemptSpan, InSpan};
 
 /// The output of a race.
 #[derive(Debug)]
@@ -418,7 +420,9 @@ where
         S: Slots<F>,
     {
         let place = attempt.index();
-        self.attempts.as_mut().put(place, (self.launch)(attempt));
+        let span = self.session.controller.span(&attempt);
+        let future = span.launch(|| (self.launch)(attempt));
+        self.attempts.as_mut().put(place, future);
         *self.launched = u8::try_from(place + 1).unwrap_or(u8::MAX);
         place
     }

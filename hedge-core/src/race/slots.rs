@@ -10,6 +10,8 @@ use core::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
+use super::span::InSpan;
+
 /// A fixed number of places, each of which is empty or holds one pinned future.
 pub trait Slots<F: Future>: Default {
     /// The number of places.
@@ -17,7 +19,7 @@ pub trait Slots<F: Future>: Default {
 
     /// Puts `future` into place `index` and drops the future that was there. If `index` is not
     /// below [`CAPACITY`](Self::CAPACITY), `future` is dropped.
-    fn put(self: Pin<&mut Self>, index: usize, future: F);
+    fn put(self: Pin<&mut Self>, index: usize, future: InSpan<F>);
 
     /// Polls the futures from place `from` on, in order, until one is ready. Drops that future, and
     /// returns its place and output.
@@ -47,7 +49,7 @@ pub struct Nil;
 impl<F: Future> Slots<F> for Nil {
     const CAPACITY: usize = 0;
 
-    fn put(self: Pin<&mut Self>, _: usize, _: F) {}
+    fn put(self: Pin<&mut Self>, _: usize, _: InSpan<F>) {}
 
     fn poll_from(
         self: Pin<&mut Self>,
@@ -75,7 +77,7 @@ pin_project! {
     #[derive(Debug)]
     pub struct Slot<F, R> {
         #[pin]
-        future: Option<F>,
+        future: Option<InSpan<F>>,
         #[pin]
         rest: R,
     }
@@ -93,7 +95,7 @@ impl<F, R: Default> Default for Slot<F, R> {
 impl<F: Future, R: Slots<F>> Slots<F> for Slot<F, R> {
     const CAPACITY: usize = 1 + R::CAPACITY;
 
-    fn put(self: Pin<&mut Self>, index: usize, future: F) {
+    fn put(self: Pin<&mut Self>, index: usize, future: InSpan<F>) {
         let mut this = self.project();
         match index.checked_sub(1) {
             None => this.future.set(Some(future)),
@@ -173,7 +175,7 @@ macro_rules! capacity {
             type Probe = core::future::Ready<u64>;
             type Chain = <Max<$n> as Capacity<Probe>>::Slots;
             assert!(<Chain as Slots<Probe>>::CAPACITY == $n);
-            assert!(size_of::<Chain>() == size_of::<[Option<Probe>; $n]>());
+            assert!(size_of::<Chain>() == size_of::<[Option<InSpan<Probe>>; $n]>());
         };
     )+};
 }

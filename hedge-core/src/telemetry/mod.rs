@@ -7,20 +7,34 @@
 //! # Tracing
 //!
 //! With the feature `tracing`, and even without a sink, every request is a span `hedge.request` at
-//! the level INFO, with its events at the level DEBUG. Both have the target `hedge`. Attempts run
-//! inside the span, also as tasks, so that the spans of an HTTP client are nested in it. The names
+//! the level INFO, with its events at the level DEBUG. Both have the target `hedge`. The names
 //! of events start with the hedger's `telemetry_prefix`.
+//!
+//! Every attempt runs in a span `hedge.attempt` inside it, also as a task, so that the spans of an HTTP client are nested in
+//! the attempt that made them. These spans are at the level INFO and have the target `hedge::attempt`: the filter
+//! `hedge=info,hedge::attempt=off` leaves them out.
 //!
 //! | what | fields |
 //! |---|---|
-//! | span `hedge.request` | `strategy_name`, `key`, `strategy`, `accepted`, `hedged`, `hedge_won`, `winner`, `attempts`, `total_latency_ms`, `primary_latency_ms`, `backup_latency_ms`, `hedge_delay_ms`, `suppressed`, `cost`, `replica`: the fields of the [`Outcome`], also if the request failed; `error`: `failed`, `refused` (no answer was accepted), `timeout`, `no_replica` or `dropped` |
-//! | event `hedging.hedge.fired` | `attempt`, `cause`, `delay_ms`, `elapsed_ms`, `replica` |
+//! | span `hedge.request` | `strategy_name`, `key`, `strategy`, `accepted`, `hedged`, `hedge_won`, `winner`, `attempts`, `total_latency_ms`, `primary_latency_ms`, `backup_latency_ms`, `hedge_delay_ms`, `suppressed`, `cost`, `replica`: the fields of the [`Outcome`], also if the request failed; `error.type`: `failed`, `refused` (no answer was accepted), `timeout`, `no_replica` or `dropped` |
+//! | span `hedge.attempt` | `attempt`: 0 for the primary; `cause`: `primary`, `delay` or `retry`; `replica`; `returned`: true if it returned a result before its request ended or dropped it |
+//! | event `hedging.hedge.fired` | `attempt`, `cause`, `delay_ms`, `elapsed_ms` |
 //! | event `hedging.hedge.suppressed` | `reason` |
 //! | event `hedging.hedge.won` | `attempt`, `latency_ms`, `replica` |
 //! | event `hedging.request.cancelled` | `attempt`, `elapsed_ms`, `replica` |
 //! | event `hedging.attempt.timeout` | `attempt`, `elapsed_ms` |
 //! | event `hedging.request.dropped` | `attempts`, `duration_ms` |
 //! | events `hedging.cascade.…` | the fields of the [`EventKind`]; a cascade has no separate span |
+//!
+//! # OpenTelemetry
+//!
+//! `tracing-opentelemetry` exports these spans. Each request [follows
+//! from](https://docs.rs/tracing/latest/tracing/struct.Span.html#method.follows_from) its attempts, which that crate exports as
+//! span links from the request to each of them: a link leads from a slow request to its hedge even where a backend shows
+//! attempts apart. A request that failed has the status `ERROR`, and the attribute `error.type` of the semantic conventions.
+//! Hedging has no conventions of its own, so that all other names are ours; what an attempt sends has: give the span of an HTTP
+//! client `otel.kind = "client"`, `http.request.method`, `server.address` and, as the number of the attempt,
+//! `http.request.resend_count`. The example `opentelemetry` of `hedge-tokio` does.
 
 mod emitter;
 #[cfg(feature = "std")]

@@ -1,9 +1,8 @@
 //! Spans and events for `tracing`.
 //!
 //! With the feature `tracing` every request has a span, `hedge.request`, with the fields of its
-//! [`Outcome`](crate::Outcome), and its events are emitted in that span. Attempts run in the span,
-//! so that the spans of an HTTP client are nested in it. Without the feature, these types are
-//! empty.
+//! [`Outcome`](crate::Outcome), and its events are emitted in that span. Attempts run in spans of
+//! their own below it (`race/span.rs`). Without the feature, these types are empty.
 
 /// Whether events can have a `tracing` subscriber at all.
 pub(crate) const CAN_LISTEN: bool = cfg!(feature = "tracing");
@@ -81,7 +80,8 @@ mod on {
                 (_, Some(Ok(_))) => "refused",
                 _ => "failed",
             };
-            span.record("error", error);
+            span.record("error.type", error);
+            span.record("otel.status_code", "ERROR");
         }
     }
 
@@ -89,7 +89,7 @@ mod on {
     impl Drop for Trace {
         fn drop(&mut self) {
             if let (Some(span), false) = (&self.span, self.ended) {
-                span.record("error", "dropped");
+                span.record("error.type", "dropped");
             }
         }
     }
@@ -134,7 +134,9 @@ mod on {
             hedge_delay_ms = Empty,
             suppressed = Empty,
             cost = Empty,
-            error = Empty,
+            replica = Empty,
+            "error.type" = Empty,
+            "otel.status_code" = Empty,
         );
         if key != Name::EMPTY {
             span.record("key", key.as_str());
@@ -158,6 +160,7 @@ mod on {
         span.record("hedge_delay_ms", outcome.hedge_delay.map(millis));
         span.record("suppressed", outcome.suppressed.map(Suppressed::as_str));
         span.record("cost", outcome.cost);
+        span.record("replica", outcome.replica.map(|replica| replica.index()));
     }
 
     /// Returns whether a subscriber wants events.
@@ -172,7 +175,7 @@ mod on {
             EventKind::HedgeFired { attempt, delay } => debug!(
                 target: "hedge", parent: span,
                 attempt = attempt.index(),
-                cause = ?attempt.cause(),
+                cause = attempt.cause().as_str(),
                 delay_ms = delay.map(millis),
                 elapsed_ms = millis(attempt.elapsed()),
                 "{prefix}.{name}"

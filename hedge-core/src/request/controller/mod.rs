@@ -6,7 +6,7 @@ use crate::hedger::{
 };
 use crate::metrics::Recorder;
 use crate::outcome::{Outcome, Suppressed};
-use crate::race::{Controller, FAST_PATH, ResultController};
+use crate::race::{AttemptSpan, Controller, FAST_PATH, ResultController};
 use crate::record::{Group, RequestEnd};
 use crate::replicas::AttemptEnd;
 use crate::request::{AlwaysReady, Placement};
@@ -386,6 +386,11 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
                 Err(RequestEnd::NoReplica(reason))
             }
         }
+    }
+
+    #[cfg_attr(feature = "std", inline(always))]
+    fn span(&self, attempt: &Attempt) -> AttemptSpan {
+        AttemptSpan::new(attempt, self.placement.replica(attempt.index() as u8))
     }
 
     fn deadline(&mut self) -> Option<Instant> {
