@@ -32,7 +32,7 @@
 //! from](https://docs.rs/tracing/latest/tracing/struct.Span.html#method.follows_from) its attempts, which that crate exports as
 //! span links from the request to each of them: a link leads from a slow request to its hedge even where a backend shows
 //! attempts apart. A request that failed has the status `ERROR`, and the attribute `error.type` of the semantic conventions.
-//! Hedging has no conventions of its own, so that all other names are ours; what an attempt sends has: give the span of an HTTP
+//! There are no conventions for hedging, so that all other names are ours. There are some for what an attempt sends: give the span of an HTTP
 //! client `otel.kind = "client"`, `http.request.method`, `server.address` and, as the number of the attempt,
 //! `http.request.resend_count`. The example `opentelemetry` of `hedge-tokio` does.
 
