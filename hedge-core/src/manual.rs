@@ -29,7 +29,7 @@ pub struct ManualTimer<const N: usize = 16> {
     now: Cell<Instant>,
     next_id: Cell<u32>,
     sleepers: RefCell<Vec<Sleeper, N>>,
-    /// The earliest deadline of the sleepers that found no room.
+    /// The earliest deadline of the sleepers for which there was no room.
     crowded_out: Cell<Option<Instant>>,
 }
 

@@ -131,7 +131,7 @@ pub enum Suppressed {
     /// The server had asked the client to wait, and the request ended before that time had passed, or a
     /// result was classified as [`Verdict::Wait`](crate::Verdict::Wait).
     Pushback,
-    /// The guard put hedges off, since they did not help, and the request ended before one was started.
+    /// The guard deferred the hedge, since hedges did not help, and the request ended before it started.
     Guard,
     /// The strategy hedges only a random share of the requests that exceed the delay, and this one
     /// was not drawn.
@@ -143,7 +143,7 @@ pub enum Suppressed {
     /// A resource that a hedge needs was not available: see
     /// [`Call::request_if`](crate::Call::request_if).
     NotReady,
-    /// No replica was to be had: see [`Call::among`](crate::Call::among).
+    /// No replica was available for a hedge: see [`Call::among`](crate::Call::among).
     NoReplica,
     /// The hedge was withheld, so that the request is in the control group: see
     /// [`holdback_percent`](crate::Options::holdback_percent).
@@ -212,9 +212,9 @@ impl core::error::Error for Suppressed {}
 pub enum StrategyKind {
     /// Never hedges.
     Off,
-    /// When an attempt has failed, and never for slowness.
+    /// Hedges only when an attempt has failed.
     OnFailure,
-    /// After a fixed delay.
+    /// Hedges after a fixed delay.
     Fixed,
     /// Hedges after a percentile of recent latencies.
     Percentile,
@@ -287,7 +287,7 @@ pub enum Error<E> {
         /// The error of the earliest attempt that had failed by then; `None` if none had.
         error: Option<E>,
     },
-    /// Nothing was sent, for no replica was allowed: see [`Call::among`](crate::Call::among).
+    /// Nothing was sent, since no replica was allowed: see [`Call::among`](crate::Call::among).
     NoReplica(NoReplica),
 }
 

@@ -68,7 +68,7 @@ pub enum RequestEnd {
     TimedOut,
     /// The caller dropped the request.
     Dropped,
-    /// Nothing was sent, for no replica was allowed.
+    /// Nothing was sent, since no replica was allowed.
     NoReplica(NoReplica),
 }
 
@@ -87,7 +87,7 @@ impl RequestEnd {
     }
 }
 
-/// The group of a request that passed the hedge delay and may be hedged, where hedges are withheld from some.
+/// The group of a request that passed the hedge delay and was allowed to hedge, if there is a control group.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Group {
     /// The hedge of the request was withheld.
@@ -124,10 +124,10 @@ pub struct Record {
     pub(crate) hedge_end: Option<AttemptEnd>,
     pub(crate) suppressed: Option<Suppressed>,
     pub(crate) attempts: u8,
-    /// A bit for each attempt that was started because another had failed. The bit of the primary, which is never that,
-    /// is [`DRAWN`](Self::DRAWN).
+    /// A bit for each attempt that was started because another one had failed. The primary's bit, which is not needed
+    /// for that, is [`DRAWN`](Self::DRAWN).
     pub(crate) retries: u8,
-    /// Whether a hedge came due, and above that bit what the caller said about the request.
+    /// A bit for whether a hedge was due, and above it the caller's hints.
     pub(crate) flags: u8,
 }
 
@@ -298,8 +298,8 @@ impl Record {
         attempt > 0 && attempt < 8 && self.retries >> attempt & 1 == 1
     }
 
-    /// Returns the group of the request; `None` if it was not drawn, since its hedge was not due, was refused for another
-    /// reason, or there is no control group.
+    /// Returns the group of the request; `None` if no group was drawn, because its hedge was not due or was refused for
+    /// another reason, or because there is no control group.
     pub const fn group(&self) -> Option<Group> {
         if self.retries & Self::DRAWN == 0 {
             None
@@ -327,7 +327,7 @@ impl Record {
         }
     }
 
-    /// Whether the request passed the hedge delay; `None` if it says nothing about that.
+    /// Returns whether the request passed the hedge delay; `None` if that is unknown.
     pub(crate) fn passed(&self) -> Option<bool> {
         if self.due() {
             Some(true)
@@ -348,7 +348,7 @@ impl Record {
         self.flags & Self::DUE != 0
     }
 
-    /// The record of a request that is `factor` times as small.
+    /// Returns the record with all durations divided by `factor`.
     pub(crate) fn scaled_down(&self, factor: f64) -> Self {
         let scaled = |nanos: u64| match nanos {
             NONE => NONE,

@@ -1,11 +1,11 @@
-//! What a replica is called, and why none could be chosen.
+//! The id of a replica, and the error if none could be chosen.
 
 use core::fmt;
 
-/// A replica of one set: the place it has there, and a generation that tells it from earlier holders of
-/// that place.
+/// The id of a replica in one set: its index, and a generation that distinguishes it from earlier replicas with this
+/// index.
 ///
-/// Compare whole ids. The [`index`](Self::index) serves to find the replica's connection in an array.
+/// Compare whole ids, and use the [`index`](Self::index) to find the replica's connection in an array.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ReplicaId {
     pub(crate) index: u8,
@@ -23,7 +23,7 @@ impl ReplicaId {
         self.index as usize
     }
 
-    /// Returns a number that no earlier replica at this index had, unless there were more than 32 000.
+    /// Returns a number that distinguishes the replica from the last 32 000 replicas at this index.
     pub const fn generation(self) -> u16 {
         self.generation
     }
@@ -45,7 +45,7 @@ impl fmt::Display for ReplicaId {
     }
 }
 
-/// The bit of a mask that stands for the place `index`. Places are below 64.
+/// Returns the bit of a mask for `index`, which must be below 64.
 pub(crate) const fn bit(index: usize) -> u64 {
     1 << (index as u32 & 63)
 }
@@ -58,7 +58,7 @@ pub enum NoReplica {
     Empty,
     /// The mask allows none of the active replicas.
     NotAllowed,
-    /// A hedge found that every replica it may use asked to be left alone for now. Primaries are sent all the same.
+    /// Every replica that the hedge may use is on hold. Primaries are sent nevertheless.
     OnHold,
     /// Every allowed replica has 65 535 attempts in flight.
     Full,

@@ -21,14 +21,14 @@ impl Choice {
         nests: true,
     };
 
-    /// The option `workload_inner`. The strategy that scales another cannot scale itself.
+    /// The option `workload_inner`, which cannot be `workload_aware` itself.
     pub(super) const INNER: Self = Self {
         option: "workload_inner",
         expected: "off, on_failure, fixed, percentile, adaptive, exponential_backoff or optimal",
         nests: false,
     };
 
-    /// `kind`, if the option may name it.
+    /// Returns `kind` if the option may name it.
     pub(super) fn check(self, kind: StrategyKind) -> Result<StrategyKind, ConfigError> {
         match kind {
             StrategyKind::Custom => Err(self.error(kind.as_str())),
@@ -44,13 +44,13 @@ impl Choice {
         self.check(kind.ok_or_else(|| self.error(text))?)
     }
 
-    /// Says what the option may name.
+    /// Returns the error that lists what the option may name.
     pub(super) fn error(self, text: &str) -> ConfigError {
         ConfigError::text(self.option, text, self.expected)
     }
 }
 
-/// The kinds that a config can name; not `custom`.
+/// Parses the kinds that a config can name, which excludes `custom`.
 impl FromStr for StrategyKind {
     type Err = ConfigError;
 

@@ -25,7 +25,7 @@ macro_rules! options {
             /// The name of every option, in the order of [`HedgeConfig`].
             pub const NAMES: &[&str] = &[$(stringify!($option)),*];
 
-            /// Puts what is here in the place of what `config` says.
+            /// Replaces the options of `config` by those that are set here.
             pub fn apply(&self, config: &mut HedgeConfig) {
                 // Names every field, so that none is forgotten.
                 let HedgeConfig { $($option),* } = config;
@@ -73,7 +73,7 @@ macro_rules! options {
 
         #[cfg(all(feature = "serde", feature = "std"))]
         impl Overrides {
-            /// Writes the options that are here as a text, the same for the same options.
+            /// Writes the options that are set as text. Equal options give equal text.
             pub(crate) fn write_canonical(&self, f: &mut impl core::fmt::Write) -> core::fmt::Result {
                 $(
                     if let Some(value) = &self.$option {
@@ -86,8 +86,8 @@ macro_rules! options {
 
         #[cfg(feature = "serde")]
         impl Overrides {
-            /// Reads the value of the option `name`, if there is one of that name. `null` stands for none
-            /// where the option may be absent, or where `lenient`.
+            /// Reads the value of the option `name`, if there is one of that name. `null` means that an optional option
+            /// is not set, or that any option is left out if `lenient`.
             pub(crate) fn read<'de, A: serde::de::MapAccess<'de>>(
                 &mut self,
                 name: &str,
@@ -113,7 +113,7 @@ macro_rules! options {
                 }
             }
 
-            /// Writes the options that are here.
+            /// Writes the options that are set.
             pub(crate) fn write<M: serde::ser::SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
                 $(
                     if let Some(value) = &self.$option {
@@ -147,7 +147,7 @@ options! {
     ///
     /// `timeout_ms: Some(None)` removes the timeout, as `null` does in a file.
     ///
-    /// With feature `serde` it is read and written like a config, of which it is a part.
+    /// With feature `serde`, it is read and written like a config.
     pub struct Overrides {
         strategy: StrategyKind,
         strategy_name: Name [null],

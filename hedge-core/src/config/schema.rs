@@ -12,7 +12,7 @@ use crate::name::Name;
 use crate::outcome::StrategyKind;
 use crate::strategy::{ModelComplexity, Priority, TimeOfDay, Warmup};
 
-/// What numbers may be, beyond what their types say. What holds between options a schema cannot say.
+/// The ranges of numbers. A schema cannot express the rules between options.
 const RANGES: &[(&str, &str, f64)] = &[
     ("percentile", "minimum", 50.0),
     ("percentile", "maximum", 99.9),
@@ -44,7 +44,7 @@ const RANGES: &[(&str, &str, f64)] = &[
     ("cost_per_attempt", "minimum", 0.0),
 ];
 
-/// Options that are times.
+/// The options that are times.
 const TIMES: &[&str] = &[
     "delay_ms",
     "initial_delay",
@@ -60,7 +60,7 @@ const TIMES: &[&str] = &[
     "max_pushback_ms",
 ];
 
-/// Adds to the schema of a struct what its types do not say of its options.
+/// Adds the ranges of options to the schema of a struct.
 pub(crate) fn add_ranges(schema: &mut Schema) {
     for &(option, bound, value) in RANGES {
         add(schema, option, json_schema!({ bound: value }));
@@ -161,7 +161,7 @@ pub(super) fn candidates(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// As that of [`HedgeConfig`], without defaults: what is left out stays as it is.
+/// The schema is that of [`HedgeConfig`] without defaults, since an option that is left out does not change.
 impl JsonSchema for Overrides {
     fn schema_name() -> Cow<'static, str> {
         "Overrides".into()

@@ -4,8 +4,8 @@ use crate::hedger::{Budget, Builder, Labels, Options};
 use crate::name::Name;
 use crate::strategy::AnyStrategy;
 
-/// What a [`HedgeConfig`](crate::HedgeConfig) says, checked and in the types of a
-/// [`Builder`](crate::Builder), which takes it all with [`settings`](crate::Builder::settings).
+/// The checked options of a [`HedgeConfig`](crate::HedgeConfig), in the types of a [`Builder`](crate::Builder), which
+/// takes them with [`settings`](crate::Builder::settings).
 ///
 /// ```
 /// use core::time::Duration;
@@ -21,21 +21,21 @@ use crate::strategy::AnyStrategy;
 pub struct Settings {
     /// When to hedge.
     pub strategy: AnyStrategy,
-    /// What may change while a hedger works.
+    /// The options that can change while the hedger runs.
     pub options: Options,
-    /// What hedges may cost.
+    /// The budget for hedges.
     pub budget: Budget,
-    /// What outcomes and events call the hedger; empty if it has no name.
+    /// The name of the hedger in outcomes and events; empty if it has none.
     pub strategy_name: Name,
-    /// What the names of events begin with.
+    /// The prefix of the names of events.
     pub telemetry_prefix: Name,
-    /// What one attempt costs.
+    /// The cost of one attempt.
     pub cost_per_attempt: f64,
 }
 
 // This impl is not beside `Builder`, so that `hedger` does not depend on `config`.
 impl<T, S, M, K, const MAX: usize> Builder<T, S, M, K, MAX> {
-    /// Takes all that a config says: strategy, budget, options, names and cost.
+    /// Sets everything that a config contains: strategy, budget, options, names and cost.
     pub fn settings(self, settings: Settings) -> Builder<T, AnyStrategy, M, K, MAX> {
         let labels = Labels {
             strategy_name: settings.strategy_name,

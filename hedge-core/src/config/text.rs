@@ -41,8 +41,7 @@ as_text! {
     Priority: Self::EXPECTED,
 }
 
-/// Reads text as `T`, and says what would be right. A derived enum would list what is valid, but not name the
-/// option.
+/// Reads text as `T`. An error names the option and what is valid; that of a derived enum would not name the option.
 struct Text<T>(fn(&str) -> Result<T, ConfigError>, &'static str);
 
 impl<T> Visitor<'_> for Text<T> {
@@ -57,7 +56,7 @@ impl<T> Visitor<'_> for Text<T> {
     }
 }
 
-/// Reads the field `name`, which is no `strategy_name`.
+/// Reads the field `name`. Its error must not mention `strategy_name`.
 pub(crate) fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Name, D::Error> {
     let text = Text(
         |text| Name::parse_for("name", text),
@@ -89,11 +88,11 @@ macro_rules! own_rules {
 }
 
 own_rules! {
-    /// `telemetry_prefix`, which is a dotted name.
+    /// The option The option `telemetry_prefix`, which is a dotted name.
     Prefix(Name);
-    /// `workload_inner`, which names fewer strategies than `strategy`.
+    /// The option `workload_inner`, which can name fewer strategies than `strategy`.
     Inner(StrategyKind);
-    /// `delay_candidates`, of which there is room for some.
+    /// The option `delay_candidates`, whose list has a limited length.
     Candidates(DelayCandidates);
 }
 
@@ -170,7 +169,7 @@ impl Serialize for Overrides {
     }
 }
 
-/// An option that does not exist is an error.
+/// Reads options. An unknown option is an error.
 impl<'de> Deserialize<'de> for Overrides {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[cfg(feature = "alloc")]
@@ -187,7 +186,7 @@ impl<'de> Deserialize<'de> for HedgeConfig {
 }
 
 impl Overrides {
-    /// Reads options that all have to exist, with errors that say where.
+    /// Reads options, of which none may be unknown. Errors contain the path of the field.
     #[cfg(feature = "alloc")]
     pub(crate) fn strict(
         value: crate::config::value::Value,
@@ -224,7 +223,7 @@ impl<'de> Visitor<'de> for Options {
     }
 }
 
-/// Reads the name of an option that exists.
+/// Reads the name of an option. An unknown name is an error.
 struct OptionName;
 
 impl<'de> DeserializeSeed<'de> for OptionName {

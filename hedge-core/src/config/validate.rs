@@ -1,7 +1,7 @@
-//! From numbers and words to the types of a hedger.
+//! Conversion of numbers and words to the types of a hedger.
 //!
-//! A range is checked where it belongs: by the strategy, the budget or the options that have it. Here
-//! are the ranges of options without a separate type, and rules between options.
+//! The strategy, the budget and the options check their own ranges. This module checks options without a separate type,
+//! and the rules between options.
 
 use core::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::strategy::{
 };
 use crate::time::millis;
 
-/// Checks every option, and makes of them what a hedger is built from.
+/// Checks every option, and returns the settings that a hedger is built from.
 pub(super) fn settings(config: &HedgeConfig) -> Result<Settings, ConfigError> {
     let options = options(config)?;
     check_cost(config.cost_per_attempt)?;
@@ -258,7 +258,7 @@ pub(crate) fn optional_time(
     millis.map(|millis| time(option, millis)).transpose()
 }
 
-/// A number of samples; more than can be addressed is more than any window holds.
+/// Converts a number of samples, saturating: no window holds more than can be addressed.
 fn count(samples: u32) -> usize {
     usize::try_from(samples).unwrap_or(usize::MAX)
 }

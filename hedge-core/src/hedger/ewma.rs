@@ -1,9 +1,9 @@
-//! A moving average of yes and no.
+//! A moving average of booleans.
 
 /// The share of recent observations that were `true`: an exponentially weighted moving average over about the last
 /// `N` of them, in fixed-point arithmetic.
 ///
-/// Integers, so that firmware without a floating-point unit updates it in a few instructions.
+/// It uses integers, so that firmware without a floating-point unit updates it in a few instructions.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Ewma<const N: u32>(u32);
 

@@ -8,30 +8,29 @@ use crate::attempt::Cause;
 use crate::record::{AttemptEnd, Record, RequestEnd};
 use crate::time::Instant;
 
-/// Watches what became of the last hedges, and how many requests came to want one.
+/// Watches how many of the last hedges won, and how many requests needed one.
 ///
-/// It refuses no hedge for good: it puts it off, to twice the hedge delay, and to twice that again at each further
-/// *level*. So a request that is stuck is rescued later and not never, should the guard be wrong, and simple counting
-/// does:
+/// It never refuses a hedge for good, but defers it to twice the hedge delay, and to twice that again at each further
+/// *level*. If the guard is wrong, a stuck request is still rescued, only later. Simple rules are therefore enough:
 ///
-/// * When the last hedges all lost, so many of them that this would hardly happen, one time in 1000, if hedges won as
-///   often as they are expected to, the level rises by one: 24 hedges, or up to 64 if they are expected to win
-///   seldom. (Harsher rules, such as two wins in 24, defer hedges that win rarely but save much. How
-///   much a win saved is not known, since the primary was dropped.) It takes only 3 more to rise on, unless one wins.
-/// * A hedge that wins lowers the level to its own, or by one.
-/// * When nearly all requests pass the hedge delay and take longer than the median, that is a backend that has
-///   become slow, not the tail of one, and hedges add to what slows it. They are put off as at level 1.
+/// * The level rises by one when so many hedges lost in a row that this would happen one time in 1000 if hedges won as
+///   often as expected: 24, or up to 64 if few are expected to win. Each 3 further losses raise it again. (Stricter
+///   rules, such as two wins in 24, would defer hedges that win rarely but save much. How much a win saved is unknown,
+///   since the primary was dropped.)
+/// * A hedge that wins lowers the level to the level at which it started, and by one at least.
+/// * When nearly all requests pass the hedge delay and take longer than the median, the backend is slow as a whole, and
+///   hedges add to its load. They are deferred as at level 1 or above, except for one in a hundred.
 ///
-/// A [`Probe`] starts now and then, so that the guard finds out when hedges help again.
+/// A [`Probe`] starts from time to time, so that the guard notices when hedges help again.
 ///
-/// It sees only its own hedger's requests, not the load that hedges cause elsewhere.
+/// The guard sees only the requests of its hedger, and not the load that hedges cause elsewhere.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Guard {
-    /// By how many steps hedges are put off: level `n` waits 2^n times as long.
+    /// How far hedges are deferred: at level `n` to 2^n times the hedge delay.
     level: u8,
-    /// How many hedges in a row did not win, at this level or above.
+    /// The number of hedges in a row that lost, at this level or above.
     lost: u8,
-    /// How many may.
+    /// The number of losses in a row that raise the level.
     patience: u8,
     slow: bool,
     /// The share of requests that passed the delay and took longer than the median.
@@ -39,26 +38,25 @@ pub(crate) struct Guard {
     probe: Probe,
 }
 
-/// What the guard says of a hedge that is due.
+/// The guard's decision about a hedge that is due.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Admission {
-    /// It may start.
+    /// The hedge may start.
     Admit,
     /// It may start although others are put off, to see whether hedges help again.
     Probe,
-    /// It may be asked for again at this step, when the request has waited 2^step times as long as its hedge was
-    /// planned for.
+    /// The hedge may be asked for again at this step, when the request has waited for 2^step times its hedge delay.
     Defer(u8),
 }
 
 impl Guard {
     const LEAST_PATIENCE: u8 = 24;
     const MOST_PATIENCE: u8 = 64;
-    /// How many losses after a change of level are enough for another.
+    /// The number of losses after a change of level that raise it again.
     const IMPATIENCE: u8 = 3;
     /// 64 times the hedge delay.
     const MOST_LEVEL: u8 = 6;
-    /// When the backend counts as slow, and when no longer.
+    /// The share of slow requests above which the backend counts as slow, and the share below which it no longer does.
     const SLOW: f32 = 0.9;
     const NO_LONGER_SLOW: f32 = 0.75;
 
@@ -73,7 +71,7 @@ impl Guard {
         }
     }
 
-    /// By how many doublings of the hedge delay hedges are put off.
+    /// Returns the level: hedges are deferred to 2^level times the hedge delay.
     pub(crate) const fn level(&self) -> u8 {
         self.level
     }
@@ -83,7 +81,7 @@ impl Guard {
         self.slow
     }
 
-    /// Whether a hedge may start that is due at `step`: when its request has waited 2^step times as long as planned.
+    /// Decides whether a hedge may start at `step`, when its request has waited for 2^step times the hedge delay.
     pub(crate) fn admit(&mut self, step: u8, now: Instant) -> Admission {
         let level = if self.slow {
             // While the backend is slow, defer the hedge however long its request has waited.
@@ -106,8 +104,8 @@ impl Guard {
         self.probe.give_back();
     }
 
-    /// Takes a request into account. `typical` is the median latency, and `expected` the share of hedges that should win,
-    /// as far as they are known; both are asked seldom.
+    /// Records a request. `typical` returns the median latency, and `expected` the share of hedges that should win, if
+    /// it is known. Both are called rarely.
     pub(crate) fn record(
         &mut self,
         record: &Record,
@@ -126,7 +124,7 @@ impl Guard {
         self.record_hedge(won, step(record), expected);
     }
 
-    /// Takes into account whether a request was slow.
+    /// Records whether a request was slow.
     pub(crate) fn record_slowness(&mut self, slow: bool) {
         self.passed.observe(slow);
         let limit = if self.slow {
@@ -137,7 +135,7 @@ impl Guard {
         self.slow = self.passed.share() > limit;
     }
 
-    /// Takes into account whether a hedge won that had started at `step`.
+    /// Records whether a hedge that started at `step` won.
     pub(crate) fn record_hedge(
         &mut self,
         won: bool,
@@ -185,7 +183,7 @@ impl Guard {
     }
 }
 
-/// How many hedges may lose in a row if this share should win, so that they do by chance one time in 1000.
+/// Returns the number of losses in a row that happen by chance one time in 1000, if this share of hedges wins.
 fn patience(expected: f32) -> u8 {
     const RARE: f32 = 0.001;
     // This loop replaces a logarithm, which would take 0.3 KB of firmware.
@@ -199,7 +197,7 @@ fn patience(expected: f32) -> u8 {
     losses.clamp(Guard::LEAST_PATIENCE, Guard::MOST_PATIENCE)
 }
 
-/// At which step the hedge was started: how often the delay doubles until then, rounded.
+/// Returns the step at which the hedge started: how often the delay doubled before, rounded.
 fn step(record: &Record) -> u8 {
     let (start, mut waited) = (record.hedge_start, record.hedge_delay);
     let mut step = 0;

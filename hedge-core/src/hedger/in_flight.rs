@@ -6,7 +6,7 @@ use super::{BudgetHandle, Claim, HedgerParts, Payment};
 use crate::outcome::Suppressed;
 use crate::time::Instant;
 
-/// Something that leads to a budget.
+/// A type that gives access to a budget.
 pub(crate) trait HasBudget {
     type Budget: BudgetHandle;
 
@@ -25,7 +25,7 @@ impl<L, B: BudgetHandle, K> HasBudget for &HedgerParts<L, B, K> {
 pub(crate) struct InFlight<O: HasBudget> {
     owner: O,
     places: u8,
-    /// What has paid for a hedge that is to start later. Its place is not among the others.
+    /// The payment for a hedge that starts later. Its place is not counted in `places`.
     reserved: Option<Payment>,
 }
 
@@ -53,38 +53,38 @@ impl<O: HasBudget> InFlight<O> {
         &self.owner
     }
 
-    /// Withdraws what one more hedge costs, its place included.
+    /// Withdraws the cost of one more hedge, and its place in flight.
     pub(crate) fn withdraw(&mut self, claim: Claim, now: Instant) -> Result<Payment, Suppressed> {
         let payment = self.owner.budget().withdraw_for(claim, now)?;
         self.places += 1;
         Ok(payment)
     }
 
-    /// Gives back what was withdrawn last, of a hedge that is not to start.
+    /// Refunds the last withdrawal, for a hedge that does not start.
     pub(crate) fn refund(&mut self, payment: Payment) {
         self.places = self.places.saturating_sub(1);
         self.owner.budget().refund(payment);
     }
 
-    /// Keeps the place that was withdrawn last for a hedge that is to start later.
+    /// Keeps the last withdrawal for a hedge that starts later.
     pub(crate) fn reserve(&mut self, payment: Payment) {
         self.places = self.places.saturating_sub(1);
         self.reserved = Some(payment);
     }
 
-    /// Whether a hedge that is to start later has been paid for.
+    /// Returns whether a hedge that starts later has been paid for.
     pub(crate) const fn has_reserved(&self) -> bool {
         self.reserved.is_some()
     }
 
-    /// The hedge starts that was paid for before. Returns whether there was one.
+    /// Uses the payment that was kept, for the hedge that starts now. Returns whether there was one.
     pub(crate) fn use_reserved(&mut self) -> bool {
         let was_reserved = self.reserved.take().is_some();
         self.places += u8::from(was_reserved);
         was_reserved
     }
 
-    /// Gives back what was paid for a hedge that is not to start.
+    /// Refunds the payment that was kept, for a hedge that does not start.
     #[inline]
     pub(crate) fn refund_reserved(&mut self) {
         // Most requests have no reserved payment.

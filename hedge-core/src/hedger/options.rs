@@ -76,7 +76,7 @@ impl Options {
         hints: Hints::NONE,
     };
 
-    /// Changes what differs between `before` and `after` to what it is in `after`.
+    /// Sets each option that differs between `before` and `after` to its value in `after`.
     #[cfg(feature = "std")]
     pub(crate) fn take_changes(&mut self, before: &Self, after: &Self) {
         fn take<T: Copy + PartialEq>(place: &mut T, before: T, after: T) {

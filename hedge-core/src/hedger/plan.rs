@@ -30,7 +30,7 @@ pub struct RequestPlan {
 // This variant needs `std`, as tasks do.
 #[cfg_attr(not(feature = "std"), allow(dead_code))]
 pub(crate) enum Losers {
-    /// The future drops them, which ends them.
+    /// The request's future drops them.
     Dropped,
     /// They stay in the future, so that they can be polled further.
     Kept,
@@ -189,7 +189,7 @@ impl RequestPlan {
         self.flags & Self::OBSERVE_ONLY != 0
     }
 
-    /// What the caller said about the request, with the hedger's defaults.
+    /// Returns the caller's hints, completed by the hedger's defaults.
     pub(crate) fn hints(&self) -> HintsClass {
         HintsClass(self.flags >> 1)
     }
@@ -249,12 +249,12 @@ fn nanos_of(limit: Option<Duration>) -> u64 {
     limit.map_or(NEVER, time::nanos)
 }
 
-/// How long the first attempt of a request may take by the hedger's options, in nanoseconds.
+/// Returns the time limit of a request's first attempt by the hedger's options, in nanoseconds.
 pub(crate) fn limit(options: &Options) -> u64 {
     nanos_of(options.timeout).min(nanos_of(options.attempt_timeout))
 }
 
-/// The longest pushback that a request waits for by the hedger's options, in nanoseconds.
+/// Returns the longest pushback that a request waits for by the hedger's options, in nanoseconds.
 pub(crate) fn max_pushback(options: &Options) -> u64 {
     options.max_pushback.map_or(NEVER, time::nanos)
 }

@@ -26,20 +26,20 @@ pub struct Policy<S> {
     draws: SplitMix,
 }
 
-/// The question whether a hedge may be started.
+/// A request's question whether it may start a hedge.
 #[derive(Clone, Copy, Debug)]
 pub struct HedgeQuery {
-    /// The share of such requests that may hedge.
+    /// The share of the requests past their delay that may hedge.
     pub(crate) chance: f32,
     /// The time until the deadline; `None` if there is none.
     pub(crate) remaining: Option<Duration>,
     /// Whether the hedge follows a failed attempt rather than the hedge delay.
     pub(crate) retry: bool,
-    /// Whether that delay has just passed for the request's first hedge.
+    /// Whether the hedge delay of the request has just passed.
     pub(crate) first_due: bool,
-    /// Whether this hedge was asked for before, and so was drawn.
+    /// Whether this hedge was asked for before, so that it was drawn already.
     pub(crate) drawn: bool,
-    /// The request has waited 2^`step` times as long as this hedge was planned for.
+    /// The step: the request has waited for 2^`step` times this hedge's delay.
     pub(crate) step: u8,
     pub(crate) now: Instant,
 }
@@ -58,17 +58,17 @@ pub struct Admitted {
 pub enum Refusal {
     /// The attempt may not start later either.
     Final(Suppressed),
-    /// The attempt may be asked for again.
+    /// The attempt may start later.
     Deferred {
         /// Why it may not start yet.
         reason: Suppressed,
-        /// Not before the request has waited 2^`step` times as long as the hedge was planned for.
+        /// The step at which to ask again, when the request has waited for 2^`step` times the hedge's delay.
         step: u8,
     },
 }
 
 impl Refusal {
-    /// A refusal that may be gone at the next step.
+    /// Creates a refusal that may not apply any more at the next step.
     pub(crate) const fn temporary(reason: Suppressed) -> Self {
         Self::Deferred { reason, step: 0 }
     }
@@ -119,7 +119,7 @@ impl<S: Strategy> Policy<S> {
         self.options.guard.unwrap_or_else(wanted)
     }
 
-    /// Which share of the requests the strategy means to pass its delay.
+    /// Returns the share of requests that the strategy plans to pass its delay.
     fn planned_pass_rate(&self) -> Option<f32> {
         // If the delay was cut short, more requests pass it than the strategy planned.
         (!self.is_delay_cut)
@@ -162,7 +162,7 @@ impl<S: Strategy> Policy<S> {
         self.options.max_delay.map_or(delay, |max| delay.min(max))
     }
 
-    /// Whether a request may start a hedge, as far as the strategy and the guard go.
+    /// Returns whether the strategy and the guard allow a hedge, and the state of the traffic.
     pub(crate) fn may_hedge(&mut self, query: &HedgeQuery) -> Result<Admitted, Refusal> {
         let planned = self.planned_pass_rate();
         let traffic = self.traffic.traffic(planned);
@@ -219,7 +219,7 @@ impl<S: Strategy> Policy<S> {
         }
     }
 
-    /// Returns the level of the guard, and whether it takes the backend for slow; 0 and `false` without one.
+    /// Returns the level of the guard and whether the backend counts as slow; 0 and `false` without a guard.
     pub(crate) fn guard_state(&self) -> (u8, bool) {
         if self.guarded() {
             (self.guard.level(), self.guard.is_slow())
@@ -283,7 +283,7 @@ impl<S: Strategy> Policy<S> {
         }
     }
 
-    /// What surrounds the strategy learns from a request that the strategy has learned from.
+    /// Updates the guard and the other monitors with a request that the strategy has recorded.
     fn watch(&mut self, record: &Record, planned: Option<f32>) {
         if record.passed() == Some(false) && matches!(record.end, RequestEnd::Won(_)) {
             self.traffic.record(false, planned);
@@ -304,13 +304,13 @@ impl<S: Strategy> Policy<S> {
         self.guard.record_slowness(false);
     }
 
-    /// Another strategy, which starts with a clean slate.
+    /// Replaces the strategy, and forgets everything about requests so far.
     pub(crate) fn set_strategy(&mut self, strategy: S) {
         self.strategy = strategy;
         self.forget_requests();
     }
 
-    /// Forgets all that the strategy does not keep.
+    /// Forgets what was learned about requests outside of the strategy.
     fn forget_requests(&mut self) {
         self.guard = Guard::new();
         self.retry_guard = RetryGuard::new();

@@ -1,23 +1,23 @@
-//! One hedge now and then, where others are held back.
+//! Probes: single hedges that start while others are deferred.
 
 use core::time::Duration;
 
 use crate::time::Instant;
 
-/// Decides which of the hedges that are held back start nevertheless, to see whether that would help again.
+/// Decides which of the deferred hedges start nevertheless, to find out whether hedges help again.
 ///
-/// By count: after 32 of them, then 64, then 100 each. By time, for a client that makes few requests: when none has
-/// started for a part of the time from the first that was held back to the last probe, but for 5 seconds at least and a
-/// minute at most. The part is an eighth while few were held back since that probe, and a half otherwise. So the time
-/// between probes grows slowly, one that happens to lose puts the next off by little, and hedging is back soon after an
-/// incident, however long that was. A probe a minute is no load.
+/// By count, a probe starts after 32 deferred hedges, then after 64, then after every 100. By time, for clients with
+/// few requests, a probe starts when the last one was long enough ago: an eighth of the time from the first deferred
+/// hedge to the last probe, or half of it if more than a few hedges were deferred since, and always between 5 seconds
+/// and a minute. So the gaps grow slowly, a probe that loses by chance delays the next one only a little, and hedging
+/// returns soon after an incident of any length.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Probe {
-    /// How many were held back since the last probe.
+    /// The number of hedges that were deferred since the last probe.
     held_back: u8,
-    /// How many are, between two probes.
+    /// The number of deferred hedges between two probes.
     gap: u8,
-    /// When the first was held back.
+    /// When the first hedge was deferred.
     since: Instant,
     last: Instant,
     /// The last probe did not start, so that the next that is asked for is one.
@@ -26,9 +26,9 @@ pub(crate) struct Probe {
 
 impl Probe {
     const FIRST_GAP: u8 = 32;
-    /// The gap that is reached in the end.
+    /// The largest gap between two probes, in deferred hedges.
     pub(crate) const LAST_GAP: u8 = 100;
-    /// With more held back since the last probe, the count is what matters.
+    /// The number of deferred hedges since the last probe above which the time limit is longer.
     const FEW: u8 = 6;
     const LEAST_WAIT: Duration = Duration::from_secs(5);
     const MOST_WAIT: Duration = Duration::from_secs(60);
@@ -43,13 +43,13 @@ impl Probe {
         }
     }
 
-    /// Whether none was held back yet.
+    /// Returns whether no hedge was deferred yet.
     const fn is_new(&self) -> bool {
         self.held_back == 0 && self.gap == Self::FIRST_GAP
     }
 
-    /// Whether a hedge that would be held back is a probe. There is at least `least_gap` between two, unless one is due
-    /// by time.
+    /// Returns whether a hedge that would be deferred starts as a probe. Probes are at least `least_gap` hedges apart,
+    /// unless one is due by time.
     pub(crate) fn ask(&mut self, now: Instant, least_gap: u8) -> bool {
         if self.is_new() {
             (self.since, self.last) = (now, now);
@@ -86,7 +86,7 @@ mod tests {
         Instant::from_epoch(Duration::from_millis(ms))
     }
 
-    /// After how many that were asked each probe came.
+    /// Returns after how many hedges each probe started.
     fn gaps(probe: &mut Probe, asked: u64, every_ms: u64, least_gap: u8) -> std::vec::Vec<u64> {
         let probes = (1..=asked).filter(|n| probe.ask(at(n * every_ms), least_gap));
         let mut last = 0;

@@ -1,23 +1,23 @@
-//! Fewer retries while retries fail.
+//! The retry guard, which starts fewer retries while retries fail.
 
 use super::ewma::Ewma;
 use crate::record::{Record, RequestEnd};
 
-/// Admits retries in proportion to how many of the latest succeeded.
+/// Admits a share of the retries that depends on how many succeeded recently.
 ///
-/// Asking another replica does not help against an error that all replicas share. While one retry in eight or more
-/// succeeds, all are admitted; below that, fewer, down to one in 64, so that the end of an outage is noticed.
+/// A retry does not help if all replicas return the same error. While at least one retry in eight succeeds, all are
+/// admitted. Below that, fewer are, down to one in 64, so that the end of an outage is noticed.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RetryGuard {
     succeeded: Ewma<32>,
-    /// What has added up toward the next admission.
+    /// The part of the next admission that has been earned.
     credit: f32,
 }
 
 impl RetryGuard {
-    /// How many retries are admitted for one that succeeds.
+    /// The number of retries that are admitted for one that succeeds.
     const GAIN: f32 = 8.0;
-    /// The share that is admitted at the least.
+    /// The smallest share of retries that is admitted.
     const LEAST: f32 = 1.0 / 64.0;
 
     pub(crate) const fn new() -> Self {
@@ -27,7 +27,7 @@ impl RetryGuard {
         }
     }
 
-    /// Whether a retry that is wanted may start.
+    /// Returns whether a retry may start.
     pub(crate) fn admit(&mut self) -> bool {
         self.credit += (Self::GAIN * self.succeeded.share()).clamp(Self::LEAST, 1.0);
         let admitted = self.credit >= 1.0;
@@ -42,8 +42,9 @@ impl RetryGuard {
         self.credit = (self.credit + 1.0).min(1.0);
     }
 
-    /// Takes a request into account. Retries have failed if their request did, or if it ran out of time: none starts
-    /// with less time than attempts usually take. What became of retries that another attempt beat is not known.
+    /// Records a request. Its retries failed if the request failed or ran out of time, since no retry starts with less
+    /// time than an attempt usually takes. Retries that lost to another attempt are not counted, as their result is
+    /// unknown.
     pub(crate) fn record(&mut self, record: &Record) {
         match record.end {
             RequestEnd::Won(winner) if record.is_retry(winner) => self.succeeded.observe(true),
@@ -80,7 +81,7 @@ mod tests {
             .ended(end, after)
     }
 
-    /// How many of so many retries are admitted where `succeeds` says which of the admitted succeed.
+    /// Returns how many of `wanted` retries are admitted. `succeeds` returns which of the admitted ones succeed.
     fn admitted(guard: &mut RetryGuard, wanted: u32, succeeds: impl Fn(u32) -> bool) -> u32 {
         let mut admitted = 0;
         for _ in 0..wanted {

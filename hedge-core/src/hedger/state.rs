@@ -12,9 +12,9 @@ use crate::time::Instant;
 
 /// The policy and the metrics that requests share.
 ///
-/// Any [`Lock`] around a [`HedgerState`] is one. Servers use `Sharded`, which lets requests that end without
-/// hedging pass each other. A request calls [`request_plan`](Self::request_plan) at most once and
-/// [`record`](Self::record) at most once. No call waits for another request.
+/// Implemented by any [`Lock`] around a [`HedgerState`]. Servers use `Sharded`, in which requests that do not hedge run
+/// without contention. A request calls [`request_plan`](Self::request_plan) at most once and [`record`](Self::record)
+/// at most once. No call waits for another request.
 pub trait SharedState {
     /// The type of the strategy.
     type Strategy: Strategy;
@@ -39,14 +39,14 @@ pub trait SharedState {
     ///
     /// # Errors
     ///
-    /// Says why not, and whether it may be asked again.
+    /// Returns why not, and whether the hedge may be asked for again.
     fn may_hedge(&self, query: &HedgeQuery) -> Result<Admitted, Refusal>;
 
     /// Takes back a probe that [`may_hedge`](Self::may_hedge) granted to a hedge that did not start.
     fn give_back_probe(&self, retry: bool);
 
-    /// Draws whether a hedge that everything else allowed starts, or is withheld. `None`: it starts, and there is no
-    /// control group.
+    /// Draws whether a hedge that everything else allowed starts or is withheld; `None` if there is no control group,
+    /// so that it starts.
     fn draw_group(&self) -> Option<Group>;
 
     /// Records a request that has ended in the metrics and the policy.
@@ -55,7 +55,7 @@ pub trait SharedState {
     /// Counts a request that has ended, and does not learn from it.
     fn count(&self, record: &Record);
 
-    /// A number that no other request of this state has.
+    /// Returns a number that no other request of this state has.
     fn next_id(&self) -> u64;
 
     /// Calls `f` with exclusive access to the policy, after all requests that have ended were

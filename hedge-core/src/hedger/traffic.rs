@@ -1,33 +1,33 @@
-//! Whether a backend has become slow as a whole.
+//! Detection of a backend that has become slow as a whole.
 
 use super::ewma::Ewma;
 
-/// What a hedger knows of its traffic when it uses the budget.
+/// The state of a hedger's traffic, which it passes to the budget.
 ///
-/// Several hedgers may share a budget, so that the budget cannot know this itself.
+/// The budget does not track this itself, since several hedgers may share it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Traffic {
-    /// Most of the latest requests passed the hedge delay: a slowdown, not a tail. Only a small part of the
-    /// budget's burst counts until it is over.
+    /// Whether most of the latest requests passed the hedge delay, which is a slowdown and not a tail. While it lasts,
+    /// hedges are limited to a small part of the burst.
     pub surging: bool,
-    /// More requests pass the hedge delay in the long run than the strategy plans. Deposits earn less.
+    /// Whether more requests pass the hedge delay in the long run than the strategy plans. Deposits then are smaller.
     pub slow: bool,
 }
 
 impl Traffic {
-    /// Most requests are answered before a hedge is due.
+    /// Traffic in which most requests are answered before a hedge is due.
     pub const CALM: Self = Self {
         surging: false,
         slow: false,
     };
 }
 
-/// Watches which share of a hedger's requests pass the hedge delay.
+/// Tracks the share of a hedger's requests that pass the hedge delay.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TrafficMonitor {
-    /// Over about 20 requests: a surge has to be noticed before it has spent the budget.
+    /// The share among the last 20 requests or so: a surge must be noticed before it has spent the budget.
     recent: Ewma<20>,
-    /// Over about 512 requests, of those that were planned for a known share.
+    /// The share among the last 512 requests or so whose strategy plans a share.
     long_run: Ewma<512>,
 }
 
@@ -44,8 +44,8 @@ impl TrafficMonitor {
         }
     }
 
-    /// Notes whether a request passed its hedge delay. `planned` is the share of requests that the strategy means
-    /// to do so, if it has one.
+    /// Records whether a request passed its hedge delay. `planned` is the share that the strategy plans, if it plans
+    /// one.
     #[inline]
     pub(crate) fn record(&mut self, passed: bool, planned: Option<f32>) {
         self.recent.observe(passed);

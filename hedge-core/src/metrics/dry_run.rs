@@ -1,4 +1,4 @@
-//! What hedging would have cost and saved, as a hedger shows that only observes.
+//! What hedging would have cost and saved, estimated by a hedger that only observes.
 
 use core::fmt;
 use core::time::Duration;
@@ -8,9 +8,10 @@ use super::Histogram;
 /// What hedging would have cost, and what it would have saved at most, as measured by a hedger with
 /// [`observe_only`](crate::Options::observe_only).
 ///
-/// The cost is counted: it is what strategy, guard and budget would have let start. What it saves is an estimate from the
-/// latencies that were measured: it takes a hedge for one more request, independent of the first. Where attempts are slow
-/// together, hedges save less: withhold some ([`holdback_percent`](crate::Options::holdback_percent)) to know.
+/// The cost is counted: the hedges that strategy, guard and budget would have allowed. The savings are estimated from
+/// the measured latencies, on the assumption that a hedge is as fast as any other request, whatever its primary takes.
+/// If all attempts of a request tend to be slow, hedges save less; a control group measures that
+/// ([`holdback_percent`](crate::Options::holdback_percent)).
 ///
 /// ```
 /// use core::time::Duration;
@@ -47,7 +48,7 @@ pub struct DryRun {
     pub retries: u64,
     /// The number of hedges and retries as a share of the requests.
     pub more_requests: f64,
-    /// The latency that as many requests exceeded as would have been due for a hedge: about the hedge delay.
+    /// The latency that was exceeded by as many requests as were due for a hedge, which is about the hedge delay.
     pub delay: Duration,
     /// The mean latency as measured, without hedging.
     pub mean_before: Duration,
@@ -60,7 +61,7 @@ pub struct DryRun {
 }
 
 impl DryRun {
-    /// Estimates what `hedges` would have done, of so many requests that were due for one. `attempts` are hedges and
+    /// Estimates the effect of `hedges`, given the number of requests that were due for one. `attempts` are hedges and
     /// retries.
     pub(super) fn of(
         latencies: &Histogram,
@@ -194,7 +195,8 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    /// 900 of 1 to 100 ms, and 100 of 1 to 2 s: hedged at 100 ms, one in ten of those that are slow stays so.
+    /// Returns 900 latencies of 1 to 100 ms and 100 of 1 to 2 s. With a hedge at 100 ms, one in ten of the slow
+    /// requests stays slow.
     fn latencies() -> Histogram {
         let mut latencies = Histogram::new();
         for n in 0..900 {

@@ -1,6 +1,6 @@
-//! What hedges did to the requests that they were started for, as a control group shows.
+//! The effect of hedges on the requests that were hedged, measured with a control group.
 //!
-//! Without an allocator nothing is kept: two histograms are too much for a microcontroller that asked for none.
+//! Without an allocator, nothing is kept: two histograms would take too much memory on a microcontroller.
 
 use crate::record::Record;
 
@@ -39,7 +39,7 @@ impl Groups {
         let _ = other;
     }
 
-    /// What the groups show, if there are requests enough. `more` is the share of requests that hedges added.
+    /// Returns the effect, if both groups have enough requests. `more` is the share of requests that hedges added.
     #[cfg(feature = "alloc")]
     pub(super) fn effect(&self, more: f64) -> Option<Effect<'_>> {
         self.arms.as_ref()?.effect(more)
@@ -57,7 +57,7 @@ mod on {
 
     /// The 97.5th percentile of the standard normal distribution, for intervals of 95 %.
     const Z: f64 = 1.959_964;
-    /// With fewer requests in a group, the formulas do not hold.
+    /// The smallest number of requests per group for which the formulas hold.
     const LEAST: u64 = 30;
 
     #[derive(Clone, Debug, Default, PartialEq)]
@@ -116,7 +116,7 @@ mod on {
             self.squares = self.squares.saturating_add(other.squares);
         }
 
-        /// The mean, and the variance of that mean, in seconds.
+        /// Returns the mean in seconds, and the variance of that mean.
         fn mean(&self) -> (f64, f64) {
             let (n, sum) = (self.count as f64, self.sum as f64 / 1e9);
             let mean = sum / n;
@@ -125,7 +125,8 @@ mod on {
             (mean, variance / n)
         }
 
-        /// The `q`-quantile, and the order statistics around it. A request without an answer counts as infinitely slow.
+        /// Returns the `q`-quantile with the order statistics around it as its interval. A request without an answer
+        /// counts as infinitely slow.
         fn quantile(&self, q: f64) -> Interval {
             let n = self.count as f64;
             // Conover, Practical Nonparametric Statistics (1999), section 3.2: how many values are below a quantile is
@@ -149,7 +150,7 @@ mod on {
             }
         }
 
-        /// The share that was answered within so many nanoseconds.
+        /// Returns the share that was answered within `target` nanoseconds.
         fn within(&self, target: u64) -> Interval {
             let (surely, perhaps) = self.latencies.count_within(target);
             let middle = (surely as f64 + perhaps as f64) / 2.0;
@@ -176,7 +177,7 @@ mod on {
         (low as f64 / 1e9, high as f64 / 1e9)
     }
 
-    /// The interval of a share: Wilson, J. Am. Stat. Assoc. 22 (1927), 209.
+    /// Returns the interval of a share (Wilson, J. Am. Stat. Assoc. 22, 1927, 209).
     fn wilson(count: f64, n: f64) -> (f64, f64) {
         let share = count / n;
         let scale = 1.0 + Z * Z / n;
@@ -185,7 +186,8 @@ mod on {
         ((middle - half).max(0.0), (middle + half).min(1.0))
     }
 
-    /// The 97.5th percentile of Student's t: Abramowitz and Stegun, Handbook of Mathematical Functions (1964), 26.7.5.
+    /// Returns the 97.5th percentile of Student's t (Abramowitz and Stegun, Handbook of Mathematical Functions, 1964,
+    /// 26.7.5).
     pub(super) fn student(freedom: f64) -> f64 {
         let z3 = Z * Z * Z;
         let first = (z3 + Z) / 4.0;
@@ -205,8 +207,8 @@ mod on {
     }
 
     impl Interval {
-        /// This minus `other`, which is independent: Zou and Donner, Statist. Med. 27 (2008), 1693; of shares, Newcombe,
-        /// Statist. Med. 17 (1998), 873, method 10.
+        /// Returns the difference to `other`, which is independent (Zou and Donner, Statist. Med. 27, 2008, 1693; for
+        /// shares Newcombe, Statist. Med. 17, 1998, 873, method 10).
         fn minus(self, other: Self) -> Self {
             let value = self.value - other.value;
             let below = libm::hypot(self.value - self.low, other.high - other.value);
@@ -224,20 +226,22 @@ mod on {
         }
     }
 
-    /// What hedges did to the requests that they were started for: two groups of requests that passed the hedge delay, and
-    /// whose hedge strategy, guard, budget and readiness had allowed. One was hedged; the hedges of the other, the
-    /// control group, were withheld at random by [`holdback_percent`](crate::Options::holdback_percent).
+    /// The effect of hedges on the requests that were hedged. It compares two groups of requests that passed the hedge
+    /// delay and whose hedge was allowed by strategy, guard, budget and readiness. The requests of one group were
+    /// hedged. The hedges of the other one, the control group, were withheld at random by
+    /// [`holdback_percent`](crate::Options::holdback_percent).
     ///
-    /// Differences are in seconds, positive where the hedged requests were faster, and of shares, positive where they
-    /// did better. Both groups count from the start of the request, and the control group runs to its end, so that
-    /// nothing is censored. Quantiles carry the width of a bucket of the [`Histogram`] in their intervals.
+    /// Differences of latencies are in seconds, and positive if hedged requests were faster; differences of shares are
+    /// positive if hedged requests did better. In both groups, latencies are measured from the start of the request,
+    /// and the primaries of the control group run to their end, so no latency is censored. The intervals of quantiles
+    /// include the width of a bucket of the [`Histogram`].
     ///
     /// # What it cannot see
     ///
-    /// Hedges load the callee, and so may slow down *every* request, those of the control group too. The comparison is
-    /// between requests in the same traffic, so such a load is in both groups and cancels out. To see it, compare
-    /// whole hours with hedging and without, or watch the callee. It also says nothing about requests that ended before
-    /// the delay, which are the same in both worlds, nor about retries.
+    /// Hedges load the callee, which may slow down *every* request, also those of the control group. Both groups are
+    /// part of the same traffic, so this cancels out. To see it, compare hours with hedging to hours without, or
+    /// monitor the callee. The effect also says nothing about requests that ended before the delay, which hedging does
+    /// not change, nor about retries.
     ///
     /// ```
     /// use core::time::Duration;
@@ -299,7 +303,7 @@ mod on {
 
         /// Returns by how many seconds hedging shortened the `q`-quantile of the latency, with `q` from 0 to 1. A
         /// request without an answer counts as infinitely slow; `None` if the quantile of one of the groups is
-        /// infinite. An end of the interval is infinite where there are too few requests to know it.
+        /// infinite. An end of the interval is infinite if there are too few requests to estimate it.
         pub fn quantile(&self, q: f64) -> Option<Interval> {
             let q = q.clamp(0.0, 1.0);
             let [control, hedged] =
@@ -336,13 +340,13 @@ mod on {
                 .minus(self.arms.control.answered())
         }
 
-        /// Returns how many attempts the hedges for slowness added, as a share of all requests.
+        /// Returns how many attempts were added by hedges for slowness, as a share of all requests.
         pub const fn more_requests(&self) -> f64 {
             self.more
         }
     }
 
-    /// Writes a line for people: the mean, the 99th percentile of both groups if it is known, and the price.
+    /// Writes one line for humans: the mean, the 99th percentile of both groups if it is known, and the cost.
     impl fmt::Display for Effect<'_> {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             let Interval { value, low, high } = self.mean();
@@ -383,7 +387,7 @@ mod on {
         }
     }
 
-    /// A unit in which a time has few digits.
+    /// A unit of time that gives short numbers.
     struct Unit {
         per_second: f64,
         name: &'static str,

@@ -121,7 +121,7 @@ pub struct Metrics {
     hedges_by_retry: u64,
     wins_by_retry: u64,
     hedges_due: u64,
-    /// How many of them would have been hedged if hedges were not only observed.
+    /// The number of hedges that would have started if the hedger did not only observe.
     #[cfg(feature = "alloc")]
     hedges_observed: u64,
     refused: [u64; Suppressed::ALL.len()],

@@ -25,7 +25,7 @@ pub struct HedgerStatus {
     /// The level of the guard, 0 to 6: most hedges wait 2^level times the hedge delay. 0 while hedges help, and for
     /// a hedger without a guard.
     pub guard_level: u8,
-    /// Whether the guard takes the callee for slow as a whole, so that only one due hedge in a hundred starts.
+    /// Whether the callee counts as slow as a whole, so that only one due hedge in a hundred starts.
     pub is_slow: bool,
     /// The number of tokens in the budget's bucket, each of which pays for one hedge; infinite if the budget is unlimited.
     pub tokens: f64,

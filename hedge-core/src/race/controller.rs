@@ -48,8 +48,8 @@ pub trait Controller {
     /// Returns when the next attempt is due; `None` if currently none is planned.
     fn due(&mut self) -> Option<Instant>;
 
-    /// The next attempt is due: the attempt to start, or `None` if it may not start now. If it may start later,
-    /// [`due`](Self::due) says when, from then on.
+    /// Returns the attempt that is due, or `None` if it may not start now. If it may start later, [`due`](Self::due)
+    /// then returns when.
     fn admit(&mut self, now: Instant) -> Option<Attempt>;
 
     /// Returns which running attempt runs out of time first, and when; `None` if attempts may run as

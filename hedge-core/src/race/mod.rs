@@ -196,17 +196,17 @@ where
     }
 }
 
-/// Whether requests that end with their primary take a path of less work. Firmware prefers less code.
+/// Whether requests that end with their primary take a fast path. Firmware does without it, to save code.
 pub(crate) const FAST_PATH: bool = cfg!(feature = "std");
 
 /// The state of one poll of a race.
 #[derive(Default)]
 struct Turn {
-    /// The time, if it was read. Each poll reads it at most once, plus once after each attempt that
-    /// finishes, once after the alarm, and once before an attempt starts while others run that were polled since.
+    /// The time, if it was read. Each poll reads it at most once, plus once after each attempt that finishes, once
+    /// after the alarm, and once before an attempt starts if other attempts were polled since.
     now: Option<Instant>,
-    /// Whether attempts were polled since the time was read. One may compute for a long time in one poll, and the next
-    /// attempt must not start as if it had not.
+    /// Whether attempts were polled since the time was read. A poll may compute for a long time, so the time must be
+    /// read again before the next attempt starts.
     polled: bool,
     /// The first place that was not polled yet.
     next: usize,

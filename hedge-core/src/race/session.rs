@@ -31,7 +31,7 @@ impl<T: Timer, P: Controller> Session<T, P> {
         }
     }
 
-    /// Begins the first poll. Returns the time, if the request must be timed from before that poll.
+    /// Begins the first poll. Returns the time if the request must be timed from its start.
     #[cfg_attr(feature = "std", inline(always))]
     pub(super) fn open(&mut self) -> Option<Instant> {
         // Set the stage first, so that the end is reported even if the controller panics at the

@@ -1,7 +1,7 @@
 //! Random draws from the normal, gamma and beta distributions.
 //!
-//! Computed in `f32`, for which small microcontrollers have hardware, and with `libm` for
-//! functions, so that a seed gives the same draws, bit for bit, on every machine.
+//! The computations use `f32`, for which small microcontrollers have hardware, and the functions of `libm`, so that a
+//! seed gives the same draws, bit for bit, on every machine.
 
 use rand_core::Rng;
 

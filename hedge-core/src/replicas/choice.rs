@@ -16,7 +16,7 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// The choice for the primary of a request.
+    /// The choice of a replica for the primary of a request.
     pub const PRIMARY: Self = Self {
         among: u64::MAX,
         used: 0,
@@ -64,7 +64,7 @@ impl Choice {
 pub struct Chosen {
     pub(super) id: ReplicaId,
     pub(super) is_probe: bool,
-    /// For a probe.
+    /// How long a probe may take before it is hedged.
     pub(super) patience: Octaves,
     pub(super) started: Instant,
 }
@@ -76,13 +76,13 @@ impl Chosen {
     }
 
     /// Returns whether the attempt is a probe of a suspect replica. Such an attempt should be hedged early, and its
-    /// latency is no measure of what the service as a whole does.
+    /// latency says nothing about the other replicas.
     pub const fn is_probe(&self) -> bool {
         self.is_probe
     }
 
-    /// Returns how long a probe may take before it should be hedged, if not sooner: the 75th percentile of all
-    /// replicas, so that nobody pays for the probe.
+    /// Returns the time after which a probe should be hedged at the latest: the 75th percentile of the latency over all
+    /// replicas. `None` if the attempt is no probe.
     pub const fn patience(&self) -> Option<Duration> {
         if self.is_probe {
             Some(octaves::duration(self.patience))
@@ -104,9 +104,9 @@ pub enum AttemptEnd {
     Answered,
     /// The attempt failed, or exceeded the time limit of an attempt.
     Failed,
-    /// The attempt was dropped because its request ran out of time. It counts as failed if it had lasted at least twice
-    /// as long as attempts usually do, or if nothing is known of that; else as cancelled: an attempt that starts just
-    /// before the end says nothing about its replica.
+    /// The attempt was dropped because its request ran out of time. It counts as failed if it had run for at least
+    /// twice the typical latency, or if that is unknown. Otherwise it counts as cancelled, since an attempt that starts
+    /// just before the timeout says nothing about its replica.
     TimedOut,
     /// The attempt was dropped before it ended: another attempt won, or nobody waits any more.
     Cancelled,

@@ -13,18 +13,19 @@ use super::octaves::{self, OCTAVE, Octaves};
 use super::record::{self, Load, Record};
 use super::table::{Shared, Table, places};
 
-/// Differences up to this are no reason to prefer a replica; beyond, a replica is suspect.
+/// The difference to the fastest replica up to which latency does not matter; a slower replica is suspect.
 pub(super) const TOLERATED: Octaves = OCTAVE;
-/// A suspicion ends below this.
+/// The difference to the fastest replica below which a replica is no longer suspect.
 const CLEARED: Octaves = OCTAVE * 6 / 10;
-/// A hedge goes to the replica of its primary again if all others are slower by more than this.
+/// The difference to the fastest replica above which a hedge goes to the replica of its primary again, if all others
+/// are that slow.
 const TOO_SLOW_FOR_A_HEDGE: Octaves = 2 * OCTAVE;
-/// Keeps further attempts away from an unknown replica that is busy, unless all are.
+/// The cost that keeps further attempts away from an unknown replica that is busy, unless all are.
 const UNKNOWN_AND_BUSY: i32 = 20 * OCTAVE as i32;
 
-/// How many primaries a suspect is passed over for before it is probed; twice as many after a probe.
+/// The number of primaries for which a suspect is skipped before it is probed; twice as many after a probe.
 pub(super) const PROBE_AFTER: u8 = 32;
-/// Primaries from one probe to the next, whichever replicas they are for.
+/// The least number of primaries from one probe to the next, over all replicas.
 pub(super) const PROBE_SPACING: u8 = 64;
 
 /// Chooses a replica and counts the attempt.
@@ -85,9 +86,9 @@ pub(super) fn choose<const N: usize>(
 /// The result of a comparison.
 struct Best {
     index: usize,
-    /// What was seen of it.
+    /// The load of the chosen replica when it was compared.
     load: Load,
-    /// It must have nothing else in flight.
+    /// Whether the replica must have nothing else in flight.
     alone: bool,
     is_probe: bool,
 }
@@ -128,7 +129,7 @@ fn compare<const N: usize>(
     cheapest(table, choice, &survey, left, unused, random)
 }
 
-/// Returns the least busy place in `open` if the replicas there differ by nothing else, since that is the cheapest.
+/// Returns the least busy place in `open` if its replicas are otherwise equal. This is the cheapest one.
 #[inline]
 fn least_busy_of_equals(
     table: &impl Table,
@@ -157,7 +158,8 @@ fn least_busy_of_equals(
     equal.then_some(least_busy.1)
 }
 
-/// Finds the cheapest place in `unused`, which is not empty, or in `left` if a hedge had better not go elsewhere.
+/// Finds the cheapest place in `unused`, which is not empty, or in `left` if all unused replicas are too slow for a
+/// hedge.
 fn cheapest<const N: usize>(
     table: &mut impl Table,
     choice: Choice,
@@ -228,7 +230,7 @@ fn cheapest<const N: usize>(
 struct Survey<const N: usize> {
     /// The logarithm of latency, by place.
     expected: [Octaves; N],
-    /// What an unknown replica is expected to take; 0 if nothing is known at all.
+    /// The expected latency of an unknown replica; 0 if nothing is known.
     floor: Octaves,
     fastest: Octaves,
     /// Whether weights differ.
@@ -267,7 +269,7 @@ impl<const N: usize> Survey<N> {
         }
     }
 
-    /// How much slower than the fastest the replica at a place is.
+    /// Returns how much slower than the fastest replica the one at `index` is.
     #[inline]
     fn slowness(&self, index: usize) -> Octaves {
         let expected = self.expected.get(index).copied().unwrap_or_default();
@@ -275,19 +277,19 @@ impl<const N: usize> Survey<N> {
     }
 }
 
-/// A few random bits more, the high ones first.
+/// Returns the next random bits, of which the high ones are the best.
 #[inline]
 const fn next_random(random: u64) -> u64 {
     random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1)
 }
 
-/// A queue's cost where weights differ: a random start makes idle replicas share by weight, too.
+/// Returns the cost of a queue if weights differ. A random offset makes idle replicas share by weight, too.
 fn weighted_queue(in_flight: u16, weight: Octaves, random: u32) -> i32 {
     let busy = (u64::from(in_flight) << 12) + u64::from(octaves::exponential(random));
     i32::from(octaves::log2(busy)) - i32::from(12 * OCTAVE) - i32::from(weight)
 }
 
-/// Keeps the record of a replica that is or was suspect. Returns whether it has waited long enough for a probe.
+/// Updates the record of a replica that is or was suspect. Returns whether it was skipped often enough to be probed.
 #[cold]
 fn suspicion(
     table: &mut impl Table,

@@ -15,7 +15,7 @@ pub(super) fn open(table: &mut impl Table, allowed: u64, now: Instant) -> u64 {
     }
 }
 
-/// The places on hold.
+/// Returns the places on hold.
 #[cold]
 fn held(table: &mut impl Table, last: u32, now: Instant) -> u64 {
     let now = Hold::tick(now);

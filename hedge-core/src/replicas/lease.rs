@@ -1,4 +1,4 @@
-//! Reports that cannot be forgotten.
+//! Leases, which report the end of an attempt when they are dropped.
 
 use core::ops::Deref;
 
@@ -9,10 +9,10 @@ use super::choice::{AttemptEnd, Choice, Chosen};
 use super::set::Replicas;
 use crate::replica_id::NoReplica;
 
-/// A shared set that attempts are given to: any [`Lock`] around [`Replicas`], `SharedReplicas` on servers, or a
-/// reference to one.
+/// A shared set of replicas: any [`Lock`] around [`Replicas`], `SharedReplicas` on servers, or a reference to one.
 ///
-/// A custom set can choose by another rule: it leaves a set of this crate one replica to choose from.
+/// A custom set can choose by another rule: it chooses a replica, and allows only that one when it calls a set of this
+/// crate.
 ///
 /// ```
 /// use core::cell::{Cell, RefCell};
@@ -94,7 +94,7 @@ where
     set: S,
     clock: C,
     chosen: Chosen,
-    /// `None` if somebody else reports it.
+    /// `None` if other code reports the end.
     end: Option<AttemptEnd>,
 }
 
@@ -128,7 +128,8 @@ where
         self.end = Some(AttemptEnd::Failed);
     }
 
-    /// Gives the attempt to somebody who reports its end, as [`Call::starting_at`](crate::Call::starting_at) does.
+    /// Returns the attempt, whose end must then be reported by other code, such as
+    /// [`Call::starting_at`](crate::Call::starting_at).
     pub fn into_chosen(mut self) -> Chosen {
         self.end = None;
         self.chosen

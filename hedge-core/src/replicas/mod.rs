@@ -1,7 +1,7 @@
-//! Which replica to ask: the cheapest by latency and load, for primaries and hedges alike.
+//! Sets of replicas, which choose the best replica for each attempt by latency and load.
 //!
-//! Hedging within a budget cannot make up for one bad replica of three: a third of the requests go there first, and
-//! only one in ten may be hedged. A set that learns which replica is slow, silent or failing sends next to nothing
+//! Hedging within a budget cannot make up for one bad replica of three: a third of the requests would go there first,
+//! and only one in ten may be hedged. A set learns which replica is slow, silent or failing, and sends almost nothing
 //! there.
 //!
 //! | type | for |
@@ -15,13 +15,13 @@
 //! # How a replica is chosen
 //!
 //! * Each replica has a moving average of the logarithm of its latency. A failure counts as an answer that is at least
-//!   16 times slower than usual, so that a replica that fails fast attracts nothing, while failures that all replicas
-//!   share change nothing. An attempt that was given up counts only if it had lasted long already.
-//! * A replica that is working on something and gives no sign of life is as slow as its silence is long. It is avoided
+//!   16 times slower than usual. So a replica that fails fast does not attract requests, and failures of all replicas
+//!   change nothing. An attempt that was dropped counts only if it had already taken long.
+//! * A replica that has attempts in flight and does not answer counts as slow as its silence is long, so it is avoided
 //!   before the first timeout.
-//! * Within a factor of two of the fastest, the least busy is chosen. Slower ones are suspect: they are chosen
-//!   only when the others are much busier, and probed with one primary in 64 at most.
-//! * A replica about which nothing is known counts as good as the best, and is given one attempt at a time.
+//! * Among the replicas within a factor of two of the fastest, the least busy one is chosen. Slower replicas are
+//!   suspect: they are chosen only if the others are much busier, and probed with at most one primary in 64.
+//! * An unknown replica counts as fast as the fastest one, and gets one attempt at a time.
 //! * A hedge goes to a replica that its request has not used, unless all of these are four times slower.
 
 mod choice;

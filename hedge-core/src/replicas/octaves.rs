@@ -1,17 +1,17 @@
 //! Binary logarithms in fixed point.
 //!
-//! Latencies are compared by ratio, so replicas keep their logarithms: a difference of one octave is a
-//! factor of two. Whole numbers suffice, and a microcontroller computes them in a few instructions.
+//! Latencies are compared by their ratio, so replicas store logarithms: a difference of one octave is a factor of two.
+//! A microcontroller computes these integers in a few instructions.
 
 use core::time::Duration;
 
-/// A logarithm in 1/256 octaves. A `u64` takes at most 64 octaves, so 14 bits.
+/// A logarithm in 1/256 octaves. A `u64` has at most 64 octaves, which fit in 14 bits.
 pub(super) type Octaves = u16;
 
 /// A factor of two.
 pub(super) const OCTAVE: Octaves = 256;
 
-/// The logarithm of `value`, or 0 for 0, to within 0.01 octaves.
+/// Returns the logarithm of `value`, or 0 for 0, to within 0.01 octaves.
 #[inline]
 pub(super) const fn log2(value: u64) -> Octaves {
     (log2_fine(value) >> 8) as Octaves
@@ -38,7 +38,7 @@ pub(super) const fn log2_of_next(value: u16) -> Octaves {
     }
 }
 
-/// The value whose [`log2`] this is, to within 1 %.
+/// Returns the inverse of [`log2`], to within 1 %.
 pub(super) const fn exp2(octaves: Octaves) -> u64 {
     let (whole, fraction) = (octaves as u32 >> 8 & 63, (octaves as u64 & 255) << 8);
     (((1 << 16) + fraction - bulge(fraction)) << 47) >> (63 - whole)
@@ -54,18 +54,20 @@ const fn log2_fine(value: u64) -> u32 {
     (63 - zeros) << 16 | (fraction + bulge(fraction)) as u32
 }
 
-/// How far log2(1 + f) lies above f, and 2^f below 1 + f, for a fraction of 2¹⁶: 0.344 f (1 − f).
+/// Returns 0.344 f (1 − f) for a fraction f in units of 2⁻¹⁶: about how far log2(1 + f) lies above f, and 2^f below 1 +
+/// f.
 const fn bulge(fraction: u64) -> u64 {
     let product = (fraction * ((1 << 16) - fraction)) >> 16;
     (product * 22_544) >> 16
 }
 
-/// The logarithm of a time in nanoseconds, as a time.
+/// Converts the logarithm of a number of nanoseconds to a duration.
 pub(super) const fn duration(octaves: Octaves) -> Duration {
     Duration::from_nanos(exp2(octaves))
 }
 
-/// −ln(u) in 2⁻¹² for u uniform in (0, 1), drawn from 32 random bits: exponentially distributed with mean 1.
+/// Returns −ln(u) in units of 2⁻¹², where u is uniform in (0, 1) and made from 32 random bits. The result is
+/// exponentially distributed with mean 1.
 pub(super) const fn exponential(random: u32) -> u32 {
     const LN_2: u64 = 45_426;
     let octaves_below_one = (32 << 16) - log2_fine(random as u64);

@@ -1,4 +1,4 @@
-//! The options of a replica, and what is known about it, as in a file.
+//! The options of a replica and its latency, as in a config file.
 
 use core::num::NonZero;
 use core::time::Duration;
@@ -9,7 +9,8 @@ use super::stats::ReplicaStats;
 use crate::error::ConfigError;
 use crate::time::{millis, nanos};
 
-/// The options of a replica and its latency, to be read from a config, or to be kept over a restart (feature `serde`).
+/// The options of a replica and its latency. With feature `serde`, they can be read from a config, or kept over a
+/// restart.
 ///
 /// ```
 /// use core::time::Duration;
@@ -39,10 +40,10 @@ use crate::time::{millis, nanos};
 pub struct ReplicaOptions {
     /// The share of the requests that the replica gets, relative to the weights of the others. Default: 1.
     pub weight: NonZero<u16>,
-    /// How much less the replica is preferred, in 1/16 octaves: with 16 it counts as twice as busy as it is. Default:
-    /// 0.
+    /// How much less the replica is preferred, in 1/16 octaves, −128 to 127: with 16 it counts as twice as busy as it
+    /// is. Default: 0.
     pub bias: i8,
-    /// The latency of the replica in ms, greater than 0. `None` if it is not known, which leaves what was learned.
+    /// The latency of the replica, in ms, greater than 0. `None` if it is unknown, so that a learned latency stays.
     pub latency_ms: Option<f64>,
 }
 
@@ -70,7 +71,7 @@ impl ReplicaOptions {
     /// The longest latency, a year.
     const MAX_MS: f64 = 365.0 * 86_400_000.0;
 
-    /// Validates the options, and returns what they make of a record.
+    /// Validates the options, and returns a function that applies them to a record.
     pub(super) fn apply(&self) -> Result<impl Fn(Record) -> Record + use<>, ConfigError> {
         let latency = match self.latency_ms {
             None => None,

@@ -1,14 +1,14 @@
-//! What is known about one replica: 16 bytes, in two halves that servers keep in an atomic each.
+//! The record of one replica: 16 bytes, in two halves that servers store in an atomic each.
 
 use crate::time::Instant;
 
 use super::octaves::{self, OCTAVE, Octaves};
 
-/// A coarse time: 2¹⁶ ns, about 66 µs. 32 bits last for three days.
+/// The length of a tick is 2¹⁶ ns, about 66 µs. 32 bits last for three days.
 const TICK_BITS: u32 = 16;
 
-/// Threads read the clock before they update a replica, so that updates may arrive out of order by this many ticks,
-/// about a minute.
+/// The number of ticks, about a minute, by which updates may arrive out of order: threads read the clock before they
+/// update a replica.
 const DISORDER: u32 = 1 << 20;
 
 fn tick(now: Instant) -> u32 {
@@ -24,13 +24,13 @@ pub(super) fn silence(ticks: u32) -> Octaves {
     }
 }
 
-/// How many attempts a replica is working on, and when it last gave a sign of life.
+/// The load of a replica: how many attempts it is working on, and when it last finished one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Load {
     pub(super) in_flight: u16,
-    /// Reports about an earlier holder of the place have another one.
+    /// Distinguishes the replica from earlier ones at the same place, whose reports are ignored.
     pub(super) generation: u16,
-    /// The tick at which the last attempt finished or, if that is later, the first of those in flight started.
+    /// The tick at which the last attempt finished, or at which the first attempt in flight started, if that is later.
     since: u32,
 }
 
@@ -41,8 +41,8 @@ impl Load {
         since: 0,
     };
 
-    /// The state of the place once its holder has left, and once the next has come: reports about neither the last
-    /// nor attempts that were started in between are about the next.
+    /// Returns the load with the next generation, for when a replica leaves and for when the next one comes. So reports
+    /// about the former replica, and about attempts that were started in between, do not concern the next one.
     pub(super) const fn next_generation(self) -> Self {
         Self {
             in_flight: 0,
@@ -51,7 +51,7 @@ impl Load {
         }
     }
 
-    /// One attempt more, unless there are too many to count.
+    /// Returns the load with one attempt more; `None` if there are too many to count.
     pub(super) fn started(self, now: Instant) -> Option<Self> {
         let in_flight = self.in_flight.checked_add(1)?;
         let since = if self.in_flight == 0 {
@@ -66,7 +66,8 @@ impl Load {
         })
     }
 
-    /// One attempt less. A `sign_of_life` is anything but that the caller gave the attempt up.
+    /// Returns the load with one attempt less. Every end is a `sign_of_life`, except when the caller dropped the
+    /// attempt.
     pub(super) fn ended(self, now: Instant, sign_of_life: bool) -> Self {
         let later = tick(now).wrapping_sub(self.since) < u32::MAX - DISORDER;
         Self {
@@ -80,12 +81,12 @@ impl Load {
         }
     }
 
-    /// How long the replica has given no sign of life although it has something to do. Never too long.
+    /// Returns the logarithm of the time for which the replica has been working without a sign of life, rounded down.
     pub(super) fn silence(self, now: Instant) -> Octaves {
         silence(self.ticks_of_silence(now))
     }
 
-    /// The current time in ticks, plus a constant that makes comparisons cheap. See [`silence`].
+    /// Returns the length of the silence in ticks, offset by [`DISORDER`]. See [`silence`].
     #[inline]
     pub(super) fn ticks_of_silence(self, now: Instant) -> u32 {
         if self.in_flight == 0 {
@@ -110,19 +111,19 @@ impl Load {
     }
 }
 
-/// What was learned about a replica, and what its owner wants.
+/// What was learned about a replica, and its options.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Record {
     /// A moving average of the logarithm of latency, failures counted as slow answers; 0 if nothing is known.
     pub(super) latency: Octaves,
-    /// The low bits of the [`Hold`] tick until which it gets nothing; 0 for none.
+    /// The low bits of the [`Hold`] tick until which the replica gets no attempts; 0 for no hold.
     pub(super) hold: u16,
-    /// How many primaries it was passed over for since it became suspect.
+    /// The number of primaries for which the replica was skipped since it became suspect.
     pub(super) skipped: u8,
     flags: u8,
-    /// Its share of the requests in 1/16 octaves: the logarithm of its weight.
+    /// The logarithm of its weight, in 1/16 octaves.
     weight: u8,
-    /// 1/16 octaves that are added to its cost.
+    /// The bias, in 1/16 octaves, which is added to its cost.
     bias: i8,
 }
 
@@ -131,10 +132,10 @@ const SAMPLES: u8 = 7;
 const SUSPECT: u8 = 1 << 3;
 const PROBED: u8 = 1 << 4;
 const DRAINED: u8 = 1 << 5;
-/// There were not `ENOUGH` samples.
+/// Fewer than `ENOUGH` samples were recorded.
 const UNKNOWN: u8 = 1 << 6;
 
-/// How many samples make a replica known.
+/// The number of samples that make a replica known.
 const ENOUGH: u8 = 3;
 
 /// What an attempt taught about its replica.
@@ -146,13 +147,13 @@ pub(super) struct Sample {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum SampleWeight {
-    /// 1/8, or 1/4 for a surprise.
+    /// A weight of 1/8, or 1/4 if the latency is more than an octave above the average.
     Usual,
-    /// At least 1/4.
+    /// A weight of at least 1/4.
     Failure,
-    /// 1/2: probes are rare, so each has to count.
+    /// A weight of 1/2, since probes are rare.
     Probe,
-    /// Only a lower bound is known: ignored unless it is above what is believed.
+    /// The latency is a lower bound, which is ignored unless it is above the average.
     LowerBound { probe: bool },
 }
 
@@ -161,21 +162,22 @@ impl Record {
         self.flags & SAMPLES
     }
 
-    /// Whether the replica has answered too seldom to be given more than one attempt at a time.
+    /// Returns whether the replica has so few samples that it gets only one attempt at a time.
     pub(super) const fn is_unknown(self) -> bool {
         self.flags & UNKNOWN != 0
     }
 
-    /// Nothing is special about it, to begin [`or`](Self::or) with.
+    /// The neutral element of [`or`](Self::or).
     pub(super) const NOTHING: Self = Self::unpack(0);
 
-    /// Everything that is special about either record.
+    /// Returns a record with everything that is special about either one.
     #[inline]
     pub(super) const fn or(self, other: Self) -> Self {
         Self::unpack(self.pack() | other.pack())
     }
 
-    /// Whether there is nothing special about it: it is known and trusted, and weighs and costs what others do.
+    /// Returns whether nothing is special about the replica: it is known, not suspect, not on hold, and has the default
+    /// weight and bias.
     #[inline]
     pub(super) const fn is_plain(self) -> bool {
         self.flags & (UNKNOWN | SUSPECT) == 0 && self.weight == 0 && self.bias == 0
@@ -190,7 +192,7 @@ impl Record {
         self.flags & PROBED != 0
     }
 
-    /// Whether the replica is there, but is given no attempts.
+    /// Returns whether the replica is drained, so that it gets no attempts.
     pub(super) const fn is_drained(self) -> bool {
         self.flags & DRAINED != 0
     }
@@ -203,7 +205,7 @@ impl Record {
         }
     }
 
-    /// In octaves, as costs are.
+    /// Returns the bias in the unit of costs.
     #[inline]
     pub(super) const fn bias(self) -> i32 {
         self.bias as i32 * (OCTAVE as i32 / 16)
@@ -234,7 +236,7 @@ impl Record {
         }
     }
 
-    /// Its latency is known, as if it had answered often.
+    /// Returns the record with this latency, as if many answers had confirmed it.
     pub(super) fn with_latency(self, latency: Octaves) -> Self {
         Self {
             latency: latency.clamp(1, 64 * OCTAVE - 1),
@@ -243,12 +245,12 @@ impl Record {
         }
     }
 
-    /// Keeps attempts away until the [`Hold`] tick `hold`, or no longer if that is 0.
+    /// Returns the record with a hold until the [`Hold`] tick `hold`; 0 ends a hold.
     pub(super) const fn with_hold(self, hold: u16) -> Self {
         Self { hold, ..self }
     }
 
-    /// Begins or ends a suspicion.
+    /// Returns the record of a replica that becomes suspect, or is no longer suspect.
     pub(super) const fn with_suspicion(self, suspect: bool) -> Self {
         let flags = self.flags & !(SUSPECT | PROBED);
         Self {
@@ -265,7 +267,7 @@ impl Record {
         }
     }
 
-    /// Skipping counts from `skipped` now: the next probe waits for longer.
+    /// Returns the record after a probe. Skipping counts from `skipped` again, and the next probe waits longer.
     pub(super) const fn probed(self, skipped: u8) -> Self {
         Self {
             flags: self.flags | PROBED,
@@ -274,7 +276,7 @@ impl Record {
         }
     }
 
-    /// A suspect answered well: the next probe may come at once.
+    /// Returns the record after a probe that was fast: the next probe may start at once.
     pub(super) fn probe_went_well(self, enough: u8) -> Self {
         Self {
             flags: self.flags & !PROBED,
@@ -283,7 +285,7 @@ impl Record {
         }
     }
 
-    /// Learns from `sample`; `None` if it teaches nothing.
+    /// Returns the record after `sample`; `None` if it changes nothing.
     pub(super) fn learned(self, sample: Sample) -> Option<Self> {
         let samples = self.samples();
         let (old, new) = (i32::from(self.latency), i32::from(sample.latency));
@@ -349,19 +351,19 @@ impl Record {
     };
 }
 
-/// Ticks of holds: 2²⁵ ns, about 34 ms. A record keeps the low 16 bits, which last for 36 minutes.
+/// The time of holds, in ticks of 2²⁵ ns, about 34 ms. A record keeps the low 16 bits, which last for 36 minutes.
 pub(super) struct Hold;
 
 impl Hold {
     const BITS: u32 = 25;
-    /// The longest hold, 35 minutes. Some room is left, for threads may read a tick that has just passed.
+    /// The longest hold, 35 minutes in ticks. The margin is for threads that read an older tick.
     const LONGEST: u64 = (1 << 16) - 1024;
 
     pub(super) const fn tick(now: Instant) -> u32 {
         (now.nanos_since(Instant::ZERO) >> Self::BITS) as u32
     }
 
-    /// What a record keeps of a hold until `until`: never 0.
+    /// Returns the bits that a record keeps of a hold until `until`; never 0.
     pub(super) fn until(now: Instant, until: Instant) -> u16 {
         let first = now.nanos_since(Instant::ZERO) >> Self::BITS;
         let last = until.nanos_since(Instant::ZERO).div_ceil(1 << Self::BITS);
@@ -371,13 +373,13 @@ impl Hold {
         }
     }
 
-    /// Whether the hold, which stood at tick `last`, has ended by tick `now`.
+    /// Returns whether the hold, which was still on at tick `last`, has ended by tick `now`.
     pub(super) const fn has_ended(hold: u16, last: u32, now: u32) -> bool {
         let left = hold.wrapping_sub(last as u16) as u32;
         Self::passed(last, now) >= left
     }
 
-    /// How many ticks passed from `last` to `now`: 0 if another thread has seen a later one.
+    /// Returns the ticks from `last` to `now`; 0 if another thread has seen a later tick.
     pub(super) const fn passed(last: u32, now: u32) -> u32 {
         let passed = now.wrapping_sub(last);
         if passed > u32::MAX / 2 { 0 } else { passed }

@@ -8,17 +8,17 @@ use super::octaves::{self, OCTAVE, Octaves};
 use super::record::{Sample, SampleWeight};
 use super::table::{Shared, Table, places};
 
-/// How much slower than a typical success a failure counts at least.
+/// The least by which a failure counts as slower than a typical success.
 const FAILURE: Octaves = 4 * OCTAVE;
-/// How much longer an attempt that was given up would have lasted, we assume.
+/// By how much a dropped attempt is assumed to have taken longer.
 const GIVEN_UP: Octaves = 2 * OCTAVE;
 
-/// Successes that the typical latency is averaged over, as a power of two.
+/// The number of successes that the typical latency is averaged over, as a power of two.
 const TYPICAL_OVER: u32 = 5;
-/// By how much one success moves the 75th percentile, in 1/1024 octaves: down, or three times that up.
+/// By how much one success moves the 75th percentile, in 1/1024 octaves: once this down, or three times this up.
 const P75_STEP: u16 = 16;
 
-/// Takes note of an attempt's end. Returns whether its replica is still there.
+/// Records the end of an attempt. Returns whether its replica is still there.
 pub(super) fn report(
     table: &mut impl Table,
     chosen: &Chosen,
@@ -94,7 +94,7 @@ pub(super) fn report(
     true
 }
 
-/// The lowest latency that any active replica has by what it answered.
+/// Returns the lowest average latency of the active replicas that have answered.
 fn fastest_known(table: &impl Table) -> Octaves {
     places(table.active())
         .map(|index| table.record(index))
@@ -104,8 +104,8 @@ fn fastest_known(table: &impl Table) -> Octaves {
         .unwrap_or(Octaves::MAX)
 }
 
-/// How long an attempt has to last for its request's timeout to say something about its replica: as much longer than
-/// usual as makes a replica suspect.
+/// Returns how long an attempt must run before a timeout of its request counts as a failure: so much longer than usual
+/// that a replica becomes suspect.
 fn long_enough(typical: u16) -> Octaves {
     if typical == 0 {
         0
@@ -114,7 +114,8 @@ fn long_enough(typical: u16) -> Octaves {
     }
 }
 
-/// What a failure counts for. Relative to what is typical, so that failures that all replicas share cancel out.
+/// Returns the latency that a failure counts as. It is relative to the typical latency, so that failures of all
+/// replicas cancel out.
 fn failure(typical: u16, elapsed: Octaves) -> Octaves {
     let typical = if typical == 0 { elapsed } else { typical / 4 };
     elapsed.max(typical + FAILURE)
@@ -129,7 +130,8 @@ fn typical(old: u16, elapsed: Octaves) -> u16 {
     (i32::from(old) + step) as u16
 }
 
-/// A quarter of the successes move the estimate up, and the others a third as far down.
+/// Returns the new estimate of the 75th percentile: a quarter of the successes move it up, and the others move it a
+/// third as far down.
 fn p75(old: u16, elapsed: Octaves) -> u16 {
     let new = elapsed.saturating_mul(4);
     if old == 0 {

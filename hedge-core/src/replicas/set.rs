@@ -17,9 +17,9 @@ use crate::replica_id::{NoReplica, NoRoom, ReplicaId, bit};
 
 /// Up to `N` replicas of a service, `N` at most 64, and what is known about each.
 ///
-/// Takes 16 bytes a replica and 32 for the set, no allocator, and only integer arithmetic. Put it behind a
-/// [`Lock`](crate::adapter::Lock) to share it; servers use [`SharedReplicas`](super::SharedReplicas). Keep one set per process and service,
-/// with an entry per node, not per connection.
+/// It takes 16 bytes per replica and 32 for the set, and needs no allocator and only integer arithmetic. Put it behind
+/// a [`Lock`](crate::adapter::Lock) to share it; servers use [`SharedReplicas`](super::SharedReplicas). Keep one set
+/// per process and service, with an entry per node, not per connection.
 ///
 /// ```
 /// use core::time::Duration;
@@ -55,7 +55,7 @@ struct Place {
     record: Record,
 }
 
-/// A mask of the first `count` places.
+/// Returns the mask of the first `count` places.
 pub(super) const fn first(count: usize) -> u64 {
     if count >= 64 {
         u64::MAX
@@ -95,8 +95,8 @@ impl<const N: usize> Replicas<N> {
         }
     }
 
-    /// Seeds the generator that breaks ties. Give each of many devices a different seed, so that they do not all choose
-    /// alike.
+    /// Sets the seed of the generator that breaks ties. Give each device a different seed, so that they do not all make
+    /// the same choices.
     #[must_use]
     pub const fn seed(mut self, seed: u64) -> Self {
         self.random = SplitMix(seed);
@@ -131,7 +131,7 @@ impl<const N: usize> Replicas<N> {
         true
     }
 
-    /// Gives a replica no further attempts, until [`resume`](Self::resume). Those in flight are still counted.
+    /// Sends a replica no further attempts until [`resume`](Self::resume). Attempts in flight are still counted.
     /// Returns whether the replica is there.
     pub fn drain(&mut self, id: ReplicaId) -> bool {
         let Some(index) = self.find(id) else {
@@ -150,8 +150,9 @@ impl<const N: usize> Replicas<N> {
         self.update_record(index, |record| Some(record.drained(false)))
     }
 
-    /// Gives a replica no attempts before `until`, because it asked for that: up to 35 minutes, in steps of 34 ms.
-    /// If every allowed replica is on hold, primaries are sent all the same. Returns whether the replica is there.
+    /// Sends a replica no attempts before `until`, for example because it asked for that: up to 35 minutes, in steps of
+    /// 34 ms. If every allowed replica is on hold, primaries are sent nevertheless. Returns whether the replica is
+    /// there.
     pub fn hold_until(&mut self, id: ReplicaId, until: Instant, now: Instant) -> bool {
         let Some(index) = self.find(id) else {
             return false;
@@ -159,8 +160,8 @@ impl<const N: usize> Replicas<N> {
         hold(self, index, until, now)
     }
 
-    /// Sets how much a replica gets beside others, 1 for a new one. Kept within 3 %. Returns whether the replica is
-    /// there.
+    /// Sets the share of requests that a replica gets relative to others; 1 for a new replica. Stored to within 3 %.
+    /// Returns whether the replica is there.
     pub fn set_weight(&mut self, id: ReplicaId, weight: NonZero<u16>) -> bool {
         let found = self.find(id);
         found.is_some_and(|index| {

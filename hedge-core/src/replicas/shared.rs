@@ -22,8 +22,8 @@ use crate::replica_id::{NoReplica, NoRoom, ReplicaId, bit};
 
 /// Up to `N` replicas of a service, shared by any number of threads. A clone is another handle to the same set.
 ///
-/// No thread waits for another to choose a replica or to report an attempt's end: what is known lies in two atomics a
-/// replica. Only those who add and remove replicas wait for one another.
+/// Threads choose replicas and report the ends of attempts without waiting for each other: each replica has two
+/// atomics. Only threads that add or remove replicas wait for each other.
 ///
 /// ```
 /// use std::time::Duration;
@@ -43,12 +43,12 @@ pub struct SharedReplicas<const N: usize = 64>(Arc<Inner<N>>);
 #[derive(Debug)]
 struct Inner<const N: usize> {
     active: AtomicU64,
-    /// [`Shared`], packed.
+    /// A packed [`Shared`].
     shared: AtomicU64,
     /// The tick of holds, and above it whether there are any.
     holds: AtomicU64,
     places: [Place; N],
-    /// Held while replicas are added, removed or changed.
+    /// Locked while replicas are added, removed or changed.
     changes: Mutex<()>,
 }
 
@@ -111,7 +111,7 @@ impl<const N: usize> SharedReplicas<N> {
         })
     }
 
-    /// Gives a replica no further attempts, until [`resume`](Self::resume). Those in flight are still counted.
+    /// Sends a replica no further attempts until [`resume`](Self::resume). Attempts in flight are still counted.
     /// Returns whether the replica is there.
     pub fn drain(&self, id: ReplicaId) -> bool {
         self.change(id, |mut inner, index| {
@@ -128,14 +128,15 @@ impl<const N: usize> SharedReplicas<N> {
         })
     }
 
-    /// Gives a replica no attempts before `until`, because it asked for that: up to 35 minutes, in steps of 34 ms.
-    /// If every allowed replica is on hold, primaries are sent all the same. Returns whether the replica is there.
+    /// Sends a replica no attempts before `until`, for example because it asked for that: up to 35 minutes, in steps of
+    /// 34 ms. If every allowed replica is on hold, primaries are sent nevertheless. Returns whether the replica is
+    /// there.
     pub fn hold_until(&self, id: ReplicaId, until: Instant, now: Instant) -> bool {
         self.change(id, |mut inner, index| hold(&mut inner, index, until, now))
     }
 
-    /// Sets how much a replica gets beside others, 1 for a new one. Kept within 3 %. Returns whether the replica is
-    /// there.
+    /// Sets the share of requests that a replica gets relative to others; 1 for a new replica. Stored to within 3 %.
+    /// Returns whether the replica is there.
     pub fn set_weight(&self, id: ReplicaId, weight: NonZero<u16>) -> bool {
         self.change(id, |mut inner, index| {
             inner.update_record(index, |record| Some(record.with_weight(weight.get())))
@@ -346,6 +347,6 @@ impl<const N: usize> Table for &Inner<N> {
 }
 
 sync::thread_local! {
-    /// Each thread draws for itself, so that threads do not wait for a shared generator.
+    /// The generator of this thread: a shared one would make threads wait.
     static RANDOM: core::cell::Cell<u64> = core::cell::Cell::new(sync::seed());
 }

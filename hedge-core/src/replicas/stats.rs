@@ -1,4 +1,4 @@
-//! What is known about the replicas of a set, for people.
+//! Statistics of the replicas of a set.
 
 use core::fmt;
 use core::time::Duration;
@@ -28,11 +28,12 @@ pub struct ReplicaStats {
     pub id: ReplicaId,
     /// Whether the set sends attempts to the replica.
     pub state: ReplicaState,
-    /// How many attempts it is working on.
+    /// The number of attempts in flight.
     pub in_flight: u16,
-    /// A geometric moving average of latency, failures counted as slow answers. `None` before the first answer.
+    /// The geometric moving average of the latency, in which failures count as slow answers; `None` before the first
+    /// answer.
     pub latency: Option<Duration>,
-    /// How long it has been working on something without any answer.
+    /// How long the replica has been working without any answer; zero if it has nothing in flight.
     pub silence: Duration,
     /// Whether the replica is more than twice as slow as the fastest one, and gets only probes.
     pub is_suspect: bool,
@@ -40,7 +41,7 @@ pub struct ReplicaStats {
     pub on_hold: bool,
     /// The weight of the replica relative to others, to within 3 %.
     pub weight: u16,
-    /// How much less the replica is preferred, in 1/16 octaves.
+    /// How much less the replica is preferred, in 1/16 octaves: with 16 it counts as twice as busy as it is.
     pub bias: i8,
 }
 

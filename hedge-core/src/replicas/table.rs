@@ -22,19 +22,19 @@ pub(super) trait Table {
 
     fn shared(&self) -> Shared;
 
-    /// Updates by two threads at once may overwrite one another.
+    /// Replaces the shared values. Concurrent updates of two threads may overwrite one another.
     fn set_shared(&mut self, shared: Shared);
 
     /// The [`Hold`](super::record::Hold) tick at which holds were last looked at, if any replica is on hold.
     fn holds(&self) -> Option<u32>;
 
-    /// Sets that tick, or says that no replica is on hold.
+    /// Sets the tick of holds; `None` if no replica is on hold.
     fn set_holds(&mut self, tick: Option<u32>);
 
     fn random(&mut self) -> u64;
 }
 
-/// What all replicas of a set share.
+/// The values that all replicas of a set share.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Shared {
     /// A moving average of the logarithm of successful attempts' latency, in 1/1024 octaves; 0 if there were none.

@@ -1,4 +1,4 @@
-//! Attempts that are tasks, and who reports their ends to a set of replicas.
+//! Attempts that are tasks, and the reports of their ends to a set of replicas.
 
 use core::fmt;
 use core::future::Future;
@@ -9,10 +9,10 @@ use crate::attempt::Attempt;
 use crate::sync::Mutex;
 use crate::time::Timer;
 
-/// Settles for each attempt of a request whether the request or the attempt's task reports its end.
+/// Decides for each attempt of a request whether the request or the attempt's task reports its end.
 ///
-/// The request does as long as it lasts, since it can tell an answer from a failure. A task that runs on when the
-/// request is over reports its own end.
+/// The request reports ends while it lasts, since it classifies results. A task that outlives the request reports its
+/// own end.
 #[derive(Clone)]
 pub(crate) struct Tasks(Arc<[Mutex<State>; 8]>);
 
@@ -21,8 +21,7 @@ enum State {
     /// There is no task, or it has ended.
     NoTask,
     Running,
-    /// The request is over. If the task does not run to its end, this is what became of its attempt: whoever
-    /// notices first, the request or the aborted task, reports the same.
+    /// The request is over. If the task is aborted, this end is reported, by the request or by the task.
     LetGo(Chosen, AttemptEnd),
 }
 
@@ -33,7 +32,8 @@ impl Tasks {
         })))
     }
 
-    /// The request is over. Returns whether the task of attempt `index` runs on, and reports its end.
+    /// Leaves attempt `index` to its task, since the request is over. Returns whether the task still runs, so that it
+    /// reports the end.
     pub(crate) fn release(&self, index: u8, chosen: Chosen, end: AttemptEnd) -> bool {
         let running = |state| matches!(state, State::Running);
         running(self.update(index, |state| {

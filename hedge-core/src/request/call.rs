@@ -77,8 +77,9 @@ where
     K: Sink,
     G: Placement,
 {
-    /// Does not hedge this request: it is made once, and counted. It may be of another kind than those that are hedged,
-    /// so that nothing is [learned](Self::teaches) from it and it does not [deposit](Self::deposits), unless asked to.
+    /// Turns off hedging for this request, which is sent once and counted. Since it may differ from the requests that
+    /// are hedged, nothing is [learned](Self::teaches) from it and it does not [deposit](Self::deposits), unless these
+    /// are set.
     pub fn unhedged(mut self) -> Self {
         self.options.hedge = false;
         self
@@ -91,7 +92,7 @@ where
     }
 
     /// Sets whether this request deposits into the budget. By default it does if it may be hedged. A retry layer above
-    /// the hedger, whose attempts are requests here, lets only the first of them deposit.
+    /// the hedger makes several requests for one of its own; only the first of them should deposit.
     pub fn deposits(mut self, deposits: bool) -> Self {
         self.options.deposits = Some(deposits);
         self
@@ -103,7 +104,7 @@ where
         self
     }
 
-    /// Limits the time of the request, if the hedger would allow more.
+    /// Sets the time limit of the request, if that is shorter than the hedger's.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = time::nanos(timeout);
         self
@@ -123,12 +124,12 @@ where
     }
 
     /// Sets whether the request keeps values that the classifier refused while further attempts start. Default: true.
-    /// With `false`, such a value is dropped before the next attempt starts, and with it what it holds: a pooled
-    /// connection, or a body that nobody reads.
+    /// With `false`, such a value is dropped before the next attempt starts, which releases what it holds, such as a
+    /// pooled connection.
     ///
-    /// If all attempts fail, the result of the earliest one that is still there is returned. The value is dropped once
-    /// the next attempt is admitted, so that a closure given to [`request_if`](Self::request_if) is asked while it is
-    /// still held.
+    /// If all attempts fail, the result of the earliest one that is still there is returned. The value is dropped after
+    /// the next attempt was admitted, so it still exists when a closure given to [`request_if`](Self::request_if) is
+    /// called.
     pub fn keep_refused(mut self, keep: bool) -> Self {
         self.options.keeps_refused = keep;
         self
@@ -218,7 +219,7 @@ where
         )
     }
 
-    /// Returns the decisions of the request without its future, to be driven by a simulation.
+    /// Returns the controller of the request without its future, for a simulation that drives it.
     pub fn controller(self) -> RequestController<'h, L, B, K, C, MAX, G> {
         let parts = self.hedger.parts();
         let state = self.state.unwrap_or(&parts.state);
@@ -234,12 +235,11 @@ where
     B: BudgetHandle,
     K: Sink,
 {
-    /// Sends each attempt to a replica that `set` chooses: [`Attempt::replica`] says which. Hedges go to another one
-    /// than the primary, unless all others are far slower. What the attempts show is reported to the set, however
-    /// they end.
+    /// Sends each attempt to a replica that `set` chooses: [`Attempt::replica`] says which. A hedge goes to another
+    /// replica than the primary, unless all others are much slower. The end of every attempt is reported to the set.
     ///
-    /// An attempt that ends in [`Verdict::Fatal`](crate::Verdict::Fatal) is no failure of its replica: it is the
-    /// request's own fault.
+    /// An attempt that ends in [`Verdict::Fatal`](crate::Verdict::Fatal) does not count as a failure of its replica,
+    /// since the request itself is at fault.
     ///
     /// ```
     /// use core::cell::RefCell;
@@ -268,9 +268,10 @@ where
         self.place(OnReplicas::new(set, timer))
     }
 
-    /// Sends each attempt to a replica, like [`on`](Self::on), and asks `ready` before a hedge is sent to one: what it
-    /// needs there, such as an idle connection, may not be available. If `ready` returns false, the next best replica is
-    /// chosen, and if there is none the hedge is [`Suppressed::NotReady`](crate::Suppressed::NotReady).
+    /// Sends each attempt to a replica, like [`on`](Self::on), and a hedge only to a replica for which `ready` returns
+    /// true: a hedge may need a resource there, such as an idle connection. If `ready` returns false, the next best
+    /// replica is chosen. If there is none, the hedge is suppressed as
+    /// [`Suppressed::NotReady`](crate::Suppressed::NotReady).
     pub fn on_ready<S: ReplicaSet, W: FnMut(Attempt) -> bool>(
         self,
         set: S,
@@ -280,13 +281,14 @@ where
         self.place(OnReplicas::with_ready(set, timer, ready))
     }
 
-    /// Makes the request, and starts a hedge only if `ready` returns true when it is due: what it needs, such as an
-    /// idle connection, may not be available. A hedge that is not started for that reason costs nothing. It is asked for
-    /// again at 2, 4, 8 … times its delay; if it is never started, it is
+    /// Makes the request, and starts a hedge only if `ready` returns true when the hedge is due: a hedge may need a
+    /// resource, such as an idle connection. A hedge that is not ready costs nothing, and is asked for again at 2, 4, 8
+    /// … times its delay. If it never starts, it is suppressed as
     /// [`Suppressed::NotReady`](crate::Suppressed::NotReady).
     ///
-    /// `ready` is given the hedge as it would start now, and is asked once the strategy agrees, and before the budget is charged, which may yet refuse. Of a retry that
-    /// the server puts off it is asked when the wait begins, and again when it ends.
+    /// `ready` receives the hedge as it would start now. It is called after the strategy has agreed and before the
+    /// budget is asked, which may still refuse. For a retry that waits for a pushback, it is called when the wait
+    /// begins and again when it ends.
     ///
     /// ```
     /// use core::cell::Cell;
@@ -342,15 +344,15 @@ where
     S: ReplicaSet,
     W: FnMut(Attempt) -> bool,
 {
-    /// Allows only replicas whose bit in `mask` is set: bit i stands for index i. Several masks have to allow a
-    /// replica all. The request fails with [`Error::NoReplica`] if none is left.
+    /// Allows only replicas whose bit in `mask` is set: bit i stands for index i. If this is called several times, a
+    /// replica must be in every mask. The request fails with [`Error::NoReplica`] if none is left.
     pub fn among(mut self, mask: u64) -> Self {
         self.placement.among(mask);
         self
     }
 
-    /// Sends the primary to a replica that the caller has chosen from the same set. If the request is never made,
-    /// that is reported as cancelled.
+    /// Sends the primary to a replica that the caller has chosen from the same set. If the request is never polled, the
+    /// attempt is reported as cancelled.
     pub fn starting_at(mut self, chosen: Chosen) -> Self {
         self.placement.start_at(chosen);
         self

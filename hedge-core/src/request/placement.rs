@@ -1,4 +1,4 @@
-//! Where the attempts of a request go.
+//! Placement of the attempts of a request.
 
 use crate::attempt::Attempt;
 use crate::outcome::Suppressed;
@@ -6,14 +6,14 @@ use crate::replicas::{AttemptEnd, Choice, Chosen, NoReplica, ReplicaId, ReplicaS
 use crate::request::Ready;
 use crate::time::{Instant, Timer};
 
-/// Decides for one request where its attempts go, and is told how they end.
+/// Decides for one request where its attempts go, and receives their ends.
 ///
-/// A [`Ready`] leaves that to the closure that makes the attempts; [`OnReplicas`] chooses a replica for each.
+/// A [`Ready`] leaves the choice to the closure that makes the attempts; [`OnReplicas`] chooses a replica for each.
 pub trait Placement {
     /// Whether a request has to be timed.
     const TIMED: bool;
 
-    /// Places the primary. `None` if the closure decides.
+    /// Places the primary; returns `None` if the closure decides.
     ///
     /// # Errors
     ///
@@ -24,32 +24,32 @@ pub trait Placement {
     ///
     /// # Errors
     ///
-    /// Says why it cannot be started.
+    /// Returns why the hedge cannot start.
     fn place_hedge(
         &mut self,
         hedge: Attempt,
         now: Instant,
     ) -> Result<Option<ReplicaId>, Suppressed>;
 
-    /// The hedge that was placed last is not started after all.
+    /// Takes back the placement of a hedge that does not start after all.
     fn withdraw(&mut self, index: u8, now: Instant);
 
-    /// Whether the primary is a probe.
+    /// Returns whether the primary is a probe.
     fn is_probe(&self) -> bool;
 
-    /// How long the primary may take before it is hedged, in nanoseconds. `None` for as long as the strategy says.
+    /// Returns after how many nanoseconds the primary is hedged at the latest; `None` if the strategy alone decides.
     fn patience(&self) -> Option<u64>;
 
-    /// Attempt `index` has ended.
+    /// Reports that attempt `index` has ended.
     fn ended(&mut self, index: u8, end: AttemptEnd, now: Instant);
 
-    /// The request is over, and attempt `index`, which has not ended, is dropped. An attempt that is a task may run on.
+    /// Reports that attempt `index` is dropped, as its request is over. If it is a task, it may run on.
     fn dropped(&mut self, index: u8, end: AttemptEnd, now: Instant);
 
-    /// Where attempt `index` went.
+    /// Returns the replica of attempt `index`.
     fn replica(&self, index: u8) -> Option<ReplicaId>;
 
-    /// A mask of the replicas that were used.
+    /// Returns the mask of the replicas that were used.
     fn used(&self) -> u64;
 }
 
@@ -99,13 +99,13 @@ impl<G: Ready> Placement for G {
 
 /// Sends each attempt to a replica of a set: see [`Call::on`](crate::Call::on).
 ///
-/// Reports every attempt once, however it ends. What has not been reported when this is dropped, as by a panic, is
-/// reported as cancelled.
+/// It reports every attempt once, however it ends. When it is dropped, for example by a panic, the remaining attempts
+/// are reported as cancelled.
 #[derive(Debug)]
 pub struct OnReplicas<S: ReplicaSet, T: Timer, const MAX: usize, W = fn(Attempt) -> bool> {
     set: S,
     timer: T,
-    /// Whether a hedge could be sent to a replica.
+    /// The check whether a hedge can be sent to a replica.
     ready: W,
     among: u64,
     used: u64,
@@ -157,7 +157,7 @@ impl<S: ReplicaSet, T: Timer, const MAX: usize, W> OnReplicas<S, T, MAX, W> {
         &self.set
     }
 
-    /// Attempts are tasks, which report their own ends once the request is over.
+    /// Prepares for attempts that are tasks, which report their own ends once the request is over.
     #[cfg(feature = "std")]
     pub(crate) fn in_tasks(&mut self) -> crate::replicas::Tasks {
         self.tasks
@@ -171,7 +171,7 @@ impl<S: ReplicaSet, T: Timer, const MAX: usize, W> OnReplicas<S, T, MAX, W> {
         Ok(chosen.id())
     }
 
-    /// Keeps what was chosen for attempt `index`, to report its end.
+    /// Keeps the choice for attempt `index`, to report its end.
     fn keep(&mut self, index: u8, chosen: Chosen) {
         let (index, id) = (usize::from(index), chosen.id());
         if index == 0 {

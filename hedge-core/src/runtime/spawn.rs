@@ -72,7 +72,7 @@ impl<R: Spawn, T: Send + 'static> Spawned<R, T> {
         })
     }
 
-    /// Returns the task, set to run on when this is dropped.
+    /// Sets the task to keep running when this is dropped.
     pub(crate) fn running_on(mut self) -> Self {
         self.runs_on = true;
         self

@@ -1,4 +1,4 @@
-//! A strategy picked at run time.
+//! Strategies that are chosen at run time.
 
 use core::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::outcome::StrategyKind;
 use crate::record::Record;
 use crate::time::Instant;
 
-/// An enum of strategies, itself one.
+/// An enum of strategies, which is a strategy itself.
 macro_rules! strategy {
     (
         $(#[$meta:meta])*
@@ -50,7 +50,7 @@ macro_rules! strategy {
     };
 }
 
-/// Both enums, and `From` for what they hold.
+/// Defines both enums, and `From` for their variants.
 macro_rules! built_in {
     (
         $(#[$any_meta:meta])*
@@ -63,7 +63,7 @@ macro_rules! built_in {
             $(#[$any_meta])*
             pub enum $any {
                 $($(#[$doc])* $variant($strategy),)*
-                /// After a delay scaled by hints.
+                /// Hedges after a delay that hints scale.
                 WorkloadAware(WorkloadAware<$inner>),
             }
         }
@@ -89,7 +89,7 @@ macro_rules! built_in {
             }
         )*
 
-        /// The inner strategy alone, without a scaled delay.
+        /// Converts an inner strategy, whose delay is not scaled.
         impl From<$inner> for $any {
             fn from(inner: $inner) -> Self {
                 match inner {
@@ -101,7 +101,7 @@ macro_rules! built_in {
 }
 
 built_in! {
-    /// Any built-in strategy, for when it is known only at run time.
+    /// Any built-in strategy, chosen at run time.
     ///
     /// ```
     /// use core::time::Duration;
@@ -119,22 +119,22 @@ built_in! {
     /// assert_eq!(plan.delay(), Some(Duration::from_millis(50)));
     /// ```
     pub enum AnyStrategy;
-    /// Any built-in strategy but [`WorkloadAware`]: what that can scale.
+    /// Any built-in strategy that [`WorkloadAware`] can scale, which is all but itself.
     pub enum AnyInner;
 
     /// Never hedges.
     Off(Off),
-    /// After a set delay.
+    /// Hedges after a fixed delay.
     Fixed(Fixed),
     /// When an attempt has failed.
     OnFailure(OnFailure),
-    /// At a percentile of recent latencies.
+    /// Hedges at a percentile of recent latencies.
     Percentile(Percentile),
-    /// By Thompson Sampling over candidate delays.
+    /// Chooses among candidate delays by Thompson Sampling.
     Adaptive(Adaptive),
-    /// After the delay and with the chance that lower a percentile most.
+    /// Hedges after the delay and with the chance that lower a percentile the most.
     Optimal(Optimal),
-    /// After a delay that success shortens and failure lengthens.
+    /// Hedges after a delay that success shortens and failure lengthens.
     ExponentialBackoff(ExponentialBackoff),
 }
 

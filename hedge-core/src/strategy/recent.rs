@@ -62,7 +62,7 @@ impl<const N: usize> Recent<N> {
         }
     }
 
-    /// What half of the primaries do not exceed.
+    /// The median latency of primaries; `None` if it is not known.
     pub(super) fn median(&self) -> Option<Duration> {
         self.window.exceeded_by(Share::HALF.bits().into())
     }

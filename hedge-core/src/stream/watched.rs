@@ -203,7 +203,7 @@ impl<S, I, T: Timer, F: FnOnce(StreamReport)> fmt::Debug for Watched<S, I, T, F>
     }
 }
 
-/// An counters of a stream, from its first item to its end.
+/// A summary of a stream, from its first item to its end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct StreamReport {

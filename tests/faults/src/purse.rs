@@ -51,7 +51,7 @@ impl Limits {
         max_in_flight: None,
     };
 
-    /// What a request deposits, in millionths of a token.
+    /// The deposit of one request, in millionths of a token.
     pub(crate) fn deposit(self) -> i64 {
         i64::from(self.percent.unwrap_or(0)) * TOKEN / 100
     }

@@ -49,12 +49,13 @@ impl ReadError {
         }
     }
 
-    /// Returns where the field is, as in `pipeline[0].options.percentile`; empty for the whole.
+    /// Returns the path of the field, such as `pipeline[0].options.percentile`; empty if the error concerns the whole
+    /// file.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// The error of what is in the field `name`.
+    /// Returns the error with the field `name` in front of its path.
     #[must_use]
     pub(crate) fn inside(mut self, name: &str) -> Self {
         let separator = match self.path.chars().next() {
@@ -66,7 +67,7 @@ impl ReadError {
         self
     }
 
-    /// The error of what is at the place `index` of a list.
+    /// Returns the error with the index of a list in front of its path.
     #[must_use]
     pub(crate) fn at(self, index: usize) -> Self {
         self.inside(&format!("[{index}]"))
@@ -156,7 +157,7 @@ impl ReadError {
     }
 }
 
-/// What was found, as in the file.
+/// Returns the value that was found, as it is written in a file.
 fn what(found: Unexpected<'_>) -> String {
     match found {
         Unexpected::Bool(value) => value.to_string(),
@@ -172,7 +173,7 @@ fn what(found: Unexpected<'_>) -> String {
     }
 }
 
-/// What a type of Rust is to whoever writes a config file.
+/// Returns the name of a Rust type in the terms of a config file.
 fn describe_type(expected: &str) -> String {
     match expected {
         "f32" | "f64" => "a number".to_owned(),
@@ -191,7 +192,8 @@ fn describe_type(expected: &str) -> String {
     }
 }
 
-/// The name that is most likely meant by `found`: one that it is the beginning of, or a slip of the pen for.
+/// Returns the name that is most likely meant by `found`: one that starts with it, or one that differs by a typing
+/// error.
 pub(crate) fn closest(found: &str, names: &[&'static str]) -> Option<&'static str> {
     let longer = names
         .iter()
@@ -205,7 +207,7 @@ pub(crate) fn closest(found: &str, names: &[&'static str]) -> Option<&'static st
     (least <= 1.max(found.chars().count() / 3)).then_some(name)
 }
 
-/// How many letters have to be put in, taken out or changed to make `a` of `b`.
+/// Returns how many letters have to be inserted, removed or replaced to turn `b` into `a`.
 fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.chars().count()).collect();
     for (i, x) in a.chars().enumerate() {

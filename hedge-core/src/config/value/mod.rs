@@ -15,7 +15,7 @@ pub use error::ReadError;
 pub(crate) use error::closest;
 pub(crate) use read::located;
 
-/// Data of any shape: options whose meaning only a stage knows, and what stages have measured.
+/// Data of any shape, such as the options and metrics of custom stages.
 ///
 /// ```
 /// use hedge_core::experiment::Value;
@@ -27,14 +27,14 @@ pub(crate) use read::located;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Value {
-    /// Nothing.
+    /// No value.
     #[default]
     Null,
     /// True or false.
     Bool(bool),
     /// A whole number.
     Integer(i64),
-    /// Any other number, one that is not finite included.
+    /// Any other number, which may be infinite or NaN.
     Float(f64),
     /// Text.
     Text(String),
@@ -99,7 +99,7 @@ impl Value {
         *self == Self::Null
     }
 
-    /// Reads it as a type of yours.
+    /// Deserialises the value as any type.
     ///
     /// ```
     /// use hedge_core::experiment::Value;
@@ -115,7 +115,7 @@ impl Value {
     ///
     /// # Errors
     ///
-    /// Says where something is wrong, and what would be right.
+    /// Returns the path of an invalid field, its value and what is valid.
     pub fn read<T: serde::de::DeserializeOwned>(&self) -> Result<T, ReadError> {
         T::deserialize(self.clone())
     }
@@ -149,14 +149,14 @@ impl<T: Into<Self>> From<Option<T>> for Value {
     }
 }
 
-/// A list.
+/// Collects values into a list.
 impl<T: Into<Self>> FromIterator<T> for Value {
     fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {
         Self::List(values.into_iter().map(Into::into).collect())
     }
 }
 
-/// A map.
+/// Converts pairs of names and values to a map.
 impl<T: Into<Self>, const N: usize> From<[(&str, T); N]> for Value {
     fn from(entries: [(&str, T); N]) -> Self {
         let entries = entries.into_iter();

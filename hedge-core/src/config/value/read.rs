@@ -1,5 +1,5 @@
-//! Data from a file, and types from data. The second step is what makes errors tell the path of a field,
-//! whatever the format.
+//! Reading of data from a file, and of types from data. The second step adds the path of a field to errors, whatever
+//! the format is.
 
 use alloc::collections::{BTreeMap, btree_map};
 use alloc::string::String;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 
 use super::{ReadError, Value};
 
-/// Reads with `read`, whose errors say where.
+/// Reads with `read`, and adds the path of the field to its errors.
 pub(crate) fn located<'de, T, D: Deserializer<'de>>(
     deserializer: D,
     read: impl FnOnce(Value) -> Result<T, ReadError>,
@@ -136,7 +136,7 @@ impl<'de> Deserializer<'de> for Value {
         }
     }
 
-    /// Only a table is a struct: the order of its fields is no part of a file.
+    /// Accepts only a table: the order of a struct's fields is not part of the file format.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,

@@ -7,18 +7,19 @@ pub(super) const TOKEN: u64 = 1_000_000;
 
 /// A token bucket of which delay hedges and retries have half each, and each may borrow from the other.
 ///
-/// Without halves, errors that every replica shares would spend on retries what slow requests need. Either kind takes the
-/// other's tokens as well, unless the other was refused lately. So each has the whole bucket while it is alone, and half of
-/// it when both are in want.
+/// Without halves, errors that all replicas share would spend on retries the tokens that slow requests need. Each kind
+/// may also take the other's tokens, unless the other was refused recently. So a kind that is alone has the whole
+/// bucket, and each has half of it when both need tokens.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Bucket {
-    /// What both halves hold.
+    /// The sum of both halves, in millionths of a token.
     tokens: u64,
-    /// The hedges' half less the retries'. Its magnitude is at most `tokens`, and at most what the bucket lacks to
-    /// be full, so that no half holds more than half the capacity. Deposits, which go to both alike, leave it
-    /// as it is.
+    /// The half of hedges minus the half of retries. Its magnitude is at most `tokens`, and at most what the bucket
+    /// lacks to be full, so that neither half exceeds half of the capacity. A deposit is split evenly and does not
+    /// change it.
     balance: i64,
-    /// For how many more deposits hedges, and retries, keep the other from borrowing, since they were refused.
+    /// The number of deposits for which hedges, and for which retries, keep the other kind from borrowing. Set by a
+    /// refusal.
     wanting: [u32; 2],
 }
 
@@ -35,7 +36,7 @@ impl Bucket {
         self.tokens
     }
 
-    /// Adds `amount` to a bucket that holds `capacity`, for so many deposits.
+    /// Adds the `amount` of so many `deposits` to a bucket that holds up to `capacity`.
     pub(super) fn deposit(&mut self, amount: u64, deposits: u32, capacity: u64) {
         self.tokens = self.tokens.saturating_add(amount).min(capacity);
         self.rebalance(capacity);
@@ -44,8 +45,8 @@ impl Bucket {
         }
     }
 
-    /// Takes a token for `cause`, if there are `needed` or the bucket is full, or else keeps the other kind to its half
-    /// for the next `reserved` deposits.
+    /// Takes a token for `cause` if the bucket holds `needed` or is full, and returns whether it did. If not, the other
+    /// kind may not borrow for the next `reserved` deposits.
     #[must_use]
     pub(super) fn withdraw(
         &mut self,
@@ -73,13 +74,13 @@ impl Bucket {
         self.rebalance(capacity);
     }
 
-    /// Drops what a smaller bucket does not hold.
+    /// Drops the tokens that a smaller bucket has no room for.
     pub(super) fn shrink(&mut self, capacity: u64) {
         self.tokens = self.tokens.min(capacity);
         self.rebalance(capacity);
     }
 
-    /// Whether there is a token for `cause`, given how many have to be there.
+    /// Returns whether there is a token for `cause`. The bucket must hold `needed` or be full.
     fn covers(&self, cause: Cause, needed: u64, capacity: u64) -> bool {
         if self.tokens < needed.min(capacity).max(TOKEN) {
             return false;
@@ -95,7 +96,7 @@ impl Bucket {
         is_own || other.is_none_or(|wanting| *wanting == 0)
     }
 
-    /// What a half cannot hold goes to the other, as what it cannot pay does.
+    /// Moves to the other half what one half cannot hold or cannot pay.
     fn rebalance(&mut self, capacity: u64) {
         let room = self.tokens.min(capacity.saturating_sub(self.tokens));
         let room = i64::try_from(room).unwrap_or(i64::MAX);
@@ -103,7 +104,7 @@ impl Bucket {
     }
 }
 
-/// A token of the hedges', or of the retries', as a change of the balance.
+/// Returns how a token for `cause` changes the balance.
 const fn toward(cause: Cause) -> i64 {
     match cause {
         Cause::Retry => -(TOKEN as i64),
@@ -124,7 +125,7 @@ mod tests {
 
     use super::*;
 
-    /// Two buckets of half the capacity, in halves of a millionth.
+    /// A model of two buckets of half the capacity, counted in halves of a millionth.
     #[derive(Debug, Default)]
     struct Model {
         halves: [u64; 2],
@@ -174,7 +175,7 @@ mod tests {
     }
 
     proptest! {
-        /// Tokens of 10^6 steps are walked in strides of 10^5.
+        /// The model counts in units of 10^5, since single millionths would take too long.
         #[test]
         fn the_balance_says_what_two_buckets_would(
             burst in 1_u64..6,
@@ -205,7 +206,7 @@ mod tests {
             }
         }
 
-        /// Threads gather deposits, and count them in any order.
+        /// Threads collect deposits, and count them in any order.
         #[test]
         fn deposits_may_be_gathered_and_reordered(
             taken in prop::collection::vec(any::<bool>(), 0..8),

@@ -1,19 +1,19 @@
-//! What an attempt asks of a budget, and what paid for it.
+//! The claim of an attempt on a budget, and the payment for it.
 
 use super::bucket::TOKEN;
 use crate::attempt::Cause;
 use crate::hedger::Traffic;
 
-/// What an attempt asks of a budget before it starts.
+/// The claim of an attempt on a budget, before it starts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Claim {
     /// Why the attempt is to start.
     pub cause: Cause,
     /// Whether the attempt was refused before because there was no token for it. Such a claim leaves the last token to
-    /// attempts that are asked for the first time, unless the bucket is full: while tokens are scarce they would come
-    /// late for requests that have waited, and be missing for those that have not.
+    /// first claims, unless the bucket is full: while tokens are scarce, a hedge helps a request that has just become
+    /// slow more than one that has already waited.
     pub again: bool,
-    /// What the hedger knows of its traffic.
+    /// The state of the hedger's traffic.
     pub traffic: Traffic,
 }
 
@@ -27,17 +27,17 @@ impl Claim {
         }
     }
 
-    /// How much has to be there, in millionths of a token.
+    /// Returns how much the bucket must hold, in millionths of a token.
     pub(super) const fn needed(self) -> u64 {
         if self.again { 2 * TOKEN } else { TOKEN }
     }
 }
 
-/// What has paid for an attempt.
+/// What paid for an attempt, so that it can be refunded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Payment {
-    /// The bucket.
+    /// The token bucket paid.
     Bucket {
         /// Why the attempt was to start.
         cause: Cause,
@@ -45,8 +45,8 @@ pub enum Payment {
         /// limit.
         surge_token: bool,
     },
-    /// The reserve per second.
+    /// The reserve per second paid.
     Reserve,
-    /// Nothing: there is no limit.
+    /// Nothing was paid, since the budget is unlimited.
     Free,
 }

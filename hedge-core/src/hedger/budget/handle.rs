@@ -10,37 +10,37 @@ use crate::time::Instant;
 /// A budget that can be charged through a shared reference: a [`Lock`] around a [`Budget`], or
 /// `SharedBudget` on servers.
 pub trait BudgetHandle {
-    /// A request is made in such traffic.
+    /// Deposits for one request that is made in this traffic.
     fn deposit_in(&self, traffic: Traffic);
 
     /// Withdraws what an attempt with this claim costs, and takes a place in flight.
     ///
     /// # Errors
     ///
-    /// Takes nothing and says which limit refused.
+    /// Returns which limit refused. Nothing is taken in this case.
     fn withdraw_for(&self, claim: Claim, now: Instant) -> Result<Payment, Suppressed>;
 
     /// Gives back the places in flight of `hedges` that ended.
     fn give_back(&self, hedges: u32);
 
-    /// Exclusive access to the budget, every deposit counted.
+    /// Calls `f` with exclusive access to the budget, after all deposits were counted.
     fn edit<R>(&self, f: impl FnOnce(&mut Budget) -> R) -> R;
 
-    /// Gives back what an attempt was to cost that was never started, and its place in flight.
+    /// Refunds the payment for an attempt that was not started, and gives back its place in flight.
     fn refund(&self, payment: Payment) {
         self.edit(|budget| budget.refund(payment));
     }
 
-    /// A request is made without a hedger.
+    /// Deposits for one request that is made without a hedger.
     fn deposit(&self) {
         self.deposit_in(Traffic::CALM);
     }
 
-    /// Takes what a retry costs that was made without a hedger, and a place in flight.
+    /// Withdraws the cost of a retry that is made without a hedger, and takes a place in flight.
     ///
     /// # Errors
     ///
-    /// Takes nothing and says which limit refused.
+    /// Returns which limit refused. Nothing is taken in this case.
     fn withdraw(&self, now: Instant) -> Result<(), Suppressed> {
         self.withdraw_for(Claim::new(Cause::Retry, Traffic::CALM), now)
             .map(|_| ())

@@ -1,4 +1,4 @@
-//! How much extra load the callee is asked to bear.
+//! The budget, which bounds the extra load that hedges cause.
 
 use crate::attempt::Cause;
 use crate::error::ConfigError;
@@ -21,39 +21,39 @@ mod surge;
 #[cfg(test)]
 mod tests;
 
-/// Bounds extra attempts three ways: by a share of the requests, by a reserve per second for when that is
-/// spent, and by how many are in flight. A hedge is charged to all that it needs or to none.
+/// Limits extra attempts in three ways: to a share of the requests, to a reserve per second when that share is spent,
+/// and by the number in flight. A hedge takes from all of these that it needs, or from none.
 ///
 /// * **Ratio.** A token bucket that holds `burst` tokens. Every request deposits `percent / 100` of a token and every
 ///   hedge takes one: n requests start at most `burst + n × percent / 100` hedges, however slow the callee
 ///   becomes. A new budget holds at most [`START`](Self::START) tokens, so that restarts cause no bursts.
-/// * **Reserve.** When the bucket refuses, up to `min_per_second` more hedges a second may start, so
-///   that a client with little traffic can hedge at all.
+/// * **Reserve.** When the bucket refuses, up to `min_per_second` more hedges per second may start, so that a client
+///   with little traffic can hedge, too.
 /// * **In flight.** At most `max_in_flight` hedges run at once.
 ///
-/// Whoever makes a request deposits. One budget can serve several hedgers and a retry layer: share the
-/// [`Lock`](crate::adapter::Lock) around it, or `SharedBudget` on servers.
+/// Every request deposits. Several hedgers and a retry layer can share one budget: share the
+/// [`Lock`](crate::adapter::Lock) around it, or a `SharedBudget` on servers.
 ///
 /// # The surge gate
 ///
-/// Slow requests come in clusters, which is why the default burst is [large](Self::BURST): what was not needed in quiet
-/// times is there when it is. But when most requests pass the hedge delay, that is a backend that
-/// has become slow as a whole, and hedges would add to its load. While a hedger reports such
-/// [surging traffic](Traffic::surging), hedges need a token of a second, small bucket as well. It
-/// earns what the large one earns and pays what that pays, holds [`START`](Self::START) tokens, and owes at
-/// most [`DEBT`](Self::DEBT). A burst that was [set](Self::burst) is kept to at all times: it has no surge gate.
+/// Slow requests come in clusters, so the default burst is [large](Self::BURST): tokens that quiet times did not need
+/// are there for a cluster. But when most requests pass the hedge delay, the backend has become slow as a whole, and
+/// hedges would add to its load. While a hedger reports such [surging traffic](Traffic::surging), each hedge also needs
+/// a token of a second, small bucket. The small bucket earns and pays the same amounts as the large one, holds up to
+/// [`START`](Self::START) tokens, and can owe up to [`DEBT`](Self::DEBT). A budget whose burst was [set](Self::burst)
+/// has no surge gate.
 ///
 /// # Scarcity
 ///
 /// A hedge that was refused because there was no token is asked for again later. It then leaves the [last
-/// token](Claim::again) to requests that ask for the first time. So while more hedges are wanted than the budget pays
-/// for, those that start do so when their delay has passed, and not after a wait.
+/// token](Claim::again) to requests that ask for the first time. So while the budget cannot pay for all hedges, those
+/// that start do so as soon as their delay has passed.
 ///
 /// # Delay hedges and retries
 ///
-/// Both are extra attempts, and have half of the bucket each. Either takes the other's tokens too, unless the other was
-/// refused within as many requests as fill the bucket. So errors that every replica shares cannot
-/// take from slow requests what these need.
+/// Hedges for slow requests and retries after failures are both extra attempts, and each kind has half of the bucket.
+/// It may also take the other kind's tokens, unless the other kind was refused within as many requests as fill the
+/// bucket. So errors that all replicas share cannot take the tokens that slow requests need.
 ///
 /// ```
 /// use hedge_core::{Budget, Instant, Suppressed};
@@ -74,10 +74,10 @@ pub struct Budget {
     min_per_second: f64,
     max_in_flight: Option<u32>,
     unlimited: bool,
-    /// Whether surging traffic needs the small bucket's tokens too.
+    /// Whether the budget has a surge gate.
     gated: bool,
 
-    /// What a request deposits, in millionths of a token.
+    /// The deposit of one request, in millionths of a token.
     deposit: u32,
     bucket: Bucket,
     /// The small bucket of the surge gate.
@@ -87,17 +87,17 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// How many tokens the bucket holds by default.
+    /// The number of tokens that the bucket holds by default.
     pub const BURST: u32 = 80;
-    /// How many tokens a new budget holds, if its bucket has room for them, and how many the small bucket of the surge
-    /// gate holds.
+    /// The number of tokens in a new budget, unless its bucket holds fewer, and the most that the small bucket of the
+    /// surge gate holds.
     pub const START: u32 = 10;
-    /// How many tokens the small bucket of the surge gate may owe.
+    /// The most tokens that the small bucket of the surge gate can owe.
     pub const DEBT: u32 = 30;
 
-    /// Hedges up to `percent` of the requests: 0 for none, 10 for one request in ten, up to 100 × the
-    /// number of hedges a request may have. Millionths of a request are the finest step. At 0 the
-    /// bucket holds nothing, whatever the burst.
+    /// Creates a budget for hedges of up to `percent` of the requests: 0 for none, 10 for one request in ten, at most
+    /// 100 × `max_hedges`. Rounded to a millionth of a hedge per request. At 0 the bucket holds nothing, whatever the
+    /// burst is.
     pub const fn percent(percent: f64) -> Self {
         // The cast saturates and turns NaN into 0; `validate` reports such values.
         let deposit = (percent * (TOKEN / 100) as f64 + 0.5) as u32;
@@ -126,10 +126,10 @@ impl Budget {
         }
     }
 
-    /// Sets how many tokens the bucket holds, at all times: without the [surge gate](Self#the-surge-gate) that the
-    /// default has, and without earning less while the callee is slow. Where more hedges than that come due at one
-    /// moment, the others are refused, even at 100 %: take at least as many as requests that may become slow together.
-    /// Default: [`BURST`](Self::BURST), gated.
+    /// Sets how many tokens the bucket holds, and turns off the [surge gate](Self#the-surge-gate) and the smaller
+    /// deposits while the callee is slow. If more hedges become due at once, the others are refused, even at 100 %. So
+    /// choose at least the number of requests that can become slow at the same time. Default: [`BURST`](Self::BURST),
+    /// gated.
     #[must_use]
     pub const fn burst(mut self, burst: u32) -> Self {
         self.burst = burst;
@@ -137,8 +137,8 @@ impl Budget {
         self.fresh()
     }
 
-    /// Sets how many hedges a second may start when the bucket is empty; millionths of a hedge are the finest step.
-    /// Default: 0.
+    /// Sets how many hedges per second may start when the bucket is empty, 0 or more, rounded to a millionth. Default:
+    /// 0.
     #[must_use]
     pub const fn min_per_second(mut self, hedges: f64) -> Self {
         self.min_per_second = hedges;
@@ -153,7 +153,7 @@ impl Budget {
         self
     }
 
-    /// With the tokens of a new budget.
+    /// Fills the buckets as in a new budget.
     const fn fresh(mut self) -> Self {
         let start = Self::START as u64 * TOKEN;
         let tokens = if start < self.capacity() {
@@ -166,7 +166,7 @@ impl Budget {
         self
     }
 
-    /// What a request deposits while traffic is slow: three quarters.
+    /// Returns the deposit of one request while traffic is slow, which is three quarters of the usual.
     const fn slow_deposit(&self) -> u32 {
         if self.gated {
             self.deposit - self.deposit / 4
@@ -187,8 +187,8 @@ impl Budget {
     ///
     /// # Errors
     ///
-    /// `budget_percent` outside 0 to 100 × `max_hedges`, `budget_min_per_second` negative or not
-    /// finite, `max_in_flight` 0.
+    /// Returns an error if `budget_percent` is not within 0 to 100 × `max_hedges`, if `budget_min_per_second` is
+    /// negative or not finite, or if `max_in_flight` is 0.
     pub fn validate(&self, max_hedges: u8) -> Result<(), ConfigError> {
         if !self.unlimited {
             let most = 100.0 * f64::from(max_hedges);
@@ -226,7 +226,7 @@ impl Budget {
         }
     }
 
-    /// Takes what a retry costs that was made without a hedger, and a place in flight.
+    /// Withdraws the cost of a retry that is made without a hedger, and takes a place in flight.
     ///
     /// # Errors
     ///
@@ -240,9 +240,8 @@ impl Budget {
     ///
     /// # Errors
     ///
-    /// Takes nothing and says which limit refused: [`Suppressed::InFlight`];
-    /// [`Suppressed::BudgetRatio`]; or, if there is a reserve and that is empty too,
-    /// [`Suppressed::BudgetRate`].
+    /// Returns which limit refused: [`Suppressed::InFlight`], [`Suppressed::BudgetRatio`], or
+    /// [`Suppressed::BudgetRate`] if there is a reserve and it is empty, too. Nothing is taken in this case.
     pub fn withdraw_for(&mut self, claim: Claim, now: Instant) -> Result<Payment, Suppressed> {
         if self.max_in_flight.is_some_and(|max| self.in_flight >= max) {
             return Err(Suppressed::InFlight);
@@ -262,7 +261,7 @@ impl Budget {
         Ok(payment)
     }
 
-    /// Takes a token of the bucket, if there are as many as the claim needs and the surge gate is open.
+    /// Takes a token of the bucket, if it holds what the claim needs and the surge gate is open.
     fn withdraw_from_bucket(&mut self, claim: Claim) -> Option<Payment> {
         let needed = claim.needed();
         if self.gated && claim.traffic.surging && !self.surge.covers(needed) {
@@ -278,7 +277,7 @@ impl Budget {
         })
     }
 
-    /// Gives back what an attempt was to cost that was never started, and its place in flight.
+    /// Refunds the payment for an attempt that was not started, and gives back its place in flight.
     pub fn refund(&mut self, payment: Payment) {
         match payment {
             Payment::Bucket { cause, surge_token } => {
@@ -299,8 +298,8 @@ impl Budget {
         self.in_flight = self.in_flight.saturating_sub(hedges);
     }
 
-    /// Takes places in flight for `hedges` that run without a request to answer for them. Nothing is
-    /// refused and no token taken; [`give_back`](Self::give_back) gives the places back.
+    /// Counts `hedges` in flight that were started outside of a request, without taking tokens and without a limit.
+    /// [`give_back`](Self::give_back) gives the places back.
     pub fn hold(&mut self, hedges: u32) {
         self.in_flight = self.in_flight.saturating_add(hedges);
     }
@@ -328,8 +327,8 @@ impl Budget {
         }
     }
 
-    /// Takes over the options of `other`. Hedges in flight stay counted, and the bucket keeps its
-    /// tokens as far as the new one holds them.
+    /// Takes over the options of `other`. Hedges in flight stay counted, and the bucket keeps the tokens that the new
+    /// one has room for.
     pub fn reconfigure(&mut self, other: Self) {
         let (mut bucket, mut surge, mut reserve) = (self.bucket.clone(), self.surge, self.reserve);
         if self.unlimited {
@@ -350,12 +349,12 @@ impl Budget {
         };
     }
 
-    /// After how many deposits an empty bucket is full, whatever else is deposited.
+    /// Returns the number of deposits that fill an empty bucket.
     fn deposits_to_fill(&self) -> u32 {
         self.deposits_for(self.deposit)
     }
 
-    /// How many deposits in slow traffic, and so in any, may change anything.
+    /// Returns the number of deposits after which the bucket is full in any traffic; further ones change nothing.
     #[cfg(feature = "std")]
     pub(crate) fn most_deposits(&self) -> u32 {
         self.deposits_for(self.slow_deposit())
@@ -373,7 +372,7 @@ impl Budget {
     }
 }
 
-/// 10 % of the requests, up to 80 at once, gated.
+/// The default: 10 % of the requests, and up to 80 at once with the surge gate.
 impl Default for Budget {
     fn default() -> Self {
         Self::percent(10.0)

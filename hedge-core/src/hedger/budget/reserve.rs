@@ -3,18 +3,18 @@
 use super::bucket::TOKEN;
 use crate::time::Instant;
 
-/// Hedges that a second pays for, whatever the number of requests. Counts millionths of a token.
+/// A number of hedges per second, independent of the number of requests. Counts millionths of a token.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Reserve {
-    /// What a second adds.
+    /// The amount that each second adds.
     rate: u64,
     tokens: u64,
-    /// Until when the seconds are paid for.
+    /// The time up to which the reserve has been filled.
     refilled: Instant,
 }
 
 impl Reserve {
-    /// A full reserve of so many hedges a second.
+    /// Creates a full reserve of this many hedges per second.
     pub(super) const fn new(per_second: f64) -> Self {
         let rate = (per_second * TOKEN as f64 + 0.5) as u64;
         let reserve = Self {
@@ -28,12 +28,12 @@ impl Reserve {
         }
     }
 
-    /// Whether it pays for nothing at any time.
+    /// Returns whether the budget has no reserve.
     pub(super) const fn is_none(&self) -> bool {
         self.rate == 0
     }
 
-    /// A second's worth, and at least one hedge.
+    /// Returns the capacity: the amount of one second, and at least one hedge.
     const fn capacity(&self) -> u64 {
         match self.rate {
             0 => 0,

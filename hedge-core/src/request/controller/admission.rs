@@ -1,4 +1,4 @@
-//! When the next attempt may start, and who pays for it.
+//! Admission of attempts: when the next one may start, and whether the budget pays for it.
 
 use core::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::time::{Instant, nanos};
 impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize>
     RequestController<'_, L, B, K, C, MAX, G>
 {
-    /// When the next attempt is to be asked for; `None` if, as things stand, there will be none.
+    /// Returns when the next attempt is to be asked for; `None` if none is planned at present.
     pub(super) fn next_due(&mut self) -> Option<Instant> {
         if self.pending_retries > 0 {
             // A retry that would start after the deadline is given up now, and its payment is refunded.
@@ -42,12 +42,12 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         self.scheduled().map(|due| due.max(not_before))
     }
 
-    /// Whether the hedger's options do not allow to wait for so long a pushback.
+    /// Returns whether the pushback is longer than the hedger's options allow.
     pub(super) fn is_too_long(&mut self, pushback: Duration) -> bool {
         self.flags().is_limited() && nanos(pushback) > self.state.max_pushback()
     }
 
-    /// Starts nothing more for this request, which waits for the attempts that run.
+    /// Starts no further attempt. The request waits for those that run.
     pub(super) fn start_no_more(&mut self) {
         self.waits = true;
         self.pending_retries = 0;
@@ -62,7 +62,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         }
     }
 
-    /// Starts the next attempt, pays for one that is to start later, or refuses it.
+    /// Starts the next attempt, pays for one that starts later, or refuses it.
     pub(super) fn admit_next(&mut self, now: Instant) -> Option<Attempt> {
         let retry = self.pending_retries > 0;
         let is_reserved = retry && self.in_flight.has_reserved();
@@ -122,7 +122,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         Some(attempt)
     }
 
-    /// How long after the start the next hedge is due, in nanoseconds.
+    /// Returns when the next hedge is due, in nanoseconds from the start of the request.
     fn offset(&mut self) -> Option<u64> {
         let started = self.started;
         let offset = self.plan().offset(started)?;
@@ -135,7 +135,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         Some(offset)
     }
 
-    /// When the next hedge is asked for since its delay has passed, pushback aside.
+    /// Returns when the next hedge is due or asked for again, without regard to pushback.
     fn scheduled(&mut self) -> Option<Instant> {
         let step = self.step;
         let offset = self.offset()?;
@@ -143,7 +143,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         Some(self.start_of(0).later(waited).later(self.pushback_shift))
     }
 
-    /// The last step of waiting for the next hedge that has passed by `now`, or the present one.
+    /// Returns the last step of the next hedge that has passed by `now`, and at least the present step.
     fn step_at(&mut self, now: Instant) -> u8 {
         let mut step = self.step;
         let waited = now.nanos_since(self.start_of(0).later(self.pushback_shift));
@@ -158,7 +158,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         }
     }
 
-    /// Asks whether an attempt may start, or may wait to be started, and pays for it.
+    /// Asks whether an attempt may start now or after a pushback, and pays for it.
     fn permit(&mut self, hedge: Attempt, now: Instant) -> Result<Payment, Refusal> {
         let retry = hedge.cause() == Cause::Retry;
         if !retry && self.group == Some(Group::Control) {
@@ -213,7 +213,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         payment
     }
 
-    /// Draws whether a hedge that everything else allowed is withheld, once a request.
+    /// Draws once per request whether a hedge that everything else allowed is withheld.
     fn is_withheld(&mut self) -> bool {
         if self.group.is_none() {
             self.group = self.state.draw_group();
@@ -221,12 +221,12 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         self.group == Some(Group::Control)
     }
 
-    /// Whether the shared state is given a record of each request.
+    /// Returns whether requests are recorded in the shared state.
     pub(super) fn is_recorded(&mut self) -> bool {
         L::Metrics::ON || self.flags().learns()
     }
 
-    /// What the shared state is asked about an attempt that starts at `now`, or when pushback allows.
+    /// Returns the query for an attempt that starts at `now`, or after the pushback.
     fn query(&mut self, retry: bool, now: Instant) -> HedgeQuery {
         let at = now.max(self.not_before);
         let is_recorded = self.is_recorded();
@@ -246,7 +246,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         }
     }
 
-    /// An attempt may not start at `now`. Decides when one is asked for again, and reports it, once a hedge.
+    /// Handles a refusal at `now`: decides when the attempt is asked for again, and reports the refusal once per hedge.
     fn refuse(&mut self, refusal: Refusal, retry: bool, now: Instant) {
         let (started, passed) = (self.started, self.step_at(now));
         let reason = match refusal {
@@ -277,7 +277,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
     }
 }
 
-/// `nanos`, doubled so many times; the largest number if it would be larger.
+/// Returns `nanos` × 2^`times`, saturating.
 fn doubled(nanos: u64, times: u8) -> u64 {
     if u32::from(times) <= nanos.leading_zeros() {
         nanos.checked_shl(times.into()).unwrap_or(u64::MAX)

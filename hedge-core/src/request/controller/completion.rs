@@ -99,7 +99,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         }
     }
 
-    /// Tells where attempts went that those whose bits are set are dropped.
+    /// Reports to the placement that the attempts whose bits are set are dropped.
     fn report_dropped(&mut self, losers: u8, end: RequestEnd, now: Instant) {
         let end = match end {
             RequestEnd::TimedOut => replicas::AttemptEnd::TimedOut,
@@ -147,7 +147,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         }
     }
 
-    /// What the caller said about the request, with the hedger's defaults if a plan was asked for.
+    /// Returns the caller's hints, with the hedger's defaults if a plan was made.
     fn hints(&self) -> HintsClass {
         match &self.basis {
             Basis::RequestPlan(plan) => plan.hints(),

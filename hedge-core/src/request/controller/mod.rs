@@ -27,11 +27,11 @@ pub(crate) struct CallOptions {
     pub(crate) hints: Hints,
     pub(crate) max_hedges: u8,
     pub(crate) hedge: bool,
-    /// Whether strategy and guard learn from it, and whether it deposits. `None`: if it may be hedged.
+    /// Whether strategy and guard learn from the request, and whether it deposits; `None` to do so if it may be hedged.
     pub(crate) teaches: Option<bool>,
     pub(crate) deposits: Option<bool>,
     pub(crate) keeps_refused: bool,
-    /// Other than [`Losers::Dropped`], which the hedger's options may overrule.
+    /// How losers end. The hedger's options can replace [`Losers::Dropped`].
     pub(crate) losers: Losers,
 }
 
@@ -75,14 +75,14 @@ pub struct RequestController<
     const MAX: usize,
     G = AlwaysReady,
 > {
-    /// The hedger's, or that of the request's key.
+    /// The state of the hedger, or of the request's key.
     state: &'h L,
     classify: C,
     placement: G,
-    /// Holds the hedger's parts too.
+    /// The permits in flight. They hold the reference to the hedger's parts, too.
     in_flight: InFlight<&'h HedgerParts<L, B, K>>,
     basis: Basis,
-    /// What the caller said about the request.
+    /// The caller's hints about the request.
     hints: HintsClass,
     emitter: Emitter,
     id: u64,
@@ -91,7 +91,7 @@ pub struct RequestController<
     starts: [Instant; MAX],
     primary_end: Instant,
     hedge_end: Instant,
-    /// No hedge starts before this. Relative to the epoch until the start is known.
+    /// The time before which no hedge starts; relative to the epoch until the start is known.
     not_before: Instant,
     /// The number of nanoseconds by which pushback has moved the schedule.
     pushback_shift: u64,
@@ -111,20 +111,21 @@ pub struct RequestController<
     hedge: u8,
     /// The number of failed attempts for which no hedge was started yet.
     pending_retries: u8,
-    /// How often the wait for the next hedge has doubled, since that was refused.
+    /// How often the wait for the next hedge was doubled because the hedge was refused.
     step: u8,
     refused: Option<Suppressed>,
-    /// Drawn when the first hedge of the delay may start.
+    /// The group, which is drawn when the first hedge for slowness may start.
     group: Option<Group>,
     deposited: bool,
     due: bool,
-    /// The next hedge has been due, and was refused.
+    /// Whether the next hedge has been due and was refused.
     asked: bool,
-    /// The next hedge was refused because there was no token.
+    /// Whether the next hedge was refused because there was no token.
     lacked_token: bool,
-    /// No hedge is to be asked for again.
+    /// Whether no hedge is asked for again.
     exhausted: bool,
-    /// Nothing more is to be started: a result was classified as [`Verdict::Wait`], or asked for too long a pushback.
+    /// Whether no further attempt starts, since a result was classified as [`Verdict::Wait`] or asked for too long a
+    /// pushback.
     waits: bool,
     teaches: bool,
     deposits: bool,

@@ -14,8 +14,8 @@ use crate::strategy::{Learned, RestoreError, Strategy};
 use crate::time::Instant;
 
 impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
-    /// Returns the key of this name, for [`Call::key`](Call::key): a kind of requests, such as a route, whose latencies
-    /// are learned apart from those of others, under one budget.
+    /// Returns the key of this name, for [`Call::key`](Call::key). A key stands for a kind of requests, such as a
+    /// route, whose latencies are learned separately. All keys share the hedger's budget.
     ///
     /// The first 64 names, or [`max_keys`](Builder::max_keys), each have a key for as long as the hedger
     /// exists. All further names share [`Key::OTHER`]. A key takes about 40 kB on two processors and 130 kB on eight or
@@ -56,8 +56,8 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
         self.state().key(name)
     }
 
-    /// Returns what the hedger knows of the requests with this key. For [`Key::NONE`], that is what it knows of the
-    /// requests without a key, and the metrics of all requests.
+    /// Returns the state of the requests with this key. For [`Key::NONE`], that is the state of the requests without a
+    /// key, with the metrics of all requests.
     pub fn of(&self, key: Key) -> Keyed<'_, R, MAX> {
         Keyed {
             hedger: self,
@@ -70,14 +70,14 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
         self.state().keys().map(|(key, name, _)| (key, name))
     }
 
-    /// Returns what was learned of each key, by its name, so that it can be restored after a restart. What was learned
-    /// of requests without a key is [exported](Self::export) apart.
+    /// Returns what was learned for each key, by its name, so that it can be restored after a restart. What was learned
+    /// from requests without a key is not included: [`export`](Self::export) returns that.
     pub fn export_keys(&self) -> BTreeMap<String, Learned> {
         let learned = |(key, name)| (String::from(name), self.of(key).export());
         self.keys().map(learned).collect()
     }
 
-    /// Restores what was learned of each key before. Names without room are left out.
+    /// Restores what was learned for each key before. Names for which there is no room are left out.
     ///
     /// Returns the names whose state was invalid or of another kind of strategy, with the reason. These keys learn from
     /// the start.
@@ -99,14 +99,14 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
 
 /// Requests with a key.
 impl<'h, R: Runtime, C, const MAX: usize, G> Call<'h, R, C, MAX, G> {
-    /// Sets the key of the request, under which it is planned and learned from: see [`Hedger::key`].
+    /// Sets the key of the request, whose strategy plans it and learns from it: see [`Hedger::key`].
     pub fn key(mut self, key: Key) -> Self {
         self.state = Some(self.hedger().parts().state.keyed(key));
         self
     }
 }
 
-/// What a hedger knows of the requests with one key. See [`Hedger::of`].
+/// The state of the requests with one key. See [`Hedger::of`].
 #[derive(Clone, Copy, Debug)]
 pub struct Keyed<'h, R, const MAX: usize = 4> {
     hedger: &'h Hedger<R, MAX>,
@@ -135,14 +135,14 @@ impl<'h, R: Runtime, const MAX: usize> Keyed<'h, R, MAX> {
         self.state.edit(self.now(), edit)
     }
 
-    /// Returns what was learned of this key.
+    /// Returns what was learned from the requests with this key.
     pub fn export(&self) -> Learned {
         let now = self.now();
         self.state
             .edit(now, |policy| Learned::of(&policy.strategy, now))
     }
 
-    /// Restores what was learned of this key before, and replaces what has been learned since.
+    /// Restores what was learned before from the requests with this key, and replaces what has been learned since.
     ///
     /// # Errors
     ///

@@ -152,7 +152,8 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
         &self.core.parts().state
     }
 
-    /// Changes the policy of the requests without a key, and that of each key. Returns the result of the former.
+    /// Calls `f` with the policy of each key, and then with that of the requests without a key, whose result is
+    /// returned.
     fn edit_all<V>(&self, mut f: impl FnMut(&mut Policy<BoxedStrategy>) -> V) -> V {
         let now = self.core.timer().now();
         self.state().with_all_keys(|| {

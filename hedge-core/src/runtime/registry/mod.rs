@@ -95,7 +95,7 @@ struct HedgerState<R, const MAX: usize> {
 #[derive(Debug)]
 struct Configured<R, const MAX: usize> {
     config: HedgeConfig,
-    /// What the config does not decide, since `customize` did.
+    /// The parts that `customize` has set, so that the config does not decide them.
     supplied: Supplied,
     hedger: Hedger<R, MAX>,
 }
@@ -392,8 +392,8 @@ impl<R: Runtime, const MAX: usize> Configured<R, MAX> {
         Ok(())
     }
 
-    /// Changes what differs between the config so far and `config`, whose settings are `after`, except for what was
-    /// supplied.
+    /// Applies the options that differ between the previous config and `config`, whose settings are `after`, except for
+    /// the parts that `customize` has set.
     fn reconfigure(&self, config: &HedgeConfig, mut after: Settings) -> Result<(), ConfigError> {
         let before = self.config.validate()?;
         let Self {

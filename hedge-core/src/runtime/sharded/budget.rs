@@ -12,8 +12,8 @@ use crate::time::Instant;
 
 /// A [`Budget`] for many threads and several hedgers. A clone is another handle to the same budget.
 ///
-/// A deposit touches a counter that other threads rarely use, or none when the budget is full. What was
-/// deposited is counted before anything is withdrawn, so that the sum is exact.
+/// A deposit changes a counter that other threads rarely use, or none if the budget is full. All deposits are counted
+/// before a withdrawal, so the sum is exact.
 ///
 /// ```
 /// use hedge_core::adapter::{BudgetHandle, SharedBudget};
@@ -32,9 +32,9 @@ pub struct SharedBudget(Arc<ShardedBudget>);
 
 #[derive(Debug)]
 struct ShardedBudget {
-    /// Deposits that have not been counted: in slow traffic in the upper half, others in the lower.
+    /// Deposits that were not counted yet: those in slow traffic in the upper half of a word, others in the lower half.
     deposits: Box<[Padded<AtomicU64>]>,
-    /// More deposits of a kind than this change nothing: the budget is full.
+    /// The number of pending deposits of a kind that fills the budget, so that further ones change nothing.
     enough: AtomicU32,
     budget: Padded<Mutex<Budget>>,
 }
@@ -58,7 +58,7 @@ impl From<Budget> for SharedBudget {
     }
 }
 
-/// How far the deposits in slow traffic are shifted.
+/// The shift of the deposits in slow traffic.
 const SLOW: u32 = 32;
 
 impl BudgetHandle for SharedBudget {

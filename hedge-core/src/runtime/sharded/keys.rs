@@ -1,4 +1,4 @@
-//! What is kept for each key, found without a lock.
+//! A table of values by key, in which a lookup takes no lock.
 
 use core::sync::atomic::Ordering;
 use std::boxed::Box;
@@ -7,17 +7,17 @@ use std::sync::OnceLock;
 use super::shards::lock;
 use crate::sync::{AtomicUsize, Mutex};
 
-/// A kind of requests of one hedger, such as a route, whose latencies are learned apart from those of others. See
+/// A kind of requests of one hedger, such as a route, whose latencies are learned separately. See
 /// [`Hedger::key`](crate::runtime::Hedger::key).
 ///
-/// Belongs to the hedger that returned it. Another hedger may have other requests under the same key, or none.
+/// A key is valid only for the hedger that returned it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Key(u16);
 
 impl Key {
     /// No key, for requests that are made without one.
     pub const NONE: Self = Self(u16::MAX);
-    /// The key of all requests whose keys found no room.
+    /// The key that all further names share when there is no room for more keys.
     pub const OTHER: Self = Self(u16::MAX - 1);
     /// The name of [`OTHER`](Self::OTHER).
     pub const OTHER_NAME: &'static str = "other";
@@ -25,15 +25,15 @@ impl Key {
 
 /// A table of values by name that only grows, up to a number of names.
 ///
-/// Whoever finds a name takes no lock. The first use of a name waits for others who add one.
+/// Finding a name takes no lock. Adding one takes a lock.
 #[derive(Debug)]
 pub(super) struct Keys<T> {
-    /// Open addressing. At most half of the slots are used, a power of two of them.
+    /// A hash table with open addressing. The number of slots is a power of two, of which at most half are used.
     slots: Box<[OnceLock<Box<Slot<T>>>]>,
     other: OnceLock<Box<T>>,
     capacity: usize,
     used: AtomicUsize,
-    /// Held while a name is added, or none may be.
+    /// Locked while a name is added, or while none may be added.
     changes: Mutex<()>,
 }
 
@@ -64,7 +64,7 @@ impl<T> Keys<T> {
         }
     }
 
-    /// Returns the key of `name`, if it has one by now.
+    /// Returns the key of `name`, if it has one already.
     pub(super) fn find(&self, name: &str) -> Option<Key> {
         match self.search(name, hash(name)) {
             Search::Found(key) => Some(key),
@@ -73,7 +73,7 @@ impl<T> Keys<T> {
         }
     }
 
-    /// Returns the key of `name`, whose value `make` makes if it is new; `None` if it is to have none.
+    /// Returns the key of `name`, and creates its value with `make` if the name is new. `None` if `make` returns none.
     #[cold]
     pub(super) fn add(&self, name: &str, make: impl FnOnce() -> Option<T>) -> Option<Key> {
         let _changes = lock(&self.changes);
@@ -95,7 +95,7 @@ impl<T> Keys<T> {
         Some(Key(index as u16))
     }
 
-    /// Returns the value of `key`, made by `make` for those without room; `None` if it has none.
+    /// Returns the value of `key`; `None` if it has none. The value of [`Key::OTHER`] is created by `make`.
     #[inline]
     pub(super) fn get(&self, key: Key, make: impl FnOnce() -> Option<T>) -> Option<&T> {
         match key {
@@ -162,12 +162,12 @@ impl<T> Keys<T> {
 
 enum Search {
     Found(Key),
-    /// The name is not there. Where it would be put.
+    /// The name is not in the table, and belongs into this slot.
     Free(usize),
 }
 
-/// Hashes eight bytes at a time. How many slots are looked at depends on it, of which there are few, and which random
-/// numbers a key draws.
+/// Hashes a name, eight bytes at a time. The hash decides in which slot a search begins, and which random numbers a key
+/// draws.
 #[inline]
 pub(super) fn hash(name: &str) -> u64 {
     const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;

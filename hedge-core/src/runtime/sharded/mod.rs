@@ -50,9 +50,9 @@ pub struct Sharded<S, M> {
     policy_cell: Padded<Mutex<PolicyCell<S>>>,
     published: Padded<Published>,
     flags: AtomicU8,
-    /// What [`SharedState::limit`] returns.
+    /// The value that [`SharedState::limit`] returns.
     limit: AtomicU64,
-    /// What [`SharedState::max_pushback`] returns.
+    /// The value that [`SharedState::max_pushback`] returns.
     max_pushback: AtomicU64,
     /// The states of the requests with a key.
     keys: Keys<Self>,
@@ -73,7 +73,7 @@ struct Shard<M> {
 }
 
 impl<M: Recorder> Shard<M> {
-    /// Counts what was pending.
+    /// Adds the pending records to the metrics.
     fn count(&mut self) {
         let fresh = self.pending.get(self.counted..).unwrap_or_default();
         self.metrics.record_batch(fresh);
@@ -141,7 +141,7 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
         }
     }
 
-    /// Sets for how many keys there is room, at most 16 384. Default: 0.
+    /// Sets the maximum number of keys, at most 16 384. Default: 0.
     #[must_use]
     pub fn with_keys(self, keys: usize) -> Self {
         let keys = Keys::new(keys);
@@ -176,7 +176,7 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
         self.keys.iter()
     }
 
-    /// Calls `f` while no key is made, so that every key has what `f` changes. `f` must not make one.
+    /// Calls `f` while no key can be created, so that `f` can change all of them. `f` must not create one.
     pub(crate) fn with_all_keys<V>(&self, f: impl FnOnce() -> V) -> V {
         self.keys.unchanged(f)
     }

@@ -5,11 +5,10 @@ use core::sync::atomic::Ordering;
 use crate::hedger::RequestPlan;
 use crate::sync::{AtomicU32, AtomicU64, fence};
 
-/// A [`RequestPlan`] that readers take without a lock: a sequence lock over atomics. There is only
-/// one writer at a time.
+/// A [`RequestPlan`] that is read without a lock: a sequence lock over atomics. Only one thread may write at a time.
 #[derive(Debug, Default)]
 pub(super) struct Published {
-    /// An odd version means that the words are being written.
+    /// The version of the words; odd while they are being written.
     version: AtomicU64,
     words: [AtomicU64; 5],
     valid: AtomicU32,

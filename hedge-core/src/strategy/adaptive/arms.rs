@@ -1,4 +1,4 @@
-//! What is believed of each delay.
+//! The arms of the bandit: the belief about each delay.
 
 use core::iter;
 use core::time::Duration;
@@ -14,9 +14,9 @@ use crate::time::millis;
 #[derive(Clone, Debug)]
 pub(super) struct Arms {
     arms: [Arm; Self::MAX],
-    /// As asked for; no more than fit are kept.
+    /// The number of arms that were asked for; those that do not fit are not kept.
     len: usize,
-    /// How many requests the evidence is worth.
+    /// The weight of the evidence, in requests.
     weight: f64,
 }
 
@@ -25,9 +25,9 @@ struct Arm {
     /// In nanoseconds.
     delay: u64,
     mean: f64,
-    /// The variance of what the arm is ahead of the average arm, request by request.
+    /// The variance of the arm's lead over the average arm.
     variance: f64,
-    /// How many hedges per request come due.
+    /// The number of hedges that become due per request.
     demand: f32,
     picks: u32,
 }
@@ -78,7 +78,7 @@ impl Arms {
         self.weight
     }
 
-    /// Makes the evidence worth this share of what it was.
+    /// Multiplies the weight of the evidence by `share`.
     pub(super) fn fade(&mut self, share: f64) {
         self.weight *= share;
     }
@@ -91,8 +91,8 @@ impl Arms {
         self.arms.iter_mut().for_each(|arm| arm.picks = 0);
     }
 
-    /// Adds one request to the evidence, given the reward it would have had at each delay in seconds
-    /// and how many hedges, and leaves a share `memory` of what was there (West, 1979, with weights that fade).
+    /// Adds one request to the evidence, and multiplies the weight of earlier ones by `memory` (West, 1979, with
+    /// weights that fade). `outcome` returns the reward and the number of hedges at a delay in seconds.
     pub(super) fn learn(&mut self, memory: f64, outcome: impl Fn(f32) -> (f32, u8)) {
         self.weight = self.weight * memory + 1.0;
         let step = 1.0 / self.weight;
@@ -114,8 +114,8 @@ impl Arms {
         }
     }
 
-    /// Draws from what is believed of each and picks the best, where a hedge costs
-    /// `price` besides; none while there is no evidence.
+    /// Draws a reward for each arm, less `price` for its hedges, and returns the delay with the highest one; `None`
+    /// while there is no evidence.
     pub(super) fn pick<R: Rng>(
         &mut self,
         price: f64,
@@ -139,7 +139,7 @@ impl Arms {
         Some(arm.delay())
     }
 
-    /// The delay with the highest mean reward, where a hedge costs `price` besides.
+    /// Returns the delay with the highest mean reward, less `price` for its hedges.
     pub(super) fn best(&self, price: f64) -> Option<Duration> {
         let arms = self
             .arms
@@ -174,7 +174,7 @@ impl Arms {
         columns.column("weight", &mut iter::once(self.weight));
     }
 
-    /// Restores what was learned about the arms; if they had other delays, starts them without beliefs.
+    /// Returns the restored arms; arms without evidence if the delays differ.
     pub(super) fn restored(&self, columns: &dyn ReadColumns) -> Result<Self, RestoreError> {
         let delays = columns.numbers("delays_ns", 0.0, u64::MAX as f64)?;
         let means = columns.exactly(delays.len(), "means", 0.0, 1.0)?;
@@ -228,16 +228,16 @@ impl Arms {
 }
 
 impl Arm {
-    /// What its hedges cost per request.
+    /// Returns the cost of its hedges per request.
     fn charge(&self, price: f64) -> f64 {
         price * f64::from(self.demand)
     }
 
-    /// α and β, from a uniform prior.
+    /// Returns α and β of the belief, which starts from a uniform prior.
     fn belief(&self, weight: f64, arms: usize) -> (f64, f64) {
-        /// How many coin flips a request may be worth.
+        /// The most coin flips that a request counts as.
         const SHARPEST: f64 = 1000.0;
-        /// And all of them together: by then a draw is within 0.0005 of the mean reward.
+        /// The most coin flips that all requests count as: a draw is then within 0.0005 of the mean reward.
         const MOST: f64 = 1e7;
 
         if weight <= 0.0 {
@@ -255,7 +255,7 @@ impl Arm {
     }
 }
 
-/// What an [`Adaptive`](super::Adaptive) believes of one delay.
+/// The belief of an [`Adaptive`](super::Adaptive) about one delay.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ArmStats {
@@ -265,9 +265,9 @@ pub struct ArmStats {
     pub picks: u32,
     /// The mean reward of the delay, 0 to 1; `None` while nothing has been learned.
     pub mean_reward: Option<f64>,
-    /// The α of the Beta distribution that the next draw is from.
+    /// The α of the Beta distribution of the next draw.
     pub alpha: f64,
-    /// The β.
+    /// The β of the Beta distribution of the next draw.
     pub beta: f64,
 }
 

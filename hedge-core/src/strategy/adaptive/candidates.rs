@@ -4,8 +4,8 @@ use heapless::Vec;
 
 /// A list of up to 16 delays in milliseconds, from which [`Adaptive`](super::Adaptive) chooses.
 ///
-/// It is a slice of the first 16 delays that it was made of. A list that was made of more is refused by
-/// [`HedgeConfig::validate`](crate::HedgeConfig::validate).
+/// It dereferences to a slice of its delays. If it was made from more than 16, the slice holds the first 16, and
+/// [`HedgeConfig::validate`](crate::HedgeConfig::validate) returns an error.
 ///
 /// ```
 /// use hedge_core::HedgeConfig;
@@ -21,12 +21,12 @@ use heapless::Vec;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DelayCandidates {
     delays: Vec<f64, 16>,
-    /// How many delays it was made of. Those beyond the 16th are only counted.
+    /// The number of delays that the list was made from. Those after the 16th are only counted.
     given: usize,
 }
 
 impl DelayCandidates {
-    /// Returns how many delays the list was made of, which may be more than it holds.
+    /// Returns the number of delays that the list was made from, which may be more than it holds.
     pub(crate) fn given(&self) -> usize {
         self.given
     }

@@ -1,4 +1,4 @@
-//! The last latencies, and draws from them for those that are not known.
+//! The last latencies, and draws from them for latencies that are unknown.
 
 use core::iter;
 use core::time::Duration;
@@ -12,17 +12,18 @@ use crate::strategy::{ReadColumns, RestoreError, WriteColumns};
 use crate::time::Instant;
 use crate::window::Window;
 
-/// Hedges are fewer and matter less.
+/// The number of hedges to keep. They are fewer than primaries and matter less.
 const HEDGES: usize = 64;
 
 #[derive(Clone, Debug)]
 pub(super) struct History<const N: usize> {
     pub(super) primaries: Recent<N>,
-    /// Apart, since a hedge is started only for a slow request, and may be slow for the same reason.
+    /// The latencies of hedges, kept separately: a hedge starts only for a slow request, and may be slow for the same
+    /// reason.
     hedges: Window<HEDGES>,
-    /// How many requests' worth of evidence the hedges are, fading as the arms' does.
+    /// The weight of the hedges, in requests. It fades like that of the arms.
     hedge_weight: f32,
-    /// In seconds, as of `changes` samples ago; zero before the first.
+    /// The median in seconds, as of `changes` samples ago; zero before the first sample.
     median: f32,
     changes: u16,
 }
@@ -53,7 +54,7 @@ impl<const N: usize> History<N> {
         self.primaries.window.len()
     }
 
-    /// The median of primaries in seconds, give or take the last few, and never zero.
+    /// Returns the median of primaries in seconds, which may be a few samples old and is never zero.
     pub(super) fn median(&self) -> Option<f32> {
         (self.len() > 0).then(|| self.median.max(1e-6))
     }
@@ -68,7 +69,7 @@ impl<const N: usize> History<N> {
         self.hedge_weight *= share;
     }
 
-    /// Drops what is too old. Returns whether that was any primary.
+    /// Removes expired samples. Returns whether a primary was removed.
     pub(super) fn expire(&mut self, now: Instant) -> bool {
         self.hedges.expire(now);
         self.primaries.window.expire(now)
@@ -123,17 +124,17 @@ impl<const N: usize> History<N> {
         Ok(())
     }
 
-    /// How long a primary that ran for `bound` would have taken, in seconds.
+    /// Draws how long a primary that was dropped after `bound` would have taken, in seconds.
     pub(super) fn primary<R: Rng>(&self, bound: Duration, draws: &mut Draws<'_, R>) -> f32 {
         seconds(self.primaries.window.draw_above(Some(bound), draws), draws)
     }
 
-    /// How long a hedge would have taken, in seconds, given that it ran for `bound`, if it was started.
+    /// Draws how long a hedge would have taken, in seconds. `bound` is how long it ran, if it was started.
     ///
-    /// From the hedges of the past or, if their evidence is worth little, from primaries, as if hedges
-    /// were just as fast: that makes hedging look well until it has been tried.
+    /// Draws from past hedges or, if there is little evidence, from primaries, as if hedges were equally fast. This
+    /// favours hedging until it has been tried.
     pub(super) fn hedge<R: Rng>(&self, bound: Option<Duration>, draws: &mut Draws<'_, R>) -> f32 {
-        /// How many hedges weigh as much as all primaries.
+        /// The number of hedges that weigh as much as all primaries.
         const PRIOR: f32 = 4.0;
 
         let mut bound = bound;
@@ -147,8 +148,8 @@ impl<const N: usize> History<N> {
     }
 }
 
-/// What was drawn; if it is longer than anything seen, from the Pareto distribution with index 1, under
-/// which it is as likely to be twice as long as not.
+/// Returns a drawn latency in seconds. One that is longer than every sample is drawn from the Pareto distribution with
+/// index 1, under which it exceeds twice the bound with a chance of one half.
 fn seconds<R: Rng>(drawn: Result<Duration, Duration>, draws: &mut Draws<'_, R>) -> f32 {
     match drawn {
         Ok(latency) => latency.as_secs_f32(),

@@ -37,32 +37,31 @@ mod tests;
 ///
 /// 1 − min(1, (latency / median + `cost_weight` · hedges) / 10)
 ///
-/// where the median is that of the last `N` primaries. A hedge is thus as dear as `cost_weight` medians
-/// of waiting, and what lies beyond ten medians is all the same.
+/// where the median is that of the last `N` primaries. A hedge therefore costs as much as waiting for `cost_weight`
+/// medians, and all rewards beyond ten medians are 0.
 ///
-/// What is believed of each arm's mean reward is a Beta(α, β) distribution. For every request one
-/// number is drawn from each, and the delay with the highest is used: a delay is tried as often as it
-/// may be the best (Thompson, 1933; Russo et al., *A Tutorial on Thompson Sampling*, 2018).
+/// The belief about each arm's mean reward is a Beta(α, β) distribution. For every request, one number is drawn from
+/// each distribution, and the delay with the highest number is used. So a delay is tried as often as it is likely to be
+/// the best one (Thompson, 1933; Russo et al., *A Tutorial on Thompson Sampling*, 2018).
 ///
-/// - **Every request teaches every arm.** One whose primary finished shows what any delay longer than
-///   that would have given; one that was hedged often shows what shorter ones would have. What it does
-///   not show is drawn from the last attempts that took longer than is known of this one (from the
-///   product-limit estimate, since many of them were dropped too) and, past the longest of them, from a
-///   Pareto distribution. Hedges are drawn from those of the past, so that a hedge that is slow when
-///   its primary is slow is not taken for a fast one, and while there are few, from primaries.
-/// - **Beliefs are as sharp as the evidence.** Rewards vary less than the coin flips that a Beta
-///   distribution counts, and what a slow request takes from all arms alike does not blur which is
-///   best. So α and β count each request as m (1 − m) / v coin flips, 1 to 1000, where m is the arm's mean
-///   reward and v the variance of its lead over the average arm.
-/// - **The budget sets a price.** While the budget refuses hedges, each costs more than `cost_weight`, up to the whole reward,
-///   until the delays in use ask for about as many hedges as the budget pays for. So an early delay gains nothing from
-///   hedges that would be refused. Rare clusters of refusals set no price. The price is learned anew after a restart.
-/// - **Old evidence fades.** The weight of every request is multiplied by 1 − `learning_rate` / 100 with
-///   each one after it: at 0.1, the last 1000 count. Whenever the median has doubled or halved, it
-///   is divided by four: the delays then mean something else.
+/// - **Every request teaches every arm.** A request whose primary finished shows the result of all longer delays, and
+///   one that was hedged often shows that of shorter ones. An unknown latency is drawn from the last attempts that took
+///   longer than its lower bound (from the product-limit estimate, since many of them were dropped, too), and beyond
+///   the longest of them from a Pareto distribution. Hedges are drawn from past hedges, so that the strategy notices if
+///   hedges are slow when their primaries are slow. While there are few hedges, they are drawn from primaries.
+/// - **Beliefs are as sharp as the evidence.** Rewards vary less than the coin flips that a Beta distribution counts,
+///   and a slow request lowers the reward of all arms alike. So α and β count each request as m (1 − m) / v coin flips,
+///   1 to 1000, where m is the arm's mean reward and v the variance of its lead over the average arm.
+/// - **The budget sets a price.** While the budget refuses hedges, each costs more than `cost_weight`, up to the whole
+///   reward, until the delays in use ask for about as many hedges as the budget pays for. So an early delay gains
+///   nothing from hedges that would be refused. Rare clusters of refusals do not raise the price. After a restart, the
+///   price is learned again.
+/// - **Old evidence fades.** The weight of every request is multiplied by 1 − `learning_rate` / 100 with each one after
+///   it: at 0.1, the last 1000 count. When the median has doubled or halved, the weight is divided by four, since the
+///   delays then lie elsewhere in the distribution.
 ///
-/// The delays should lie between the median and the longest latencies. It needs some hundred
-/// requests to choose well.
+/// The delays should lie between the median and the longest latencies. The strategy needs some hundred requests to
+/// choose well.
 ///
 /// `build()` refuses an invalid option. A strategy that is used without `build()` takes the nearest valid value. Memory: 8 bytes per sample and 1.2 KiB, so 3.2 KiB for the usual 256.
 ///
@@ -92,22 +91,22 @@ pub struct Adaptive<const N: usize = 256> {
     learning_rate: f64,
     cost_weight: f64,
     seed: u64,
-    /// Seeded when first needed, since that cannot be done in a `const`.
+    /// The generator, which is seeded when it is first used, since a `const` cannot do that.
     rng: Option<Xoshiro128PlusPlus>,
-    /// The median at which the evidence was last taken for what it is.
+    /// The median when the weight of the evidence was last adapted to it.
     reference: f32,
-    /// The most hedges that a request has had.
+    /// The most hedges that any request has had.
     max_hedges: u8,
 }
 
 impl Adaptive {
-    /// Chooses from 50, 100, 200, 500 and 1000 ms.
+    /// Creates the strategy with delays of 50, 100, 200, 500 and 1000 ms.
     pub const fn new() -> Self {
         Self::with_window()
     }
 
-    /// Creates the strategy with room for the last `N` latencies of primaries. They give the median and the
-    /// draws that stand for unknown latencies; 64 are enough, and more than 1000 are slow to notice a change.
+    /// Creates the strategy with room for the last `N` latencies of primaries. The median and the draws for unknown
+    /// latencies come from them. 64 are enough, and with more than 1000 the strategy is slow to notice a change.
     pub const fn with_window<const N: usize>() -> Adaptive<N> {
         Adaptive {
             arms: Arms::new(),
@@ -131,10 +130,10 @@ impl Adaptive {
 }
 
 impl<const N: usize> Adaptive<N> {
-    /// How many delays there may be.
+    /// The maximum number of delays.
     pub const MAX_CANDIDATES: usize = Arms::MAX;
 
-    /// Sets the delays to choose from, 2 to 16, no two the same. What was learned of the former delays is forgotten.
+    /// Sets the delays to choose from, 2 to 16 different ones. What was learned about the former delays is forgotten.
     #[must_use]
     pub const fn candidates(mut self, delays: &[Duration]) -> Self {
         self.arms = Arms::new();
@@ -200,7 +199,7 @@ impl<const N: usize> Adaptive<N> {
         }
     }
 
-    /// The reward of every arm, had it been used for this request.
+    /// Learns the reward that each arm would have had for this request.
     fn learn(&mut self, record: &Record, median: f32) {
         let mut draws = Draws::new(generator(&mut self.rng, self.seed));
         let replay = Replay::complete(record, self.max_hedges, &self.history, &mut draws);
@@ -213,11 +212,12 @@ impl<const N: usize> Adaptive<N> {
         });
     }
 
-    /// Makes little of evidence that was gathered when requests took half or twice as long.
+    /// Reduces the weight of the evidence if the median has halved or doubled.
     fn notice_change(&mut self, median: f32) {
-        /// With fewer, a median is off by a factor of two now and then.
+        /// The number of samples below which a median may be wrong by a factor of two.
         const ENOUGH: usize = 64;
-        /// A median that wavers between the modes of a mixture must not cost all that was learned.
+        /// The share of the weight that is kept, so that a median that alternates between two modes does not erase the
+        /// evidence.
         const KEPT: f64 = 0.25;
 
         if self.history.len() < ENOUGH || self.memory() == 1.0 {
@@ -232,7 +232,7 @@ impl<const N: usize> Adaptive<N> {
         }
     }
 
-    /// What each request leaves of the weight of those before it.
+    /// Returns the factor by which each request reduces the weight of earlier ones.
     fn memory(&self) -> f64 {
         1.0 - within(self.learning_rate, 0.0, 1.0) / 100.0
     }
@@ -311,7 +311,7 @@ impl<const N: usize> Strategy for Adaptive<N> {
         columns.column("max_hedges", &mut iter::once(self.max_hedges.into()));
     }
 
-    /// What was believed of the delays is taken if they are still the same ones.
+    /// Restores the beliefs about the delays if the delays are the same.
     fn restore(&mut self, columns: &dyn ReadColumns, now: Instant) -> Result<(), RestoreError> {
         let reference = columns.number("reference_s", 0.0, f32::MAX.into())? as f32;
         let max_hedges = columns.number("max_hedges", 1.0, u8::MAX.into())? as u8;
@@ -327,22 +327,22 @@ fn generator(rng: &mut Option<Xoshiro128PlusPlus>, seed: u64) -> &mut Xoshiro128
     rng.get_or_insert_with(|| Xoshiro128PlusPlus::seed_from_u64(seed))
 }
 
-/// The nearest value in the range; `low` for a NaN.
+/// Returns the nearest value in the range; `low` for a NaN.
 fn within(value: f64, low: f64, high: f64) -> f64 {
     if value >= low { value.min(high) } else { low }
 }
 
-/// What an [`Adaptive`] has learned.
+/// The statistics of an [`Adaptive`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct AdaptiveStats {
-    /// How many latencies of primaries there are to draw from.
+    /// The number of latencies of primaries.
     pub samples: usize,
     /// Whether there are fewer than `min_samples`.
     pub warming_up: bool,
-    /// What half of the primaries do not exceed.
+    /// The median latency of primaries; `None` if it is not known.
     pub median: Option<Duration>,
-    /// How many requests the evidence is worth, those that have faded counting for less.
+    /// The weight of the evidence in requests, in which older requests count less.
     pub weight: f64,
     /// The delay with the highest mean reward, less what its hedges cost while the budget refuses some; `None` while
     /// nothing has been learned.
@@ -352,7 +352,7 @@ pub struct AdaptiveStats {
 }
 
 impl AdaptiveStats {
-    /// Returns what is believed of each delay, in the order in which they were given.
+    /// Returns the beliefs about the delays, in the order in which they were set.
     pub fn arms(&self) -> &[ArmStats] {
         self.arms.get(..self.len).unwrap_or_default()
     }

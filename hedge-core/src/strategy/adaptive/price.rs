@@ -1,13 +1,13 @@
-//! What a hedge costs the other requests while the budget is short.
+//! The price of a hedge while the budget cannot pay for all.
 
 use crate::outcome::Suppressed;
 use crate::record::Record;
 
 /// The price of a hedge in units of the reward, learned from what the budget refuses.
 ///
-/// A hedge that starts while the budget is short takes the token of another. So the price rises while hedges are refused,
-/// which favours delays that ask for fewer hedges, and falls while none is. It comes to rest where the delays in use ask
-/// for about as many hedges as the budget pays for.
+/// While the budget cannot pay for all hedges, one that starts takes the token of another. So the price rises while
+/// hedges are refused, which favours delays with fewer hedges, and falls otherwise. It settles where the delays in use
+/// ask for about as many hedges as the budget pays for.
 #[derive(Clone, Debug)]
 pub(super) struct Price {
     value: f32,
@@ -23,20 +23,21 @@ impl Price {
         }
     }
 
-    /// The price, 0 to 1.
+    /// Returns the price, 0 to 1.
     pub(super) fn value(&self) -> f64 {
         self.value.into()
     }
 
     pub(super) fn learn(&mut self, record: &Record) {
-        /// For how many requests after a refusal the budget counts as short. So a cluster of refusals counts for the time
-        /// that it lasts, and not for each of them: rare clusters are what a budget is for.
+        /// The number of requests after a refusal for which the budget counts as short. So a cluster of refusals counts
+        /// by its duration and not by their number, and rare clusters change little.
         const SHORT: u16 = 64;
-        /// What each request in such a time adds.
+        /// The amount that each request adds while the budget is short.
         const STEP: f32 = 1.0 / 2048.0;
-        /// A fourth for others: at rest, the budget is short a fifth of the time.
+        /// The amount that other requests subtract: when the price has settled, the budget is short a fifth of the
+        /// time.
         const FALL: f32 = STEP / 4.0;
-        /// No hedge gains more than the whole reward.
+        /// The highest price, since no hedge gains more than the whole reward.
         const MOST: f32 = 1.0;
 
         self.calm = if was_refused(record) {
@@ -52,7 +53,7 @@ impl Price {
     }
 }
 
-/// Whether the delay had passed, and the budget paid for no hedge.
+/// Returns whether a hedge was due and the budget refused it.
 fn was_refused(record: &Record) -> bool {
     use Suppressed::{BudgetRate, BudgetRatio, InFlight};
     record.due()

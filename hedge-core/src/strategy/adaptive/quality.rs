@@ -1,5 +1,5 @@
-//! How well it chooses: each choice is scored by the true mean reward of its delay, so that 0 is the
-//! worst delay and 1 the best, whatever luck the request had.
+//! Tests of how well the strategy chooses. Each choice is scored by the true mean reward of its delay, 0 for the worst
+//! delay and 1 for the best.
 
 use std::vec::Vec;
 
@@ -8,7 +8,7 @@ use crate::attempt::Cause;
 use crate::record::{RequestEnd, Sample};
 
 type Rng<'r> = Draws<'r, Xoshiro128PlusPlus>;
-/// How long a primary and its hedge take, in milliseconds.
+/// A function that draws how long a primary and its hedge take, in milliseconds.
 type Workload = fn(&mut Rng<'_>) -> [f32; 2];
 
 const SEEDS: u64 = 20;
@@ -24,7 +24,7 @@ fn exponential(rng: &mut Rng<'_>) -> f32 {
     -100.0 * libm::logf(rng.uniform())
 }
 
-/// A Gaussian copula on the exponential distribution.
+/// Draws from the exponential distribution with a Gaussian copula.
 fn correlated(rng: &mut Rng<'_>, rho: f32) -> [f32; 2] {
     let x = rng.normal();
     let y = rho * x + libm::sqrtf(1.0 - rho * rho) * rng.normal();
@@ -69,7 +69,7 @@ fn two_slow_modes(rng: &mut Rng<'_>) -> f32 {
     }
 }
 
-/// Half of the requests hit a cache, more or less: the median wavers between two modes.
+/// Draws requests of which about half hit a cache, so that the median alternates between two modes.
 fn cached(rng: &mut Rng<'_>) -> f32 {
     if rng.uniform() < 0.54 {
         10.0 + rng.normal()
@@ -78,7 +78,7 @@ fn cached(rng: &mut Rng<'_>) -> f32 {
     }
 }
 
-/// The latency of a request hedged at `delay`, and whether it was.
+/// Returns the latency of a request with a hedge at `delay`, and whether it was hedged.
 fn play([x, y]: [f32; 2], delay: f32) -> (f32, bool) {
     if x <= delay {
         (x, false)
@@ -87,7 +87,7 @@ fn play([x, y]: [f32; 2], delay: f32) -> (f32, bool) {
     }
 }
 
-/// As a hedger reports it.
+/// Returns the record that a hedger would make.
 fn report([x, y]: [f32; 2], delay: f32) -> Record {
     let time = |ms: f32| Duration::from_secs_f32(ms.max(0.0) * 1e-3);
     let (end, hedged) = play([x, y], delay);
@@ -104,8 +104,8 @@ fn report([x, y]: [f32; 2], delay: f32) -> Record {
     }
 }
 
-/// The median, and the score of each delay, for latencies `scale` times as long as when the delays were
-/// picked.
+/// Returns the median and the score of each delay, for latencies that are `scale` times as long as when the delays were
+/// chosen.
 fn truth(workload: Workload, scale: f32) -> (f32, [f32; 5]) {
     const N: usize = 60_000;
     let mut rng = Xoshiro128PlusPlus::seed_from_u64(1 << 40);
@@ -130,8 +130,8 @@ fn truth(workload: Workload, scale: f32) -> (f32, [f32; 5]) {
     )
 }
 
-/// The mean score of requests 500 to 2000, and of requests 1000 to 2000 after all latencies have become
-/// five times as long.
+/// Returns the mean score of requests 500 to 2000, and of requests 1000 to 2000 after all latencies have become five
+/// times as long.
 fn scores(workload: Workload, seeds: u64) -> [f32; 2] {
     let (median, before) = truth(workload, 1.0);
     let (_, after) = truth(workload, SHIFT);
@@ -205,8 +205,8 @@ fn it_was_not_made_for_those_four_only() {
     }
 }
 
-/// Where a slow primary means as slow a hedge, the latest delay is best, and those that look at
-/// primaries alone think the earliest is.
+/// If hedges are as slow as their primaries, the latest delay is the best one, while a strategy that only knows
+/// primaries would choose the earliest.
 #[test]
 fn hedges_that_cannot_win_are_found_out() {
     let [before, _] = scores(|rng| correlated(rng, 0.9), 4);

@@ -1,4 +1,4 @@
-//! What a request would have done at another delay.
+//! Replays of a request with another delay.
 
 use rand_core::Rng;
 
@@ -8,15 +8,15 @@ use crate::record::{Record, RequestEnd, Sample};
 
 const MAX_HEDGES: usize = 7;
 
-/// How long the attempts of one request took, or would have. All times in seconds.
+/// How long the attempts of one request took, or would have taken, in seconds.
 ///
-/// Whatever agrees with what was seen will do for the rest: a delay at which the outcome is known gets
-/// that outcome, and all delays are judged on the same draws.
+/// Unknown latencies are drawn once, in agreement with what was observed. So a delay whose outcome is known gets that
+/// outcome, and all delays are judged by the same draws.
 #[derive(Debug)]
 pub(super) struct Replay {
-    /// Infinite if it failed.
+    /// The latency of the primary; infinite if it failed.
     primary: f32,
-    /// When the primary failed, and with it the need to wait for the delay; infinite if it did not.
+    /// When the primary failed, so that the next hedge starts without a delay; infinite if it did not fail.
     failed: f32,
     hedges: [f32; MAX_HEDGES],
     max_hedges: u8,
@@ -50,7 +50,7 @@ impl Replay {
         }
     }
 
-    /// When the request would have ended, and with how many hedges, had hedge k been due at k × `delay`.
+    /// Returns when the request would have ended, and with how many hedges, if hedge k had been due at k × `delay`.
     pub(super) fn after(&self, delay: f32) -> (f32, u8) {
         let mut end = self.primary;
         let mut started = 0;

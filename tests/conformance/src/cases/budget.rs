@@ -1,4 +1,4 @@
-//! What hedges may cost.
+//! The budget for hedges.
 
 use futures_lite::future::zip;
 use hedge_core::adapter::BudgetHandle;
