@@ -1,4 +1,4 @@
-//! Options that are one word out of a few.
+//! Options whose value is one of a few words.
 
 /// An enum whose variants have names in config files.
 macro_rules! choice {
@@ -19,7 +19,7 @@ macro_rules! choice {
             /// Every choice.
             pub const ALL: [Self; [$($text),*].len()] = [$(Self::$variant),*];
 
-            /// All of them, for errors.
+            /// All choices, for errors.
             #[cfg(feature = "serde")]
             pub(crate) const EXPECTED: &'static str = $expected;
 

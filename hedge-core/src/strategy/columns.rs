@@ -1,7 +1,6 @@
 //! What a strategy has learned, as a table: columns of numbers, each with a name.
 //!
-//! That is plain enough for every strategy and for every format, and for a microcontroller to write to
-//! flash number by number.
+//! This suits every strategy and every file format, and a microcontroller can write it to flash number by number.
 
 use core::fmt;
 
@@ -10,16 +9,16 @@ use crate::outcome::StrategyKind;
 
 /// A table to which a strategy exports what it has learned; see [`Strategy::export`](super::Strategy::export).
 pub trait WriteColumns {
-    /// One column. A name comes only once.
+    /// Writes one column. Each name is written at most once.
     fn column(&mut self, name: &'static str, values: &mut dyn Iterator<Item = f64>);
 }
 
 /// A table from which a strategy restores what it has learned; see [`Strategy::restore`](super::Strategy::restore).
 ///
-/// The table may come from anybody: strategies read it with [`numbers`](#method.numbers) and
+/// The table may be from an untrusted source. Strategies read it with [`numbers`](#method.numbers) and
 /// [`number`](#method.number), which check it.
 pub trait ReadColumns {
-    /// The column of this name, if there is one.
+    /// Returns the column of this name, if there is one.
     fn column(&self, name: &str) -> Option<&[f64]>;
 }
 
@@ -96,7 +95,7 @@ impl<'c> dyn ReadColumns + 'c {
     }
 }
 
-/// Columns in an array, as firmware may have them.
+/// Reads columns from an array, as firmware may store them.
 ///
 /// ```
 /// use hedge_core::strategy::{ExponentialBackoff, ReadColumns, Strategy};
@@ -122,7 +121,7 @@ impl ReadColumns for &[(&str, &[f64])] {
     }
 }
 
-/// Why a strategy cannot go on with what was learned before.
+/// The error of a state that a strategy cannot restore.
 ///
 /// ```
 /// use hedge_core::strategy::{Strategy, WindowedPercentile};
@@ -165,7 +164,7 @@ enum Problem {
 }
 
 impl RestoreError {
-    /// A column that older versions wrote in place of what is read now.
+    /// Returns the error for a column of an older version.
     pub(super) const fn outdated(name: &'static str) -> Self {
         Self(Problem::Outdated { name })
     }

@@ -1,4 +1,4 @@
-//! The strategies that learn nothing.
+//! The strategies that do not learn.
 
 use core::time::Duration;
 
@@ -59,7 +59,7 @@ impl Strategy for OnFailure {
     }
 }
 
-/// Hedges after a set delay; zero starts every attempt at once.
+/// Hedges after a fixed delay; zero starts all attempts at once.
 ///
 /// ```
 /// use core::time::Duration;
@@ -75,7 +75,7 @@ pub struct Fixed {
 }
 
 impl Fixed {
-    /// Hedges after `delay`.
+    /// Creates a strategy that hedges after `delay`.
     pub const fn new(delay: Duration) -> Self {
         Self { delay }
     }

@@ -1,9 +1,9 @@
-//! What a caller knows about a request before it is made.
+//! Hints about requests.
 
 use super::choice::choice;
 use crate::record::{NONE, Record};
 
-/// What a caller says about a request. What is left out counts as ordinary.
+/// The caller's hints about one request. A hint that is missing does not change the delay.
 ///
 /// ```
 /// use hedge_core::strategy::{Hints, Priority};
@@ -15,19 +15,19 @@ use crate::record::{NONE, Record};
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub struct Hints {
-    /// How long the prompt is, in characters. Over 4000 the delay is multiplied by 2.5, over 2000 by
-    /// 2, over 1000 by 1.5.
+    /// The length of the prompt, in characters. The delay is multiplied by 2.5 over 4000, by 2 over 2000, and by 1.5
+    /// over 1000.
     pub prompt_length: Option<u32>,
-    /// How hard the model works.
+    /// The complexity of the model.
     pub model_complexity: Option<ModelComplexity>,
-    /// How busy the backend is at this hour.
+    /// How busy the backend is at present.
     pub time_of_day: Option<TimeOfDay>,
-    /// How much the answer is waited for.
+    /// The priority of the request.
     pub priority: Option<Priority>,
 }
 
 impl Hints {
-    /// Nothing is known of the request.
+    /// No hints.
     pub const NONE: Self = Self {
         prompt_length: None,
         model_complexity: None,
@@ -35,28 +35,28 @@ impl Hints {
         priority: None,
     };
 
-    /// Sets how long the prompt is, in characters.
+    /// Sets the length of the prompt, in characters.
     #[must_use]
     pub const fn prompt_length(mut self, characters: u32) -> Self {
         self.prompt_length = Some(characters);
         self
     }
 
-    /// Sets how hard the model works.
+    /// Sets the complexity of the model.
     #[must_use]
     pub const fn model_complexity(mut self, complexity: ModelComplexity) -> Self {
         self.model_complexity = Some(complexity);
         self
     }
 
-    /// Sets how busy the backend is at this hour.
+    /// Sets how busy the backend is at present.
     #[must_use]
     pub const fn time_of_day(mut self, time: TimeOfDay) -> Self {
         self.time_of_day = Some(time);
         self
     }
 
-    /// Sets how urgent the answer is.
+    /// Sets the priority of the request.
     #[must_use]
     pub const fn priority(mut self, priority: Priority) -> Self {
         self.priority = Some(priority);
@@ -91,8 +91,8 @@ impl Hints {
         }
     }
 
-    /// Returns what [`WorkloadAware`](super::WorkloadAware) multiplies the delay by: the product of the factors, 0.21
-    /// to 9.75.
+    /// Returns the factor by which [`WorkloadAware`](super::WorkloadAware) multiplies the delay: the product of the
+    /// factors of all hints, 0.21 to 9.75.
     pub fn factor(&self) -> f64 {
         self.class().factor()
     }
@@ -123,8 +123,7 @@ impl Hints {
     }
 }
 
-/// Which factors hints come to, in 7 bits, so that the record of a request has room for it. What is ordinary is the same
-/// as what is not said.
+/// The factors of hints in 7 bits, for the record of a request. A hint with the factor 1 equals a missing one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct HintsClass(pub(crate) u8);
 
@@ -147,7 +146,7 @@ impl HintsClass {
         [self.0 % 4, rest % 3, rest / 3 % 3, rest / 9 % 3]
     }
 
-    /// This, with what is ordinary taken from `defaults`.
+    /// Returns these hints, with those of factor 1 taken from `defaults`.
     pub(crate) fn or(self, defaults: Self) -> Self {
         let mut parts = self.parts();
         for (part, default) in parts.iter_mut().zip(defaults.parts()) {
@@ -169,7 +168,7 @@ impl HintsClass {
 }
 
 choice! {
-    /// How hard the model works on a request.
+    /// The complexity of the model that answers a request.
     ///
     /// ```
     /// use hedge_core::strategy::ModelComplexity;
@@ -177,17 +176,17 @@ choice! {
     /// assert_eq!("simple".parse(), Ok(ModelComplexity::Simple));
     /// ```
     pub enum ModelComplexity("model_complexity", "simple, medium or complex") {
-        /// Half the delay.
+        /// Multiplies the delay by 0.5.
         Simple = "simple",
-        /// The delay as it is.
+        /// Does not change the delay.
         Medium = "medium",
-        /// Twice the delay.
+        /// Multiplies the delay by 2.
         Complex = "complex",
     }
 }
 
 impl ModelComplexity {
-    /// Returns what [`WorkloadAware`](super::WorkloadAware) multiplies the delay by for this hint.
+    /// Returns the factor by which [`WorkloadAware`](super::WorkloadAware) multiplies the delay for this hint.
     pub const fn factor(self) -> f64 {
         match self {
             Self::Simple => 0.5,
@@ -206,17 +205,17 @@ choice! {
     /// assert_eq!("off_peak".parse(), Ok(TimeOfDay::OffPeak));
     /// ```
     pub enum TimeOfDay("time_of_day", "peak, normal or off_peak") {
-        /// 0.7 of the delay.
+        /// Multiplies the delay by 0.7.
         Peak = "peak",
-        /// The delay as it is.
+        /// Does not change the delay.
         Normal = "normal",
-        /// 1.3 times the delay.
+        /// Multiplies the delay by 1.3.
         OffPeak = "off_peak",
     }
 }
 
 impl TimeOfDay {
-    /// Returns what [`WorkloadAware`](super::WorkloadAware) multiplies the delay by for this hint.
+    /// Returns the factor by which [`WorkloadAware`](super::WorkloadAware) multiplies the delay for this hint.
     pub const fn factor(self) -> f64 {
         match self {
             Self::Peak => 0.7,
@@ -227,7 +226,7 @@ impl TimeOfDay {
 }
 
 choice! {
-    /// How much the answer to a request is waited for.
+    /// The priority of a request.
     ///
     /// ```
     /// use hedge_core::strategy::Priority;
@@ -235,17 +234,17 @@ choice! {
     /// assert_eq!("low".parse(), Ok(Priority::Low));
     /// ```
     pub enum Priority("priority", "low, normal or high") {
-        /// 1.5 times the delay.
+        /// Multiplies the delay by 1.5.
         Low = "low",
-        /// The delay as it is.
+        /// Does not change the delay.
         Normal = "normal",
-        /// 0.6 of the delay.
+        /// Multiplies the delay by 0.6.
         High = "high",
     }
 }
 
 impl Priority {
-    /// Returns what [`WorkloadAware`](super::WorkloadAware) multiplies the delay by for this hint.
+    /// Returns the factor by which [`WorkloadAware`](super::WorkloadAware) multiplies the delay for this hint.
     pub const fn factor(self) -> f64 {
         match self {
             Self::Low => 1.5,
@@ -255,22 +254,22 @@ impl Priority {
     }
 }
 
-/// The hints of a request. They are here since a record knows nothing of strategies.
+/// The hints of a request. This impl is here because `record` does not depend on strategies.
 impl Record {
-    /// Sets what the caller said about the request.
+    /// Sets the caller's hints about the request.
     #[must_use]
     pub const fn with_hints(mut self, hints: &Hints) -> Self {
         self.flags = self.flags & Self::DUE | hints.class().0 << 1;
         self
     }
 
-    /// Returns what [`WorkloadAware`](crate::strategy::WorkloadAware) multiplied the delay of this request by, given
-    /// what its caller said: [`Hints::factor`].
+    /// Returns the factor by which [`WorkloadAware`](crate::strategy::WorkloadAware) multiplied the delay of this
+    /// request: the [`Hints::factor`] of its hints.
     pub fn workload_factor(&self) -> f64 {
         HintsClass(self.flags >> 1).factor()
     }
 
-    /// Sets the hints that apply where the caller said nothing, if no hedge was planned: a plan is made with them.
+    /// Adds the default hints, unless a hedge was planned: the plan includes them already.
     pub(crate) fn default_hints(&mut self, defaults: &Hints) {
         if self.hedge_delay == NONE {
             let class = HintsClass(self.flags >> 1).or(defaults.class());

@@ -1,8 +1,8 @@
 //! When to hedge.
 //!
-//! A [`Strategy`] answers one question, [`plan`](Strategy::plan), and is given the record of every
-//! request, [`record`](Strategy::record). It holds no clock, no lock and no future, so that the same code
-//! decides in production, on a microcontroller and in a simulation.
+//! A [`Strategy`] plans each request ([`plan`](Strategy::plan)) and receives the record of each one that has ended
+//! ([`record`](Strategy::record)). It holds no clock, no lock and no future, so that the same code decides in
+//! production, on a microcontroller and in a simulation.
 //!
 //! | strategy | hedges | use it |
 //! |---|---|---|
@@ -47,11 +47,11 @@
 //! assert_eq!(plan.delay(), Some(Duration::from_millis(16)));
 //! ```
 //!
-//! A builder takes it like a built-in one. Its kind is [`Custom`](crate::StrategyKind::Custom). Mind the following:
+//! A builder accepts it like a built-in one. Its kind is [`Custom`](crate::StrategyKind::Custom). Note the following:
 //!
 //! - A primary that was dropped, because its hedge won or its caller left, would have taken longer than its
-//!   [`Sample::Dropped`] says. A strategy that leaves such samples out, or takes them for latencies, loses the slow end
-//!   of the distribution. A primary that failed says little about how long an answer takes.
+//!   [`Sample::Dropped`] states. A strategy that omits such samples, or treats them as latencies, loses the tail of the
+//!   distribution. A primary that failed says little about how long an answer takes.
 //! - While there are too few samples, return [`Plan::never`] with
 //!   [`Suppressed::WarmingUp`](crate::Suppressed::WarmingUp).
 //! - If a plan changes only with what is recorded, make it [`reusable`](Plan::reusable): servers then plan without the
@@ -101,13 +101,13 @@ use crate::outcome::StrategyKind;
 use crate::record::Record;
 use crate::time::Instant;
 
-/// Decides when to hedge, and learns from what came of it.
+/// Decides when to hedge, and learns from the results.
 ///
 /// Every method is called under the hedger's lock: it must be short, and must not call back into the
 /// hedger.
 pub trait Strategy {
-    /// When to hedge the next request, given what its caller says about it. Asked once a request, and
-    /// only if the primary is not ready at once.
+    /// Returns the plan of the next request, given its caller's hints. Called at most once per request, and only if the
+    /// primary is not ready when first polled.
     fn plan(&mut self, hints: &Hints, now: Instant) -> Plan;
 
     /// Learns from a request that has ended. Requests of other tasks may have been planned and recorded since
@@ -116,40 +116,40 @@ pub trait Strategy {
         let _ = record;
     }
 
-    /// Learns from requests in the order in which they ended. Servers gather requests and call this; override it
-    /// where that is cheaper than one [`record`](Self::record) after the other, to the same effect.
+    /// Learns from requests in the order in which they ended. Servers collect requests in batches and call this method.
+    /// Override it if that is cheaper than calling [`record`](Self::record) for each request; the effect must be the
+    /// same.
     fn record_batch(&mut self, records: &[Record]) {
         for record in records {
             self.record(record);
         }
     }
 
-    /// Whether [`record`](Self::record) makes a difference. If it does not, requests need not be timed.
+    /// Returns whether [`record`](Self::record) has any effect. If not, requests need not be timed.
     fn learns(&self) -> bool {
         true
     }
 
-    /// How long an attempt usually takes, if that is known. A hedge that would have less time than
-    /// this is not started.
+    /// Returns how long an attempt usually takes, if that is known. A hedge with less time than this before its
+    /// deadline is not started.
     fn typical_latency(&self) -> Option<Duration> {
         None
     }
 
-    /// The share of hedges, 0 to 1, that would win if a hedge took as long as any attempt does, however slow
-    /// its primary is; absent if that is not known. The guard takes it for what hedges promise.
+    /// Returns the share of hedges, 0 to 1, that would win if a hedge took as long as any other attempt, however slow
+    /// its primary is; `None` if that is unknown. The guard compares the results of hedges with it.
     fn expected_win_rate(&self) -> Option<f32> {
         None
     }
 
-    /// The share of requests, 0 to 1, that the strategy means to pass its delay; `None` if it does not aim at one. More
-    /// than three times as many are taken for a backend that has become slow: see
-    /// [`Budget`](crate::Budget#the-surge-gate).
+    /// Returns the share of requests, 0 to 1, that the strategy plans to pass its delay; `None` if it plans none. If
+    /// more than three times as many pass, the backend counts as slow: see [`Budget`](crate::Budget#the-surge-gate).
     fn planned_pass_rate(&self) -> Option<f32> {
         None
     }
 
-    /// Whether the guard watches hedges unless an option says otherwise. Not where the strategy itself sees
-    /// to it that hedges which do not help fade out.
+    /// Returns whether the guard is on unless the option `guard` is set. Return false if the strategy itself hedges
+    /// less when hedges do not help.
     fn guard_by_default(&self) -> bool {
         self.learns()
     }
@@ -157,10 +157,10 @@ pub trait Strategy {
     /// Forgets what was learned.
     fn reset(&mut self) {}
 
-    /// Returns a strategy with the same options that has learned nothing, for the requests with another
-    /// key of the same hedger. By default `None`: then all requests share this strategy, whatever their keys.
+    /// Returns a strategy with the same options that has learned nothing, for another key of the same hedger. The
+    /// default is `None`, so that requests with all keys share this strategy.
     ///
-    /// A strategy that is `Clone` clones and resets itself.
+    /// If the strategy is `Clone`, return a clone that was reset.
     fn fresh(&self) -> Option<Self>
     where
         Self: Sized,
@@ -168,43 +168,42 @@ pub trait Strategy {
         None
     }
 
-    /// Writes down what was learned, to be kept over a restart; all that [`restore`](Self::restore)
-    /// needs.
+    /// Writes what was learned, in the form that [`restore`](Self::restore) reads after a restart.
     ///
-    /// The columns of built-in strategies have units in their names. A latency that is negative is a
-    /// bound: the attempt was dropped after so long.
+    /// The columns of built-in strategies have units in their names. A negative latency is a lower bound: the attempt
+    /// was dropped after this time.
     fn export(&self, columns: &mut dyn WriteColumns, now: Instant) {
         let _ = (columns, now);
     }
 
-    /// Takes what was written down in place of what was learned. Options stay; where they differ from
-    /// those of then, as much is taken as fits. All samples count as new.
+    /// Replaces what was learned by what was exported. Options do not change; if they differ from those at the export,
+    /// as much as fits is restored. All samples count as new.
     ///
     /// # Errors
     ///
-    /// Names the first column that is missing or invalid; then nothing is changed.
+    /// Returns the first column that is missing or invalid. Nothing is changed in this case.
     fn restore(&mut self, columns: &dyn ReadColumns, now: Instant) -> Result<(), RestoreError> {
         let _ = (columns, now);
         Ok(())
     }
 
-    /// Which kind of strategy this is.
+    /// Returns the kind of the strategy.
     fn kind(&self) -> StrategyKind {
         StrategyKind::Custom
     }
 
-    /// Checks the options of the strategy. `build()` calls it.
+    /// Validates the options of the strategy. Builders call this.
     ///
     /// # Errors
     ///
-    /// Names the first invalid option.
+    /// Returns the first invalid option.
     fn validate(&self) -> Result<(), ConfigError> {
         Ok(())
     }
 }
 
-/// The methods of a strategy that leaves them to another one, `$get` or by exclusive reference `$get_mut`. Methods
-/// named after `except` are left out, for the caller to write.
+/// Implements the methods of a strategy by forwarding them to another one: `$get`, or `$get_mut` for exclusive access.
+/// Methods listed after `except` are left out.
 macro_rules! forward {
     ($self:ident => $get:expr, $get_mut:expr) => {
         fn plan(&mut $self, hints: &Hints, now: Instant) -> Plan {
@@ -254,7 +253,7 @@ macro_rules! forward {
 
 pub(crate) use forward;
 
-/// [`Strategy::fresh`] of a strategy that is `Clone`.
+/// Implements [`Strategy::fresh`] for a strategy that is `Clone`.
 macro_rules! fresh_clone {
     () => {
         fn fresh(&self) -> Option<Self> {

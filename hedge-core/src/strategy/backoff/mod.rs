@@ -1,4 +1,4 @@
-//! A delay that grows when hedges do not pay.
+//! A delay that grows when hedges do not help.
 
 use core::iter;
 use core::time::Duration;
@@ -12,7 +12,7 @@ use crate::time::{Instant, millis, nanos};
 #[cfg(test)]
 mod tests;
 
-/// Hedges after a delay that every request moves by a factor, as congestion control moves a window.
+/// Hedges after a delay that every request changes by a factor, as congestion control changes a window.
 ///
 /// | the request | the delay |
 /// |---|---|
@@ -23,12 +23,12 @@ mod tests;
 /// | was won by the primary when a hedge was held back for another reason | stays |
 /// | was dropped by its caller | stays |
 ///
-/// and never leaves `min_delay` to `max_delay`.
+/// and stays within `min_delay` and `max_delay`.
 ///
-/// Only the request's end counts. A hedge that was started because the primary failed is judged like
-/// any other: if it wins, the caller saw no error. A hedge that the budget refused came due too early for
-/// what is allowed, and counts as one that lost: else, as every request that needs none shortens the delay, a
-/// spent budget would drive it to its minimum.
+/// Only the end of the request counts. A hedge that started because the primary failed is treated like any other: if it
+/// wins, the caller saw no error. A hedge that the budget refused counts as one that lost, since the delay is too short
+/// for the budget. Otherwise, a spent budget would drive the delay to its minimum, because every request that needs no
+/// hedge shortens it.
 ///
 /// ```
 /// use core::time::Duration;
@@ -54,14 +54,14 @@ pub struct ExponentialBackoff {
     increase: f64,
     decrease: f64,
     error: f64,
-    /// The base delay until the first adjustment; either may be out of bounds.
+    /// The current delay, which is `base_delay` until the first adjustment; both may be out of bounds.
     current: Option<Duration>,
     last: Option<Ending>,
     streak: u64,
     adjustments: u64,
 }
 
-/// The three ways a request moves the delay.
+/// The three ways in which a request changes the delay.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Ending {
     Success,
@@ -74,7 +74,7 @@ impl Ending {
 }
 
 impl ExponentialBackoff {
-    /// Starts at 100 ms and stays within 10 ms to 5 s, by factors of 0.9, 1.5 and 2.
+    /// Creates the strategy with a delay of 100 ms, within 10 ms and 5 s, and factors of 0.9, 1.5 and 2.
     pub const fn new() -> Self {
         Self {
             base: Duration::from_millis(100),
@@ -111,28 +111,28 @@ impl ExponentialBackoff {
         self
     }
 
-    /// Sets what a lost hedge multiplies the delay by; greater than 1.
+    /// Sets the factor for the delay after a hedge that lost, greater than 1.
     #[must_use]
     pub const fn increase_factor(mut self, factor: f64) -> Self {
         self.increase = factor;
         self
     }
 
-    /// Sets what a hedge that won or was not needed multiplies the delay by; between 0 and 1.
+    /// Sets the factor for the delay after a hedge that won or was not needed, between 0 and 1.
     #[must_use]
     pub const fn decrease_factor(mut self, factor: f64) -> Self {
         self.decrease = factor;
         self
     }
 
-    /// Sets what a failed request multiplies the delay by; greater than 1.
+    /// Sets the factor for the delay after a failed request, greater than 1.
     #[must_use]
     pub const fn error_factor(mut self, factor: f64) -> Self {
         self.error = factor;
         self
     }
 
-    /// Returns the current delay, and how it got there.
+    /// Returns the current delay, and the counts that led to it.
     pub fn stats(&self) -> BackoffStats {
         let streak = |of| {
             if self.last == Some(of) {
@@ -158,7 +158,7 @@ impl ExponentialBackoff {
             .min(self.max)
     }
 
-    /// The factor for this ending. One that could not be right changes nothing.
+    /// Returns the factor for this ending; 1 if the option is invalid.
     fn factor(&self, ending: Ending) -> f64 {
         match ending {
             Ending::Success => self.decrease.min(1.0),
@@ -197,7 +197,7 @@ impl Strategy for ExponentialBackoff {
         self.adjustments = self.adjustments.saturating_add(1);
     }
 
-    /// Hedges that lose lengthen the delay.
+    /// Returns false: hedges that lose lengthen the delay.
     fn guard_by_default(&self) -> bool {
         false
     }
@@ -255,7 +255,7 @@ impl Strategy for ExponentialBackoff {
     }
 }
 
-/// What a request says about the delay, if anything.
+/// Returns how a request changes the delay; `None` if it does not.
 fn ending(record: &Record) -> Option<Ending> {
     match record.end {
         RequestEnd::Won(_) if record.hedge_won() => Some(Ending::Success),
@@ -273,24 +273,23 @@ fn ending(record: &Record) -> Option<Ending> {
     }
 }
 
-/// `delay` times `factor`, to the nanosecond; what cannot be expressed becomes the nearest that can,
-/// and NaN zero.
+/// Returns `delay` × `factor`, rounded to the nanosecond and saturating; zero for a NaN.
 pub(super) fn scaled(delay: Duration, factor: f64) -> Duration {
     Duration::from_nanos((nanos(delay) as f64 * factor + 0.5) as u64)
 }
 
-/// Where an [`ExponentialBackoff`] is. At most one of the streaks is above zero.
+/// The statistics of an [`ExponentialBackoff`]. At most one of the streaks is above zero.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct BackoffStats {
-    /// When the next request is hedged.
+    /// The hedge delay of the next request.
     pub delay: Duration,
-    /// How many requests in a row were won by a hedge or needed none.
+    /// The number of requests in a row that were won by a hedge or needed none.
     pub success_streak: u64,
-    /// How many in a row were hedged and won by the primary.
+    /// The number of requests in a row that were hedged and won by the primary.
     pub failure_streak: u64,
-    /// How many in a row failed or timed out.
+    /// The number of requests in a row that failed or timed out.
     pub error_streak: u64,
-    /// How many requests have moved the delay, or would have but for its bounds.
+    /// The number of requests that changed the delay, or would have changed it without its bounds.
     pub adjustments: u64,
 }

@@ -1,4 +1,4 @@
-//! What many have learned, as one.
+//! Merging of what several instances have learned.
 
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
@@ -11,18 +11,17 @@ use crate::strategy::memory::{LatencyMemory, merged};
 use crate::strategy::{Optimal, ReadColumns, RestoreError, Strategy};
 use crate::time::Instant;
 
-/// The columns of numbers of a [`LatencyMemory`]: where buckets begin, and their weights.
+/// The columns of a [`LatencyMemory`]: the lower bounds of buckets, and their weights.
 const HISTOGRAMS: [[&str; 2]; 2] = [
     ["finished_from_ns", "finished_weights"],
     ["dropped_from_ns", "dropped_weights"],
 ];
 
-/// Merges what the instances of a service have learned, so that a new one need not start with nothing.
+/// Merges what the instances of a service have learned, so that a new instance starts with it.
 ///
-/// Latencies merge: their histograms are added up, each with the same weight at the most, so that no instance counts for
-/// more than its share. What else a strategy learns, such as how `optimal` chooses, is that of the instance with the most
-/// samples. The result weighs as much as about 4000 requests: the new instance follows its own latencies from then
-/// on as fast as any other.
+/// The histograms of latencies are added up, each with a limited weight, so that no instance dominates. Everything else
+/// that a strategy learns, such as the choices of `optimal`, is taken from the instance with the most samples. The
+/// result weighs as much as about 4000 requests, so the new instance adapts to its own latencies as fast as any other.
 ///
 /// ```
 /// use core::time::Duration;
@@ -49,10 +48,10 @@ const HISTOGRAMS: [[&str; 2]; 2] = [
 pub struct LearnedMerge {
     kind: StrategyKind,
     entries: u32,
-    /// By column of weights: the sum for each bucket, by where it begins in nanoseconds.
+    /// For each column of weights, the sum of each bucket by its lower bound in nanoseconds.
     sums: [BTreeMap<u64, f64>; 2],
     samples: f64,
-    /// The entry that knows most, and how it ranks: whether `optimal` can restore it, then the samples of its histogram.
+    /// The highest-ranking entry and its rank: whether `optimal` can restore it, and then the samples of its histogram.
     largest: Option<((bool, f64), Learned)>,
 }
 
@@ -74,7 +73,7 @@ impl LearnedMerge {
         self.entries
     }
 
-    /// Adds an entry, which may come from anybody.
+    /// Adds an entry, which may be from an untrusted source.
     ///
     /// # Errors
     ///
@@ -119,8 +118,8 @@ impl LearnedMerge {
         Ok(())
     }
 
-    /// Checks all that a new instance reads, and returns whether `optimal` can restore the entry. What is around another
-    /// strategy does not say which: the columns do.
+    /// Checks everything that a new instance reads, and returns whether `optimal` can restore the entry. The kind
+    /// `workload_aware` does not name the inner strategy, so the columns decide.
     fn check(entry: &Learned) -> Result<bool, RestoreError> {
         LatencyMemory::check(entry)?;
         let is_of_optimal =
@@ -131,7 +130,7 @@ impl LearnedMerge {
         Ok(is_of_optimal)
     }
 
-    /// Returns the merge; `None` if nothing was added that had any samples.
+    /// Returns the merged state; `None` if no entry had samples.
     pub fn finish(self) -> Option<Learned> {
         let (_, mut learned) = self.largest?;
         let [finished, dropped] = &self.sums;
@@ -157,8 +156,8 @@ impl LearnedMerge {
     }
 }
 
-/// Whole weights. What is lost by rounding in a bucket is added to the next, so that the sparse buckets of the tail keep
-/// their share.
+/// Returns scaled whole weights. The rounding error of each bucket is added to the next one, so that the sparse buckets
+/// of the tail keep their share.
 fn scaled(sums: &BTreeMap<u64, f64>, scale: f64) -> (Vec<f64>, Vec<f64>) {
     let mut owed = 0.5;
     let whole = sums.iter().map(|(from, weight)| {

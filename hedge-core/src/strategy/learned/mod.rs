@@ -17,9 +17,8 @@ pub use merge::LearnedMerge;
 
 /// What a strategy has learned.
 ///
-/// With the `serde` feature it can be written to a file and read back after a restart. Its columns
-/// may change from one version of this crate to the next: a strategy that is given columns it does not
-/// know how to read says so, and starts afresh.
+/// With the `serde` feature it can be written to a file and read back after a restart. Its columns may change between
+/// versions of this crate. A strategy returns an error for columns that it cannot read, and learns from the start.
 ///
 /// ```
 /// use core::time::Duration;
@@ -59,12 +58,12 @@ impl Learned {
         learned
     }
 
-    /// Restores this state into `strategy`, in place of what that has learned.
+    /// Restores this state into `strategy`, and replaces what it has learned.
     ///
     /// # Errors
     ///
-    /// Returns an error if the state is that of another kind of strategy, or if a column is invalid. Then `strategy` is
-    /// unchanged.
+    /// Returns an error if the state is that of another kind of strategy, or if a column is invalid. `strategy` is
+    /// unchanged in this case.
     pub fn restore<S: Strategy + ?Sized>(
         &self,
         strategy: &mut S,
@@ -77,13 +76,13 @@ impl Learned {
         strategy.restore(self, now)
     }
 
-    /// Returns the kind of the strategy that has learned this.
+    /// Returns the kind of the strategy that learned this.
     pub fn strategy(&self) -> StrategyKind {
         self.strategy
     }
 }
 
-/// Any kind, where a config may not name `custom`.
+/// Reads any kind, including `custom`, which a config cannot name.
 #[cfg(feature = "serde")]
 fn kind<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<StrategyKind, D::Error> {
     use serde::{Deserialize, de::Error};

@@ -5,8 +5,8 @@ use core::time::Duration;
 use super::histogram::ForgettingHistogram;
 use crate::time::{Instant, nanos};
 
-/// What arrived in the present half of `max_age`. When it ends, this takes the place of all that there is, so that
-/// no sample counts when it is older than `max_age`, and each does until it is half as old.
+/// The samples of the present half of `max_age`. When the half ends, they replace all samples. So each sample counts
+/// until it is half as old as `max_age`, and none counts when it is older than that.
 #[derive(Clone, Debug)]
 pub(super) struct Expiry {
     max_age: Option<Duration>,
@@ -16,7 +16,7 @@ pub(super) struct Expiry {
 }
 
 impl Expiry {
-    /// Samples never grow too old.
+    /// Samples never expire.
     pub(super) const NEVER: Self = Self::after(None);
 
     pub(super) const fn after(max_age: Option<Duration>) -> Self {
@@ -28,7 +28,7 @@ impl Expiry {
         }
     }
 
-    /// Nothing has arrived in the present half of `max_age`.
+    /// Returns the expiry without the samples of the present half.
     pub(super) const fn emptied(&self) -> Self {
         Self {
             ends: self.ends,
@@ -40,7 +40,7 @@ impl Expiry {
         self.max_age
     }
 
-    /// How many halves of `max_age` have ended since the last call: 2 stands for more.
+    /// Returns how many halves of `max_age` have ended since the last call, at most 2.
     pub(super) fn advance(&mut self, now: Instant) -> u8 {
         let Some(max_age) = self.max_age else {
             return 0;

@@ -1,22 +1,22 @@
-//! What primaries took, slowly forgotten, and the delay that a share of them exceeds.
+//! A slowly forgetting memory of the latencies of primaries, and the delay that a share of them exceeds.
 //!
-//! Slow requests cluster. A window of the last thousand follows each cluster and raises the delay just when
-//! hedges matter; a histogram that forgets over thousands of requests does not. It needs no correction for
-//! primaries that were dropped because their hedge won: each is recorded when it had lasted longer than the
-//! delay, so that "recorded above the delay" is the same as "took longer than the delay", and the
-//! delay settles where the share of those is the one that was asked for.
+//! Slow requests come in clusters. A window of the last thousand requests follows each cluster and raises the delay
+//! just when hedges matter. A histogram that forgets over thousands of requests does not. It needs no correction for
+//! primaries that were dropped because their hedge won: each of them had run for longer than the delay, so it is
+//! recorded above the delay, as it would have been without the hedge. So the delay settles where the requested share of
+//! primaries takes longer.
 //!
-//! Three rules handle what a slow memory alone would get wrong:
+//! Three rules correct the mistakes of a slow memory:
 //!
-//! * When everything becomes faster, nothing passes the delay, and the median falls. Once both have lasted for
-//!   [`FASTER_AFTER`] requests, all that was recorded before is forgotten. The median that is compared with
-//!   rises within tens of requests, so that this ends short incidents and stalls, too. Where it happens
-//!   again and again, slow times are part of the traffic: it takes four times as long each time.
-//! * An attempt that was dropped shortly after the delay counts as 1.25 × the delay. Extreme percentiles
-//!   would drift down towards the time that a hedge takes otherwise.
-//! * Where more attempts hang than the share allows, the share cannot be met, and the delay would creep up
-//!   without bound. It stays within 1.75 × an upper percentile of the attempts that did finish: one that those do not
-//!   raise which are slow and finish because the budget refused their hedge.
+//! * When all requests become faster, none passes the delay, and the median falls. When this has lasted for
+//!   [`FASTER_AFTER`] requests, all older samples are forgotten. The median of the comparison rises within tens of
+//!   requests, so that this rule also ends short incidents and stalls. If it applies again and again, slow times are
+//!   part of the traffic, so it takes four times as long each time.
+//! * An attempt that was dropped shortly after the delay counts as 1.25 × the delay. Otherwise, extreme percentiles
+//!   would drift down, since attempts are dropped as soon as their hedge answers.
+//! * If more attempts hang than the share allows, the share cannot be reached, and the delay would rise without bound.
+//!   It is limited to 1.75 × an upper percentile of the attempts that finished, which is not raised by slow attempts
+//!   that finished because the budget refused their hedge.
 
 use core::time::Duration;
 
@@ -36,11 +36,11 @@ mod expiry;
 mod histogram;
 #[cfg(feature = "alloc")]
 pub(crate) mod merged {
-    /// The most that one entry weighs in a merge, and that the merge weighs: 4000 samples.
+    /// The maximum weight of one entry in a merge, and of the merged state: 4000 samples.
     pub(crate) const MOST_WEIGHT: f64 = 4000.0 * super::histogram::SAMPLE as f64;
     /// The weight of one sample.
     pub(crate) const SAMPLE: f64 = super::histogram::SAMPLE as f64;
-    /// How many buckets share one weight for the attempts that were dropped in them.
+    /// The number of buckets that share one weight of dropped attempts.
     pub(crate) const GROUP: f64 = super::histogram::GROUP as f64;
 }
 mod options;
@@ -48,72 +48,72 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-/// For how many requests in a row, more or less, all has to be faster before the delay follows.
+/// For about how many requests in a row all must be faster before older samples are forgotten.
 const FASTER_AFTER: u16 = 300;
-/// For how many the median has to be twice what it was before the slow median follows at once.
+/// For how many requests the median must have doubled before the slow median is set to it.
 const SLOWER_AFTER: u16 = 64;
-/// After how many halvings it counts one time less that all was forgotten.
+/// The number of halvings after which the count of restarts falls by one.
 const RESTART_AGE: u8 = 12;
-/// How many times count.
+/// The maximum count of restarts.
 const MOST_RESTARTS: u8 = 3;
-/// How many requests are recorded between two estimates, at most.
+/// The maximum number of requests between two estimates.
 const REFRESH: u16 = 32;
-/// A share that is small.
+/// The share up to which a percentile is extreme.
 const EXTREME: Share = Share::above(98.0);
 
-/// Latencies of primaries, and the delay that a share of them exceeds. Times are in nanoseconds.
+/// The latencies of primaries, and the delay that a share of them exceeds. Times are in nanoseconds.
 #[derive(Clone, Debug)]
 pub(crate) struct LatencyMemory {
     histogram: ForgettingHistogram,
     expiry: Expiry,
     share: Share,
-    /// How many samples halve the weight of those before.
+    /// The number of samples after which the weight of older ones is halved.
     half_life: u16,
-    /// How many samples there are since that happened last.
+    /// The number of samples since the last halving.
     since_halving: u16,
-    /// What to do until there are enough samples.
+    /// The options for the time until there are enough samples.
     pub(super) start: Start,
-    /// As asked for; `half_life` is within what is possible.
+    /// The window as it was set; `half_life` is clamped.
     window: u32,
     /// Whether a primary that was dropped after the delay counts as at least 1.25 × the delay.
     stretch_dropped: bool,
-    /// How many samples arrived since all were forgotten, up to the largest number.
+    /// The number of samples since the last restart, saturating.
     samples: u16,
-    /// How many samples are to come before the next estimate.
+    /// The number of samples until the next estimate.
     until_refresh: u16,
     delay: u64,
     median: u64,
-    /// A median that follows within tens of requests, and one that takes thousands.
+    /// Two running medians, one of which adapts within tens of requests and the other within thousands.
     fast_median: RunningMedian,
     slow_median: RunningMedian,
-    /// Evidence that everything has become slower.
+    /// The evidence that all requests have become slower.
     slower: u16,
-    /// Evidence that everything has become faster, what was recorded meanwhile, and the median when that began.
+    /// The evidence that all requests have become faster, the samples since it began, and the median at that time.
     faster: u16,
     recent: CoarseHistogram,
     recent_median: RunningMedian,
-    /// How often all was forgotten lately, because everything had become faster.
+    /// The number of recent restarts.
     restarts: u8,
-    /// How many times all weights are halved before one of these is forgotten.
+    /// The number of halvings until that count falls by one.
     restart_age: u8,
 }
 
-/// How the primary of a request ended, as far as it teaches how long one takes.
+/// The end of a primary that teaches how long one takes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Primary {
-    /// It finished after so many nanoseconds.
+    /// The primary finished after this many nanoseconds.
     Finished(u64),
-    /// It was dropped after so many nanoseconds, by its hedge or by its caller.
+    /// The primary was dropped after this many nanoseconds, because its hedge won or its caller left.
     Dropped(u64),
 }
 
 impl LatencyMemory {
-    /// The numbers of samples that may halve the weight of those before.
+    /// The smallest window, in samples.
     pub(crate) const LEAST_WINDOW: u32 = 200;
     pub(crate) const MOST_WINDOW: u32 = 8000;
     pub(crate) const DEFAULT_WINDOW: u32 = 4000;
 
-    /// The delay is what a share `above` of the latencies exceed.
+    /// Creates a memory whose delay is exceeded by a share `above` of the latencies.
     pub(crate) const fn new(above: Share) -> Self {
         Self {
             histogram: ForgettingHistogram::new(),
@@ -139,13 +139,13 @@ impl LatencyMemory {
         }
     }
 
-    /// Records what a dropped primary had lasted as it is.
+    /// Records dropped primaries with the time that they ran, without a minimum of 1.25 × the delay.
     pub(crate) const fn without_stretch(mut self) -> Self {
         self.stretch_dropped = false;
         self
     }
 
-    /// About how many of the last latencies count: 200 to 8000.
+    /// Sets about how many of the last latencies count: 200 to 8000.
     pub(crate) const fn with_window(mut self, samples: usize) -> Self {
         self.window = saturated(samples);
         self.half_life = if self.window < Self::LEAST_WINDOW {
@@ -158,18 +158,18 @@ impl LatencyMemory {
         self
     }
 
-    /// Samples as old as this do not count.
+    /// Sets the age at which samples expire.
     pub(crate) const fn with_max_age(mut self, max_age: Duration) -> Self {
         self.expiry = Expiry::after(Some(max_age));
         self
     }
 
-    /// The share of latencies that the delay leaves above it.
+    /// Returns the share of latencies above the delay.
     pub(crate) const fn share(&self) -> Share {
         self.share
     }
 
-    /// After how long samples do not count any more, if that was set.
+    /// Returns the age at which samples expire, if it was set.
     #[cfg(test)]
     pub(super) const fn max_age(&self) -> Option<Duration> {
         self.expiry.max_age()
@@ -184,12 +184,12 @@ impl LatencyMemory {
         self.histogram.samples() as usize
     }
 
-    /// How many of them are attempts that were dropped.
+    /// The number of these samples that are attempts that were dropped.
     pub(crate) fn dropped(&self) -> usize {
         self.histogram.dropped() as usize
     }
 
-    /// How many samples have arrived, 65 535 standing for more.
+    /// Returns the number of samples that have arrived, at most 65 535.
     pub(crate) const fn samples(&self) -> usize {
         self.samples as usize
     }
@@ -204,7 +204,7 @@ impl LatencyMemory {
         self.start.plan(learned, self.samples(), self.window())
     }
 
-    /// `plan`, which holds for every request until the next record, unless samples may expire before that.
+    /// Returns `plan`, marked as reusable unless samples may expire before the next record.
     pub(super) fn lasting(&self, plan: Plan) -> Plan {
         if self.expiry.max_age().is_some() {
             plan
@@ -228,22 +228,22 @@ impl LatencyMemory {
         }
     }
 
-    /// The delay that the share of latencies exceed; `None` before the first sample.
+    /// Returns the delay that the share of latencies exceeds; `None` before the first sample.
     pub(crate) fn delay(&self) -> Option<Duration> {
         (self.samples > 0).then(|| Duration::from_nanos(self.delay))
     }
 
-    /// What half of the latencies do not exceed; `None` before the first sample.
+    /// Returns the median latency; `None` before the first sample.
     pub(crate) fn median(&self) -> Option<Duration> {
         (self.samples > 0).then(|| Duration::from_nanos(self.median))
     }
 
-    /// The share of the hedges started after `delay` that would win if they took as long as any attempt.
+    /// Returns the share of hedges started after `delay` that would win if they took as long as any attempt.
     pub(crate) fn wins_after(&self, delay: Duration) -> f32 {
         self.histogram.wins_after(nanos(delay))
     }
 
-    /// What is remembered.
+    /// Returns the histogram.
     pub(super) const fn histogram(&self) -> &ForgettingHistogram {
         &self.histogram
     }
@@ -261,7 +261,7 @@ impl LatencyMemory {
         };
     }
 
-    /// Forgets the samples that are too old. Returns whether there were any.
+    /// Forgets expired samples. Returns whether there were any.
     pub(crate) fn expire(&mut self, now: Instant) -> bool {
         let halves = self.expiry.advance(now);
         if halves == 0 || self.samples == 0 {
@@ -302,8 +302,8 @@ impl LatencyMemory {
         self.add(primary, record.hedge_delay)
     }
 
-    /// Records a primary, given the delay that its request was planned with, or [`NONE`]. Returns whether it was
-    /// recorded: one that was dropped at once says nothing.
+    /// Records a primary. `planned` is the delay of its request, or [`NONE`]. Returns false for a primary that was
+    /// dropped at once, which is not recorded.
     #[cfg_attr(feature = "std", inline)]
     fn add(&mut self, primary: Primary, planned: u64) -> bool {
         let (Primary::Finished(nanos) | Primary::Dropped(nanos)) = primary;
@@ -351,12 +351,12 @@ impl LatencyMemory {
         }
     }
 
-    /// The delay once it is warm.
+    /// Returns the delay, or 0 during warm-up.
     fn usable_delay(&self) -> u64 {
         if self.is_warm() { self.delay } else { 0 }
     }
 
-    /// What a primary that was dropped after `planned` counts as, if it had not lasted longer.
+    /// Returns the least latency that a primary counts as if it was dropped after the `planned` delay.
     fn stretched(&self, planned: u64) -> u64 {
         // An extreme percentile depends on few samples, and at first there may be none. In steps of a quarter the delay
         // would take long to reach it.
@@ -368,12 +368,12 @@ impl LatencyMemory {
         planned.saturating_add(more)
     }
 
-    /// Whether few samples lie above the delay.
+    /// Returns whether few samples lie above the delay.
     const fn is_extreme(&self) -> bool {
         self.share.bits() <= EXTREME.bits()
     }
 
-    /// Whether so many requests have been recorded that 40 should have passed their delay.
+    /// Returns whether there were enough requests that 40 of them should have passed their delay.
     const fn is_settled(&self) -> bool {
         (self.samples as u64 * self.share.bits() as u64) >> 32 >= 40
     }
@@ -427,7 +427,7 @@ impl LatencyMemory {
         }
     }
 
-    /// So much that evidence and passes balance where nine tenths of the share passes.
+    /// Returns the weight at which evidence and passes balance if nine tenths of the share passes.
     const fn weight_of_pass(&self) -> u16 {
         let weight = (9 << 29) / (self.share.bits() as u64 + 1);
         if weight < u16::MAX as u64 {
@@ -437,7 +437,7 @@ impl LatencyMemory {
         }
     }
 
-    /// Forgets all but what was recorded since the median fell.
+    /// Forgets all samples from before the median fell.
     fn restart(&mut self) {
         self.slow_median = self.fast_median;
         self.histogram.restart_from(&self.recent);
@@ -479,7 +479,7 @@ fn add_to(histogram: &mut ForgettingHistogram, primary: Primary, nanos: u64) {
     }
 }
 
-/// A median that moves by a fixed share of itself towards each sample.
+/// A running median, which moves by a fixed share of itself towards each sample.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 struct RunningMedian {
     /// In nanoseconds, with 8 fractional bits; zero before the first sample.
@@ -489,7 +489,7 @@ struct RunningMedian {
 impl RunningMedian {
     const NONE: Self = Self { scaled: 0 };
     const FRACTION_BITS: u32 = 8;
-    /// More than six months.
+    /// The largest sample, more than six months.
     const MOST: u64 = 1 << 54;
 
     const fn of(nanos: u64) -> Self {
@@ -498,7 +498,7 @@ impl RunningMedian {
         }
     }
 
-    /// Moves by one part in 2^`slowness` towards the sample.
+    /// Moves the median by one part in 2^`slowness` towards the sample.
     fn step(&mut self, nanos: u64, slowness: u32) {
         let sample = nanos.clamp(1, Self::MOST) << Self::FRACTION_BITS;
         let step = self.scaled >> slowness;
@@ -511,7 +511,7 @@ impl RunningMedian {
         self.scaled = self.scaled - step + doubled;
     }
 
-    /// In nanoseconds. A step may lead a little beyond the most that a sample counts as.
+    /// Returns the median in nanoseconds, clamped, since a step may lead slightly beyond the largest sample.
     fn nanos(self) -> u64 {
         (self.scaled >> Self::FRACTION_BITS).min(Self::MOST)
     }

@@ -3,8 +3,8 @@
 /// The builder methods of a strategy whose `LatencyMemory` is in the field given.
 macro_rules! memory_options {
     ($memory:ident) => {
-        /// Sets about how many of the last latencies count: 200 to 8000; 4000 unless set. So many halve the weight of those
-        /// before.
+        /// Sets about how many of the last latencies count, 200 to 8000: after so many, the weight of older ones is
+        /// halved. Default: 4000.
         #[must_use]
         pub const fn window_size(mut self, samples: usize) -> Self {
             self.$memory = self.$memory.with_window(samples);
@@ -13,9 +13,8 @@ macro_rules! memory_options {
 
         $crate::strategy::warmup::start_options!($memory.start);
 
-        /// Sets the age, more than zero, from which samples do not count. Some that are half as old or older do not count
-        /// either: samples leave in two groups. With too few left, the strategy warms up again. Setting it forgets all
-        /// samples.
+        /// Sets the age, more than zero, at which samples expire. They expire in two groups, so that some expire when
+        /// they are half as old. If too few are left, the strategy warms up again. Setting the age forgets all samples.
         #[must_use]
         pub const fn max_age(mut self, age: core::time::Duration) -> Self {
             self.$memory = self.$memory.with_max_age(age);

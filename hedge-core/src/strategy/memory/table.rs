@@ -8,7 +8,8 @@ use crate::strategy::{ReadColumns, RestoreError, WriteColumns};
 use crate::time::Instant;
 
 impl LatencyMemory {
-    /// Writes what is remembered: the shortest latency of each bucket that is not empty, and its weight.
+    /// Writes the memory: the lower bound and the weight of each bucket that is not empty, and the state of the
+    /// estimates.
     pub(crate) fn export(&self, columns: &mut dyn WriteColumns, now: Instant) {
         let mut memory = self.clone();
         memory.expire(now);
@@ -21,14 +22,14 @@ impl LatencyMemory {
         number("restarts", memory.restarts.into());
     }
 
-    /// Checks what was written, as [`restore`](Self::restore) does.
+    /// Checks columns like [`restore`](Self::restore).
     #[cfg(feature = "alloc")]
     pub(crate) fn check(columns: &dyn ReadColumns) -> Result<(), RestoreError> {
         let mut memory = Self::new(super::Share::HALF);
         memory.restore(columns, Instant::ZERO)
     }
 
-    /// Takes what was written in place of what is remembered, as if all of it had just arrived.
+    /// Replaces the memory by what was exported, as if all samples had just arrived.
     pub(crate) fn restore(
         &mut self,
         columns: &dyn ReadColumns,

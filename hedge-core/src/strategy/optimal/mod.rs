@@ -366,11 +366,11 @@ impl Strategy for Optimal {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct OptimalStats {
-    /// How many samples halve the weight of those before.
+    /// The number of samples after which the weight of older ones is halved.
     pub window: usize,
     /// About how many samples count: up to twice the window.
     pub samples: usize,
-    /// How many of them are attempts that were dropped.
+    /// The number of these samples that are attempts that were dropped.
     pub censored: usize,
     /// How many hedged requests have taught how primaries and hedges depend on each other.
     pub pairs: u32,

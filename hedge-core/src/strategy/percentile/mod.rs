@@ -152,7 +152,7 @@ pub struct PercentileStats {
     pub window: usize,
     /// How many samples there are. Where the weight of a sample fades, as in [`Percentile`], up to twice the window.
     pub samples: usize,
-    /// How many of them are attempts that were dropped.
+    /// The number of these samples that are attempts that were dropped.
     pub censored: usize,
     /// Whether there are fewer than `min_samples`.
     pub warming_up: bool,

@@ -10,14 +10,14 @@ pub(super) const UNIT_BITS: u32 = 8;
 pub(super) const ROWS: usize = 34;
 pub(super) const BUCKETS: usize = ROWS * PER_OCTAVE;
 
-/// How many buckets share one count of dropped attempts. An attempt that a hedge overtook is recorded at
-/// 1.25 × its delay or more, and a group of 4 of the 16 buckets of an octave is at most a quarter wide:
-/// so it never shares a group with its delay.
+/// The number of buckets that share one count of dropped attempts. An attempt that lost to its hedge is recorded at
+/// 1.25 × the delay or more, and a group of 4 of the 16 buckets of an octave spans at most a factor of 1.25, so the
+/// attempt is never in the group of the delay.
 pub(in crate::strategy::memory) const GROUP: usize = 4;
 pub(super) const GROUPS: usize = BUCKETS / GROUP;
 pub(super) const GROUPS_PER_ROW: usize = PER_OCTAVE / GROUP;
 
-/// Which bucket a latency falls into. The last one also takes all that is longer.
+/// Returns the bucket of a latency. Longer latencies are in the last one.
 pub(super) fn bucket_of(nanos: u64) -> usize {
     let units = nanos >> UNIT_BITS;
     if units < PER_OCTAVE as u64 {
@@ -29,7 +29,7 @@ pub(super) fn bucket_of(nanos: u64) -> usize {
     (row * PER_OCTAVE + column).min(BUCKETS - 1)
 }
 
-/// Where a bucket begins.
+/// Returns the lower bound of a bucket.
 pub(super) fn edge(bucket: usize) -> u64 {
     let (row, column) = (bucket / PER_OCTAVE, (bucket % PER_OCTAVE) as u64);
     if row == 0 {

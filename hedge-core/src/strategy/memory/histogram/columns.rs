@@ -5,7 +5,7 @@ use super::buckets::{BUCKETS, GROUP, bucket_of, edge};
 use crate::strategy::{ReadColumns, RestoreError, WriteColumns};
 
 impl ForgettingHistogram {
-    /// Writes where each bucket that is not empty begins, and its weight.
+    /// Writes the lower bound and the weight of each bucket that is not empty.
     pub(crate) fn export(&self, columns: &mut dyn WriteColumns) {
         let finished = || weights(&self.finished, 1);
         let dropped = || weights(&self.dropped, GROUP);
@@ -18,7 +18,7 @@ impl ForgettingHistogram {
         columns.column("dropped_weights", &mut dropped().map(|(_, weight)| weight));
     }
 
-    /// What was written.
+    /// Reads a histogram that was exported.
     pub(crate) fn restore(columns: &dyn ReadColumns) -> Result<Self, RestoreError> {
         let mut restored = Self::new();
         fill(
@@ -38,7 +38,7 @@ impl ForgettingHistogram {
     }
 }
 
-/// Where each of these that is not zero begins, in nanoseconds, and what it is. They are `width` buckets wide.
+/// Returns the lower bound in nanoseconds and the weight of each group of `width` buckets that is not empty.
 fn weights(weights: &[u16], width: usize) -> impl Iterator<Item = (f64, f64)> {
     let weights = weights
         .iter()

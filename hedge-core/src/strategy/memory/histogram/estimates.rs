@@ -1,4 +1,4 @@
-//! What the samples say about attempts to come.
+//! Estimates about future attempts.
 
 use super::ForgettingHistogram;
 use super::buckets::{BUCKETS, PER_OCTAVE, UNIT_BITS, bucket_of, edge};
@@ -6,8 +6,8 @@ use super::row::Which;
 use crate::window::Entry;
 
 impl ForgettingHistogram {
-    /// The share of the hedges started after `delay` that would win if they took as long as these samples,
-    /// whatever their primary takes. What was dropped counts as if it had finished then.
+    /// Returns the share of hedges started after `delay` that would win, if hedges and primaries independently took as
+    /// long as these samples. Dropped attempts count as finished.
     pub(crate) fn wins_after(&self, delay: u64) -> f32 {
         let (mut below, mut summed) = (0, 0);
         let (mut wins, mut hedges) = (0_u64, 0_u64);
@@ -30,15 +30,14 @@ impl ForgettingHistogram {
         wins as f32 / (hedges as f32 * self.total as f32)
     }
 
-    /// The longest latency of an attempt that finished, to within a bucket; zero if none did.
+    /// Returns the longest latency of an attempt that finished, rounded up to its bucket; zero if none did.
     pub(crate) fn longest_finished(&self) -> u64 {
         let last = self.finished.iter().rposition(|&weight| weight > 0);
         last.map_or(0, |bucket| edge(bucket + 1))
     }
 
-    /// The share of attempts that take longer than `nanos`, or that take at least as long if `dropped`. Those that were
-    /// dropped count as if they had finished then, or as a bound if `bounds`: then the estimate is that of
-    /// the product limit.
+    /// Returns the share of attempts that take longer than `nanos`, or at least as long if `dropped`. Dropped attempts
+    /// count as lower bounds if `bounds`, which gives the product-limit estimate; else as finished.
     pub(crate) fn survival(&self, nanos: u64, dropped: bool, bounds: bool) -> f32 {
         let (last, mut at_risk, mut share) = (bucket_of(nanos), self.total, 1.0);
         for (nth, row) in self.rows().enumerate() {
@@ -67,8 +66,8 @@ impl ForgettingHistogram {
         (share * samples + 1.0) / (samples + 1.0)
     }
 
-    /// Fills `entries` with as many samples as fit, ascending and spread like those there are. What was dropped is a bound
-    /// if `bounds`. Returns how many they are.
+    /// Fills `entries` with as many samples as fit, in ascending order and distributed like the histogram. Dropped
+    /// attempts become lower bounds if `bounds`. Returns the number of samples.
     pub(crate) fn expand(&self, entries: &mut [Entry], bounds: bool) -> usize {
         let most = entries.len().min(self.samples() as usize);
         let each = most as f32 / self.total.max(1) as f32;

@@ -1,4 +1,4 @@
-//! A histogram of latencies whose counts fade.
+//! A histogram of latencies that forgets exponentially.
 
 use core::fmt;
 
@@ -19,7 +19,7 @@ mod share;
 #[cfg(test)]
 mod tests;
 
-/// What one sample weighs, so that it can be halved twice before it is rounded.
+/// The weight of one sample, which can be halved twice before it is rounded.
 pub(super) const SAMPLE: u16 = 4;
 
 /// Counts latencies in log-linear buckets, 16 an octave, and halves all counts at intervals, so that each
@@ -29,7 +29,7 @@ pub(super) const SAMPLE: u16 = 4;
 #[derive(Clone)]
 pub(crate) struct ForgettingHistogram {
     finished: [u16; BUCKETS],
-    /// What a dropped attempt adds to each bucket of a group: a quarter of its weight.
+    /// The weight of dropped attempts in each bucket of a group, which is a quarter of the group's weight.
     dropped: [u16; GROUPS],
     /// The sum of all weights.
     total: u32,
@@ -47,12 +47,12 @@ impl ForgettingHistogram {
         }
     }
 
-    /// About how many samples there are, with those that have faded counting for less.
+    /// Returns about how many samples there are, in which older ones count less.
     pub(crate) const fn samples(&self) -> u32 {
         self.total.div_ceil(SAMPLE as u32)
     }
 
-    /// How many of [`samples`](Self::samples) are attempts that were dropped.
+    /// Returns how many of the [`samples`](Self::samples) are attempts that were dropped.
     pub(crate) fn dropped(&self) -> u32 {
         let weight: u32 = self.dropped.iter().map(|&weight| u32::from(weight)).sum();
         weight * GROUP as u32 / u32::from(SAMPLE)
@@ -104,7 +104,7 @@ impl ForgettingHistogram {
         *self = Self::new();
     }
 
-    /// Takes these samples, as if all of them had finished, in place of those there are.
+    /// Replaces all samples by these, which count as finished.
     pub(crate) fn restart_from(&mut self, samples: &CoarseHistogram) {
         const EACH: u16 = SAMPLE / GROUP as u16;
 

@@ -4,17 +4,17 @@ use super::buckets::{BUCKETS, PER_OCTAVE, ROWS, UNIT_BITS, edge};
 use super::row::Which;
 use super::{ForgettingHistogram, Share};
 
-/// Where a quantile lies.
+/// The position of a quantile.
 struct Place {
     bucket: usize,
     /// The weight of the bucket.
     weight: u64,
-    /// How much of that lies above the quantile, in units of 2⁻¹⁶.
+    /// The part of that weight above the quantile, in units of 2⁻¹⁶.
     above: u64,
 }
 
 impl ForgettingHistogram {
-    /// Looks up quantiles, several of them in one pass over the buckets.
+    /// Returns the quantiles. Several of them take one pass over the buckets.
     pub(crate) fn quantiles(&self) -> Quantiles<'_> {
         let (mut all, mut finished) = ([0; ROWS], [0; ROWS]);
         for (row, (all, finished)) in self.rows().zip(all.iter_mut().zip(&mut finished)) {
@@ -38,8 +38,8 @@ pub(crate) struct Quantiles<'a> {
 }
 
 impl Quantiles<'_> {
-    /// The latency that a share `above` of all samples exceed, those that were dropped counting as if they
-    /// had finished then: 0 if there is no sample, and `u64::MAX` if it is out of range.
+    /// Returns the latency that a share `above` of all samples exceeds, where dropped attempts count as finished: 0
+    /// without samples, and `u64::MAX` if it is out of range.
     pub(crate) fn of_all(&self, above: Share) -> u64 {
         let Some(place) = self.find(above, Which::All) else {
             return 0;
@@ -47,7 +47,7 @@ impl Quantiles<'_> {
         between(&place, self.depth(&place))
     }
 
-    /// The latency that a share `above` of the attempts that finished exceed: `u64::MAX` if none finished.
+    /// Returns the latency that a share `above` of the finished attempts exceeds; `u64::MAX` if none finished.
     pub(crate) fn of_finished(&self, above: Share) -> u64 {
         let Some(place) = self.find(above, Which::Finished) else {
             return u64::MAX;
@@ -55,7 +55,7 @@ impl Quantiles<'_> {
         between(&place, place.above / place.weight)
     }
 
-    /// Walks down from the longest samples until a share `above` of them has been passed.
+    /// Finds the place with a share `above` of the samples above it.
     fn find(&self, above: Share, which: Which) -> Option<Place> {
         let rows = match which {
             Which::All => &self.all,
@@ -80,8 +80,8 @@ impl Quantiles<'_> {
         })
     }
 
-    /// How far below the upper end of its bucket the quantile is, as a share of the bucket's width in units
-    /// of 2⁻¹⁶, if the density changes across the bucket as it does between its neighbours.
+    /// Returns how far below the upper end of its bucket the quantile is, as a share of the bucket's width in units of
+    /// 2⁻¹⁶. The density is assumed to change within the bucket as it does between its neighbours.
     fn depth(&self, place: &Place) -> u64 {
         const ONE: i64 = 1 << 16;
 
@@ -104,8 +104,8 @@ impl Quantiles<'_> {
     }
 }
 
-/// The latency so far below the upper end of its bucket, as a share of the bucket's width in units of 2⁻¹⁶;
-/// `u64::MAX` in the last bucket.
+/// Returns the latency that is `depth` below the upper end of its bucket, as a share of the bucket's width in units of
+/// 2⁻¹⁶; `u64::MAX` in the last bucket.
 fn between(place: &Place, depth: u64) -> u64 {
     if place.bucket == BUCKETS - 1 {
         return u64::MAX;

@@ -1,8 +1,8 @@
-//! The weights of an octave.
+//! The weights of one octave.
 
 use super::buckets::{GROUP, GROUPS_PER_ROW, PER_OCTAVE};
 
-/// Which samples to look at.
+/// The samples to count.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Which {
     All,

@@ -1,14 +1,13 @@
 //! Shares of samples without floating point.
 
-/// A share between 0 and 1 in units of 2⁻³². Microcontrollers have no `f64`.
+/// A share between 0 and 1 in units of 2⁻³², since microcontrollers have no hardware for `f64`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Share(u32);
 
 impl Share {
     pub(crate) const HALF: Self = Self(1 << 31);
 
-    /// The share of attempts that take longer than this percentile, which is clamped to 50 and 99.9; a
-    /// NaN counts as 99.9.
+    /// Returns the share of attempts above this percentile, which is clamped to 50 to 99.9; a NaN counts as 99.9.
     pub(crate) const fn above(percent: f64) -> Self {
         let percent = if percent < 50.0 {
             50.0
@@ -20,7 +19,7 @@ impl Share {
         Self(((100.0 - percent) * (4_294_967_296.0 / 100.0)) as u32)
     }
 
-    /// The nearest share that can be expressed.
+    /// Returns the nearest share that can be represented.
     pub(crate) const fn of(share: f32) -> Self {
         Self((share as f64 * 4_294_967_296.0) as u32)
     }
