@@ -1,4 +1,4 @@
-//! A strategy's answer.
+//! The plan of a strategy for one request.
 
 use core::time::Duration;
 
@@ -47,7 +47,7 @@ impl Plan {
         }
     }
 
-    /// Sets the time from one hedge to the next; unless set, it is the delay.
+    /// Sets the time from one hedge to the next. Default: the delay.
     #[must_use]
     pub const fn then_every(mut self, step: Duration) -> Self {
         self.step = Some(step);
@@ -61,8 +61,8 @@ impl Plan {
         self
     }
 
-    /// Promises that every request with the same hints gets this same plan until the next
-    /// [`record`](super::Strategy::record), so that servers can hand it out without asking again.
+    /// Declares that all requests with the same hints get this plan until the next [`record`](super::Strategy::record),
+    /// so that servers can reuse it without calling the strategy.
     #[must_use]
     pub const fn reusable(mut self) -> Self {
         self.reusable = true;
@@ -82,7 +82,7 @@ impl Plan {
         self.when.ok()
     }
 
-    /// How much later than the first the second hedge is due, and each after that.
+    /// Returns the time from one hedge to the next.
     pub(crate) fn step(&self) -> Option<Duration> {
         self.step.or(self.delay())
     }

@@ -1,4 +1,4 @@
-//! The last latencies of primaries, and the options on them that learned strategies share.
+//! The last latencies of primaries, and their options, which learned strategies share.
 
 use core::time::Duration;
 
@@ -9,12 +9,12 @@ use crate::error::ConfigError;
 use crate::time::millis;
 use crate::window::Window;
 
-/// A window of samples, and what to do until it has enough of them.
+/// A window of samples, and the options for the time until it has enough of them.
 #[derive(Clone, Debug)]
 pub(super) struct Recent<const N: usize> {
     pub(super) window: Window<N>,
     pub(super) start: Start,
-    /// As asked for; the window holds what is possible.
+    /// The size as it was set; that of the window is clamped.
     size: u32,
 }
 
@@ -28,14 +28,14 @@ impl<const N: usize> Recent<N> {
         }
     }
 
-    /// Returns the history without samples; from now on this many count.
+    /// Returns an empty window of this many samples.
     pub(super) const fn sized(mut self, samples: usize) -> Self {
         self.size = saturated(samples);
         self.window = Window::new(samples, self.window.max_age());
         self
     }
 
-    /// Returns the history without samples; from now on samples expire at this age.
+    /// Returns it without samples, with this age at which samples expire.
     pub(super) const fn aging(mut self, max_age: Duration) -> Self {
         self.window = Window::new(self.size as usize, Some(max_age));
         self
@@ -52,8 +52,7 @@ impl<const N: usize> Recent<N> {
             .plan(learned, self.window.len(), self.window.size())
     }
 
-    /// `plan`, which holds for every request until the next record, unless samples may leave by age
-    /// before that.
+    /// Returns `plan`, marked as reusable unless samples may expire before the next record.
     pub(super) fn lasting(&self, plan: Plan) -> Plan {
         if self.window.max_age().is_some() {
             plan

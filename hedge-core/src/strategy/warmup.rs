@@ -1,4 +1,4 @@
-//! What a learned strategy does before there is enough to learn from.
+//! The behaviour of a learned strategy until it has enough samples.
 
 use core::time::Duration;
 
@@ -23,22 +23,22 @@ choice! {
         Delay = "delay",
         /// The strategy does not hedge.
         Off = "off",
-        /// The strategy goes over from `initial_delay` to the learned delay gradually: with n samples it hedges at
+        /// The strategy moves gradually from `initial_delay` to the learned delay. With n samples it hedges at
         ///
         /// (m · `initial_delay` + n · learned delay) / (m + n)
         ///
-        /// where m is `min_samples`, as if the first delay had been learned from m samples. With
-        /// 10 m samples, or once the window is full, the learned delay stands alone. Without an
-        /// `initial_delay` this is the same as `delay`.
+        /// where m is `min_samples`, as if the first delay had been learned from m samples. With 10 m samples, or once
+        /// the window is full, it uses the learned delay alone. Without an `initial_delay`, this is the same as
+        /// `delay`.
         Prior = "prior",
     }
 }
 
-/// How a learned strategy starts: three options that all of them have.
+/// The three options of all learned strategies for the time until they have enough samples.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Start {
     pub(super) initial_delay: Option<Duration>,
-    /// 64, or the window if that is smaller, unless set.
+    /// The option `min_samples`; `None` for the default.
     pub(super) min_samples: Option<u32>,
     pub(super) warmup: Warmup,
 }
@@ -50,20 +50,20 @@ impl Start {
         warmup: Warmup::Delay,
     };
 
-    /// How many samples are enough unless an option says otherwise, if the window is no smaller.
+    /// The default of `min_samples`, unless the window is smaller.
     pub(super) const DEFAULT_MIN_SAMPLES: usize = 64;
 
-    /// Whether `samples` are enough, of at most `window`.
+    /// Returns whether `samples` of at most `window` are enough.
     pub(super) fn is_over(&self, samples: usize, window: usize) -> bool {
         samples >= self.needed(window)
     }
 
-    /// Whether a delay that is not yet learned from enough samples is used.
+    /// Returns whether a learned delay is used before there are enough samples.
     pub(super) fn blends(&self) -> bool {
         self.warmup == Warmup::Prior && self.initial_delay.is_some()
     }
 
-    /// The plan, given the delay that `samples` of at most `window` suggest.
+    /// Returns the plan, given the delay that was learned from `samples` of at most `window`.
     pub(super) fn plan(&self, learned: Option<Duration>, samples: usize, window: usize) -> Plan {
         let over = self.is_over(samples, window);
         match (self.warmup, self.initial_delay, learned) {
@@ -76,7 +76,7 @@ impl Start {
         }
     }
 
-    /// Checks `min_samples` against the window it has to fit in.
+    /// Checks that `min_samples` fits in the window.
     pub(super) fn validate(&self, window: usize) -> Result<(), ConfigError> {
         let samples = self.min_samples.map_or(1.0, f64::from);
         ConfigError::check_range("min_samples", samples, 1.0, window as f64)
@@ -100,7 +100,7 @@ impl Start {
             .unwrap_or(learned)
     }
 
-    /// How many samples are enough, of at most `window`.
+    /// Returns how many samples are enough, at most `window`.
     pub(super) fn needed(&self, window: usize) -> usize {
         let set = self.min_samples.map(usize::try_from);
         let needed = set.map_or(Self::DEFAULT_MIN_SAMPLES, |set| set.unwrap_or(usize::MAX));
@@ -108,25 +108,25 @@ impl Start {
     }
 }
 
-/// The builder methods on how to start, for a strategy with a `Start` at the path given.
+/// Defines the builder methods of a strategy that has a `Start` at the given path.
 macro_rules! start_options {
     ($($path:ident).+) => {
-        /// Sets the hedge delay until there are enough samples. Unless set, no request is hedged before that.
+        /// Sets the hedge delay until there are enough samples. Default: none, so that no request is hedged until then.
         #[must_use]
         pub const fn initial_delay(mut self, delay: core::time::Duration) -> Self {
             self.$($path).+.initial_delay = Some(delay);
             self
         }
 
-        /// Sets how many samples are enough: 1 to the window's size. Unless set, the smaller of 64 and the window's
-        /// size.
+        /// Sets how many samples are enough, 1 to the window's size. Default: 64, or the window's size if that is
+        /// smaller.
         #[must_use]
         pub const fn min_samples(mut self, samples: usize) -> Self {
             self.$($path).+.min_samples = Some($crate::strategy::warmup::saturated(samples));
             self
         }
 
-        /// Sets what to do until there are enough samples.
+        /// Sets the behaviour until there are enough samples. Default: `delay`, which hedges at `initial_delay`.
         #[must_use]
         pub const fn warmup(mut self, warmup: $crate::strategy::Warmup) -> Self {
             self.$($path).+.warmup = warmup;
@@ -137,7 +137,7 @@ macro_rules! start_options {
 
 pub(super) use start_options;
 
-/// Options are kept in 32 bits; more than fits is not valid anyway.
+/// Converts an option to 32 bits, saturating: larger values are invalid anyway.
 pub(super) const fn saturated(samples: usize) -> u32 {
     if samples < u32::MAX as usize {
         samples as u32

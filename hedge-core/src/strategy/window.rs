@@ -1,4 +1,4 @@
-//! A window as a column of numbers. Here and not in `window`, which knows nothing of strategies.
+//! A window as a column of numbers. This module is not in `window`, which does not depend on strategies.
 
 use core::time::Duration;
 
@@ -8,14 +8,13 @@ use crate::time::Instant;
 use crate::window::{Entry, Window};
 
 impl<const N: usize> Window<N> {
-    /// Writes the samples that are not too old, the oldest first, in microseconds. Censored samples are
-    /// negative.
+    /// Writes the samples that have not expired, the oldest first, in microseconds. Censored samples are negative.
     pub(crate) fn export(&self, name: &'static str, columns: &mut dyn WriteColumns, now: Instant) {
         columns.column(name, &mut self.not_expired(now).map(signed));
     }
 
-    /// Replaces all samples by those of a column, as if they had just arrived. If more are given than
-    /// fit, takes the last ones.
+    /// Replaces all samples by those of a column, as if they had just arrived. If there are more than fit, the last
+    /// ones are used.
     pub(crate) fn restore(
         &mut self,
         name: &'static str,

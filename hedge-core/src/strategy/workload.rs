@@ -1,4 +1,4 @@
-//! A delay that depends on what is asked.
+//! A delay that depends on hints about the request.
 
 use core::time::Duration;
 
@@ -9,12 +9,11 @@ use crate::outcome::StrategyKind;
 use crate::record::Record;
 use crate::time::Instant;
 
-/// Multiplies another strategy's delay by what the [`Hints`] about a request suggest, so that a
-/// request which takes long by nature is not hedged for that.
+/// Multiplies another strategy's delay by a factor that depends on the [`Hints`] about a request, so that a request
+/// that naturally takes long is not hedged for that reason.
 ///
-/// Neither the delay nor the step between later hedges is ever under 10 ms. The inner strategy learns from all
-/// requests together, as if each were ordinary: from its latency divided by its factor, so that size does not
-/// count twice.
+/// The delay and the time between later hedges are at least 10 ms. The inner strategy learns from all requests: from
+/// each latency divided by the request's factor, so that the size of a request does not count twice.
 ///
 /// ```
 /// use core::time::Duration;
@@ -56,10 +55,10 @@ impl WorkloadAware {
 }
 
 impl<S> WorkloadAware<S> {
-    /// The shortest delay, whatever the hints say.
+    /// The shortest delay after scaling.
     pub const MIN_DELAY: Duration = Duration::from_millis(10);
 
-    /// Creates a strategy that scales what another strategy plans.
+    /// Creates a strategy that scales the delays of another strategy.
     pub const fn over(inner: S) -> Self {
         Self { inner }
     }

@@ -39,7 +39,7 @@ impl<const N: usize> History<N> {
         }
     }
 
-    /// Returns the history without samples; from now on samples expire at this age.
+    /// Returns it without samples, with this age at which samples expire.
     pub(super) const fn aging(self, max_age: Duration) -> Self {
         Self {
             primaries: self.primaries.aging(max_age),

@@ -171,8 +171,9 @@ impl<const N: usize> Adaptive<N> {
 
     start_options!(history.primaries.start);
 
-    /// Sets the age, more than zero, at which samples are forgotten, to within an eighth. With too few left, the
-    /// strategy warms up again; with none left, it has forgotten everything. Setting it forgets all samples.
+    /// Sets the age, more than zero, at which samples expire. They expire in groups, at 7/8 of this age or later. If
+    /// too few are left, the strategy warms up again; if none is left, it has forgotten everything. Setting the age
+    /// forgets all samples.
     #[must_use]
     pub const fn max_age(self, age: Duration) -> Self {
         Self {
@@ -181,7 +182,7 @@ impl<const N: usize> Adaptive<N> {
         }
     }
 
-    /// Returns what has been learned, for people to look at.
+    /// Returns statistics of what has been learned.
     pub fn stats(&self) -> AdaptiveStats {
         let samples = self.history.len();
         let mut arms = [ArmStats::NONE; Arms::MAX];

@@ -184,7 +184,7 @@ impl LatencyMemory {
         self.histogram.samples() as usize
     }
 
-    /// The number of these samples that are attempts that were dropped.
+    /// The number of samples of dropped attempts.
     pub(crate) fn dropped(&self) -> usize {
         self.histogram.dropped() as usize
     }

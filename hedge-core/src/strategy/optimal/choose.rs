@@ -1,4 +1,4 @@
-//! Which policy to follow.
+//! The choice of the policy.
 
 use core::iter;
 
@@ -8,72 +8,72 @@ use super::search::{Found, Search, latest};
 use crate::strategy::{ReadColumns, RestoreError, WriteColumns};
 use crate::window::Entry;
 
-/// What to aim for.
+/// The goal of the choice.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Goal {
     /// The percentile to lower, as a share.
     pub(super) target: f32,
     /// The share of requests that may be hedged.
     pub(super) budget: f32,
-    /// What to multiply the budget by for now, to make up for hedges started beyond it, or not started.
+    /// The factor for the budget at present, which makes up for too many or too few hedges before.
     pub(super) correction: f32,
     /// How the latencies of a request's attempts depend on each other.
     pub(super) dependence: Dependence,
     /// Whether slow requests come in clusters.
     pub(super) clustered: bool,
-    /// Whether hedging did not help up to now.
+    /// Whether hedging did not help so far, so that only probes start.
     pub(super) probing: bool,
 }
 
-/// A policy, and what is expected of it. Times are in microseconds.
+/// A policy and its expected result. Times are in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct SingleR {
     pub(super) delay: u64,
-    /// The share of the requests past the delay to hedge.
+    /// The share of the requests past the delay that are hedged.
     pub(super) chance: f32,
-    /// The target percentile.
+    /// The expected target percentile.
     pub(super) predicted: u64,
     /// The target percentile without hedging, if enough of the tail was seen.
     pub(super) unhedged: Option<u64>,
-    /// Whether only a few are hedged, to see when that would help.
+    /// Whether only a few requests are hedged, as probes.
     pub(super) probing: bool,
 }
 
-/// The mean of the last ten delays, each of which comes from a window that is a tenth new: about as much
-/// is averaged again as is in the window, which takes off a good part of the error.
+/// The mean of the last ten delays. Each comes from a window of which a tenth is new, so the mean covers about twice
+/// the window, which reduces the error.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DelayMean {
     mean: f64,
     delays: u8,
 }
 
-/// How many samples above the target it takes to tell one delay from another.
+/// The number of samples above the target from which on delays can be compared.
 const ENOUGH: f32 = 3.0;
-/// The earliest delay considered is that which this many times the budget exceed, or this many times the
-/// share above the target: before that, too many would be hedged that need it not.
+/// The earliest delay that is considered is exceeded by this many times the budget, or by this many times the share
+/// above the target. An earlier one would hedge too many requests that do not need it.
 const EARLIEST: f32 = 4.0;
 
-/// How much of the target percentile hedging has to take off for each part of extra load, and the
-/// least and the most that is asked for.
+/// The reduction of the target percentile that hedging must achieve, relative to the extra load, and its lower and
+/// upper bound.
 const WORTH: f32 = 0.5;
 const LEAST_WORTH: f32 = 0.01;
 const MOST_WORTH: f32 = 0.1;
-/// With too few samples to tell: how well hedges have to do, compared to independent ones.
+/// The benefit that hedges must have with too few samples to compare delays, relative to independent attempts.
 const HELPFUL: f32 = 0.2;
-/// By how much better hedges have to do to come back.
+/// The factor by which hedges must do better for hedging to resume.
 const COME_BACK: f32 = 2.0;
-/// The share of requests to hedge as probes.
+/// The share of requests that are hedged as probes.
 const PROBES: f32 = 0.0025;
-/// The share of requests, the slowest ones, from which probes are drawn: where they tell most.
+/// The share of the slowest requests from which probes are drawn, since these are the most informative.
 const PROBED: f32 = 0.05;
 
 /// Returns the policy for a window's samples; `None` if there are none.
 ///
-/// While there are too few above the target to tell one delay from another, it hedges as late as the
-/// budget allows, which helps every tail.
+/// While there are too few samples above the target to compare delays, the policy hedges as late as the budget allows,
+/// which helps with every tail.
 ///
-/// The delay is at most half as long again as `longest`, what the longest attempt that finished took: where more
-/// hang than may be slower than the target, it would grow without bound.
+/// The delay is at most 1.5 × `longest`, the latency of the longest attempt that finished. Otherwise it would grow
+/// without bound if more attempts hang than may be slower than the target.
 pub(super) fn choose(
     sorted: &[Entry],
     longest: u64,
@@ -166,9 +166,9 @@ fn uncapped(sorted: &[Entry], goal: Goal, delay_mean: &mut DelayMean) -> Option<
     })
 }
 
-/// Whether a hedge as late as the budget allows leads to less than twice the target percentile that was found. Where slow
-/// requests cluster, an early delay is passed by a whole cluster at once, and what the samples promise of it
-/// does not come true.
+/// Returns whether the latest delay that spends the budget leads to less than twice the target percentile that was
+/// found. If slow requests come in clusters, whole clusters pass an early delay at once, and it does not reach the
+/// percentile that the samples predict.
 fn is_latest_nearly_as_good(top: Cursor<'_>, goal: Goal, found: &Found) -> bool {
     let late = Search {
         exceed: 1.0 - goal.target,
@@ -202,7 +202,8 @@ impl DelayMean {
         })
     }
 
-    /// The mean, this delay included. One that is off by a factor of two is no error: it starts again.
+    /// Returns the mean with this delay. A delay that differs by a factor of two is a real change, so the mean starts
+    /// again from it.
     fn mean(&mut self, delay: u64) -> u64 {
         let delay = delay as f64;
         if delay > 2.0 * self.mean || self.mean > 2.0 * delay {
@@ -233,7 +234,7 @@ mod tests {
 
     const LONG: u64 = u64::MAX;
 
-    /// Exponential with a mean of 100 ms, by its quantiles.
+    /// Returns the quantiles of the exponential distribution with a mean of 100 ms.
     fn exponential(samples: u32) -> Vec<Entry> {
         let quantile = |n| -0.1 * libm::log((f64::from(n) + 0.5) / f64::from(samples));
         let latency = |n| Entry::of(Sample::Finished(Duration::from_secs_f64(quantile(n))));

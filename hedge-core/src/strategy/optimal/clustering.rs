@@ -4,9 +4,8 @@ use core::iter;
 
 use crate::strategy::{ReadColumns, RestoreError, WriteColumns};
 
-/// How much the number of requests that pass their delay varies from one block of 64 to the next. If each passed
-/// by chance alone, the variance would be a little less than the mean; where slow requests cluster,
-/// it is many times that.
+/// The variance of the number of requests in a block of 64 that pass their delay. If they were independent, the
+/// variance would be slightly less than the mean. If slow requests come in clusters, it is many times the mean.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clustering {
     requests: u8,
@@ -17,13 +16,13 @@ pub(super) struct Clustering {
     clustered: bool,
 }
 
-/// How many requests a block has.
+/// The number of requests in a block.
 const BLOCK: u8 = 64;
-/// About how many of the last blocks count.
+/// About the number of blocks that count.
 const BLOCKS: u8 = 64;
-/// After how many blocks there is a first verdict.
+/// The number of blocks before the first decision.
 const ENOUGH: u8 = 8;
-/// The ratios of variance to mean from which on requests are taken for clustered, and below which no longer.
+/// The ratio of variance to mean above which requests count as clustered, and the ratio below which they no longer do.
 const ON: f32 = 2.0;
 const OFF: f32 = 1.4;
 
@@ -43,7 +42,7 @@ impl Clustering {
         self.clustered
     }
 
-    /// A request for which a hedge was planned has ended.
+    /// Records a request for which a hedge was planned.
     pub(super) fn record(&mut self, passed: bool) {
         self.requests += 1;
         self.passed += u8::from(passed);
@@ -53,9 +52,10 @@ impl Clustering {
     }
 
     fn close_block(&mut self) {
-        /// With hardly any passes their ratio says nothing.
+        /// The least mean for the ratio, which says nothing if hardly any request passes.
         const LEAST_MEAN: f32 = 0.2;
-        /// One block that is far off, when all of a sudden everything is slow, is not many clusters.
+        /// The largest square of a block, relative to the mean: one block that is far off, when everything suddenly is
+        /// slow, must not count as many clusters.
         const MOST_SQUARE: f32 = 25.0;
 
         self.blocks = (self.blocks + 1).min(BLOCKS);
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
     use crate::random::SplitMix;
 
-    /// Requests of which a share passes, in runs of this length on average.
+    /// Returns the state after requests of which a share passes, in runs of this average length.
     fn after(requests: u32, share: f64, run: f64, seed: u64) -> Clustering {
         let mut rng = SplitMix(seed);
         let (mut clustering, mut slow) = (Clustering::new(), false);

@@ -1,23 +1,23 @@
-//! How many attempts take longer than this: the product-limit estimate as a curve to walk along.
+//! The product-limit estimate of the share of attempts that take longer, as a curve.
 
 use crate::window::Entry;
 
-/// A place on the curve of S(t), the share of attempts that take longer than t, with the entries of a
-/// window that lie below it and those that lie above.
+/// A position on the curve of S(t), the share of attempts that take longer than t, between the sorted entries of a
+/// window.
 ///
-/// Every entry starts with the same mass, and a censored one bequeaths its own to those above in equal
-/// parts (Efron, 1967), so that all entries above a place have the same mass. A step costs a
-/// comparison, and a division where an entry is censored.
+/// Every entry starts with the same mass, and the mass of a censored entry is distributed equally among those above it
+/// (Efron, 1967). So all entries above a position have the same mass. A step costs a comparison, and a division at a
+/// censored entry.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cursor<'a> {
     sorted: &'a [Entry],
     below: usize,
-    /// Of an entry above, as a share of all.
+    /// The mass of each entry above, as a share of all.
     mass: f32,
 }
 
 impl<'a> Cursor<'a> {
-    /// Below every entry.
+    /// Creates a cursor below all entries.
     pub(super) fn new(sorted: &'a [Entry]) -> Self {
         Self {
             sorted,
@@ -26,7 +26,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Above every entry.
+    /// Creates a cursor above all entries.
     pub(super) fn top(sorted: &'a [Entry]) -> Self {
         let mut cursor = Self::new(sorted);
         while cursor.below < sorted.len() {
@@ -35,56 +35,56 @@ impl<'a> Cursor<'a> {
         cursor
     }
 
-    /// S, from 1 to 0. Above every entry it is 0, whether the largest finished or not.
+    /// Returns S, from 1 to 0. Above all entries it is 0, even if the largest one is censored.
     pub(super) fn survival(&self) -> f32 {
         self.mass * self.above() as f32
     }
 
-    /// S for the next attempt, which is one more draw, not one of those seen: never 0.
+    /// Returns S for the next attempt, which is one more draw; never 0.
     pub(super) fn next_survival(&self) -> f32 {
         let samples = self.sorted.len() as f32;
         (self.survival() * samples + 1.0) / (samples + 1.0)
     }
 
-    /// The entry just above, or that after `skip` more, in microseconds.
+    /// Returns the entry above after skipping `skip` entries, in microseconds.
     pub(super) fn higher(&self, skip: usize) -> Option<u64> {
         let entry = self.sorted.get(self.below.saturating_add(skip));
         entry.map(|entry| entry.micros())
     }
 
-    /// The entry just below, in microseconds.
+    /// Returns the entry just below, in microseconds.
     pub(super) fn lower(&self) -> Option<u64> {
         self.entry_below().map(Entry::micros)
     }
 
-    /// Goes up past the entries that are `micros` long or shorter.
+    /// Moves up past all entries that are `micros` long or shorter.
     pub(super) fn up_past(&mut self, micros: u64) {
         while self.higher(0).is_some_and(|higher| higher <= micros) {
             self.up();
         }
     }
 
-    /// Goes down past the entries that are `micros` long or longer.
+    /// Moves down past all entries that are `micros` long or longer.
     pub(super) fn down_past(&mut self, micros: u64) {
         while self.lower().is_some_and(|lower| lower >= micros) {
             self.down();
         }
     }
 
-    /// Goes down past censored entries to one that finished.
+    /// Moves down past censored entries to one that finished.
     pub(super) fn down_to_finished(&mut self) {
         while self.entry_below().is_some_and(Entry::is_censored) {
             self.down();
         }
     }
 
-    /// What S is where [`next_survival`](Self::next_survival) is `share`.
+    /// Returns S at the position where [`next_survival`](Self::next_survival) is `share`.
     pub(super) fn survival_before_next(&self, share: f32) -> f32 {
         let samples = self.sorted.len() as f32;
         (share * (samples + 1.0) - 1.0) / samples.max(1.0)
     }
 
-    /// How many entries lie above.
+    /// Returns the number of entries above.
     pub(super) fn above(&self) -> usize {
         self.sorted.len() - self.below
     }
@@ -140,8 +140,8 @@ mod tests {
         entries
     }
 
-    /// As in textbooks: at each time where something finished, the curve is multiplied by the share of
-    /// those still running that went on.
+    /// Returns the product-limit estimate as in textbooks: at each time at which an entry finished, the curve is
+    /// multiplied by the share of the running entries that did not.
     fn product_limit(entries: &[Entry], t: u64) -> f64 {
         let mut survival = 1.0;
         for (rank, entry) in entries.iter().enumerate() {

@@ -1,8 +1,7 @@
-//! What a slow primary says about its hedge.
+//! The dependence between the latencies of a primary and its hedge.
 //!
-//! If the two were independent, a hedge would finish within y with chance F(y), however slow its primary.
-//! But a request may be hard wherever it runs, and a server that is slow for one attempt is slow for the
-//! next.
+//! If both were independent, a hedge would finish within y with chance F(y), however slow its primary is. But a request
+//! may be slow wherever it runs, and a server that is slow for one attempt is slow for the next.
 
 use core::iter;
 
@@ -11,10 +10,10 @@ use crate::strategy::{ReadColumns, RestoreError, WriteColumns};
 /// How the latencies of a request's attempts depend on each other.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Dependence {
-    /// By how much the odds that a hedge exceeds a latency rise when its primary is slow; 1 if they do
-    /// not.
+    /// The factor by which the odds that a hedge exceeds a latency rise if its primary is slow; 1 if they are
+    /// independent.
     pub(super) odds: f32,
-    /// The share of slow primaries whose hedges are as slow, so that they never help.
+    /// The share of slow primaries whose hedges are equally slow, so that they never help.
     pub(super) stuck: f32,
 }
 
@@ -25,15 +24,14 @@ impl Dependence {
         stuck: 0.0,
     };
 
-    /// The chance that the hedge of a slow primary finishes within a latency that a share `share` of all
-    /// attempts does not exceed.
+    /// Returns the chance that the hedge of a slow primary finishes within the latency that a `share` of all attempts
+    /// does not exceed.
     pub(super) fn in_time(self, share: f32) -> f32 {
         (1.0 - self.stuck) * share / (share + self.odds * (1.0 - share))
     }
 }
 
-/// A request's primary and its hedge: the shares of attempts that take longer than they did, as far as
-/// that is known.
+/// A primary and its hedge, as the shares of attempts that take longer than each of them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pair {
     pub(super) primary: f32,
@@ -41,7 +39,7 @@ pub(super) struct Pair {
     pub(super) finished: Finished,
 }
 
-/// Which of a pair finished; the other one would have taken longer.
+/// The attempt of a pair that finished; the other one would have taken longer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Finished {
     Primary,
@@ -50,8 +48,8 @@ pub(super) enum Finished {
 }
 
 impl Pair {
-    /// How much more likely the pair is when the odds ratio between its attempts is `odds` than when they
-    /// are independent, by Plackett's distribution (1965), whose odds ratio is the same everywhere.
+    /// Returns the likelihood of the pair at the odds ratio `odds`, relative to independent attempts, by the
+    /// distribution of Plackett (1965), whose odds ratio is constant.
     fn likelihood(self, odds: f32) -> f32 {
         let (u, v) = (self.primary, self.hedge);
         let more = odds - 1.0;
@@ -74,7 +72,7 @@ impl Pair {
         }
     }
 
-    /// How much more likely it is when a share `stuck` of hedges can but lose.
+    /// Returns the likelihood of the pair if a share `stuck` of hedges can only lose, relative to independent attempts.
     fn likelihood_stuck(self, stuck: f32) -> f32 {
         match self.finished {
             Finished::Hedge => 1.0 - stuck,
@@ -82,7 +80,7 @@ impl Pair {
         }
     }
 
-    /// How much it tells, from 0 to 1: next to nothing if the hedge had no time.
+    /// Returns how informative the pair is, from 0 to 1: close to 0 if the hedge had little time.
     fn weight(self) -> f32 {
         match self.finished {
             Finished::Hedge => 1.0,
@@ -91,11 +89,11 @@ impl Pair {
     }
 }
 
-/// How well pairs fit a few hypotheses. A rough idea has to do: the two latencies of a request are never
+/// How well pairs fit a few hypotheses. A rough estimate must suffice, since the two latencies of a request are never
 /// both known.
 #[derive(Clone, Debug)]
 pub(super) struct Hypotheses {
-    /// Log-likelihoods, below that of the best.
+    /// The log-likelihoods, relative to that of the best hypothesis.
     fits: [f32; Self::COUNT],
     pairs: u32,
 }
@@ -107,9 +105,9 @@ impl Hypotheses {
     const STUCK: [f32; 8] = [0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97];
     const COUNT: usize = Self::ODDS.len() + Self::STUCK.len();
 
-    /// How fast pairs are forgotten: the last 125 that tell something count.
+    /// How fast pairs are forgotten: about the last 125 informative ones count.
     const FORGETTING: f32 = 1.0 / 125.0;
-    /// None is ruled out further than this, so that a few pairs can bring it back.
+    /// The lowest log-likelihood of a hypothesis, so that a few pairs can revive it.
     const DEEPEST: f32 = -8.0;
 
     pub(super) const fn new() -> Self {
@@ -134,13 +132,13 @@ impl Hypotheses {
         Ok(restored)
     }
 
-    /// How many pairs there were.
+    /// Returns the number of pairs.
     pub(super) const fn pairs(&self) -> u32 {
         self.pairs
     }
 
     pub(super) fn learn(&mut self, pair: Pair) {
-        /// What no hypothesis explains is an outlier.
+        /// The least likelihood, so that an outlier, which no hypothesis explains, counts little.
         const LEAST: f32 = 1e-6;
 
         let memory = 1.0 - Self::FORGETTING * pair.weight();
@@ -161,8 +159,8 @@ impl Hypotheses {
         self.pairs = self.pairs.saturating_add(1);
     }
 
-    /// The mean of the hypotheses, each weighted by its probability. Before there are pairs, independence has
-    /// one half, and of the others those closer to it have more.
+    /// Returns the mean of the hypotheses, weighted by their probabilities. Before the first pair, independence has a
+    /// probability of one half, and hypotheses closer to it have more of the rest.
     pub(super) fn mean(&self) -> Dependence {
         let (mut total, mut log_odds, mut stuck) = (0.0, 0.0, 0.0);
         for (fit, dependence) in self.fits.iter().zip(Self::all()) {
@@ -208,8 +206,7 @@ mod tests {
         }
     }
 
-    /// The share of pairs that exceed both, by its definition: `odds` is the ratio of the odds of one
-    /// with and without the other.
+    /// Returns the share of pairs that exceed both, computed from the definition of the odds ratio.
     fn both(u: f64, v: f64, odds: f64) -> f64 {
         let (mut low, mut high) = ((u + v - 1.0).max(0.0), u.min(v));
         for _ in 0..100 {
@@ -274,8 +271,8 @@ mod tests {
         assert_eq!(hypotheses.pairs(), 1005);
     }
 
-    /// Hedges of slow primaries that take as long as any attempt, given as much time as a share 1 − `left`
-    /// of attempts take.
+    /// Adds hedges of slow primaries that take as long as any attempt, with as much time as a share 1 − `left` of
+    /// attempts need.
     fn independent(hypotheses: &mut Hypotheses, pairs: u32, left: f32) {
         for n in 0..pairs {
             // This sequence fills the range evenly (Weyl, 1916).

@@ -28,28 +28,25 @@ mod tests;
 
 /// Lowers one percentile of the latency as far as a budget of hedges allows.
 ///
-/// A hedge at the 98th percentile costs 2 % extra load, but comes too late to lower the 99th
-/// much. To hedge half of the requests that pass the 96th costs the same: the SingleR policy
-/// hedges a request that takes longer than a delay d with a chance q. This strategy
-/// estimates from about the last 4000 latencies which d and q = min(1, budget / P(X > d)) lead to the lowest
-/// target percentile (Kaler, He and Elnikety: "Optimal Reissue Policies for Reducing Tail
-/// Latency", SPAA 2017). It hedges a request once, however many hedges are allowed.
+/// A hedge at the 98th percentile costs 2 % extra load, but comes too late to lower the 99th much. To hedge half of the
+/// requests that pass the 96th percentile costs the same and helps more. The SingleR policy therefore hedges a request
+/// that takes longer than a delay d with a chance q. This strategy estimates from about the last 4000 latencies which d
+/// and q = min(1, budget / P(X > d)) lead to the lowest target percentile (Kaler, He and Elnikety: "Optimal Reissue
+/// Policies for Reducing Tail Latency", SPAA 2017). It hedges a request at most once, however many hedges are allowed.
 ///
-/// * **Latencies.** Only primaries count, and those that a hedge overtook count as *at least* as long
-///   as they ran: the distribution is a product-limit estimate. Until three samples lie above the
-///   target, which takes 300 for the 99th percentile, every request is hedged that passes the
-///   percentile that the budget pays for.
-/// * **Budget.** It is the share of requests to hedge, in percent, of which 98 % are used. Where more
-///   or fewer hedges are started, the policy is corrected so that the difference goes away as if over
-///   the next 1000 requests. The hedger's own budget should be looser: it is the safety net.
-/// * **Requests that are slow wherever they run.** How much the latency of a hedge depends on that of its
-///   primary is estimated from the requests that were hedged. Where hedges seldom win, the delay moves,
-///   or hedging ends: it has to take off half as much of the target percentile as the budget adds
-///   to the load, at least 1 % and at most 10 %. Otherwise one request in 400 is still hedged as a
-///   probe, and hedging comes back when the probes win.
+/// * **Latencies.** Only primaries count, and those that lost to a hedge count as *at least* as long as they ran: the
+///   distribution is a product-limit estimate. Until three samples lie above the target, which takes 300 for the 99th
+///   percentile, the strategy hedges all requests at the percentile that the budget pays for.
+/// * **Budget.** The strategy hedges 98 % of `budget_percent` of the requests. If more or fewer hedges start, the
+///   policy is corrected so that the difference disappears over about the next 1000 requests. The hedger's own budget
+///   should be larger: it is a safety net.
+/// * **Requests that are slow wherever they run.** The dependence of a hedge's latency on that of its primary is
+///   estimated from hedged requests. If hedges rarely win, the delay changes, or hedging stops: it must reduce the
+///   target percentile by half of the percentage that the budget adds to the load, and by 1 % to 10 %. When it stops,
+///   one request in 400 is still hedged as a probe, and hedging resumes when probes win.
 ///
-/// * **Requests that are slow one after the other.** Where slow requests come in clusters, the policy is chosen more often,
-///   and the budget follows over a longer time: quiet times make up for a cluster.
+/// * **Requests that are slow one after the other.** If slow requests come in clusters, the policy is chosen more
+///   often, and the budget applies over a longer time, so that quiet times make up for a cluster.
 ///
 /// The policy is chosen again when a tenth of the latencies are new, or after 500 requests, 64 in clusters. That takes at most
 /// about 20 ns for each sample; other requests cost what they do for [`Percentile`](super::Percentile).
@@ -85,17 +82,17 @@ pub struct Optimal {
     learned: Learned,
 }
 
-/// What was learned, the latencies aside.
+/// What was learned apart from the latencies.
 #[derive(Clone, Debug)]
 struct Learned {
     hypotheses: Hypotheses,
     rate: Rate,
     delay_mean: DelayMean,
     clustering: Clustering,
-    /// What the latencies suggested, `changes` ago.
+    /// The policy, which was chosen `changes` requests ago.
     policy: Option<SingleR>,
     changes: u16,
-    /// Requests that pay for the next pairs to be learned from.
+    /// The requests that have been saved up to pay for learning from pairs.
     credit: u16,
 }
 
@@ -111,14 +108,15 @@ impl Learned {
     };
 }
 
-/// How many samples the latencies are searched as: about 4 KB on the stack.
+/// The number of samples in a search, which takes about 4 KB on the stack.
 const SAMPLES: usize = 1000;
 
-/// What pays for learning from one pair, which takes about as long as for so many requests.
+/// The number of requests that pay for learning from one pair, which takes about as long as recording them.
 const PRICE: u16 = 15;
 
 impl Optimal {
-    /// Lowers this percentile, 50 to 99.9, with hedges for this percentage of requests, more than 0.
+    /// Creates a strategy that lowers this percentile, 50 to 99.9, with hedges for this percentage of the requests,
+    /// more than 0.
     pub const fn new(target_percent: f64, budget_percent: f64) -> Self {
         Self {
             target_percent,
@@ -130,7 +128,7 @@ impl Optimal {
 
     memory_options!(memory);
 
-    /// Returns what has been learned, for people to look at.
+    /// Returns statistics of what has been learned.
     pub fn stats(&self) -> OptimalStats {
         let (plan, policy) = (self.current(), self.learned.policy);
         OptimalStats {
@@ -201,15 +199,16 @@ impl Optimal {
         }
     }
 
-    /// Whether so much is new that it is worth another choice, so that its cost is spread over many requests.
+    /// Returns whether enough latencies are new to choose again, so that the cost of a choice is spread over many
+    /// requests.
     fn is_stale(&self) -> bool {
         let most = if self.clustered() { 64 } else { 500 };
         let changes = usize::from(self.learned.changes);
         changes > 0 && (10 * changes >= self.memory.weight() || changes >= most)
     }
 
-    /// Learns from a request that was hedged, but not from too many: to look up a latency takes about
-    /// as long as to record one for tens of requests.
+    /// Learns from a request that was hedged, but not from too many, since looking up a latency takes as long as
+    /// recording tens of requests.
     fn learn_pair(&mut self, record: &Record) {
         let saved = self.learned.credit.saturating_add(1);
         self.learned.credit = saved.min(16 * PRICE);
@@ -239,8 +238,8 @@ impl Optimal {
         })
     }
 
-    /// The share of attempts that take longer, or at least as long as one that was dropped. Where many
-    /// take the same time, what finished lies in their midst.
+    /// Returns the share of attempts that take longer, or at least as long if the attempt was dropped. A finished
+    /// attempt lies in the middle of those that take equally long.
     fn share_above(&self, sample: Sample) -> Option<f32> {
         let (elapsed, dropped) = match sample {
             Sample::Finished(latency) => (latency, false),
@@ -251,7 +250,7 @@ impl Optimal {
         Some(histogram.survival(nanos(elapsed), dropped, !self.clustered()))
     }
 
-    /// The percentile to lower, within what is possible, as a share.
+    /// Returns the percentile to lower as a share, clamped.
     fn target(&self) -> f32 {
         within(self.target_percent / 100.0, 0.5, 0.999)
     }
@@ -261,8 +260,7 @@ impl Optimal {
     }
 }
 
-/// The share of requests to hedge: a little less than is allowed, so that what is estimated a little wrong stays
-/// within.
+/// Returns the share of requests to hedge, which is slightly less than allowed to make up for errors of the estimate.
 const fn used(budget_percent: f64) -> f32 {
     const USE: f64 = 0.98;
     const LEAST: f64 = 1e-6;
@@ -270,7 +268,7 @@ const fn used(budget_percent: f64) -> f32 {
 }
 
 impl Default for Optimal {
-    /// The 99th percentile, for 5 % of the requests.
+    /// Lowers the 99th percentile, with hedges for 5 % of the requests.
     fn default() -> Self {
         Self::new(99.0, 5.0)
     }
@@ -362,17 +360,17 @@ impl Strategy for Optimal {
     }
 }
 
-/// What an [`Optimal`] has learned.
+/// The statistics of an [`Optimal`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct OptimalStats {
     /// The number of samples after which the weight of older ones is halved.
     pub window: usize,
-    /// About how many samples count: up to twice the window.
+    /// About the number of samples that count, up to twice the window.
     pub samples: usize,
-    /// The number of these samples that are attempts that were dropped.
+    /// The number of samples of dropped attempts.
     pub censored: usize,
-    /// How many hedged requests have taught how primaries and hedges depend on each other.
+    /// The number of hedged requests from which the dependence of hedges on primaries was learned.
     pub pairs: u32,
     /// Whether there are fewer than `min_samples`.
     pub warming_up: bool,
@@ -380,19 +378,19 @@ pub struct OptimalStats {
     pub probing: bool,
     /// Whether slow requests come in clusters, so that an early hedge would not pay.
     pub clustered: bool,
-    /// When the next request is hedged; `None` if it is not, because there are too few samples.
+    /// The hedge delay of the next request; `None` if it is not hedged, because there are too few samples.
     pub delay: Option<Duration>,
     /// The share of the requests past the delay that are hedged, 0 to 1.
     pub chance: f32,
-    /// The target percentile that this policy is expected to reach.
+    /// The target percentile that is expected with this policy.
     pub predicted: Option<Duration>,
-    /// The target percentile without hedging; `None` if hedges have hidden too much of the tail to tell.
+    /// The target percentile without hedging; `None` if too much of the tail is hidden by hedges to estimate it.
     pub unhedged: Option<Duration>,
     /// The median latency of primaries; `None` if it is not known.
     pub median: Option<Duration>,
 }
 
-/// The nearest that can be; a NaN is nearest to `low`.
+/// Returns the nearest share in the range; `low` for a NaN.
 const fn within(share: f64, low: f64, high: f64) -> f32 {
     (if share >= low { share.min(high) } else { low }) as f32
 }

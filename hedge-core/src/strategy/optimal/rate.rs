@@ -4,11 +4,11 @@ use core::iter;
 
 use crate::strategy::{ReadColumns, RestoreError, WriteColumns};
 
-/// How many more hedges were started than the budget allowed for, or fewer.
+/// The difference between the hedges that were started and those that the budget allowed.
 ///
-/// The budget is followed with a [`correction`](Self::correction) that makes up for these as if over
-/// the next 1000 requests, or 25 / budget if that is more. However wrong the estimate is of the share of
-/// requests that exceed a delay, the budget is kept over thousands of requests.
+/// A [`correction`](Self::correction) makes up for the difference over about the next 1000 requests, or 25 / budget if
+/// that is more. So the budget is kept over thousands of requests, even if the share of requests that exceed a delay is
+/// estimated wrongly.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rate {
     surplus: f32,
@@ -30,7 +30,7 @@ impl Rate {
         Ok(Self { surplus })
     }
 
-    /// A request has ended. What was saved up while `sparing` on purpose is not spent later.
+    /// Counts a request. Budget that is not used because of `sparing` is not spent later.
     pub(super) fn count(&mut self, hedged: bool, budget: f32, sparing: bool, clustered: bool) {
         let room = room(budget, clustered);
         let least = if sparing {
@@ -42,13 +42,13 @@ impl Rate {
         self.surplus = (self.surplus + change).clamp(least, 2.0 * room);
     }
 
-    /// What to multiply the budget by for the next hundreds of requests: 0.1 to 1.5.
+    /// Returns the factor for the budget over the next hundreds of requests, 0.1 to 1.5.
     pub(super) fn correction(self, budget: f32, clustered: bool) -> f32 {
         self.share_left(budget, clustered).max(0.1)
     }
 
-    /// What to multiply the chance by for the next request: 1, and down to 0 when the budget is being
-    /// overspent fast because all of a sudden every request is slow.
+    /// Returns the factor for the chance of the next request: 1, and down to 0 if the budget is overspent fast because
+    /// every request suddenly is slow.
     pub(super) fn brake(self, budget: f32, clustered: bool) -> f32 {
         (3.0 * self.share_left(budget, clustered)).clamp(0.0, 1.0)
     }
@@ -58,8 +58,8 @@ impl Rate {
     }
 }
 
-/// The surplus at which hedging stops. A cluster of slow requests needs more than its share, and quiet times make up
-/// for it.
+/// Returns the surplus at which hedging stops. A cluster of slow requests needs more than its share, for which quiet
+/// times make up.
 fn room(budget: f32, clustered: bool) -> f32 {
     const CLUSTERS: f32 = 16.0;
 
@@ -71,7 +71,7 @@ fn room(budget: f32, clustered: bool) -> f32 {
 mod tests {
     use super::*;
 
-    /// Counts requests of which a share `due` is hedged with chance 1 × correction, evenly.
+    /// Counts requests of which a share of `due` × correction is hedged, evenly spaced.
     fn hedges(rate: &mut Rate, requests: u32, due: f32, budget: f32) -> u32 {
         let (mut owed, mut hedges) = (0.0, 0);
         for _ in 0..requests {

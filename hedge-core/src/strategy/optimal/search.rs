@@ -3,42 +3,41 @@
 use super::curve::Cursor;
 use super::dependence::Dependence;
 
-/// What to look for.
+/// The parameters of a search.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Search {
     /// The share of requests that may be slower than the target percentile.
     pub(super) exceed: f32,
     /// The share of requests that may be hedged.
     pub(super) budget: f32,
-    /// The share that may exceed the delay, if fewer of those are hedged.
+    /// The largest share of requests that may exceed the delay.
     pub(super) most_due: f32,
     /// How the latencies of a request's attempts depend on each other.
     pub(super) dependence: Dependence,
 }
 
-/// What was found. Times are in microseconds.
+/// The result of a search. Times are in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Found {
     pub(super) delay: u64,
     pub(super) chance: f32,
-    /// The target percentile.
+    /// The expected target percentile.
     pub(super) predicted: u64,
     /// The target percentile without hedging; `None` if too much of the tail is censored to estimate it.
     pub(super) unhedged: Option<u64>,
 }
 
-/// About how many delays are tried at most.
+/// About the maximum number of delays that are tried.
 const CANDIDATES: usize = 512;
 
 impl Search {
-    /// Looks for the delay d and the chance q = min(1, B / P(X > d)) that lead to the lowest target
-    /// t with P(X > t) (1 − q P(Y ≤ t − d | X > t)) ≤ `exceed`, where X is the primary's
-    /// latency, Y the hedge's and B the budget (Kaler, He and Elnikety, 2017). Absent if there is no
-    /// sample.
+    /// Finds the delay d and the chance q = min(1, B / P(X > d)) that lead to the lowest target t with P(X > t) (1 − q
+    /// P(Y ≤ t − d | X > t)) ≤ `exceed`, where X is the primary's latency, Y the hedge's and B the budget (Kaler, He
+    /// and Elnikety, 2017). Returns `None` without samples.
     ///
-    /// As d goes up, the lowest t so far can only go down, from one sample or d + a sample to the next.
-    /// So t − d goes down as well, and each of the three places on the curve is found by walking
-    /// one way. That ends with the delay whose chance is 1: after a later one, budget would be left.
+    /// As d increases, the lowest t so far can only decrease, and so does t − d. So each of the three cursors on the
+    /// curve moves in one direction. The search ends at the delay whose chance is 1, since a later one would not spend
+    /// the budget.
     pub(super) fn run(&self, top: Cursor<'_>) -> Option<Found> {
         let (mut target, unhedged) = self.unhedged(top)?;
         // Go below all entries that are as long as the target or longer.
@@ -80,8 +79,8 @@ impl Search {
         })
     }
 
-    /// The target percentile without hedging: the smallest sample that few enough exceed, and the same
-    /// again if it is certain that they do.
+    /// Returns the target percentile without hedging: the smallest sample that few enough attempts exceed, and the same
+    /// if that is certain in spite of censored samples.
     fn unhedged(&self, top: Cursor<'_>) -> Option<(u64, Option<u64>)> {
         let mut target = top.lower()?;
         let mut at = top;
@@ -99,21 +98,21 @@ impl Search {
     }
 
     fn allows(&self, share: f32) -> bool {
-        /// Absorbs rounding, so that a curve that gets exactly there counts.
+        /// Tolerates rounding errors, so that a curve that reaches the limit exactly counts.
         const SLACK: f32 = 1.0 + 1e-5;
 
         share <= self.exceed * SLACK
     }
 }
 
-/// The shortest delay after which no more than the budget is left, and the chance that keeps to it.
+/// Returns the shortest delay that no more than the budget exceeds, and the chance that keeps to the budget.
 pub(super) fn latest(top: Cursor<'_>, budget: f32) -> (u64, f32) {
     let (delay, cursor) = first_delay(top, budget);
     (delay, (budget / cursor.next_survival()).min(1.0))
 }
 
-/// The shortest delay that no more than `share` of requests exceed, or else the longest there is; and the
-/// place above everything no longer than that.
+/// Returns the shortest delay that no more than a `share` of the requests exceeds, or else the longest one, with a
+/// cursor above all entries of at most this length.
 fn first_delay(top: Cursor<'_>, share: f32) -> (u64, Cursor<'_>) {
     let most = top.survival_before_next(share);
     let mut cursor = top;
@@ -157,7 +156,7 @@ mod tests {
         cursor.survival()
     }
 
-    /// Tries everything.
+    /// Returns the lowest target of all delays, by trying each.
     fn lowest_target(search: Search, entries: &[Entry]) -> u64 {
         let times = || entries.iter().map(|entry| entry.micros());
         let mut lowest = u64::MAX;
@@ -246,7 +245,7 @@ mod tests {
 
     #[test]
     fn many_delays_are_skipped_but_not_the_best_by_far() {
-        // Exponential with a mean of 100 ms, by its quantiles.
+        // Returns the quantiles of the exponential distribution with a mean of 100 ms.
         let quantile = |n: u32| -100.0 * libm::log((f64::from(n) + 0.5) / 20_000.0);
         let latency = |n| Sample::Finished(Duration::from_secs_f64(quantile(n) / 1e3));
         let entries = entries((0..20_000).map(latency));

@@ -1,4 +1,4 @@
-//! Hedging the slowest few percent.
+//! Strategies that hedge the slowest few percent of the requests.
 
 use core::time::Duration;
 
@@ -18,16 +18,16 @@ mod windowed;
 /// Hedges at a percentile of the latencies of primaries, so that a steady share of requests is hedged: 5 %
 /// at 95.
 ///
-/// It remembers latencies in a histogram that slowly forgets: each 4000 requests halve the weight of those
-/// before. Slow requests cluster, and a short memory would raise the delay in the midst of a cluster, just when
-/// hedges help. When all becomes faster, and when an incident is over, it forgets within hundreds of
-/// requests. While a replica hangs, so that more requests are late than the percentile leaves above it,
-/// the delay stays near those that finish, and the budget bounds how many are hedged.
+/// It remembers latencies in a histogram that forgets slowly: after every 4000 requests, the weight of older ones is
+/// halved. Slow requests come in clusters, and a short memory would raise the delay in the middle of a cluster, just
+/// when hedges help. When all requests become faster, and when an incident is over, it forgets within hundreds of
+/// requests. While a replica hangs, more requests are late than the percentile allows; the delay then stays near the
+/// latencies that finish, and the budget limits the hedges.
 ///
-/// Only primaries count. One that was dropped, because its hedge won, counts as if it had taken a little longer
-/// than the delay. Attempts that failed, and requests that their caller dropped before a hedge was due,
-/// do not count. Latencies are told apart to within 6 %, from 256 ns to 9.7 hours; where the percentile
-/// is longer, no request is hedged.
+/// Only primaries count. A primary that was dropped because its hedge won counts as if it had taken slightly longer
+/// than the delay. Attempts that failed, and requests that their caller dropped before a hedge was due, do not count.
+/// Latencies are resolved to within 6 %, from 256 ns to 9.7 hours. If the percentile is longer than that, no request is
+/// hedged.
 ///
 /// `build()` refuses an invalid option. A strategy that is used without `build()` takes the nearest valid value.
 ///
@@ -64,7 +64,7 @@ impl Percentile {
 
     memory_options!(memory);
 
-    /// Returns what has been learned, for people to look at.
+    /// Returns statistics of what has been learned.
     pub fn stats(&self) -> PercentileStats {
         PercentileStats {
             window: self.memory.window(),
@@ -78,7 +78,7 @@ impl Percentile {
 }
 
 impl Default for Percentile {
-    /// At the 95th percentile.
+    /// Hedges at the 95th percentile.
     fn default() -> Self {
         Self::new(95.0)
     }
@@ -132,8 +132,8 @@ impl Strategy for Percentile {
     }
 }
 
-/// Checks that a window holds a sample above the percentile: without one, the delay would be the longest latency, and
-/// more requests would pass it than the percentile says.
+/// Checks that a window holds a sample above the percentile. Without one, the delay would be the longest latency, and
+/// too many requests would pass it.
 fn check_window(samples: usize, percent: f64) -> Result<(), ConfigError> {
     // This is 1 / (1 − p), rounded so that 99.9 needs 1000 samples.
     let least = 100.0 / (100.0 - percent);
@@ -144,19 +144,19 @@ fn check_window(samples: usize, percent: f64) -> Result<(), ConfigError> {
     Err(ConfigError::number("window_size", samples as f64, expected))
 }
 
-/// What a [`Percentile`] or a [`WindowedPercentile`] has learned.
+/// The statistics of a [`Percentile`] or a [`WindowedPercentile`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct PercentileStats {
-    /// How many samples fit in the window.
+    /// The size of the window, in samples.
     pub window: usize,
-    /// How many samples there are. Where the weight of a sample fades, as in [`Percentile`], up to twice the window.
+    /// The number of samples. In [`Percentile`], where their weight fades, it is up to twice the window.
     pub samples: usize,
-    /// The number of these samples that are attempts that were dropped.
+    /// The number of samples of dropped attempts.
     pub censored: usize,
     /// Whether there are fewer than `min_samples`.
     pub warming_up: bool,
-    /// When the next request is hedged; `None` if it is not, because there are too few samples.
+    /// The hedge delay of the next request; `None` if it is not hedged, because there are too few samples.
     pub delay: Option<Duration>,
     /// The median latency of primaries; `None` if it is not known.
     pub median: Option<Duration>,

@@ -17,15 +17,15 @@ use super::{PercentileStats, check_window};
 #[cfg(test)]
 mod tests;
 
-/// Hedges at a percentile of exactly the last `N` latencies of primaries: for firmware, where 64 of them take
-/// less memory than [`Percentile`](super::Percentile), and for tests, which can tell the delay beforehand.
+/// Hedges at a percentile of exactly the last `N` latencies of primaries. It is for firmware, where 64 latencies take
+/// less memory than [`Percentile`](super::Percentile), and for tests, in which the delay can be predicted.
 ///
-/// Only primaries count, and those that a hedge overtook count as *at least* as long as they ran (the
-/// percentile is a product-limit estimate). Attempts that failed do not count.
+/// Only primaries count, and those that lost to a hedge count as *at least* as long as they ran (the percentile is a
+/// product-limit estimate). Attempts that failed do not count.
 ///
-/// A window follows every change, a burst of slow requests too, and where more requests hang than the
-/// percentile leaves above it, the delay grows until they are given up. About 10 samples should lie above
-/// the percentile, so 200 at 95 and 1000 at 99. The delay follows in steps of a 64th of the window.
+/// A window follows every change, also a burst of slow requests. If more requests hang than the percentile allows, the
+/// delay grows until they are dropped. About 10 samples should lie above the percentile, so use 200 at 95 and 1000 at
+/// 99. The delay is estimated again after every 64th of the window.
 ///
 /// `build()` refuses an invalid option. A strategy that is used without `build()` takes the nearest valid value.
 ///
@@ -48,16 +48,16 @@ mod tests;
 #[derive(Clone, Debug)]
 pub struct WindowedPercentile<const N: usize = 1000> {
     percent: f64,
-    /// The share of latencies above the percentile, within what is possible.
+    /// The share of latencies above the percentile, clamped.
     above: Share,
     recent: Recent<N>,
-    /// The percentile of the window, `changes` ago.
+    /// The percentile of the window, `changes` samples ago.
     learned: Option<Duration>,
     changes: u16,
 }
 
 impl WindowedPercentile {
-    /// Hedges at this percentile, 50 to 99.9, of the last 1000 latencies.
+    /// Creates a strategy that hedges at this percentile, 50 to 99.9, of the last 1000 latencies.
     pub const fn new(percent: f64) -> Self {
         Self::with_window(percent)
     }
@@ -89,9 +89,8 @@ impl<const N: usize> WindowedPercentile<N> {
 
     start_options!(recent.start);
 
-    /// Sets the age, more than zero, at which samples are forgotten, to within an eighth: they leave in groups, each
-    /// between 7/8 of it and all of it old. With too few left, the strategy warms up again. Setting it forgets all
-    /// samples.
+    /// Sets the age, more than zero, at which samples expire. They expire in groups, at 7/8 of this age or later. If
+    /// too few are left, the strategy warms up again. Setting the age forgets all samples.
     #[must_use]
     pub const fn max_age(self, age: Duration) -> Self {
         Self {
@@ -102,7 +101,7 @@ impl<const N: usize> WindowedPercentile<N> {
         }
     }
 
-    /// Returns what has been learned, for people to look at.
+    /// Returns statistics of what has been learned.
     pub fn stats(&self) -> PercentileStats {
         let window = &self.recent.window;
         PercentileStats {
@@ -115,7 +114,7 @@ impl<const N: usize> WindowedPercentile<N> {
         }
     }
 
-    /// The percentile of the window, give or take the last few samples.
+    /// Returns the percentile of the window, which may lag by a few samples.
     fn estimate(&self) -> Option<Duration> {
         if self.is_stale() {
             self.recent.window.exceeded_by(self.above.bits().into())
@@ -124,15 +123,15 @@ impl<const N: usize> WindowedPercentile<N> {
         }
     }
 
-    /// Whether a 64th of the window has changed, so that the cost of an estimate is spread over as
-    /// many requests. It moves by much less than its own error meanwhile.
+    /// Returns whether a 64th of the window has changed, so that the cost of an estimate is spread over many requests.
+    /// The percentile changes by much less than its error in this time.
     fn is_stale(&self) -> bool {
         self.changes > 0 && 64 * usize::from(self.changes) >= self.recent.window.len()
     }
 }
 
 impl<const N: usize> Default for WindowedPercentile<N> {
-    /// At the 95th percentile.
+    /// Hedges at the 95th percentile.
     fn default() -> Self {
         WindowedPercentile::with_window(95.0)
     }
