@@ -139,6 +139,18 @@ impl<T, S, M, K, const MAX: usize> Builder<T, S, M, K, MAX> {
         self
     }
 
+    /// Sets whether to only observe: learn and count, but start no hedges. Default: false.
+    pub fn observe_only(mut self, observe_only: bool) -> Self {
+        self.options.observe_only = observe_only;
+        self
+    }
+
+    /// Sets whether hedges are deferred while they do not help: see [`Options::guard`]. Default: what suits the strategy.
+    pub fn guard(mut self, guard: bool) -> Self {
+        self.options.guard = Some(guard);
+        self
+    }
+
     /// Sets the time limit of a request that may be hedged, over all its attempts. Default: none.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = Some(timeout);

@@ -1,9 +1,11 @@
 //! The state of a hedger at one moment.
 
+use core::fmt;
+
 use crate::name::Name;
 use crate::outcome::StrategyKind;
 
-/// The state of a hedger's guard and budget at one moment, which explains what it does next.
+/// The state of a hedger's guard and budget at one moment, which explains what it does next and prints as a line.
 ///
 /// ```
 /// use hedge_core::Hedger;
@@ -13,6 +15,7 @@ use crate::outcome::StrategyKind;
 /// let hedger = Hedger::builder(&clock).strategy_name("search").build_local()?;
 /// let status = hedger.status();
 /// assert_eq!((status.guard_level, status.tokens, status.capacity), (0, 10.0, 80.0));
+/// assert_eq!(status.to_string(), "search: budget 10.0 of 80 tokens, 0 hedges in flight, guard level 0");
 /// # Ok::<(), hedge_core::ConfigError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,4 +36,27 @@ pub struct HedgerStatus {
     pub capacity: f64,
     /// The number of running hedges, over all hedgers that share the budget.
     pub in_flight: u32,
+}
+
+impl fmt::Display for HedgerStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.strategy_name.is_empty() {
+            write!(f, "{}: ", self.strategy_name)?;
+        }
+        if self.tokens.is_finite() {
+            write!(f, "budget {:.1} of {} tokens", self.tokens, self.capacity)?;
+        } else {
+            f.write_str("budget unlimited")?;
+        }
+        let s = if self.in_flight == 1 { "" } else { "s" };
+        write!(
+            f,
+            ", {} hedge{s} in flight, guard level {}",
+            self.in_flight, self.guard_level
+        )?;
+        if self.is_slow {
+            f.write_str(", slow as a whole")?;
+        }
+        Ok(())
+    }
 }

@@ -264,6 +264,30 @@ pub enum StreamError<E> {
     },
 }
 
+#[cfg(feature = "alloc")]
+impl<E: Into<crate::boxed::BoxError>> StreamError<E> {
+    /// Converts the error into a boxed error, for any type that streams fail with. The error of a stream that failed
+    /// is returned as it is.
+    ///
+    /// Use it as [`Error::boxed`](crate::Error::boxed).
+    ///
+    /// ```
+    /// use hedge_core::BoxError;
+    /// use hedge_core::stream::StreamError;
+    ///
+    /// let error: StreamError<BoxError> = StreamError::Failed("no number".parse::<u32>().unwrap_err().into());
+    /// assert!(error.boxed().is::<std::num::ParseIntError>());
+    /// ```
+    pub fn boxed(self) -> crate::boxed::BoxError {
+        match self {
+            Self::Failed(error) => error.into(),
+            Self::Stalled { limit, items } => {
+                StreamError::<core::convert::Infallible>::Stalled { limit, items }.into()
+            }
+        }
+    }
+}
+
 impl<E> fmt::Display for StreamError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -33,6 +33,8 @@ pub(in crate::runtime) struct Supplied {
     pub(in crate::runtime) attempt_timeout: bool,
     pub(in crate::runtime) holdback_percent: bool,
     pub(in crate::runtime) max_pushback: bool,
+    pub(in crate::runtime) observe_only: bool,
+    pub(in crate::runtime) guard: bool,
 }
 
 /// The default of [`Builder::max_keys`].
@@ -126,6 +128,28 @@ impl<R: Runtime, const MAX: usize> Builder<R, MAX> {
         self.map(|core| core.holdback_percent(percent))
     }
 
+    /// Sets whether to only observe: learn and count, but start no hedges. Default: false.
+    ///
+    /// ```
+    /// # use hedge_core::runtime::Runtime;
+    /// # fn example<R: Runtime>() -> Result<(), hedge_core::ConfigError> {
+    /// let hedger = hedge_core::runtime::Hedger::<R>::builder().observe_only(true).build()?;
+    /// // … after a day:
+    /// println!("{}", hedger.metrics());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn observe_only(mut self, observe_only: bool) -> Self {
+        self.supplied.observe_only = true;
+        self.map(|core| core.observe_only(observe_only))
+    }
+
+    /// Sets whether hedges are deferred while they do not help: see [`Options::guard`]. Default: what suits the strategy.
+    pub fn guard(mut self, guard: bool) -> Self {
+        self.supplied.guard = true;
+        self.map(|core| core.guard(guard))
+    }
+
     /// Sets the time limit of a request that may be hedged, over all its attempts. Default: none, or
     /// what the config says.
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -175,7 +199,7 @@ impl<R: Runtime, const MAX: usize> Builder<R, MAX> {
     }
 
     /// Sets how many [keys](Hedger::key) can have separate statistics, at most 16 384. Default: 64. All further ones
-    /// share [`Key::OTHER`].
+    /// share [`Key::OTHER`](crate::runtime::Key::OTHER).
     pub fn max_keys(mut self, keys: usize) -> Self {
         self.max_keys = keys;
         self

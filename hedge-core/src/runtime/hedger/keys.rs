@@ -17,7 +17,7 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
     /// Returns the key of this name, for [`Call::key`](Call::key). A key stands for a kind of requests, such as a
     /// route, whose latencies are learned separately. All keys share the hedger's budget.
     ///
-    /// The first 64 names, or [`max_keys`](Builder::max_keys), each have a key for as long as the hedger
+    /// The first 64 names, or [`max_keys`](super::Builder::max_keys), each have a key for as long as the hedger
     /// exists. All further names share [`Key::OTHER`]. A key takes about 40 kB on two processors and 130 kB on eight or
     /// more, once it is used. Finding the key of a name takes no lock.
     ///

@@ -414,6 +414,12 @@ impl<R: Runtime, const MAX: usize> Configured<R, MAX> {
         if supplied.max_pushback {
             after.options.max_pushback = before.options.max_pushback;
         }
+        if supplied.observe_only {
+            after.options.observe_only = before.options.observe_only;
+        }
+        if supplied.guard {
+            after.options.guard = before.options.guard;
+        }
         let mut options = hedger.options();
         if !supplied.options {
             options.take_changes(&before.options, &after.options);

@@ -172,6 +172,8 @@ fn what_customize_supplied_stays() {
             .timeout(Duration::from_secs(9))
             .holdback_percent(5.0)
             .max_pushback(Duration::from_secs(3))
+            .observe_only(false)
+            .guard(false)
     });
     let mut config = config("search");
     let hedger = registry.hedger(&config).unwrap();
@@ -184,6 +186,8 @@ fn what_customize_supplied_stays() {
     config.budget_burst = 3;
     config.budget_percent = 150.0;
     config.observe_only = true;
+    config.guard = Some(true);
+    config.enabled = false;
     registry.hedger(&config).unwrap();
     let options = hedger.options();
     assert_eq!(
@@ -192,7 +196,8 @@ fn what_customize_supplied_stays() {
     );
     assert_eq!(options.holdback_percent, 5.0);
     assert_eq!(options.max_pushback, Some(Duration::from_secs(3)));
-    assert!(options.observe_only);
+    assert_eq!((options.observe_only, options.guard), (false, Some(false)));
+    assert!(!options.enabled);
     assert_eq!(shared.edit(|budget| budget.tokens()), before);
     assert!(
         hedger
