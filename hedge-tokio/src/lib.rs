@@ -32,34 +32,36 @@
 //! | treat some `Ok` results as failures | [`Hedger::call`], [`Call::classify`](hedge_core::Call::classify) |
 //! | let losers run to completion | [`Hedger::request_detached`] |
 //! | spread computation over threads | [`Hedger::request_spawned`] |
-//! | use it in a tower stack | `tower::HedgeLayer` (feature `tower`) |
-//! | have the usual stack over replicas, with limits and retries | `standard` (feature `tower`) |
-//! | hedge gRPC calls of tonic and other clients | `grpc::GrpcLayer` (feature `grpc`) |
-//! | hedge the requests of a reqwest client | `reqwest::HedgeMiddleware` (feature `reqwest-middleware`) |
-//! | read from S3 and other object stores | `object_store::HedgedStore` (feature `object_store`) |
+//! | use it in a tower stack | [`tower::HedgeLayer`](tower/struct.HedgeLayer.html) (feature `tower`) |
+//! | have the usual stack over replicas, with limits and retries | [`standard`](fn.standard.html) (feature `tower`) |
+//! | hedge gRPC calls of tonic and other clients | [`grpc::GrpcLayer`](grpc/struct.GrpcLayer.html) (feature `grpc`) |
+//! | hedge the requests of a reqwest client | [`reqwest::HedgeMiddleware`](reqwest/index.html) (feature `reqwest-middleware`) |
+//! | read from S3 and other object stores | [`object_store::HedgedStore`](object_store/index.html) (feature `object_store`) |
 //! | have a hedger for each of many backends | [`Registry`] |
-//! | hedge on the first item of a stream | [`stream`], [`Hedger::stream`]; `HttpPolicy::first_byte` in a tower stack |
+//! | hedge on the first item of a stream, such as a language model's | [`stream`], [`Hedger::stream`], [an example](_guide/clients/index.html#a-language-model); `HttpPolicy::first_byte` in a tower stack |
 //! | choose among replicas, by how each has performed | [`replicas`], [`Hedger::request_on`] |
 //! | learn the latencies of each route separately | [`Hedger::key`] |
 //! | ask several providers in turn | [`cascade`] |
-//! | run an experiment from a file | `experiment` (feature `serde`) |
+//! | run an experiment from a file | [`experiment`](experiment/index.html) (feature `serde`) |
+//! | use an error type such as `anyhow::Error` | [`Error::boxed`] |
+//! | find out why no hedges start | [`_guide::operating`] |
 //! | see what it did | [`Outcome`], [`Hedger::metrics`] |
 //! | measure whether it helps | [`MetricsSnapshot::effect`] |
 //!
 //! # Features
 //!
 //! None is on by default. `hedge-tokio` alone depends on 10 crates, and with a feature on as many as the table says.
-//! Crates of hedge are not counted.
+//! Crates of hedge are not counted. `cargo doc --all-features` documents what they add.
 //!
 //! | feature | crates | adds |
 //! |---|---|---|
-//! | `grpc` | 27 | `grpc`, for tonic and other clients of gRPC; includes `tower` |
+//! | `grpc` | 27 | `grpc`, for tonic 0.14 and other clients of gRPC; includes `tower` |
 //! | `metrics` | 13 | `telemetry::MetricsSink`, for the facade of the crate `metrics` |
-//! | `object_store` | 66 | `object_store::HedgedStore`, for S3 and other object stores |
-//! | `reqwest-middleware` | 81 | `reqwest::HedgeMiddleware`, for clients of reqwest; includes `tower` |
+//! | `object_store` | 66 | `object_store::HedgedStore`, for S3 and other stores of object_store 0.14 |
+//! | `reqwest-middleware` | 81 | `reqwest::HedgeMiddleware`, for clients of reqwest 0.13 through reqwest-middleware 0.5; includes `tower` |
 //! | `schemars` | 27 | the JSON Schema of [`HedgeConfig`] and of experiments; includes `serde` |
 //! | `serde` | 17 | configs in files, what was learned in files, and `experiment` |
-//! | `tower` | 23 | `tower`, for services over HTTP and others, and `standard` |
+//! | `tower` | 23 | `tower`, for services of tower 0.5, over HTTP and others, and `standard` |
 //! | `tracing` | 13 | a span for every request, and its events |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -1,4 +1,4 @@
-//! Hedging as a middleware of reqwest, for the crate `reqwest-middleware` 0.5 (feature `reqwest-middleware`).
+//! Hedging as a middleware of reqwest 0.13, for the crate `reqwest-middleware` 0.5 (feature `reqwest-middleware`).
 //!
 //! ```
 //! use hedge_tokio::reqwest::HedgeMiddleware;

@@ -1,6 +1,6 @@
 //! Hedged reads from object stores such as S3, for the crate `object_store` 0.14 (feature `object_store`).
 //!
-//! [`HedgedStore`] wraps an [`ObjectStore`] and is one. With S3:
+//! [`HedgedStore`] wraps an [`ObjectStore`] and is one. With S3 (feature `aws` of `object_store`):
 #![doc = "```ignore"]
 #![doc = include_str!("s3.rs")]
 #![doc = "```"]

@@ -19,7 +19,7 @@ use crate::Hedger;
 /// elsewhere than their primaries.
 ///
 /// It takes the place of a balancer with a [`HedgeLayer`](super::HedgeLayer) above it, whose hedges may meet the
-/// replica that their primary waits for. How replicas are chosen is told in [`replicas`](hedge_core::replicas).
+/// replica that their primary waits for. [`replicas`](hedge_core::replicas) describes how they are chosen.
 ///
 /// ```
 /// use hedge_tokio::Hedger;
