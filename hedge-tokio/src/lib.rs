@@ -33,7 +33,7 @@
 //! | let losers run to completion | [`Hedger::request_detached`] |
 //! | spread computation over threads | [`Hedger::request_spawned`] |
 //! | use it in a tower stack | [`tower::HedgeLayer`](tower/struct.HedgeLayer.html) (feature `tower`) |
-//! | have the usual stack over replicas, with limits and retries | [`standard`](fn.standard.html) (feature `tower`) |
+//! | have the usual stack over replicas, with limits and retries | [`standard`](tower/fn.standard.html) (feature `tower`) |
 //! | hedge gRPC calls of tonic and other clients | [`grpc::GrpcLayer`](grpc/struct.GrpcLayer.html) (feature `grpc`) |
 //! | hedge the requests of a reqwest client | [`reqwest::HedgeMiddleware`](reqwest/index.html) (feature `reqwest-middleware`) |
 //! | read from S3 and other object stores | [`object_store::HedgedStore`](object_store/index.html) (feature `object_store`) |
