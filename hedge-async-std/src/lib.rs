@@ -38,8 +38,8 @@
 //!
 //! # Replicas
 //!
-//! A set of replicas sends attempts to the one that is likely to answer first, in programs and in pages alike. One that
-//! is slow, silent or failing is noticed and left alone, and tried again now and then.
+//! A set of replicas sends each attempt to the replica that is likely to answer first, in programs and in browsers. It
+//! avoids replicas that are slow, silent or failing, and probes them from time to time.
 //!
 //! ```
 //! use hedge_async_std::{Hedger, replicas::SharedReplicas};
@@ -104,9 +104,9 @@
 //! # async fn render(attempt: usize) -> Result<usize, std::io::Error> { Ok(attempt) }
 //! ```
 //!
-//! Dropping a `JoinHandle` of async-std lets its task run on, as a write wants that should reach every
-//! replica. So does [`call().keep_losers()`](hedge_core::Call::keep_losers), without tasks, for as long as
-//! its [future](hedge_core::adapter::Request::drain) is kept. A hedge counts as in flight until its request has ended.
+//! Dropping a `JoinHandle` of async-std lets its task run on, which suits a write that should reach every replica.
+//! [`call().keep_losers()`](hedge_core::Call::keep_losers) does this without tasks, for as long as its
+//! [future](hedge_core::adapter::Request::drain) is kept. A hedge counts as in flight until its request has ended.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "serde")]

@@ -35,7 +35,7 @@ pub(crate) fn number_of_thread() -> usize {
     THREADS.fetch_add(1, Ordering::Relaxed)
 }
 
-/// A number that differs from thread to thread and from process to process.
+/// Returns a number that differs between threads and between processes.
 #[cfg(not(hedge_loom))]
 pub(crate) fn seed() -> u64 {
     use core::hash::{BuildHasher, Hasher};
@@ -43,7 +43,7 @@ pub(crate) fn seed() -> u64 {
     std::hash::RandomState::new().build_hasher().finish()
 }
 
-/// A constant seed: a model must be the same in every run.
+/// Returns a constant seed, since a model must be the same in every run.
 #[cfg(hedge_loom)]
 pub(crate) fn seed() -> u64 {
     0

@@ -62,21 +62,19 @@
 //! 64 samples are enough for a first estimate of P95, and 200 give a steadier one. The initial
 //! value of a hedger in a `static`, including its window, takes the same space in flash.
 //!
-//! Hedging takes about 21 KiB of flash (`opt-level = "z"`, `lto = "fat"`), and to choose between links about 5 KiB more.
-//! `bash tests/firmware/run` measures it.
+//! Hedging takes about 21 KiB of flash (`opt-level = "z"`, `lto = "fat"`), and choosing between links about 5 KiB more.
+//! `bash tests/firmware/run` measures this.
 //!
-//! A request locks the mutex a few times for some dozens of instructions each, and the default
-//! mutex disables interrupts meanwhile. At its end a request holds the lock for as long as it takes
-//! to find a place among the `N` samples and to move up to 4 `N` bytes, and after every `N`/64
-//! requests to compute the percentile. If that is too long for an interrupt, and all requests are
-//! made in one executor, use [`NoopRawMutex`](embassy_sync::blocking_mutex::raw::NoopRawMutex) and
-//! no `static`.
+//! A request locks the mutex a few times, for some dozens of instructions each; the default mutex disables interrupts
+//! during that time. At its end, a request holds the lock while it inserts its sample, which moves up to 4 `N` bytes,
+//! and after every `N`/64 requests while it computes the percentile. If that is too long for your interrupts, and all
+//! requests are made in one executor, use [`NoopRawMutex`](embassy_sync::blocking_mutex::raw::NoopRawMutex) and no
+//! `static`.
 //!
 //! # Limitations
 //!
-//! - Hedging does not help with a single link: a second attempt over a link that is busy with the
-//!   first one is as slow, and slows down other requests. Hedge over another link or another hub,
-//!   or where frames get lost.
+//! - Hedging does not help with a single busy link: a second attempt over the link that is busy with the first one is
+//!   equally slow, and slows down other requests. Use it with a second link or hub, or on a link that loses frames.
 //! - A request that was sent cannot be taken back. A dropped attempt is not polled any more;
 //!   whether the other end is notified depends on the `Drop` implementation of its future.
 //! - A hedger cannot be shared between two cores if its critical section stops only one of them.

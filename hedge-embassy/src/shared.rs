@@ -38,7 +38,7 @@ impl<R: RawMutex, D> Lock for Shared<R, D> {
     }
 }
 
-/// A set of up to `N` links or nodes, in a `static` if need be, for requests that choose between them.
+/// A set of up to `N` links or nodes for requests that choose between them. It can be a `static`.
 ///
 /// ```
 /// use hedge_embassy::{Budget, Hedger, Replicas, WindowedPercentile, hedger, replicas};

@@ -20,9 +20,9 @@
 //! * Options of one request are a [`RequestOptions`] in its extensions: `RequestBuilder::with_extension`.
 //! * The [`Outcome`] is in the extensions of the response.
 //! * A request whose body is a stream cannot be sent twice, and is not hedged.
-//! * Put the middleware first. Middlewares that come after it see each attempt; those before it see the request once. A
-//!   middleware that retries belongs on neither side: an error starts the next attempt here, within the budget.
-//! * reqwest's own timeout of a request applies to each attempt.
+//! * Put the middleware first. Middlewares that come after it see each attempt; those before it see the request once.
+//!   Do not use a middleware that retries: an error starts the next attempt within the budget.
+//! * The timeout of a request in reqwest applies to each attempt.
 
 use core::pin::pin;
 use core::task::{Context, Poll};
@@ -50,7 +50,7 @@ pub struct HedgeMiddleware {
 }
 
 impl HedgeMiddleware {
-    /// Creates a middleware that hedges by `hedger` what [`HttpPolicy::new`] allows.
+    /// Creates a middleware that hedges with `hedger` the requests that [`HttpPolicy::new`] allows.
     pub const fn new(hedger: Hedger) -> Self {
         Self {
             hedger,
@@ -59,14 +59,14 @@ impl HedgeMiddleware {
         }
     }
 
-    /// Sets which requests are hedged.
+    /// Sets the policy, which decides which requests are hedged.
     pub const fn policy(mut self, policy: HttpPolicy) -> Self {
         self.policy = policy;
         self
     }
 
     /// Sends hedges through `sibling`, a client with separate connections, so that a hedge does not wait for the
-    /// connection on which its primary is stuck. Hedges pass the middlewares of the sibling and no others.
+    /// connection on which its primary is stuck. Hedges pass only the middlewares of the sibling.
     pub fn hedges_through(mut self, sibling: impl Into<ClientWithMiddleware>) -> Self {
         self.sibling = Some(sibling.into());
         self
@@ -120,7 +120,7 @@ struct Sent {
     extensions: Extensions,
 }
 
-/// A response with what middlewares have left in the extensions.
+/// A response with the extensions that middlewares have set.
 struct Answer {
     response: Response,
     extensions: Extensions,

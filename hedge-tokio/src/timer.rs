@@ -51,8 +51,8 @@ impl TokioTimer {
         Instant::from_epoch(instant.saturating_duration_since(self.epoch))
     }
 
-    /// Converts `instant` to tokio's clock. If that cannot represent it, returns one in the far
-    /// future (the timer wheel of tokio spans two years).
+    /// Converts `instant` to tokio's clock. If it cannot be represented, returns an instant in the far future (the
+    /// timer wheel of tokio spans two years).
     #[inline]
     fn at(&self, instant: Instant) -> time::Instant {
         const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);

@@ -1,4 +1,4 @@
-//! Responses that are answers once their first data is there.
+//! Responses that are answers once their first data has come.
 
 use core::pin::Pin;
 use core::sync::atomic::{AtomicUsize, Ordering};

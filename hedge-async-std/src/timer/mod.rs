@@ -44,8 +44,8 @@ impl AsyncStdTimer {
         }
     }
 
-    /// Converts `instant`, of `std::time` or on the web of the crate `web_time`, to this timer's
-    /// clock. Returns the epoch if `instant` was before it.
+    /// Converts `instant` to this timer's clock. Its type is that of `std::time`, or of the crate `web_time` on the
+    /// web. Returns the epoch if `instant` was before it.
     pub fn instant(&self, instant: platform::Instant) -> Instant {
         Instant::from_epoch(instant.saturating_duration_since(self.epoch))
     }

@@ -14,7 +14,7 @@ pub(super) use web_time::Instant;
 #[must_use = "futures do nothing unless you `.await` or poll them"]
 pub struct Sleep {
     deadline: Option<Instant>,
-    /// `None` until the first poll: most sleeps of a request are dropped before that.
+    /// The timeout, which is created by the first poll: most sleeps of a request are dropped before that.
     timeout: Option<TimeoutFuture>,
 }
 

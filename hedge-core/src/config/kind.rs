@@ -37,7 +37,7 @@ impl Choice {
         }
     }
 
-    /// The kind that `text` names.
+    /// Returns the kind that `text` names.
     pub(super) fn parse(self, text: &str) -> Result<StrategyKind, ConfigError> {
         let named = |kind: &StrategyKind| kind.as_str() == text;
         let kind = StrategyKind::ALL.into_iter().find(named);

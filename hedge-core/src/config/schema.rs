@@ -104,7 +104,7 @@ macro_rules! words {
     };
 }
 
-/// The kinds that an option may name.
+/// Returns the kinds that an option may name.
 fn kinds(choice: Choice) -> impl Iterator<Item = StrategyKind> {
     let all = StrategyKind::ALL.into_iter();
     all.filter(move |kind| choice.check(*kind).is_ok())
@@ -134,7 +134,7 @@ impl JsonSchema for Name {
     }
 }
 
-/// `telemetry_prefix`.
+/// Returns the schema of `telemetry_prefix`.
 pub(super) fn prefix(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "string",
@@ -143,14 +143,14 @@ pub(super) fn prefix(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// `workload_inner`.
+/// Returns the schema of `workload_inner`.
 pub(super) fn inner(_: &mut SchemaGenerator) -> Schema {
     let words = kinds(Choice::INNER).map(|kind| Some(kind.as_str()));
     let words: Vec<_> = words.chain([None]).collect();
     json_schema!({ "type": ["string", "null"], "enum": words })
 }
 
-/// `delay_candidates`.
+/// Returns the schema of `delay_candidates`.
 pub(super) fn candidates(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",

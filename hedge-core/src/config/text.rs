@@ -194,7 +194,7 @@ impl Overrides {
         value.deserialize_map(Options)
     }
 
-    /// The config of a file that has these options.
+    /// Returns the config of a file that has these options.
     pub(crate) fn to_config(&self) -> HedgeConfig {
         let mut config = HedgeConfig {
             delay_ms: None,

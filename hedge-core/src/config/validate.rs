@@ -100,7 +100,7 @@ fn strategy(config: &HedgeConfig) -> Result<AnyStrategy, ConfigError> {
     }
 }
 
-/// The strategy that `choice` names.
+/// Returns the strategy that `choice` names.
 // This function and those that it calls are not inlined: the optimiser takes minutes for a function that moves several
 // strategies with large windows.
 #[inline(never)]
@@ -244,7 +244,7 @@ fn optimal(config: &HedgeConfig) -> Result<Optimal, ConfigError> {
     Ok(strategy)
 }
 
-/// `millis` as the nearest whole number of nanoseconds.
+/// Returns `millis` as the nearest whole number of nanoseconds.
 fn time(option: &'static str, millis: f64) -> Result<Duration, ConfigError> {
     ConfigError::check_range(option, millis, 0.0, HedgeConfig::MAX_MILLIS)?;
     // The conversion cannot fail within this range.

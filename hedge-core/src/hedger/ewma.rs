@@ -26,7 +26,7 @@ impl<const N: u32> Ewma<N> {
         }
     }
 
-    /// The share, from 0 to 1.
+    /// Returns the share, from 0 to 1.
     pub(crate) fn share(self) -> f32 {
         // The division is exact: the average has at most 25 bits, and 2^24 is a power of two.
         self.0 as f32 / ONE as f32

@@ -76,7 +76,7 @@ impl Guard {
         self.level
     }
 
-    /// Whether the backend counts as slow as a whole.
+    /// Returns whether the backend counts as slow as a whole.
     pub(crate) const fn is_slow(&self) -> bool {
         self.slow
     }

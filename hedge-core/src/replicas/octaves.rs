@@ -17,7 +17,7 @@ pub(super) const fn log2(value: u64) -> Octaves {
     (log2_fine(value) >> 8) as Octaves
 }
 
-/// The logarithm of `value` + 1.
+/// Returns the logarithm of `value` + 1.
 #[inline]
 pub(super) const fn log2_of_next(value: u16) -> Octaves {
     // This table serves the numbers of attempts in flight, most of which are small.
@@ -44,7 +44,7 @@ pub(super) const fn exp2(octaves: Octaves) -> u64 {
     (((1 << 16) + fraction - bulge(fraction)) << 47) >> (63 - whole)
 }
 
-/// The logarithm of `value` in 2⁻¹⁶ octaves.
+/// Returns the logarithm of `value` in 2⁻¹⁶ octaves.
 #[inline]
 const fn log2_fine(value: u64) -> u32 {
     let value = if value == 0 { 1 } else { value };

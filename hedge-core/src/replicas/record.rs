@@ -15,7 +15,7 @@ fn tick(now: Instant) -> u32 {
     (now.nanos_since(Instant::ZERO) >> TICK_BITS) as u32
 }
 
-/// The logarithm of a time that [`Load::ticks_of_silence`] returned.
+/// Returns the logarithm of a time that [`Load::ticks_of_silence`] returned.
 pub(super) fn silence(ticks: u32) -> Octaves {
     // A start at the very end of a tick counts from the next tick.
     match ticks.saturating_sub(DISORDER + 1) {
@@ -187,7 +187,7 @@ impl Record {
         self.flags & SUSPECT != 0
     }
 
-    /// Whether the replica was probed without success.
+    /// Returns whether the replica was probed without success.
     pub(super) const fn was_probed(self) -> bool {
         self.flags & PROBED != 0
     }
@@ -222,7 +222,7 @@ impl Record {
         }
     }
 
-    /// The logarithm of the weight.
+    /// Returns the logarithm of the weight.
     #[inline]
     pub(super) const fn weight(self) -> Octaves {
         self.weight as Octaves * (OCTAVE / 16)

@@ -206,7 +206,7 @@ impl<const N: usize> Replicas<N> {
         report::report(self, chosen, end, now)
     }
 
-    /// Returns what is known about each replica, which prints as a table.
+    /// Returns statistics of each replica, displayed as a table.
     pub fn stats(&self, now: Instant) -> ReplicasStats<N> {
         ReplicasStats::collect(|index| {
             let state = if self.active & bit(index) != 0 {

@@ -182,7 +182,7 @@ impl<const N: usize> SharedReplicas<N> {
         report::report(&mut &*self.0, chosen, end, now)
     }
 
-    /// Returns what is known about each replica, which prints as a table.
+    /// Returns statistics of each replica, displayed as a table.
     pub fn stats(&self, now: Instant) -> ReplicasStats<N> {
         let inner = &*self.0;
         ReplicasStats::collect(|index| {

@@ -7,7 +7,7 @@ use super::record::{Load, Record};
 /// Every method takes a few instructions and none waits for another thread. Threads may update records between
 /// two calls, so decisions that must hold are made inside of an update.
 pub(super) trait Table {
-    /// The places whose replicas may be given attempts.
+    /// Returns the places whose replicas may be given attempts.
     fn active(&self) -> u64;
 
     fn load(&self, index: usize) -> Load;
@@ -25,7 +25,8 @@ pub(super) trait Table {
     /// Replaces the shared values. Concurrent updates of two threads may overwrite one another.
     fn set_shared(&mut self, shared: Shared);
 
-    /// The [`Hold`](super::record::Hold) tick at which holds were last looked at, if any replica is on hold.
+    /// Returns the [`Hold`](super::record::Hold) tick at which holds were last checked; `None` if no replica is on
+    /// hold.
     fn holds(&self) -> Option<u32>;
 
     /// Sets the tick of holds; `None` if no replica is on hold.
@@ -45,7 +46,7 @@ pub(super) struct Shared {
     pub(super) since_probe: u8,
 }
 
-/// The places in `mask`, from the lowest.
+/// Returns the places in `mask`, from the lowest.
 #[inline]
 pub(super) fn places(mut mask: u64) -> impl Iterator<Item = usize> {
     core::iter::from_fn(move || {

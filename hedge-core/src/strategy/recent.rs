@@ -41,12 +41,12 @@ impl<const N: usize> Recent<N> {
         self
     }
 
-    /// Whether there are enough samples.
+    /// Returns whether there are enough samples.
     pub(super) fn is_warm(&self) -> bool {
         self.start.is_over(self.window.len(), self.window.size())
     }
 
-    /// The plan, given the delay that the samples suggest.
+    /// Returns the plan, given the delay that the samples suggest.
     pub(super) fn plan(&self, learned: Option<Duration>) -> Plan {
         self.start
             .plan(learned, self.window.len(), self.window.size())
@@ -61,12 +61,12 @@ impl<const N: usize> Recent<N> {
         }
     }
 
-    /// The median latency of primaries; `None` if it is not known.
+    /// Returns the median latency of primaries; `None` if it is not known.
     pub(super) fn median(&self) -> Option<Duration> {
         self.window.exceeded_by(Share::HALF.bits().into())
     }
 
-    /// The median, once there are enough samples.
+    /// Returns the median, once there are enough samples.
     pub(super) fn typical_latency(&self) -> Option<Duration> {
         if self.is_warm() { self.median() } else { None }
     }

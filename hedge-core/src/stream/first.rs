@@ -10,9 +10,9 @@ use pin_project_lite::pin_project;
 
 use crate::attempt::{Classify, Verdict};
 
-/// What an attempt that gives a stream has answered with.
+/// The answer of an attempt that opens a stream: the first item, and the stream.
 ///
-/// Classifiers of streams see it:
+/// Classifiers of streams receive it:
 ///
 /// ```
 /// use hedge_core::Verdict;
@@ -28,7 +28,7 @@ use crate::attempt::{Classify, Verdict};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct First<I, S> {
-    /// The first item; `None` if the stream has ended without one.
+    /// The first item; `None` if the stream ended without one.
     pub item: Option<I>,
     /// The stream, from which the first item has been taken.
     pub stream: S,
@@ -50,8 +50,8 @@ impl<I, S, E> Classify<First<I, S>, E> for NonEmpty {
 
 /// The result of opening a stream: `Result<S, E>` for a stream of `Result<I, E>`.
 ///
-/// [`FirstItem`] is generic over it and not over the stream: a future is only found to be `Send` where streams that
-/// borrow need not be compared.
+/// [`FirstItem`] is generic over this result and not over the stream, since the compiler could otherwise not prove that
+/// the future is `Send` for streams that borrow.
 pub trait Opened {
     /// The type of the stream.
     type Stream: Unpin;
@@ -94,8 +94,8 @@ where
 }
 
 pin_project! {
-    /// The future of an attempt that gives a stream. It opens the stream, waits for the first item and resolves to
-    /// both.
+    /// The future of an attempt that opens a stream. It waits for the first item and resolves to the item and the
+    /// stream.
     #[must_use = "futures do nothing unless you `.await` or poll them"]
     pub struct FirstItem<F>
     where

@@ -10,7 +10,7 @@ use futures_core::Stream;
 use super::{First, StreamReport, Watched};
 use crate::time::Timer;
 
-/// The stream of the attempt that won: its first item, and then what the stream gives, untouched.
+/// The stream of the attempt that won: its first item, followed by the rest of the stream, unchanged.
 ///
 /// Dropping it drops the stream.
 #[must_use = "streams do nothing unless polled"]
@@ -20,9 +20,9 @@ pub struct HedgedStream<S, I, T> {
     timer: T,
 }
 
-/// What comes before the rest of the stream.
+/// The state of the first item.
 enum Head<I> {
-    /// The rest of the stream is next.
+    /// The first item was returned.
     Passed,
     Item(I),
     /// The stream has ended without an item, and must not be polled again.
@@ -53,8 +53,8 @@ impl<S, I, T> HedgedStream<S, I, T> {
 }
 
 impl<S, I, T: Timer + Clone> HedgedStream<S, I, T> {
-    /// Ends the stream with [`StreamError::Stalled`](super::StreamError::Stalled) if it gives nothing for longer than
-    /// `limit`. Time that the reader takes does not count: the limit begins when the reader waits.
+    /// Ends the stream with [`StreamError::Stalled`](super::StreamError::Stalled) if no item comes for longer than
+    /// `limit`. The limit begins when the reader starts to wait, so the reader's own time does not count.
     ///
     /// ```
     /// # use core::pin::pin;
@@ -79,8 +79,8 @@ impl<S, I, T: Timer + Clone> HedgedStream<S, I, T> {
         Watched::new(Some(self), timer, limit, None)
     }
 
-    /// Calls `report` once when the stream has ended, failed or stalled, or is dropped. Each item costs a reading of
-    /// the clock.
+    /// Calls `report` once, when the stream has ended, failed or stalled, or when it is dropped. Each item then costs a
+    /// reading of the clock.
     ///
     /// ```
     /// # use core::pin::pin;

@@ -1,8 +1,8 @@
-//! Streams: the first item wins.
+//! Streams, in which the first item wins.
 //!
-//! What users of a language model wait for is the first token, and what downloads wait for is the first byte. A
-//! response whose head comes at once hides both. An attempt that gives a stream has therefore answered with its first
-//! item: losers are dropped then, and the time to that item is what the hedger learns.
+//! Users of a language model wait for the first token, and downloads wait for the first byte. Both can be late although
+//! the head of the response comes immediately. An attempt that opens a stream has therefore answered with its first
+//! item: losers are dropped then, and the hedger learns the time to that item.
 //!
 //! ```
 //! use core::time::Duration;
@@ -37,14 +37,14 @@
 //!
 //! * An attempt is a future that opens a stream. A stream that needs no opening is opened by
 //!   `async move { Ok(stream) }`.
-//! * The stream is moved when its attempt wins, so it must be [`Unpin`]: box it with `Box::pin`, or, without an
+//! * The stream is moved when its attempt wins, so it must be [`Unpin`]. Box it with `Box::pin` or, without an
 //!   allocator, pin it outside of the request and pass `Pin<&mut S>`.
-//! * An error as the first item is a failure of its attempt. Errors that come later are passed on.
-//! * A stream that ends without an item is an answer. Where it is a failure, as with language models, classify it by
-//!   [`NonEmpty`]. Other classifiers see a [`First`]: the first item and the stream.
-//! * The timeouts of the hedger cover the time to the first item, and no more. [`HedgedStream::stall`] limits the
-//!   time between items, and [`HedgedStream::report`] accounts for the stream when it ends.
-//! * Dropping the stream early cancels it. That is no failure, and changes nothing of what was learned.
+//! * If the first item is an error, the attempt has failed. Later errors are passed on.
+//! * A stream that ends without an item is an answer. If that is a failure, as with language models, use the classifier
+//!   [`NonEmpty`]. Other classifiers receive a [`First`]: the first item and the stream.
+//! * The timeouts of the hedger cover only the time to the first item. [`HedgedStream::stall`] limits the time between
+//!   items, and [`HedgedStream::report`] reports on the stream when it ends.
+//! * Dropping the stream early cancels it. This does not count as a failure, and does not change what was learned.
 
 use core::future::Future;
 use core::pin::Pin;

@@ -18,14 +18,13 @@ pin_project! {
     /// A [`HedgedStream`] with a limit between items, or with a report at its end: see
     /// [`stall`](HedgedStream::stall) and [`report`](HedgedStream::report).
     ///
-    /// It holds a timer of the runtime, so that it may have to be pinned before it is read:
-    /// `let mut items = pin!(items);`.
+    /// It holds a timer of the runtime, so you may have to pin it before you read it: `let mut items = pin!(items);`.
     #[must_use = "streams do nothing unless polled"]
     pub struct Watched<S, I, T: Timer, F = fn(StreamReport)>
     where
         F: FnOnce(StreamReport),
     {
-        // `None` once it has ended.
+        // The body; The body; `None` once it has ended.
         stream: Option<HedgedStream<S, I, T>>,
         timer: T,
         // The limit in nanoseconds; the largest number means no limit.
@@ -46,7 +45,7 @@ pin_project! {
     }
 }
 
-/// What is counted for the report.
+/// The counters for the report.
 struct Counters<F> {
     report: Option<F>,
     items: u64,
@@ -57,7 +56,7 @@ struct Counters<F> {
 }
 
 impl<F: FnOnce(StreamReport)> Counters<F> {
-    /// An item or an error was read.
+    /// Counts an item or an error.
     #[inline]
     fn item<T: Timer>(&mut self, is_ok: bool, timer: &T) {
         self.items += u64::from(is_ok);
@@ -209,11 +208,11 @@ impl<S, I, T: Timer, F: FnOnce(StreamReport)> fmt::Debug for Watched<S, I, T, F>
 pub struct StreamReport {
     /// How the stream ended.
     pub end: StreamEnd,
-    /// The number of items that were read, errors excepted.
+    /// The number of items that were read, without errors.
     pub items: u64,
-    /// The time from the end of the request, when the first item was there, to the end of the stream.
+    /// The time from the end of the request, when the first item had come, to the end of the stream.
     pub duration: Duration,
-    /// The longest time from one item to the next, or to the end. The time that the reader took is included.
+    /// The longest time from one item to the next, or to the end. This includes the time that the reader took.
     pub longest_gap: Duration,
 }
 
@@ -221,11 +220,11 @@ pub struct StreamReport {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum StreamEnd {
-    /// The stream gave all its items.
+    /// The stream returned all its items.
     Ended,
-    /// The last thing that was read from the stream is an error.
+    /// The last item that was read from the stream is an error.
     Failed,
-    /// The stream gave nothing for longer than its limit.
+    /// No item came for longer than the limit.
     Stalled,
     /// The reader dropped the stream before its end.
     Dropped,
@@ -253,13 +252,13 @@ impl fmt::Display for StreamEnd {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum StreamError<E> {
-    /// The stream gave this error.
+    /// The stream returned this error.
     Failed(E),
-    /// The stream gave nothing for longer than its limit, and was dropped.
+    /// No item came for longer than the limit, and the stream was dropped.
     Stalled {
         /// The limit that [`HedgedStream::stall`] was given.
         limit: Duration,
-        /// The number of items before.
+        /// The number of items before the stall.
         items: u64,
     },
 }

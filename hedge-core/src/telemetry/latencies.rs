@@ -1,4 +1,4 @@
-//! How long primaries take, written down.
+//! A sink that writes the latencies of primaries.
 
 use core::fmt;
 use core::time::Duration;
@@ -7,15 +7,15 @@ use std::sync::{Mutex, PoisonError};
 
 use super::{Event, EventKind, Sink};
 
-/// Writes how long each primary took, in milliseconds, a line for every request in the order in which they end: a
-/// trace that a policy lab can play again.
+/// Writes the latency of each primary in milliseconds, one line per request in the order in which they end. The result
+/// is a trace that the policy lab `whatif` can replay.
 ///
-/// A trace is of use if it has what would happen without hedging, so record it with
-/// [`observe_only`](crate::Options::observe_only) or with [`Off`](crate::Off). A primary that was dropped because
-/// a hedge won, or that failed, has no latency; such requests become comments, which begin with `#`.
+/// A useful trace shows what happens without hedging, so record it with [`observe_only`](crate::Options::observe_only)
+/// or with [`Off`](crate::Off). A primary that failed, or that was dropped because a hedge won, has no latency; its
+/// request becomes a comment, which begins with `#`.
 ///
-/// Every line is written at once, while the request waits. Give it something that buffers, such as
-/// [`BufWriter`](std::io::BufWriter). What cannot be written is counted and left out.
+/// Every line is written immediately, while the request waits, so use a buffered writer such as
+/// [`BufWriter`](std::io::BufWriter). Lines that cannot be written are counted and left out.
 ///
 /// ```
 /// use core::time::Duration;
@@ -69,7 +69,7 @@ impl<W: Write> LatencySink<W> {
             .lost
     }
 
-    /// Returns the writer. What it has buffered is not flushed.
+    /// Returns the writer, without flushing it.
     pub fn into_inner(self) -> W {
         self.output
             .into_inner()

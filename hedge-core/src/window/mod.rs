@@ -249,7 +249,7 @@ impl<const N: usize> Window<N> {
         places.filter_map(|place| self.ring.get(usize::from(place)).copied())
     }
 
-    /// Every sample, ascending.
+    /// Returns all samples in ascending order.
     pub(crate) fn sorted(&self) -> &[Entry] {
         self.sorted.get(..self.len.into()).unwrap_or_default()
     }
@@ -394,10 +394,10 @@ pub(crate) struct Entry(u32);
 
 impl Entry {
     pub(crate) const ZERO: Self = Self(0);
-    /// What is counted in microseconds.
+    /// The range that is counted in microseconds.
     const FINE: u64 = 1 << 30;
     const STEP_BITS: u32 = 12;
-    /// 50 days; longer ones count as this long.
+    /// The longest latency, 50 days. Longer ones count as this long.
     pub(crate) const MAX_MICROS: u64 = Self::FINE + ((Self::FINE - 1) << Self::STEP_BITS);
 
     /// Returns the entry of a sample; `None` for a failure, which says little about how long
@@ -419,7 +419,7 @@ impl Entry {
         }
     }
 
-    /// What finished after `nanos`, or took at least so long.
+    /// Returns the entry of an attempt that finished after `nanos`, or that took at least this long if `is_bound`.
     pub(crate) fn lasting(nanos: u64, is_bound: bool) -> Self {
         if is_bound {
             Self::censored_nanos(nanos)

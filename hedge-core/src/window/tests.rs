@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 impl<const N: usize> Window<N> {
-    /// The latency that a share `p` of attempts does not exceed.
+    /// Returns the latency that a share `p` of attempts does not exceed.
     fn percentile(&self, p: f64) -> Option<Duration> {
         // NaN becomes 1.
         let below = if p < 1.0 {

@@ -1,4 +1,4 @@
-//! The attempts of a call: each has answered when its first message or its status is there.
+//! The attempts of a call, each of which has answered when its first message or its status has come.
 
 use core::fmt;
 use core::future::Future;
@@ -22,12 +22,13 @@ use crate::tower::ReplayBody;
 
 /// A service that sends the attempts of calls, below a hedge layer with a [`GrpcPolicy`](super::GrpcPolicy).
 ///
-/// A failed call has its status among the headers of the response or after its messages, in the trailers. So an attempt
-/// ends when its first message is there, or its trailers are; of a unary call, when its trailers are. What was read is in
-/// the [`GrpcBody`] of the response. The response to a call that may not be hedged is passed on as it comes.
+/// The status of a call is in the headers of the response, or in the trailers after its messages. So an attempt of a
+/// streaming call has answered when its first message or its trailers have come, and one of a unary call when its
+/// trailers have come. The [`GrpcBody`] of the response contains what was read. The response to a call that may not be
+/// hedged is passed on without waiting.
 ///
-/// [`GrpcLayer`](super::GrpcLayer) includes it. Use it by itself to hedge over replicas, as [`GrpcCalls`](super::GrpcCalls)
-/// shows.
+/// [`GrpcLayer`](super::GrpcLayer) includes this service. Use it separately to hedge over replicas, as
+/// [`GrpcCalls`](super::GrpcCalls) shows.
 #[derive(Clone, Debug)]
 pub struct GrpcAttempts<S, F> {
     inner: S,
@@ -132,17 +133,17 @@ impl<F, C: Body> fmt::Debug for GrpcAttempt<F, C> {
     }
 }
 
-/// How many bytes precede a message: a flag, and its length.
+/// The number of bytes before a message: a flag and its length.
 const PREFIX: usize = 5;
 
 /// Reads the beginning of a response.
 struct Reading<C: Body> {
-    /// `None` once it has ended.
+    /// The body; The body; `None` once it has ended.
     body: Option<C>,
     frames: VecDeque<Frame<C::Data>>,
     bytes: usize,
     prefix: [u8; PREFIX],
-    /// How many bytes of the prefix are known.
+    /// The number of bytes of the prefix that are known.
     known: usize,
 }
 
@@ -218,7 +219,7 @@ where
     }
 }
 
-/// What polling a body for a frame gives.
+/// The result of polling a body for a frame.
 type PolledFrame<C> = Poll<Option<Result<Frame<<C as Body>::Data>, <C as Body>::Error>>>;
 
 /// Polls a body for a frame, and drops it at its end: a body that has ended must not be polled.
@@ -233,10 +234,10 @@ fn poll_until_end<C: Body + Unpin>(body: &mut Option<C>, cx: &mut Context<'_>) -
     Poll::Ready(frame)
 }
 
-/// The body of a response: what was read of it already, and the remainder.
+/// The body of a response: the part that was read, and the remainder.
 pub struct GrpcBody<C: Body> {
     frames: VecDeque<Frame<C::Data>>,
-    /// `None` once it has ended, or if the response did not come from a server.
+    /// The remainder; The remainder; `None` once it has ended, or if the response did not come from a server.
     rest: Option<C>,
 }
 

@@ -90,7 +90,7 @@ impl FromStr for Code {
     }
 }
 
-/// The error of a name that no status code has.
+/// The error of a name that is no status code.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct UnknownCode;
 

@@ -1,9 +1,9 @@
 //! Hedging of gRPC calls, over the types of the crate `http`: for tonic, and for every other client that is a service of
 //! tower.
 //!
-//! [`GrpcLayer`] is all that a client of one channel needs. Its parts are for stacks of other shapes, such as one over
-//! replicas: [`GrpcCalls`] above the service that hedges, a [`GrpcPolicy`] that decides which calls may be hedged and what
-//! a status means, and [`GrpcAttempts`] below, which waits for the statuses.
+//! [`GrpcLayer`] is all that a client of one channel needs. For other stacks, such as one over replicas, use its parts:
+//! [`GrpcCalls`] above the service that hedges, a [`GrpcPolicy`] that decides which calls may be hedged and what a
+//! status means, and [`GrpcAttempts`] below, which waits for the statuses.
 
 mod attempts;
 mod code;
@@ -19,5 +19,5 @@ pub use policy::GrpcPolicy;
 pub use service::{GrpcCalls, GrpcFuture, GrpcLayer, GrpcService};
 pub use service_config::ServiceConfigError;
 
-/// How many bytes of a request or a response are read into memory by default.
+/// The default limit of bytes of a request or a response that are read into memory.
 const LIMIT: usize = 64 * 1024;

@@ -15,7 +15,7 @@ use crate::tower::{Policy, RequestOptions};
 
 const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
 
-/// A policy that hedges gRPC calls, to the methods that it names.
+/// A policy that hedges gRPC calls to the methods that it lists.
 ///
 /// | a reply | verdict |
 /// |---|---|
@@ -25,10 +25,11 @@ const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc
 /// | any other code | [`Fatal`](Verdict::Fatal) |
 /// | none, since the connection failed | as `UNAVAILABLE` |
 ///
-/// The `grpc-timeout` of a call is its time limit, and each attempt is sent with what is left of it. A hedge says in
-/// `grpc-previous-rpc-attempts` how many attempts there were before it.
+/// The `grpc-timeout` of a call is its time limit, and each attempt is sent with the time that remains. A hedge states
+/// in `grpc-previous-rpc-attempts` how many attempts were sent before it.
 ///
-/// Latencies are learned by method: its path is the [key](RequestOptions::key), unless the request has another one.
+/// Latencies are learned separately for each method: its path is the [key](RequestOptions::key), unless the request has
+/// another one.
 ///
 /// ```
 /// use hedge_tokio::grpc::{Code, GrpcPolicy};
@@ -42,28 +43,28 @@ const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc
 #[derive(Clone, Debug)]
 pub struct GrpcPolicy {
     rules: Arc<Rules>,
-    /// The rule of this request, by its position; `None` before there is a request, and for one that must not be hedged.
+    /// The index of this request's rule; `None` before there is a request, and for a request that must not be hedged.
     rule: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
 struct Rules {
     rules: Vec<Rule>,
-    /// What a service config names without a `hedgingPolicy`.
+    /// The paths that a service config lists without a `hedgingPolicy`.
     unhedged: Vec<String>,
     non_fatal: Codes,
 }
 
-/// What holds for some methods.
+/// The rule of some methods.
 #[derive(Clone, Debug)]
 struct Rule {
     paths: Vec<String>,
     is_unary: bool,
-    /// `None` for those of the policy.
+    /// The non-fatal codes; The non-fatal codes; `None` for those of the policy.
     non_fatal: Option<Codes>,
     max_hedges: u8,
     timeout: Option<Duration>,
-    /// `None` if the hedger decides.
+    /// The hedge delay; The hedge delay; `None` if the hedger decides.
     hedging_delay: Option<Duration>,
 }
 
@@ -80,7 +81,7 @@ impl Rule {
     }
 }
 
-/// Marks a request that may be hedged, with what its response is held back for.
+/// Marks a request that may be hedged with what its response waits for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Hold {
     FirstMessage,
@@ -102,11 +103,11 @@ impl GrpcPolicy {
     }
 
     /// Creates a policy that hedges calls to the methods that have a `hedgingPolicy` in a service config in JSON:
-    /// `maxAttempts`, `nonFatalStatusCodes` and the `timeout` of the method apply. The most specific name counts, also if
-    /// it has no `hedgingPolicy`: then its methods are not hedged, whatever applies to broader names.
+    /// `maxAttempts`, `nonFatalStatusCodes` and the `timeout` of the method apply. The most specific name applies. If
+    /// it has no `hedgingPolicy`, its methods are not hedged, even if a broader name has one.
     ///
-    /// The `hedgingDelay` applies where [`GrpcLayer::from_service_config`](super::GrpcLayer::from_service_config) makes
-    /// the hedgers.
+    /// The `hedgingDelay` applies only if [`GrpcLayer::from_service_config`](super::GrpcLayer::from_service_config)
+    /// creates the hedgers.
     ///
     /// ```
     /// use hedge_tokio::grpc::GrpcPolicy;
@@ -122,8 +123,8 @@ impl GrpcPolicy {
     ///
     /// # Errors
     ///
-    /// Returns the first invalid value, where it stands and what would be valid. Fields that do not concern hedging are
-    /// ignored, `retryThrottling` among them: the hedger's budget is for that.
+    /// Returns the path of the first invalid value, and what is valid. Fields that do not concern hedging are ignored.
+    /// `retryThrottling` is one of them, since the hedger's budget replaces it.
     pub fn from_service_config(json: &str) -> Result<Self, ServiceConfigError> {
         let methods = service_config::read(json)?;
         let mut policy = Self::new();
@@ -138,12 +139,12 @@ impl GrpcPolicy {
     }
 
     /// Hedges unary calls to `path`: a method, `/package.Service/Method`, or all of a service, `/package.Service/`. An
-    /// attempt has answered when its whole response is there.
+    /// attempt has answered when its whole response has come.
     pub fn unary(self, path: &str) -> Self {
         self.with(path, true)
     }
 
-    /// Hedges calls to `path` whose response is a stream. An attempt has answered when its first message is there.
+    /// Hedges calls to `path` whose response is a stream. An attempt has answered when its first message has come.
     pub fn streaming(self, path: &str) -> Self {
         self.with(path, false)
     }
@@ -166,8 +167,8 @@ impl GrpcPolicy {
         self
     }
 
-    /// Returns the position of the rule for `path`: that of the method, else that of its service, else that for all. The
-    /// first of these that is named counts; `None` if it must not be hedged.
+    /// Returns the index of the rule for `path`: that of the method, else that of its service, else that for all. The
+    /// first of these that is listed applies; `None` if the call must not be hedged.
     pub(super) fn rule_for(&self, path: &str) -> Option<usize> {
         let service = path.rfind('/').and_then(|end| path.get(..=end));
         let names = [Some(path), service, Some("/")];
@@ -182,7 +183,7 @@ impl GrpcPolicy {
         named.next().flatten()
     }
 
-    /// Returns the `maxAttempts` less one and the `hedgingDelay` of each rule that has them.
+    /// Returns `maxAttempts` − 1 and the `hedgingDelay` of each rule that has them.
     pub(super) fn hedging(&self) -> impl Iterator<Item = (u8, Duration)> {
         let rules = self.rules.rules.iter();
         rules.filter_map(|rule| Some((rule.max_hedges, rule.hedging_delay?)))

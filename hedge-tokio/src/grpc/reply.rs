@@ -1,4 +1,4 @@
-//! The status of a reply, and what the server asks for.
+//! The status of a reply, and its pushback.
 
 use core::time::Duration;
 
@@ -11,19 +11,19 @@ use super::code::Codes;
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
-/// What an attempt was answered with.
+/// The answer of an attempt.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Reply {
     pub(super) code: Code,
     pushback: Option<Pushback>,
 }
 
-/// What the server asks of a client that would send another attempt.
+/// The server's request to a client that would send another attempt.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Pushback {
-    /// To wait.
+    /// Wait for this time.
     Wait(Duration),
-    /// To send none.
+    /// Send no further attempt.
     Never,
 }
 
@@ -38,8 +38,8 @@ impl Reply {
         }
     }
 
-    /// Reads the status that stands among the headers of a response without messages, or of one that did not come from a
-    /// server of gRPC. `None` if it is yet to come.
+    /// Reads the status in the headers of a response without messages, or of a response that did not come from a gRPC
+    /// server. `None` if the status comes later.
     pub(super) fn from_headers(status: StatusCode, headers: &HeaderMap) -> Option<Self> {
         if headers.contains_key(GRPC_STATUS) {
             return Some(Self::from_trailers(headers));
@@ -64,12 +64,12 @@ impl Reply {
         }
     }
 
-    /// A response that ended without a status, or did not come.
+    /// Returns the reply for a response that ended without a status, or that did not come.
     pub(super) const fn missing(code: Code) -> Self {
         Self::of(code)
     }
 
-    /// Returns what the reply means where another attempt may be sent after the codes `non_fatal`.
+    /// Returns the verdict on the reply, if another attempt may be sent after the codes `non_fatal`.
     pub(super) fn verdict(self, non_fatal: Codes) -> Verdict {
         match (self.code, self.pushback) {
             (Code::Ok, _) => Verdict::Accept,

@@ -43,9 +43,9 @@ use crate::{Hedger, SharedBudget};
 /// # }
 /// ```
 ///
-/// It reads the bodies of requests that may be hedged into memory, sends the attempts, and waits for the status of each or
-/// its first message: see [`GrpcPolicy`] and [`GrpcAttempts`]. A call that runs out of time ends in `DEADLINE_EXCEEDED`.
-/// The [`Outcome`](crate::Outcome) is in the extensions of the response.
+/// It reads the bodies of requests that may be hedged into memory, sends the attempts, and waits for the status or the
+/// first message of each: see [`GrpcPolicy`] and [`GrpcAttempts`]. A call that runs out of time ends in
+/// `DEADLINE_EXCEEDED`. The [`Outcome`](crate::Outcome) is in the extensions of the response.
 #[derive(Clone, Debug)]
 pub struct GrpcLayer<F> {
     hedgers: Hedgers,
@@ -70,19 +70,19 @@ impl<F> GrpcLayer<F> {
         }
     }
 
-    /// Creates a layer that hedges as a service config in JSON says: each `hedgingPolicy` has a hedger with its
-    /// `hedgingDelay`. All withdraw from `budget`.
+    /// Creates a layer that hedges according to a service config in JSON: each `hedgingPolicy` has a hedger with its
+    /// `hedgingDelay`. All hedgers share `budget`.
     ///
     /// The server sees as many attempts as from other clients with the same service config, except that
     ///
     /// - a call has at most four attempts, not five;
-    /// - later hedges keep to multiples of the `hedgingDelay` from the start of the call, even if a failure started one
-    ///   early;
-    /// - pushback puts off every later attempt, also those that the `hedgingDelay` would start (that of npm goes on with
-    ///   those);
+    /// - later hedges are due at multiples of the `hedgingDelay` from the start of the call, even if a failure started
+    ///   one early;
+    /// - pushback delays every later attempt, also those that the `hedgingDelay` would start (unlike in the npm
+    ///   client);
     /// - if all attempts fail, the call ends with the status of the first;
     /// - the budget takes the place of `retryThrottling`;
-    /// - the headers of a response alone decide nothing: an attempt has answered with its status or its first message.
+    /// - the headers of a response are not an answer: an attempt has answered with its status or its first message.
     ///
     /// ```
     /// use hedge_tokio::grpc::GrpcLayer;
@@ -146,8 +146,8 @@ impl<F> GrpcLayer<F> {
         self
     }
 
-    /// Returns the hedgers of the service config, one for each `hedgingPolicy` in its order; or the one hedger that the
-    /// layer was created with.
+    /// Returns the hedgers of the service config, one for each `hedgingPolicy` in order, or the one hedger with which
+    /// the layer was created.
     pub fn hedgers(&self) -> &[Hedger] {
         match &*self.hedgers.by_rule {
             [] => slice::from_ref(&self.hedgers.other),
@@ -158,7 +158,7 @@ impl<F> GrpcLayer<F> {
 
 #[derive(Clone, Debug)]
 struct Hedgers {
-    /// By the position of the policy's rule; empty if one hedger is for all.
+    /// The hedgers by the index of the policy's rule; empty if there is one for all.
     by_rule: Arc<[Hedger]>,
     other: Hedger,
 }
@@ -170,7 +170,7 @@ impl Hedgers {
     }
 }
 
-/// How many hedges a [`Hedger`] has room for.
+/// The number of hedges that a [`Hedger`] has room for.
 const MAX_HEDGES: u8 = 3;
 
 impl<S, F: Clone> Layer<S> for GrpcLayer<F> {
@@ -231,7 +231,7 @@ where
 /// A service for gRPC calls that belongs above a service that hedges them with a [`GrpcPolicy`], such as one over
 /// replicas.
 ///
-/// It reads the bodies of requests that may be hedged into memory, passes all others on as they come, and ends a call
+/// It reads the bodies of requests that may be hedged into memory, passes on all others as streams, and ends a call
 /// that runs out of time in `DEADLINE_EXCEEDED`. [`GrpcLayer`] includes it.
 ///
 /// ```

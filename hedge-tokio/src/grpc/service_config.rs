@@ -13,7 +13,7 @@ use super::code::Codes;
 pub(super) struct MethodConfig {
     /// Services and their methods, in the form of a path: `/service/method`, `/service/` or `/`.
     pub(super) paths: Vec<String>,
-    /// `None` if its methods must not be hedged.
+    /// The `hedgingPolicy`; `None` if the methods must not be hedged.
     pub(super) hedging: Option<Hedging>,
 }
 
@@ -85,7 +85,7 @@ fn hedging(method: &Place<'_>, policy: &Place<'_>) -> Result<Hedging, ServiceCon
     })
 }
 
-/// A value, and where it stands.
+/// A value and its path.
 struct Place<'v> {
     path: String,
     value: &'v Value,
@@ -132,7 +132,7 @@ impl<'v> Place<'v> {
         self.value.as_str().ok_or_else(|| self.error(expected))
     }
 
-    /// Reads a duration in the form of protobuf: `0.05s`.
+    /// Reads a duration in the format of protobuf, such as `0.05s`.
     fn duration(&self) -> Result<Duration, ServiceConfigError> {
         let expected = "a number of seconds followed by `s`, such as \"0.05s\"";
         let read = || {
@@ -168,11 +168,11 @@ impl<'v> Place<'v> {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ServiceConfigError {
-    /// Where the value stands, such as `methodConfig[0].hedgingPolicy.maxAttempts`.
+    /// The path of the value, such as `methodConfig[0].hedgingPolicy.maxAttempts`.
     pub path: String,
-    /// The value, or why it cannot be read.
+    /// The value, or the reason why it cannot be read.
     pub value: String,
-    /// What would be valid.
+    /// The values that would be valid.
     pub expected: &'static str,
 }
 

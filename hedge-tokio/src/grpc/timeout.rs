@@ -16,7 +16,7 @@ const UNITS: [(u8, u64); 6] = [
     (b'H', 3_600_000_000_000),
 ];
 
-/// The largest number that the header has room for: eight digits.
+/// The largest number in the header, which has eight digits.
 const LARGEST: u64 = 99_999_999;
 
 /// Returns the timeout of a call; `None` if there is none, or it cannot be read.
@@ -31,7 +31,7 @@ pub(super) fn timeout(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::new(seconds as u64, rest as u32))
 }
 
-/// Sets the timeout, in the smallest unit that has room for it. Rounds up.
+/// Sets the timeout, rounded up, in the smallest unit in which it fits.
 pub(super) fn set_timeout(headers: &mut HeaderMap, timeout: Duration) {
     let nanos = timeout.as_nanos();
     let mut numbers = UNITS

@@ -1,4 +1,4 @@
-//! A body that goes on in another attempt if it stalls.
+//! A body that continues with another attempt if it stalls.
 
 use core::future::Future;
 use core::ops::Range;
@@ -19,18 +19,18 @@ use tokio::time::{Instant, Sleep};
 
 use super::store::Shared;
 
-/// How often one body is asked for anew before it ends with an error.
+/// How many times the rest of one body is requested before it ends with an error.
 const MAX_RESUMES: u32 = 3;
 
 /// The first bytes of a body, and the rest.
 pub(super) struct Opened {
-    /// The answer, without its body if that is a stream.
+    /// The answer, without its body if the body is a stream.
     pub(super) result: GetResult,
     /// The index of the attempt that it came from.
     pub(super) attempt: usize,
 }
 
-/// Waits for the first bytes of the body, and puts them back in front of it.
+/// Waits for the first bytes of the body, and puts them in front of the rest.
 pub(super) async fn open(mut result: GetResult, head: bool) -> Result<GetResult> {
     if head {
         return Ok(result);
@@ -62,7 +62,7 @@ async fn next(stream: &mut BoxStream<'static, Result<Bytes>>) -> Option<Result<B
 }
 
 struct Prefixed {
-    /// `None` if the body has no bytes: then `rest` has ended, and nobody polls it again.
+    /// The first bytes; `None` if the body has none, so that `rest` has ended and must not be polled again.
     first: Option<Bytes>,
     started: bool,
     rest: BoxStream<'static, Result<Bytes>>,
@@ -80,23 +80,23 @@ impl Stream for Prefixed {
     }
 }
 
-/// A body that is asked for anew, from where it was, if it stalls or fails.
+/// A body whose rest is requested again if it stalls or fails.
 pub(super) struct Body {
     shared: Arc<Shared>,
     location: Path,
     options: GetOptions,
     /// The strong ETag of the first answer.
     e_tag: Option<String>,
-    /// The bytes that are still to come.
+    /// The range of bytes that have not come yet.
     rest: Range<u64>,
-    /// The body that is read. `None` once it has failed.
+    /// The body that is being read; `None` once it has failed.
     current: Option<BoxStream<'static, Result<Bytes>>>,
-    /// Kept as long as `current` runs, if that is an extra attempt.
+    /// The permit of `current`, if that is an extra attempt.
     permit: Option<Permit>,
     resuming: Option<Resuming>,
-    /// When the body has stalled. Set when it is first pending.
+    /// The timer of the stall, which starts when the body is first pending.
     stalled_at: Option<Pin<Box<Sleep>>>,
-    /// The store that the next attempt goes to.
+    /// The index of the store for the next attempt.
     next_store: usize,
     resumes: u32,
     done: bool,
@@ -146,9 +146,9 @@ impl Body {
         result
     }
 
-    /// Asks for the rest of the body in another attempt.
+    /// Requests the rest of the body with another attempt.
     ///
-    /// Returns `None` if it may not be asked for: without a strong ETag, too often, or not within the budget.
+    /// Returns `None` if there is no strong ETag, if the body was resumed too often, or if the budget refuses.
     fn resume(&mut self) -> Option<Resuming> {
         let e_tag = self.e_tag.clone()?;
         if self.resumes >= MAX_RESUMES {
@@ -194,7 +194,7 @@ impl Body {
         self.resuming = None;
     }
 
-    /// Returns the error of a body that stalled where this one is.
+    /// Returns the error of a stall at the present position.
     fn stalled(&self) -> Error {
         failed(Stalled {
             stall: self.shared.stall.unwrap_or_default(),
@@ -202,8 +202,8 @@ impl Body {
         })
     }
 
-    /// Goes on in another attempt, or ends the body. `error` is what ended `current`; `None` if it has only stalled and may
-    /// still go on.
+    /// Continues with another attempt, or ends the body. `error` is the error of `current`; `None` if it has only
+    /// stalled and may still continue.
     fn resume_or_end(&mut self, error: Option<Error>) -> Option<Poll<Option<Result<Bytes>>>> {
         self.resuming = self.resume();
         if self.resuming.is_some() {
@@ -344,7 +344,7 @@ impl Stream for Body {
     }
 }
 
-/// A token of the budget, and a place in flight until it is dropped.
+/// The permit of an extra attempt: its place in flight is given back when this is dropped.
 struct Permit(Arc<Shared>);
 
 impl Permit {
@@ -363,7 +363,7 @@ impl Drop for Permit {
     }
 }
 
-/// An error of this wrapper, as the trait has it.
+/// Converts an error of this wrapper to that of the trait.
 pub(super) fn failed(source: impl error::Error + Send + Sync + 'static) -> Error {
     Error::Generic {
         store: "HedgedStore",

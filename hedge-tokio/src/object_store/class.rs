@@ -3,7 +3,7 @@ use core::ops::Range;
 
 use ::object_store::{GetOptions, GetRange};
 
-/// How much a read asks for. Reads of each class have a separate hedge delay.
+/// The size of a read. Each class of reads has a separate hedge delay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SizeClass {
@@ -15,7 +15,7 @@ pub enum SizeClass {
     Medium,
     /// A range of at most 16 MiB.
     Large,
-    /// A longer range, or one whose length is not known before: a whole object, or all from an offset.
+    /// A longer range, or one of unknown length: a whole object, or everything from an offset.
     Whole,
 }
 

@@ -13,26 +13,25 @@
 //! | `get_ranges` | yes: nearby ranges are joined, and each read is hedged |
 //! | `put`, multipart uploads, `copy`, `rename`, `delete`, `list` | never; they are forwarded to the first store |
 //!
-//! * An attempt has answered when the first bytes of the body have come. A `head`, and an object without bytes, is
-//!   answered by the response's head. Files, as those of `LocalFileSystem`, are passed through.
-//! * Reads are hedged by their size. [`SizeClass`] says which classes there are; each has its own delay, and all share one
-//!   budget.
-//! * `NotFound`, a precondition that fails and a refused permission end the request. `Generic` errors start another
+//! * An attempt has answered when the first bytes of the body have come. For a `head`, and for an object without bytes,
+//!   the head of the response is the answer. Files, such as those of `LocalFileSystem`, are passed through.
+//! * Reads are hedged by size. Each [`SizeClass`] has a separate delay, and all share one budget.
+//! * `NotFound`, a failed precondition and a refused permission end the request. `Generic` errors start another
 //!   attempt.
 //! * Hedges go through the stores of [`hedges_through`](HedgedStoreBuilder::hedges_through), so that they share no
-//!   connection with the primary. Without one they go through the same client.
+//!   connection with the primary. Without such a store, they go through the same client.
 //!
 //! # A body that stalls
 //!
-//! If no bytes come for [`stall`](HedgedStoreBuilder::stall), or if the connection fails, the rest of the body is asked
-//! for in another attempt, from the offset that was reached, for a token of the budget. That attempt is sent with
-//! `if_match` and the ETag of the first answer. So bytes of two objects are never mixed: if the object was replaced, the body
-//! ends with [`Error::Precondition`]. Without a strong ETag a body that stalls ends with an error.
+//! If no bytes come for [`stall`](HedgedStoreBuilder::stall), or if the connection fails, another attempt requests the
+//! rest of the body from the offset that was reached, for a token of the budget. It is sent with `if_match` and the
+//! ETag of the first answer, so bytes of two objects are never mixed: if the object was replaced, the body ends with
+//! [`Error::Precondition`]. Without a strong ETag, a body that stalls ends with an error.
 //!
 //! # The client's own retries
 //!
-//! The clients of `object_store` retry on their own, ten times within three minutes by default, and those retries
-//! know no budget. Switch them off with `RetryConfig { max_retries: 0, .. }`: errors then start the next attempt here.
+//! The clients of `object_store` retry by themselves, by default ten times within three minutes, without a budget. Turn
+//! this off with `RetryConfig { max_retries: 0, .. }`, so that errors start the next attempt of the hedger instead.
 //!
 //! [`ObjectStore`]: ::object_store::ObjectStore
 //! [`Error::Precondition`]: ::object_store::Error::Precondition

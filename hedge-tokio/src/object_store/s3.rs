@@ -2,7 +2,7 @@ use hedge_tokio::object_store::HedgedStore;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::{ObjectStoreExt, Result, RetryConfig};
 
-/// A client that shares no connections with others and leaves retries to hedge.
+/// Returns a client that shares no connections with others and leaves retries to hedge.
 fn client() -> Result<AmazonS3> {
     let retry = RetryConfig { max_retries: 0, ..RetryConfig::default() };
     AmazonS3Builder::from_env().with_bucket_name("measurements").with_retry(retry).build()

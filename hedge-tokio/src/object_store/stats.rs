@@ -5,7 +5,7 @@ use hedge_core::MetricsSnapshot;
 
 use super::SizeClass;
 
-/// What the reads of a [`HedgedStore`](super::HedgedStore) did, by size. Prints as a table.
+/// The statistics of the reads of a [`HedgedStore`](super::HedgedStore), by size, displayed as a table.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct HedgedStoreStats {
@@ -65,7 +65,7 @@ impl fmt::Display for HedgedStoreStats {
     }
 }
 
-/// A latency in milliseconds, or a dash where nothing was measured.
+/// A latency in milliseconds, displayed as a dash if there is none.
 struct Millis(Option<Duration>);
 
 impl fmt::Display for Millis {

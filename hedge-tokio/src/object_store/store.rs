@@ -43,10 +43,10 @@ pub struct HedgedStore {
     shared: Arc<Shared>,
 }
 
-/// What all reads of a store share.
+/// The state that all reads of a store share.
 pub(super) struct Shared {
     stores: Vec<Arc<dyn ObjectStore>>,
-    /// One for each of [`SizeClass::ALL`].
+    /// The hedgers, one for each of [`SizeClass::ALL`].
     hedgers: [Hedger; SizeClass::ALL.len()],
     pub(super) budget: SharedBudget,
     pub(super) stall: Option<Duration>,
@@ -56,7 +56,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Returns the store for the attempt of this index.
+    /// Returns the store for the attempt with this index.
     pub(super) fn store(&self, attempt: usize) -> &Arc<dyn ObjectStore> {
         // There is at least one store.
         &self.stores[attempt % self.stores.len()]
@@ -92,7 +92,7 @@ impl HedgedStore {
         }
     }
 
-    /// Returns what the reads did, by size.
+    /// Returns the statistics of the reads, by size.
     pub fn stats(&self) -> HedgedStoreStats {
         let shared = &*self.shared;
         HedgedStoreStats {
@@ -113,7 +113,7 @@ impl HedgedStore {
     }
 }
 
-/// Whether another attempt could give a better answer.
+/// Classifies a result: whether another attempt could give a better answer.
 fn verdict<V>(result: &Result<V>) -> Verdict {
     match result {
         Ok(_) => Verdict::Accept,
@@ -267,7 +267,7 @@ impl ObjectStore for HedgedStore {
     }
 }
 
-/// Options of a [`HedgedStore`]: where hedges go, how reads are hedged, and when a body has stalled.
+/// A builder for a [`HedgedStore`].
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct HedgedStoreBuilder {
     stores: Vec<Arc<dyn ObjectStore>>,
@@ -281,7 +281,7 @@ impl HedgedStoreBuilder {
     /// Sends hedges, and bodies that are resumed, through `sibling`: a client of the same bucket that shares no
     /// connection with the first one.
     ///
-    /// With several siblings the attempts of a read take one after the other.
+    /// With several siblings, the attempts of a read use them in turn.
     pub fn hedges_through(mut self, sibling: impl ObjectStore) -> Self {
         self.stores.push(Arc::new(sibling));
         self
@@ -295,7 +295,7 @@ impl HedgedStoreBuilder {
         self
     }
 
-    /// Shares a budget with other hedgers. Default: a budget for this store, as the config has it.
+    /// Shares a budget with other hedgers. Default: a separate budget for this store, with the options of the config.
     pub fn shared_budget(mut self, budget: SharedBudget) -> Self {
         self.budget = Some(budget);
         self
@@ -311,10 +311,10 @@ impl HedgedStoreBuilder {
         self
     }
 
-    /// Sets how long no bytes may come before the rest of a body is asked for in another attempt. Default: 5 s. `None`:
-    /// bodies are never resumed because of a stall.
+    /// Sets after how long without bytes the rest of a body is requested with another attempt; `None` for never.
+    /// Default: 5 s.
     ///
-    /// Only time during which the body is read counts.
+    /// Only the time during which the caller waits for the body counts.
     pub fn stall(mut self, stall: Option<Duration>) -> Self {
         self.stall = stall;
         self
@@ -324,7 +324,7 @@ impl HedgedStoreBuilder {
     ///
     /// # Errors
     ///
-    /// Names the option that is invalid, its value and its range.
+    /// Returns the first invalid option, its value and its range.
     pub fn build(self) -> Result<HedgedStore, ConfigError> {
         let Self {
             stores,

@@ -34,23 +34,23 @@ use crate::Hedger;
 /// # }
 /// ```
 ///
-/// The discovery is asked for changes whenever the service is asked whether it is ready. Until it has found a
-/// service, this one is not ready. A service that is found under the key of another replaces it, and nothing is known
-/// about it. An error of the discovery is an error of this service.
+/// `poll_ready` polls the discovery for changes. This service is not ready before the discovery has found one. A
+/// service that is found under the key of another one replaces it, and starts without a history. An error of the
+/// discovery is an error of this service.
 ///
-/// A set has room for 64 replicas. Further services are dropped, each with the event
-/// [`ReplicaRefused`](EventKind::ReplicaRefused), and are not used until they are found again.
+/// A set has room for 64 replicas. Each further service is dropped with the event
+/// [`ReplicaRefused`](EventKind::ReplicaRefused), and is not used until it is found again.
 ///
 /// # Beside `tower::balance`
 ///
-/// `tower::balance` with peak EWMA and a [`HedgeLayer`](super::HedgeLayer) above it sends a hedge where it would send
-/// any request, which may be the replica that the primary waits for. It takes a loser that was dropped for an answer, so
-/// that a slow replica which is hedged around looks fast and idle, and attracts more. Here a hedge goes elsewhere, and a
+/// `tower::balance` with peak EWMA and a [`HedgeLayer`](super::HedgeLayer) above it sends a hedge like any other
+/// request, possibly to the replica that the primary waits for. It also treats a dropped loser as an answer, so that a
+/// slow replica looks fast and idle and attracts more requests. This service sends a hedge to another replica, and a
 /// dropped attempt counts as at least as slow as it was. Like `tower::balance`, this service cannot be cloned: put
 /// `tower::buffer` above it to share it.
 pub struct HedgeDiscover<D: Discover, P> {
     discover: Pin<Box<D>>,
-    /// The discovery may find more.
+    /// Whether the discovery may find more services.
     is_open: bool,
     found: Vec<(D::Key, ReplicaId)>,
     service: HedgeReplicas<D::Service, P>,
@@ -80,7 +80,7 @@ impl<D: Discover, P> HedgeDiscover<D, P> {
         self.service.replicas()
     }
 
-    /// Returns what is known about the replicas. Prints as a table.
+    /// Returns statistics of the replicas, displayed as a table.
     pub fn stats(&self) -> ReplicasStats<64> {
         self.service.stats()
     }
@@ -90,7 +90,7 @@ impl<D: Discover, P> HedgeDiscover<D, P> {
         self.service.hedger()
     }
 
-    /// Brings the replicas up to date.
+    /// Updates the replicas from the discovery.
     fn update(&mut self, cx: &mut Context<'_>) -> Result<(), D::Error> {
         while self.is_open {
             match self.discover.as_mut().poll_discover(cx) {

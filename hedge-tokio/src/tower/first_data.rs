@@ -1,4 +1,4 @@
-//! Responses that are answers once their first data is there.
+//! Responses that are answers once their first data has come.
 
 use core::fmt;
 use core::future::Future;
@@ -19,39 +19,39 @@ use tower_service::Service;
 
 use super::HttpPolicy;
 
-/// So many bytes without data are held back at most. A response that sends more has answered.
+/// The maximum number of bytes without data that are held back. A response that sends more has answered.
 const MAX_HELD: usize = 64 * 1024;
 
-/// The maximum number of chunks that are looked at in the buffer of one frame.
+/// The maximum number of chunks that are examined in the buffer of one frame.
 const MAX_CHUNKS: usize = 16;
 
-/// What a line of an event with data begins with.
+/// The beginning of a line with data in an event stream.
 const DATA: &[u8] = b"data:";
 
 fn is_line_break(byte: &u8) -> bool {
     matches!(byte, b'\n' | b'\r')
 }
 
-/// Holds responses back until the first data of their bodies is there, so that a hedge layer above hedges and learns
-/// the time to the first data. Made by [`HttpPolicy::first_byte`], [`HttpPolicy::first_event`] and
+/// Holds responses back until the first data of their bodies has come, so that a hedge layer above hedges by the time
+/// to the first data, and learns it. Created by [`HttpPolicy::first_byte`], [`HttpPolicy::first_event`] and
 /// [`HttpPolicy::first_data`].
 ///
-/// The response's head and body are as the service sent them. No more of the body is read than was needed, and the rest
-/// is read when the caller reads it: neither the hedger's timeout nor its other attempts concern it.
+/// The head and the body of the response are unchanged. The layer reads only as much of the body as it needs. The
+/// caller reads the rest, which is not subject to the hedger's timeout or to other attempts.
 ///
-/// The head alone is the answer to `HEAD` and `CONNECT`, of 204 and of other statuses than 2xx, such as 101, 304 or 503,
-/// and if the body is empty. A body that fails before its first data is a failure of its attempt. At most 64 KiB that
-/// are no data are held back.
+/// The head alone is the answer to `HEAD` and `CONNECT`, with the status 204 or a status other than 2xx, such as 101,
+/// 304 or 503, and if the body is empty. If a body fails before its first data, the attempt has failed. At most 64 KiB
+/// without data are held back.
 #[derive(Clone, Copy)]
 pub struct FirstDataLayer<F = fn(&[u8]) -> bool> {
     is_data: F,
-    /// Each line is data or not by its first bytes alone.
+    /// Whether the first bytes of a line decide if it is data.
     by_line: bool,
 }
 
-/// What responses count from.
+/// Layers that hold responses back.
 impl HttpPolicy {
-    /// Returns a layer that holds responses back until the first byte of their bodies is there. It belongs below the
+    /// Returns a layer that holds responses back until the first byte of their bodies has come. It belongs below the
     /// hedge layer:
     ///
     /// ```
@@ -69,14 +69,14 @@ impl HttpPolicy {
     /// # Ok::<(), hedge_tokio::ConfigError>(())
     /// ```
     ///
-    /// The [`Outcome`] in the response's extensions says when the head came
-    /// ([`head_latency`](Outcome::head_latency)) and when the first byte ([`total_latency`](Outcome::total_latency)).
+    /// The [`Outcome`] in the response's extensions contains the time to the head
+    /// ([`head_latency`](Outcome::head_latency)) and to the first byte ([`total_latency`](Outcome::total_latency)).
     pub const fn first_byte() -> FirstDataLayer {
         Self::first_data(|bytes| !bytes.is_empty())
     }
 
-    /// Returns a layer that holds responses back until a line `data:` of their server-sent events has begun, like
-    /// [`first_byte`](Self::first_byte). Comments, which keep connections alive, are no data.
+    /// Returns a layer like [`first_byte`](Self::first_byte) that holds responses back until a `data:` line of their
+    /// server-sent events has begun. Comments, which keep connections alive, do not count.
     pub const fn first_event() -> FirstDataLayer {
         FirstDataLayer {
             is_data: |bytes| {
@@ -88,8 +88,8 @@ impl HttpPolicy {
         }
     }
 
-    /// Returns a layer that holds responses back until `is_data` returns true, like [`first_byte`](Self::first_byte).
-    /// It is given everything that has come of a body so far.
+    /// Returns a layer like [`first_byte`](Self::first_byte) that holds responses back until `is_data` returns true. It
+    /// is called with all bytes of the body that have come so far.
     ///
     /// ```
     /// use hedge_tokio::tower::HttpPolicy;
@@ -185,7 +185,7 @@ struct Held<C: Body> {
     parts: response::Parts,
     body: FirstDataBody<C>,
     since: Instant,
-    /// What has come so far, if that is more than one frame; without the lines that are no data, if `by_line`.
+    /// The bytes that have come so far, if they are more than one frame; without lines that are not data, if `by_line`.
     seen: Vec<u8>,
     /// The number of bytes that have come so far.
     bytes: usize,
@@ -193,7 +193,7 @@ struct Held<C: Body> {
 }
 
 impl<C: Body + Unpin> Held<C> {
-    /// Whether the head is the answer.
+    /// Returns whether the head is the answer.
     fn is_answer(&self) -> bool {
         let status = self.parts.status;
         !status.is_success()
@@ -307,7 +307,7 @@ impl<H, C: Body, F> fmt::Debug for FirstDataFuture<H, C, F> {
     }
 }
 
-/// How long before its first data the head of a response came.
+/// The time from the head of a response to its first data.
 #[derive(Clone, Copy)]
 struct HeadLead(Duration);
 
@@ -317,16 +317,16 @@ pub(super) fn head_latency(extensions: &Extensions, outcome: &Outcome) -> Option
     Some(outcome.total_latency.saturating_sub(*lead))
 }
 
-/// What polling a body for a frame gives.
+/// The result of polling a body for a frame.
 type PolledFrame<C> = Poll<Option<Result<Frame<<C as Body>::Data>, <C as Body>::Error>>>;
 
-/// The body of a response that was held back until its first data came: what was read of it, and the rest.
+/// The body of a response that was held back until its first data came: the part that was read, and the rest.
 pub struct FirstDataBody<C: Body> {
-    /// What was read. Most bodies have data in their first frame, which needs no memory but this.
+    /// The first frame. Most bodies have data in it, so nothing else must be buffered.
     first: Option<Frame<C::Data>>,
     more: VecDeque<Frame<C::Data>>,
     body: C,
-    /// The body must not be polled any more.
+    /// Whether the body has ended, so that it must not be polled any more.
     is_over: bool,
 }
 
@@ -351,7 +351,7 @@ impl<C: Body + Unpin> FirstDataBody<C> {
         }
     }
 
-    /// Polls the body, past what was read of it.
+    /// Polls the rest of the body.
     fn poll_inner(&mut self, cx: &mut Context<'_>) -> PolledFrame<C> {
         if self.is_over {
             return Poll::Ready(None);

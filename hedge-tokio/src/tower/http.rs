@@ -14,8 +14,8 @@ use super::{Policy, RequestOptions, idempotency};
 ///
 /// A request can carry its options: a [`RequestOptions`] in its extensions.
 ///
-/// A response that was refused is dropped before the next attempt is sent, and with it the connection that it may
-/// hold. If every attempt has such a response, the last one is returned.
+/// A response that was refused is dropped before the next attempt is sent, which releases its connection. If all
+/// responses are refused, the last one is returned.
 ///
 /// ```
 /// use hedge_tokio::tower::HttpPolicy;
@@ -28,12 +28,12 @@ use super::{Policy, RequestOptions, idempotency};
 pub struct HttpPolicy {
     deletes: bool,
     idempotency_keys: bool,
-    /// The request has an idempotency key that makes it idempotent.
+    /// Whether an idempotency key makes the request idempotent.
     has_key: bool,
 }
 
 impl HttpPolicy {
-    /// Creates the policy.
+    /// Creates the policy with its default options.
     pub const fn new() -> Self {
         Self {
             deletes: false,
@@ -52,15 +52,15 @@ impl HttpPolicy {
     /// Sets whether `POST` and `PATCH` are hedged, with the same `Idempotency-Key` in all attempts of a request. Default:
     /// false.
     ///
-    /// The server must know the key, and answer each request with the result of the first one that had it. A request
-    /// that has no such header is given one: a random UUID, in quotes. A hedge that is answered with 409, since the server
-    /// still processes an earlier attempt, has not answered: the request waits for the other attempts.
+    /// The server must support such keys, and answer each request with the result of the first one that had the same
+    /// key. A request without the header gets a random UUID in quotes. If a hedge is answered with 409, the server
+    /// still processes an earlier attempt, so the request waits for that.
     pub const fn idempotency_keys(mut self, keys: bool) -> Self {
         self.idempotency_keys = keys;
         self
     }
 
-    /// Adds what all attempts of a request have in common. Returns the policy for that request.
+    /// Adds the headers that all attempts of a request share. Returns the policy for that request.
     pub(crate) fn prepared(mut self, method: &Method, headers: &mut HeaderMap) -> Self {
         self.has_key = self.idempotency_keys && idempotency::takes_key(method);
         if self.has_key {
@@ -69,7 +69,7 @@ impl HttpPolicy {
         self
     }
 
-    /// Returns whether the server says by `status` that it still processes an earlier attempt, with the same key.
+    /// Returns whether `status` means that the server still processes an earlier attempt with the same key.
     pub(crate) fn is_processed(&self, attempt: &Attempt, status: StatusCode) -> bool {
         self.has_key && attempt.is_hedge() && status == StatusCode::CONFLICT
     }
@@ -122,10 +122,10 @@ impl<B: Clone, C, E> Policy<Request<B>, Response<C>, E> for HttpPolicy {
 /// Returns whether a request may be sent more than once: its method is idempotent, other than `DELETE`, and it asks
 /// for no upgrade, such as to a WebSocket.
 ///
-/// A `PUT` with `If-Match`, `If-None-Match` or `If-Unmodified-Since` is sent once: when it has taken effect, its condition
-/// no longer holds, so that a second attempt would be answered with 412.
+/// A `PUT` with `If-Match`, `If-None-Match` or `If-Unmodified-Since` is sent once: when it has taken effect, its
+/// condition is no longer true, so that a second attempt would be answered with 412.
 ///
-/// Servers may not comply with what the method promises. A `PUT` that is hedged may also arrive after a later one.
+/// Servers may violate the semantics of a method. A hedge of a `PUT` may also arrive after a later `PUT`.
 ///
 /// ```
 /// use hedge_tokio::tower::may_hedge;
@@ -149,7 +149,7 @@ pub fn is_idempotent(method: &Method) -> bool {
     )
 }
 
-/// Returns whether the request depends on the state of what it may modify.
+/// Returns whether the request has a precondition on the resource that it modifies.
 fn is_conditional(headers: &HeaderMap) -> bool {
     [IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE]
         .iter()
@@ -168,8 +168,8 @@ fn is_upgrade(headers: &HeaderMap) -> bool {
 /// | 501, 505, 511 | [`Fatal`](Verdict::Fatal): another attempt would have the same answer |
 /// | any other | [`Accept`](Verdict::Accept) |
 ///
-/// `Retry-After` is a number of seconds or a date (RFC 9110). A date counts from the `Date` of the response, or from the
-/// time of day if it has none. If the header cannot be read, no further attempt is started
+/// `Retry-After` is a number of seconds or a date (RFC 9110). A date is compared with the `Date` of the response, or
+/// with the system time if it has none. If the header cannot be read, no further attempt is started
 /// ([`Wait`](Verdict::Wait)).
 ///
 /// ```

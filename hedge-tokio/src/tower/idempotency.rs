@@ -26,8 +26,8 @@ pub(super) fn add_key(headers: &mut HeaderMap) {
 
 /// Returns a random UUID (RFC 9562, version 4).
 ///
-/// The random numbers are those that the standard library keys its hash maps with: a keyed hash of a counter. Keys have
-/// to be unique; they are no secrets.
+/// The random bits are a hash of a counter with the random keys of the standard library's hash maps. Idempotency keys
+/// must be unique, but need not be secret.
 fn uuid() -> String {
     static KEYS: OnceLock<[RandomState; 2]> = OnceLock::new();
     static COUNTER: AtomicU64 = AtomicU64::new(0);

@@ -25,18 +25,17 @@
 //!
 //! # First byte, first token
 //!
-//! A response whose head comes at once may yet have a body that comes late. A layer below the hedge layer holds responses
-//! back until their first data is there: [`HttpPolicy::first_byte`], [`HttpPolicy::first_event`] for server-sent events,
-//! and [`HttpPolicy::first_data`] for what a closure says.
+//! A response whose head comes immediately may have a body that comes late. A layer below the hedge layer holds
+//! responses back until their first data has come: [`HttpPolicy::first_byte`], [`HttpPolicy::first_event`] for
+//! server-sent events, and [`HttpPolicy::first_data`] for a custom rule.
 //!
 //! # Readiness
 //!
-//! The primary is sent through the service that was polled ready. A hedge is sent through a clone
-//! of the service if that clone is ready when the hedge is due. If it is not, for example because a
-//! concurrency limit below is reached, no hedge is started: nothing waits in a queue, takes a
-//! permit that another request has reserved, or is withdrawn from the budget. The request continues
-//! with [`Suppressed::NotReady`](crate::Suppressed::NotReady). A service whose clones become ready
-//! only after some time is therefore never hedged.
+//! The primary is sent through the service that was polled ready. A hedge is sent through a clone of the service if
+//! that clone is ready when the hedge is due. If it is not, for example because a concurrency limit below is reached,
+//! no hedge is started. So hedges never wait in a queue, take a permit that another request has reserved, or spend
+//! budget in vain. The request continues with [`Suppressed::NotReady`](crate::Suppressed::NotReady). A service whose
+//! clones become ready only after some time is therefore never hedged.
 //!
 //! # Position in the stack
 //!
@@ -44,10 +43,10 @@
 //! for requests above (or use the hedger's timeout), and a timeout for attempts below. Limits of
 //! concurrency or rate below count hedges too. If a layer below sheds load, that attempt fails.
 //!
-//! A failed attempt is retried by the hedger: a policy says so with [`Verdict::Retry`](crate::Verdict::Retry), and the
-//! budget pays. [`standard`](fn@standard) is the usual stack that way, over replicas. A retry layer above the hedge layer, if
-//! there is one, multiplies its attempts with those of the hedger: let both draw on one budget with
-//! [`SharedBudget::try_withdraw`](crate::SharedBudget::try_withdraw), as the example `shared_budget` does.
+//! The hedger retries failed attempts within the budget, if the policy classifies them as
+//! [`Verdict::Retry`](crate::Verdict::Retry). [`standard`](fn@standard) is a complete stack of this kind, over
+//! replicas. A retry layer above the hedge layer multiplies its attempts with those of the hedger, so let both use one
+//! budget with [`SharedBudget::try_withdraw`](crate::SharedBudget::try_withdraw), as the example `shared_budget` does.
 //!
 //! # Clients
 //!

@@ -10,7 +10,8 @@ use crate::{Call, Hedger};
 
 /// The options of one request: its time limits, hints, key and replicas, and whether it may be hedged.
 ///
-/// A [`Policy`](super::Policy) returns them for each request. What is not set is what the hedger does by default.
+/// A [`Policy`](super::Policy) returns them for each request. The hedger's options apply for everything that is not
+/// set.
 ///
 /// ```
 /// use core::time::Duration;
@@ -35,8 +36,7 @@ use crate::{Call, Hedger};
 /// }
 /// ```
 ///
-/// [`HttpPolicy`](super::HttpPolicy) takes them from the extensions of the request, where the code that makes the request
-/// puts them:
+/// [`HttpPolicy`](super::HttpPolicy) takes them from the extensions of the request:
 ///
 /// ```
 /// use core::time::Duration;
@@ -69,7 +69,7 @@ pub(super) struct Limits {
 }
 
 impl<'r> RequestOptions<'r> {
-    /// Creates options that leave everything to the hedger.
+    /// Creates options of which none is set.
     pub const fn new() -> Self {
         Self {
             limits: Limits {
@@ -87,8 +87,8 @@ impl<'r> RequestOptions<'r> {
         }
     }
 
-    /// Does not hedge the request: it is sent once, without the hedger's time limits, and counted. Nothing is
-    /// [learned](Self::teaches) from it and it does not [deposit](Self::deposits), unless asked to.
+    /// Turns off hedging for the request: it is sent once, without the hedger's time limits, and counted. Nothing is
+    /// [learned](Self::teaches) from it and it does not [deposit](Self::deposits), unless these are set.
     ///
     /// [`Policy::copy`](super::Policy::copy) is not called for it.
     pub const fn unhedged(mut self) -> Self {
@@ -96,7 +96,7 @@ impl<'r> RequestOptions<'r> {
         self
     }
 
-    /// Sets the time limit of the request, over all its attempts. If the hedger has a shorter one, that applies.
+    /// Sets the time limit of the request, over all its attempts. The hedger's limit applies if it is shorter.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.limits.timeout = Some(timeout);
         self
@@ -140,8 +140,8 @@ impl<'r> RequestOptions<'r> {
         self
     }
 
-    /// Allows only the replicas whose bit in `mask` is set, where the service is a
-    /// [`HedgeReplicas`](super::HedgeReplicas): bit i stands for index i.
+    /// Allows only the replicas whose bit in `mask` is set: bit i stands for index i. For a
+    /// [`HedgeReplicas`](super::HedgeReplicas).
     pub const fn among(mut self, mask: u64) -> Self {
         self.limits.among &= mask;
         self
@@ -174,7 +174,7 @@ impl<'r> RequestOptions<'r> {
         self.limits.hedge
     }
 
-    /// Limits the time of the request, if it has more.
+    /// Limits the time of the request to `timeout`.
     #[cfg(feature = "grpc")]
     pub(crate) fn within(self, timeout: Duration) -> Self {
         let known = self.limits.timeout.unwrap_or(timeout);
@@ -190,7 +190,7 @@ impl<'r> RequestOptions<'r> {
         }
     }
 
-    /// Limits the number of hedges, if it may have more.
+    /// Limits the number of hedges to `hedges`.
     #[cfg(feature = "grpc")]
     pub(crate) fn at_most_hedges(self, hedges: u8) -> Self {
         let known = self.limits.max_hedges.unwrap_or(hedges);

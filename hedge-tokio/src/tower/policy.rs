@@ -27,8 +27,8 @@ use super::RequestOptions;
 /// }
 /// ```
 pub trait Policy<Req, Res, E> {
-    /// Returns the policy for one request. Called first and once for every request, which it may modify: for example,
-    /// to give all its attempts the same idempotency key. By default, a clone.
+    /// Returns the policy for one request; by default, a clone. Called once for every request, before the other
+    /// methods. It may modify the request, for example to give all its attempts the same idempotency key.
     fn for_request(&self, request: &mut Req) -> Self
     where
         Self: Sized + Clone,

@@ -20,9 +20,9 @@ use super::RequestOptions;
 
 /// A layer that reads request bodies into memory, so that requests whose body is a stream can be hedged.
 ///
-/// It belongs above the [`HedgeLayer`](super::HedgeLayer), which then sees a [`ReplayBody`]. A body that is longer than
-/// the limit is sent as it comes, and its request is not hedged. A request is sent once its body has been read, so that a
-/// client that writes its body only while it reads the response needs [`only`](Self::only).
+/// It belongs above the [`HedgeLayer`](super::HedgeLayer), which then receives a [`ReplayBody`]. A body that is longer
+/// than the limit is sent as a stream, and its request is not hedged. A request is sent when its whole body has been
+/// read, so exclude clients that write the body while they read the response with [`only`](Self::only).
 ///
 /// ```
 /// use hedge_tokio::Hedger;
@@ -57,7 +57,7 @@ impl ReplayLayer {
     }
 
     /// Reads only the bodies of requests for which `reads` returns true. All others are sent as they arrive. A request
-    /// whose [`RequestOptions`] say that it must not be hedged is one of them in any case.
+    /// whose [`RequestOptions`] turn off hedging is never read.
     ///
     /// ```
     /// use hedge_tokio::tower::{ReplayLayer, may_hedge};
@@ -192,9 +192,9 @@ impl<S, F, B> fmt::Debug for ReplayFuture<S, F, B> {
 
 /// Reads a body until it ends or is longer than the limit.
 struct Reading<B> {
-    /// `None` once the end was reached, or the body was given to the [`ReplayBody`].
+    /// The body; `None` once it has ended, or was passed to the [`ReplayBody`].
     body: Option<B>,
-    /// `None` if nothing is read.
+    /// The limit in bytes; `None` if the body is not read.
     limit: Option<usize>,
     first: Bytes,
     /// The frames after the first one are appended to a copy of it.
@@ -268,14 +268,14 @@ impl<B: Body + Unpin> Reading<B> {
 
 /// A request body in memory. A clone sends the same bytes again.
 ///
-/// If the body was longer than the limit of its [`ReplayLayer`], the remainder follows as it comes, and can be sent only
-/// once: the request is marked as one that must not be hedged, and a second clone fails.
+/// If the body was longer than the limit of its [`ReplayLayer`], the remainder follows as a stream and can be sent only
+/// once. The request is then marked as one that must not be hedged, and a second clone returns an error.
 pub struct ReplayBody<B> {
     data: Bytes,
     trailers: Option<HeaderMap>,
-    /// What was not read into memory, for the first clone that gets there; `None` if there is no more.
+    /// The remainder that was not read into memory, for the first clone that reaches it; `None` if there is none.
     rest: Option<Arc<Mutex<Option<B>>>>,
-    /// What this clone has taken of it.
+    /// The remainder, if this clone has taken it.
     taken: Option<B>,
 }
 

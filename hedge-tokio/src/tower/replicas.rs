@@ -40,13 +40,13 @@ use crate::Hedger;
 ///
 /// # Readiness
 ///
-/// It is ready when one of the services is. Those that are not ready are left out: the primary goes to one that was
-/// found ready, and a hedge to a clone that is ready the moment the hedge is due. If none of the replicas that a request
-/// may use ([`RequestOptions::among`](super::RequestOptions::among)) was found ready, its primary waits for one of them.
-/// A service that fails when it is asked whether it is ready is removed. Drained replicas are not asked.
+/// It is ready when one of the services is. The primary goes to a service that was polled ready, and a hedge to a clone
+/// that is ready when the hedge is due. If none of the replicas that a request may use
+/// ([`RequestOptions::among`](super::RequestOptions::among)) was ready, its primary waits for one of them. A service
+/// whose `poll_ready` fails is removed. Drained replicas are not polled.
 ///
-/// What the services reserve when they are asked, such as a place below a concurrency limit, is kept until the next call
-/// or until this clone is dropped. A clone of this service starts without reservations.
+/// Reservations that the services make in `poll_ready`, such as a place below a concurrency limit, are kept until the
+/// next call or until this clone is dropped. A clone of this service starts without reservations.
 ///
 /// # Discovery
 ///
@@ -56,9 +56,9 @@ pub struct HedgeReplicas<S, P> {
     hedger: Hedger,
     policy: P,
     shared: Arc<Shared<S>>,
-    /// This clone's services, one for each replica that it has asked whether it is ready.
+    /// The services that this clone has polled for readiness, one per replica.
     own: Vec<Option<Own<S>>>,
-    /// Ready when a replica was added or removed; `None` unless this clone waits.
+    /// A future that is ready when a replica was added or removed; `None` unless this clone waits.
     changed: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
 }
 
@@ -75,10 +75,10 @@ impl<S, P: Clone> Clone for HedgeReplicas<S, P> {
     }
 }
 
-/// What all clones share.
+/// The state that all clones share.
 struct Shared<S> {
     replicas: SharedReplicas,
-    /// Services that have not been asked whether they are ready, by index.
+    /// The services by index, which are never polled for readiness.
     services: Mutex<Vec<Option<(ReplicaId, S)>>>,
     /// Notified when a replica was added or removed.
     changed: Arc<Notify>,
@@ -86,15 +86,15 @@ struct Shared<S> {
 
 struct Own<S> {
     id: ReplicaId,
-    /// Never asked whether it is ready, so that it holds no place.
+    /// The service, which is never polled for readiness, so that it reserves nothing.
     service: S,
-    /// A clone that was asked since the last call.
+    /// A clone that was polled for readiness since the last call.
     asked: Option<S>,
     is_ready: bool,
 }
 
 impl<S, P> HedgeReplicas<S, P> {
-    /// Creates a service that hedges the requests to `services` with `hedger`, as `policy` says.
+    /// Creates a service that hedges requests to `services` with `hedger` and `policy`.
     ///
     /// # Errors
     ///
@@ -143,7 +143,7 @@ impl<S, P> HedgeReplicas<S, P> {
         Ok(id)
     }
 
-    /// Removes a replica. What it works on may end. Returns whether it was there.
+    /// Removes a replica. Its attempts in flight may finish. Returns whether it was there.
     pub fn remove(&self, id: ReplicaId) -> bool {
         self.shared.remove(id)
     }
@@ -202,7 +202,7 @@ impl<S> Shared<S> {
 }
 
 impl<S: Clone, P> HedgeReplicas<S, P> {
-    /// Brings this clone's services up to date.
+    /// Updates this clone's services from the shared ones.
     fn refresh(&mut self) {
         let services = self.shared.services();
         self.own.resize_with(services.len(), || None);
@@ -219,14 +219,14 @@ impl<S: Clone, P> HedgeReplicas<S, P> {
         }
     }
 
-    /// The replicas that are ready and may be given attempts.
+    /// Returns the replicas that are ready and may be given attempts.
     fn ready_mask(&self) -> u64 {
         let ready = self.own.iter().flatten().filter(|own| own.is_ready);
         let ready = ready.fold(0, |mask, own| mask | own.id.mask());
         ready & self.shared.replicas.active()
     }
 
-    /// Asks the services whether they are ready.
+    /// Polls the services for readiness.
     fn poll_services<Req>(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>>
     where
         S: Service<Req>,

@@ -1,4 +1,4 @@
-//! One request of a hedge layer, whatever chooses the services of its attempts.
+//! One request of a hedge layer, independent of how the services of its attempts are chosen.
 
 use core::future::{Future, poll_fn};
 use core::marker::PhantomData;
@@ -16,16 +16,16 @@ use super::options::Limits;
 use super::{Policy, RequestOptions, TimedOut};
 use crate::{Call, Hedger, Key};
 
-/// What the attempts of one request share.
+/// The state that the attempts of one request share.
 pub(crate) struct Shared<S, P, Req, E> {
     pub(crate) hedger: Hedger,
     pub(super) limits: Limits,
     key: Key,
     may_hedge: bool,
     policy: P,
-    /// Whether there is a hedge in `parts`. Most requests end without one, and then take no lock.
+    /// Whether there is a hedge in `parts`. Most requests end without one, and need not take the lock.
     is_kept: AtomicBool,
-    /// Never locked by two threads at once: requests and services need not be shared between threads.
+    /// A mutex that is never contended. It is there because requests and services need not be `Sync`.
     parts: Mutex<Parts<S, Req, E>>,
 }
 
@@ -36,7 +36,7 @@ struct Parts<S, Req, E> {
     hedge: Option<Next<S, Req, E>>,
 }
 
-/// What the next attempt sends, and through what.
+/// The request of the next attempt, and its service.
 pub(crate) struct Next<S, Req, E> {
     request: Req,
     service: Result<S, E>,
@@ -44,7 +44,7 @@ pub(crate) struct Next<S, Req, E> {
 }
 
 impl<S, Req, E> Next<S, Req, E> {
-    /// Returns what the primary sends. It waits until `service` is ready, unless it `is_ready`.
+    /// Returns the request and the service of the primary, which waits until `service` is ready, unless it `is_ready`.
     pub(crate) const fn primary(request: Req, service: S, is_ready: bool) -> Self {
         Self {
             request,
@@ -55,7 +55,7 @@ impl<S, Req, E> Next<S, Req, E> {
 }
 
 impl<S, P, Req, E> Shared<S, P, Req, E> {
-    /// Asks the policy about `request`, which it may modify, before any of it is sent.
+    /// Asks the policy about `request`, which it may modify, before the request is sent.
     pub(crate) fn new<Res>(hedger: &Hedger, policy: &P, request: &mut Req) -> Self
     where
         P: Policy<Req, Res, E> + Clone,
@@ -80,7 +80,7 @@ impl<S, P, Req, E> Shared<S, P, Req, E> {
         }
     }
 
-    /// Returns what `spare` returns, if the request may be hedged.
+    /// Returns the result of `spare` if the request may be hedged.
     pub(crate) fn if_hedged<V>(&self, spare: impl FnOnce() -> V) -> Option<V> {
         self.may_hedge.then(spare)
     }
@@ -119,7 +119,7 @@ where
     S: Service<Req> + Clone,
     P: Policy<Req, S::Response, S::Error>,
 {
-    /// Returns whether a hedge can be sent through the service that `spare` returns, and keeps that for it.
+    /// Returns whether a hedge can be sent through the service that `spare` returns, and keeps that service for it.
     pub(crate) fn is_ready(&self, spare: impl FnOnce() -> Option<S>) -> bool {
         // Neither the service nor the policy is called under the lock.
         let Some(copy) = self.parts().copy.take() else {
@@ -141,7 +141,7 @@ where
         is_ready
     }
 
-    /// Sends an attempt: `primary`, or the hedge that is due if that is `None`.
+    /// Sends an attempt: `primary`, or the hedge that is due if `primary` is `None`.
     pub(crate) fn launch(
         &self,
         attempt: Attempt,
@@ -164,7 +164,7 @@ where
         }
     }
 
-    /// Waits for the result of `request`, and converts it to what the caller is given.
+    /// Waits for the result of `request`, and converts it to the result for the caller.
     pub(crate) fn answer<F>(
         &self,
         mut request: Pin<&mut F>,
@@ -189,7 +189,7 @@ where
     }
 }
 
-/// Converts the error of a request to what the caller is given.
+/// Converts the error of a request to the error for the caller.
 #[cold]
 fn boxed<E: Into<BoxError>>(error: Error<E>) -> BoxError {
     match error {
@@ -220,9 +220,9 @@ pin_project! {
             #[pin]
             response: S::Future,
         },
-        /// Its service is not ready yet.
+        /// The service is not ready yet.
         Waits { waiting: Option<(S, Req)> },
-        /// Its service has failed.
+        /// The service has failed.
         Failed { error: Option<S::Error> },
         Nothing,
     }
@@ -257,7 +257,7 @@ impl<S: Service<Req>, Req> Future for Sent<S, Req> {
     }
 }
 
-/// Returns `service` if it is ready now, or its error. One that is not ready is dropped, and so takes no
+/// Returns `service` if it is ready now, or its error. A service that is not ready is dropped, so that it takes no
 /// place in a queue.
 fn probe<S: Service<Req>, Req>(mut service: S) -> Option<Result<S, S::Error>> {
     // Ignore tokio's cooperative budget, which may be used up: the service is polled only once, and

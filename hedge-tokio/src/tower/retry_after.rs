@@ -1,4 +1,4 @@
-//! What a response says about when to send the request again.
+//! The header `Retry-After`.
 
 use core::time::Duration;
 use std::time::SystemTime;
@@ -7,9 +7,10 @@ use hedge_core::Verdict;
 use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
 
-/// Returns the verdict for a response that is worth another attempt, by its `Retry-After` (RFC 9110, section 10.2.3).
+/// Returns the verdict for a response after which another attempt may be sent, by its `Retry-After` (RFC 9110, section
+/// 10.2.3).
 ///
-/// One that cannot be read still asks for patience, so that no further attempt is started.
+/// If the header cannot be read, no further attempt is started.
 pub(super) fn retry_after(headers: &HeaderMap) -> Verdict {
     let Some(value) = headers.get(RETRY_AFTER) else {
         return Verdict::Retry;
@@ -21,14 +22,14 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Verdict {
     delay.map_or(Verdict::Wait, Verdict::RetryAfter)
 }
 
-/// Reads a number of seconds: digits and nothing else.
+/// Reads a number of seconds, which consists of digits only.
 fn seconds(value: &str) -> Option<Duration> {
     let is_number = value.bytes().all(|byte| byte.is_ascii_digit());
     let seconds = is_number.then(|| value.parse().ok())??;
     Some(Duration::from_secs(seconds))
 }
 
-/// Returns how long it is until a date. The server's clock counts, if the response says what it shows.
+/// Returns the time until a date, by the `Date` of the response if it has one.
 fn until(value: &str, headers: &HeaderMap) -> Option<Duration> {
     let date = httpdate::parse_http_date(value).ok()?;
     let sent = headers.get(DATE).and_then(|sent| sent.to_str().ok());

@@ -75,7 +75,7 @@ impl<S: Clone, P: Clone> Layer<S> for HedgeLayer<P, Sibling<S>> {
 #[derive(Clone, Debug)]
 pub struct HedgeService<S, P> {
     inner: S,
-    /// What hedges are sent through; `None` if that is `inner`.
+    /// The service for hedges; `None` to use clones of `inner`.
     sibling: Option<S>,
     hedger: Hedger,
     policy: P,
@@ -94,8 +94,8 @@ impl<S, P> HedgeService<S, P> {
 
     /// Sends hedges through `sibling` instead of a clone of the service. Primaries do not use it.
     ///
-    /// A client that keeps one connection to each server, as over HTTP/2, sends a hedge through the connection that its
-    /// primary waits for. If that is stuck, so is the hedge. A second client has a separate connection:
+    /// A client that keeps one connection to each server, as with HTTP/2, sends a hedge through the connection that its
+    /// primary waits for. If the connection is stuck, so is the hedge. A second client has a separate connection:
     ///
     /// ```
     /// use hedge_tokio::Hedger;

@@ -27,8 +27,8 @@ use crate::{Builder, ConfigError, Hedger};
 ///         replica  replica replica
 /// ```
 ///
-/// Retries are hedges too: the policy says [`Retry`](crate::Verdict::Retry), and the next attempt starts. There is no
-/// retry loop above, whose attempts would multiply with those of the hedger.
+/// Retries are hedges, too: if the policy returns [`Retry`](crate::Verdict::Retry), the next attempt starts. There is
+/// no retry layer above, whose attempts would multiply with those of the hedger.
 ///
 /// ```
 /// use core::time::Duration;
@@ -80,8 +80,8 @@ impl<S, P> Standard<S, P> {
         }
     }
 
-    /// Sets options of the hedger: strategy, budget, sink and so on. By default it has those of [`Hedger::builder`] and
-    /// up to two hedges, one of which may be needed as a retry.
+    /// Sets options of the hedger, such as strategy, budget and sink. The defaults are those of [`Hedger::builder`]
+    /// with up to two hedges, one of which may be needed as a retry.
     pub fn hedger(mut self, set: impl FnOnce(Builder) -> Builder) -> Self {
         self.builder = set(self.builder);
         self
@@ -110,8 +110,8 @@ impl<S, P> Standard<S, P> {
     ///
     /// # Errors
     ///
-    /// Returns the first invalid option, of the hedger or [`in_flight`](Self::in_flight), or that there are more than 64
-    /// services.
+    /// Returns an error if an option of the hedger or [`in_flight`](Self::in_flight) is invalid, or if there are more
+    /// than 64 services.
     pub fn build(self) -> Result<HedgeReplicas<ConcurrencyLimit<S>, P>, BoxError> {
         let limit = self.in_flight.unwrap_or(Semaphore::MAX_PERMITS);
         if limit == 0 {

@@ -63,7 +63,7 @@ impl Kind {
     }
 }
 
-/// What the attempts of one request share.
+/// The state that the attempts of one request share.
 #[derive(Debug, Default)]
 pub(crate) struct Slot {
     /// How often the task has run.

@@ -6,7 +6,7 @@ fn read(json: &str) -> Result<HedgeConfig, serde_json::Error> {
     serde_json::from_str(json)
 }
 
-/// A config with no option as it is by default.
+/// Returns a config in which no option has its default.
 fn unlike_the_default() -> HedgeConfig {
     HedgeConfig {
         strategy: StrategyKind::WorkloadAware,

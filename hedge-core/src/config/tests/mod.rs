@@ -177,7 +177,7 @@ const FREE: &[&str] = &[
     "guard",
 ];
 
-/// The options of the tables here, in alphabetical order.
+/// Returns the options in the tables of these tests, in alphabetical order.
 fn tested() -> Vec<&'static str> {
     let mut options: Vec<_> = FLOATS
         .iter()
@@ -288,7 +288,7 @@ fn numbers_are_wrong_beyond_their_edges_whatever_the_strategy() {
     }
 }
 
-/// A number as errors have it: without hundreds of zeros.
+/// Returns a number as errors display it, without hundreds of zeros.
 fn shown(number: f64) -> std::string::String {
     match number {
         -5e-324 => "-5e-324".to_string(),

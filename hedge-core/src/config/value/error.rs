@@ -37,7 +37,7 @@ enum Problem {
 }
 
 impl ReadError {
-    /// The option at `path` is invalid.
+    /// Returns the error of an invalid option at `path`.
     pub(crate) fn option(path: String, error: &ConfigError) -> Self {
         Self::other(path, error.to_string())
     }
@@ -73,7 +73,7 @@ impl ReadError {
         self.inside(&format!("[{index}]"))
     }
 
-    /// The last name of the path.
+    /// Returns the last name of the path.
     fn name(&self) -> &str {
         self.path.rsplit('.').next().unwrap_or_default()
     }

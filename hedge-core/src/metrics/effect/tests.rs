@@ -71,7 +71,7 @@ fn groups_of_shards_are_those_of_one() {
     assert_eq!(shards, of(records));
 }
 
-/// The control group takes 1 to 1000 ms, and the other half of that.
+/// Returns metrics in which the control group takes 1 to 1000 ms, and the hedged group half of that.
 fn halved() -> Metrics {
     of((1..=1000).flat_map(|n| [control(n), hedged(n.div_ceil(2))]))
 }

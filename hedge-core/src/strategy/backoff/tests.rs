@@ -14,7 +14,7 @@ fn delay(strategy: &ExponentialBackoff) -> Duration {
         .unwrap_or(Duration::MAX)
 }
 
-/// The delay that one request ended so leaves of 100 ms.
+/// Returns the delay after one request that ended like this, from 100 ms.
 fn after(edit: impl FnOnce(&mut Record)) -> Duration {
     let mut report = Record::new(Sample::Finished(ms(1)));
     edit(&mut report);

@@ -184,7 +184,7 @@ impl LatencyMemory {
         self.histogram.samples() as usize
     }
 
-    /// The number of samples of dropped attempts.
+    /// Returns the number of samples of dropped attempts.
     pub(crate) fn dropped(&self) -> usize {
         self.histogram.dropped() as usize
     }
@@ -194,12 +194,12 @@ impl LatencyMemory {
         self.samples as usize
     }
 
-    /// Whether there are enough samples.
+    /// Returns whether there are enough samples.
     pub(crate) fn is_warm(&self) -> bool {
         self.start.is_over(self.samples.into(), self.window())
     }
 
-    /// The plan, given the delay that the samples suggest.
+    /// Returns the plan, given the delay that the samples suggest.
     pub(super) fn plan(&self, learned: Option<Duration>) -> Plan {
         self.start.plan(learned, self.samples(), self.window())
     }
@@ -213,7 +213,7 @@ impl LatencyMemory {
         }
     }
 
-    /// The median, once there are enough samples.
+    /// Returns the median, once there are enough samples.
     pub(super) fn typical_latency(&self) -> Option<Duration> {
         if self.is_warm() { self.median() } else { None }
     }

@@ -84,7 +84,7 @@ impl Trial {
         }
     }
 
-    /// Every request adds a tenth of a hedge to a budget of at most 80.
+    /// Adds a budget of at most 80 tokens, to which every request adds a tenth.
     fn with_budget(mut self) -> Self {
         self.tokens = Some(80.0);
         self
@@ -132,7 +132,7 @@ impl Trial {
         }
     }
 
-    /// The share of the requests from here on that passed their delay.
+    /// Returns the share of the requests from `start` on that passed their delay.
     fn rate_from(&self, start: usize) -> f64 {
         rate(&self.passed[start..])
     }
@@ -142,7 +142,7 @@ fn rate(passed: &[bool]) -> f64 {
     passed.iter().filter(|passed| **passed).count() as f64 / passed.len() as f64
 }
 
-/// How many requests after `start` the delay comes down to `delay` for the first time.
+/// Returns after how many requests from `start` on the delay first falls to `delay`.
 fn back_after(trial: &Trial, start: usize, delay: f64) -> usize {
     let mut delays = trial.delays[start..].iter();
     delays.position(|found| *found <= delay).unwrap()

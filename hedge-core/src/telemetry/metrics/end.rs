@@ -18,7 +18,7 @@ pub(super) struct End {
     pub(super) duration: Option<Duration>,
     /// A bit for each replica that was used.
     pub(super) replicas: u64,
-    /// A bit for the one that won.
+    /// The bit of the replica that won.
     pub(super) winner: u64,
 }
 

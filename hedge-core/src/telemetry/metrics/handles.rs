@@ -16,7 +16,7 @@ use crate::attempt::Cause;
 use crate::name::Name;
 use crate::outcome::{StrategyKind, Suppressed};
 
-/// Why hedges are started, which is the label `cause`.
+/// The values of the label `cause`: why hedges are started.
 const CAUSES: [Cause; 2] = [Cause::Delay, Cause::Retry];
 
 /// The labels that all metrics of one kind of requests have.
@@ -43,7 +43,7 @@ impl Labels {
 /// The counters and the histogram of requests with the same labels.
 pub(super) struct Handles {
     pub(super) labels: Labels,
-    /// The handles of the labels that were seen next.
+    /// The handles of the next labels that were seen, as a linked list.
     pub(super) next: OnceLock<Box<Self>>,
     requests: [Counter; Outcome::NAMES.len()],
     attempts: Counter,

@@ -169,7 +169,7 @@ impl Sink for MetricsSink {
 }
 
 impl MetricsSink {
-    /// For how many labels handles are kept. Those of others are looked up every time.
+    /// The number of label sets whose handles are kept. The handles of others are looked up every time.
     const KEPT: usize = 128;
 
     fn losers(&self, name: Name) -> &Losers {

@@ -28,7 +28,7 @@ fn record<const N: usize>(strategy: &mut Adaptive<N>, millis: impl IntoIterator<
     }
 }
 
-/// A request as a hedger reports it: hedge k, due at k × `delay`, takes `hedges[k − 1]`.
+/// Returns the record of a request whose hedge k is due at k × `delay` and takes `hedges[k − 1]`.
 fn race(primary: Duration, delay: Duration, hedges: &[Duration]) -> Record {
     let starts = || (1..).map(|k| delay * k).zip(hedges);
     let ends = starts().map(|(start, &latency)| start + latency);

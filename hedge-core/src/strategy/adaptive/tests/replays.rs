@@ -11,7 +11,8 @@ fn history() -> History<64> {
     history
 }
 
-/// What the request would have done at this delay, in whole milliseconds, in 200 draws.
+/// Returns 200 draws of when the request would have ended at this delay, in whole milliseconds, and with how many
+/// hedges.
 fn replays(report: &Record, delay: Duration) -> Vec<(u64, u8)> {
     let mut rng = Xoshiro128PlusPlus::seed_from_u64(1);
     let mut draws = Draws::new(&mut rng);

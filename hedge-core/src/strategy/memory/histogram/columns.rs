@@ -47,7 +47,7 @@ fn weights(weights: &[u16], width: usize) -> impl Iterator<Item = (f64, f64)> {
     weights.map(move |(at, weight)| (edge(at * width) as f64, f64::from(*weight)))
 }
 
-/// The inverse of [`weights`].
+/// Returns the inverse of [`weights`].
 fn fill(
     slots: &mut [u16],
     width: usize,

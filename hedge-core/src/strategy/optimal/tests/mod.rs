@@ -12,7 +12,7 @@ const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// What a request teaches whose loser is dropped.
+/// Returns the record of a request whose loser is dropped.
 fn report(primary: Duration, hedge: Option<(Duration, Duration)>) -> Record {
     let Some((delay, hedge)) = hedge else {
         return Record::new(Sample::Finished(primary));

@@ -24,12 +24,12 @@ fn bimodal(above: f64) -> f64 {
     }
 }
 
-/// A logistic distribution about as wide as the standard normal one.
+/// Returns the quantile of a logistic distribution that is about as wide as the standard normal one.
 fn logit(above: f64) -> f64 {
     libm::log((1.0 - above) / above) / 1.7
 }
 
-/// A primary and its hedge, whose latencies depend on each other by a Gaussian copula.
+/// Returns a primary and its hedge, whose latencies depend on each other by a Gaussian copula.
 fn attempts(rng: &mut SplitMix, quantile: Quantile, correlation: f64) -> [f64; 2] {
     if correlation == 0.0 {
         return [quantile(rng.uniform()), quantile(rng.uniform())];
@@ -84,7 +84,7 @@ impl Requests {
         percentile(&mut self.latencies, share)
     }
 
-    /// The share of the last requests that were hedged.
+    /// Returns the share of the last requests that were hedged.
     fn rate(&self, last: usize) -> f64 {
         let hedged = self.hedged.iter().rev().take(last);
         hedged.filter(|hedged| **hedged).count() as f64 / last as f64
@@ -96,7 +96,8 @@ fn percentile(latencies: &mut [f64], share: f64) -> f64 {
     latencies[(share * latencies.len() as f64) as usize]
 }
 
-/// The lowest 99th percentile of independent attempts for this share of hedges, with the distribution known.
+/// Returns the lowest 99th percentile that this share of hedges can reach for independent attempts of a known
+/// distribution.
 fn lowest_p99(quantile: Quantile, share: f64) -> f64 {
     let above = |latency: f64| {
         let (mut low, mut high) = (0.0, 1.0);

@@ -37,7 +37,7 @@ fn bimodal(rng: &mut SplitMix) -> f64 {
     }
 }
 
-/// The share of requests whose hedge comes due, each hedged once: the first to finish wins, and a
+/// Returns the share of requests whose hedge comes due, each hedged once: the first to finish wins, and a
 /// primary that did not is dropped.
 fn share_due(percent: f64, seed: u64, draw: fn(&mut SplitMix) -> f64) -> f64 {
     let mut rng = SplitMix(seed);
