@@ -207,11 +207,11 @@ async fn what_was_learned_is_restored_by_key() {
     for (name, millis) in [("a", 20), ("b", 400)] {
         learn(&hedger_before, hedger_before.key(name), ms(millis)).await;
     }
-    let states = hedger_before.export_keys();
-    assert_eq!(states.len(), 2);
+    let learned = hedger_before.export();
+    assert_eq!(learned.keys().count(), 2);
 
     let hedger = Hedger::builder().max_keys(1).build().unwrap();
-    assert!(hedger.restore_keys(states.clone()).is_empty());
+    assert_eq!(hedger.restore(&learned), Ok(()));
     // The second has no room.
     let (a, b) = (hedger.key("a"), hedger.key("b"));
     assert_eq!(
@@ -224,8 +224,8 @@ async fn what_was_learned_is_restored_by_key() {
         .strategy(Fixed::new(ms(5)))
         .build()
         .unwrap();
-    let refused = fixed.restore_keys(states);
-    assert_eq!(refused.len(), 2);
+    assert!(fixed.restore(&learned).is_err());
+    assert_eq!(fixed.keys().count(), 0);
 }
 
 #[tokio::test(start_paused = true)]

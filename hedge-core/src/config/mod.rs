@@ -18,6 +18,8 @@ pub use overrides::Overrides;
 pub use settings::Settings;
 #[cfg(feature = "serde")]
 pub(crate) use text::name;
+#[cfg(feature = "std")]
+pub(crate) use validate::check_keys;
 #[cfg(feature = "serde")]
 pub(crate) use validate::optional_time;
 
@@ -25,6 +27,7 @@ use crate::error::ConfigError;
 use crate::hedger::Budget;
 use crate::name::Name;
 use crate::outcome::StrategyKind;
+use crate::replicas::ReplicaList;
 use crate::strategy::{DelayCandidates, ModelComplexity, Priority, TimeOfDay, Warmup};
 
 /// The options of a hedger, as in a config file. [`validate`](Self::validate) checks them.
@@ -111,6 +114,8 @@ use crate::strategy::{DelayCandidates, ModelComplexity, Priority, TimeOfDay, War
 /// | `enabled`, `observe_only` | true, false | |
 /// | `holdback_percent` | 0 | 0 to 50 |
 /// | `guard` | true where the strategy learns, but for `exponential_backoff` | |
+/// | `max_keys` | 64 | 0 to 16384: how many keys can have separate statistics, on servers |
+/// | `replicas` | none | up to 64 tables of `weight` (1 to 65535), `bias` (-128 to 127) and `latency_ms` (> 0): those of [`ReplicaOptions`](crate::replicas::ReplicaOptions), on servers |
 /// | `cost_per_attempt` | 1 | ≥ 0 |
 /// | `telemetry_prefix` | `hedging` | names of letters, digits and `_`, joined by dots; at most 32 bytes |
 #[derive(Clone, Debug, PartialEq)]
@@ -252,6 +257,12 @@ pub struct HedgeConfig {
     /// `exponential_backoff`.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub guard: Option<bool>,
+    /// How many keys can have separate statistics, 0 to 16384. Only hedgers of servers have keys. Default: 64.
+    pub max_keys: u32,
+    /// The options of up to 64 replicas, by index. Only hedgers of servers have a set of replicas. Default: none.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_empty"))]
+    #[cfg_attr(feature = "schemars", schemars(schema_with = "schema::replicas"))]
+    pub replicas: ReplicaList,
     /// The cost of one attempt, in any unit, 0 or more. Default: 1.
     pub cost_per_attempt: f64,
     /// The prefix of the names of events: parts of letters, digits and `_`, joined by dots, at most 32 bytes. Default:
@@ -263,6 +274,12 @@ pub struct HedgeConfig {
 impl HedgeConfig {
     /// The longest time that an option may be set to, in ms: about 31 years.
     pub const MAX_MILLIS: f64 = 1e12;
+
+    /// The largest number of keys.
+    pub const MAX_KEYS: u32 = 16_384;
+
+    /// The number of keys that a hedger has room for unless it is told otherwise.
+    pub(crate) const DEFAULT_KEYS: u32 = 64;
 
     /// Checks every option, and returns the settings that a hedger is built from.
     ///
@@ -309,12 +326,19 @@ impl HedgeConfig {
             observe_only: other.observe_only,
             holdback_percent: other.holdback_percent,
             guard: other.guard,
+            max_keys: other.max_keys,
+            replicas: other.replicas.clone(),
             cost_per_attempt: other.cost_per_attempt,
             telemetry_prefix: other.telemetry_prefix,
             ..self.clone()
         };
         with_others_rest == *other
     }
+}
+
+#[cfg(feature = "serde")]
+fn is_empty(replicas: &ReplicaList) -> bool {
+    replicas.is_empty()
 }
 
 impl Default for HedgeConfig {
@@ -361,6 +385,8 @@ impl Default for HedgeConfig {
             observe_only: false,
             holdback_percent: 0.0,
             guard: None,
+            max_keys: Self::DEFAULT_KEYS,
+            replicas: ReplicaList::default(),
             cost_per_attempt: 1.0,
             telemetry_prefix: Name::truncated("hedging"),
         }

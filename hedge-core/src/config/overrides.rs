@@ -3,6 +3,7 @@
 use super::HedgeConfig;
 use crate::name::Name;
 use crate::outcome::StrategyKind;
+use crate::replicas::ReplicaList;
 use crate::strategy::{DelayCandidates, ModelComplexity, Priority, TimeOfDay, Warmup};
 
 macro_rules! options {
@@ -190,6 +191,8 @@ options! {
         observe_only: bool,
         holdback_percent: f64,
         guard: bool [null],
+        max_keys: u32,
+        replicas: ReplicaList,
         cost_per_attempt: f64,
         telemetry_prefix: Name => Prefix,
     }

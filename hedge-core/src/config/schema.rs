@@ -10,6 +10,7 @@ use super::kind::Choice;
 use crate::config::HedgeConfig;
 use crate::name::Name;
 use crate::outcome::StrategyKind;
+use crate::replicas::{ReplicaList, ReplicaOptions};
 use crate::strategy::{ModelComplexity, Priority, TimeOfDay, Warmup};
 
 /// The ranges of numbers. A schema cannot express the rules between options.
@@ -41,6 +42,7 @@ const RANGES: &[(&str, &str, f64)] = &[
     ("attempt_timeout_ms", "exclusiveMinimum", 0.0),
     ("holdback_percent", "minimum", 0.0),
     ("holdback_percent", "maximum", 50.0),
+    ("max_keys", "maximum", HedgeConfig::MAX_KEYS as f64),
     ("cost_per_attempt", "minimum", 0.0),
 ];
 
@@ -158,6 +160,40 @@ pub(super) fn candidates(_: &mut SchemaGenerator) -> Schema {
         "minItems": 2,
         "maxItems": 16,
         "uniqueItems": true,
+    })
+}
+
+/// `replicas`.
+pub(super) fn replicas(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": ReplicaList::CAPACITY,
+        "items": {
+            "type": "object",
+            "additionalProperties": false,
+            "properties": {
+                "weight": {
+                    "description": "The share of the requests, relative to the weights of the others.",
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": u16::MAX,
+                    "default": 1,
+                },
+                "bias": {
+                    "description": "How much less the replica is preferred, in 1/16 octaves.",
+                    "type": "integer",
+                    "minimum": i8::MIN,
+                    "maximum": i8::MAX,
+                    "default": 0,
+                },
+                "latency_ms": {
+                    "description": "The latency, if it is known.",
+                    "type": ["number", "null"],
+                    "minimum": ReplicaOptions::MIN_MS,
+                    "maximum": ReplicaOptions::MAX_MS,
+                },
+            },
+        },
     })
 }
 

@@ -2,6 +2,7 @@
 
 use crate::hedger::{Budget, Builder, Labels, Options};
 use crate::name::Name;
+use crate::replicas::ReplicaList;
 use crate::strategy::AnyStrategy;
 
 /// The checked options of a [`HedgeConfig`](crate::HedgeConfig), in the types of a [`Builder`](crate::Builder), which
@@ -31,11 +32,15 @@ pub struct Settings {
     pub telemetry_prefix: Name,
     /// The cost of one attempt.
     pub cost_per_attempt: f64,
+    /// How many keys a hedger of servers has room for.
+    pub max_keys: u32,
+    /// The options of the replicas that a hedger of servers has, by index.
+    pub replicas: ReplicaList,
 }
 
 // This impl is not beside `Builder`, so that `hedger` does not depend on `config`.
 impl<T, S, M, K, const MAX: usize> Builder<T, S, M, K, MAX> {
-    /// Sets everything that a config contains: strategy, budget, options, names and cost.
+    /// Sets what a config contains for any hedger: strategy, budget, options, names and cost.
     pub fn settings(self, settings: Settings) -> Builder<T, AnyStrategy, M, K, MAX> {
         let labels = Labels {
             strategy_name: settings.strategy_name,

@@ -11,6 +11,7 @@ use crate::error::ConfigError;
 use crate::hedger::{Budget, Options, check_cost, telemetry_prefix};
 use crate::name::Name;
 use crate::outcome::StrategyKind;
+use crate::replicas::ReplicaList;
 use crate::strategy::{
     Adaptive, AnyInner, AnyStrategy, DelayCandidates, ExponentialBackoff, Fixed, Hints, Off,
     OnFailure, Optimal, Percentile, Strategy, WorkloadAware,
@@ -27,6 +28,8 @@ pub(super) fn settings(config: &HedgeConfig) -> Result<Settings, ConfigError> {
         strategy_name: strategy_name(config)?,
         telemetry_prefix: telemetry_prefix(config.telemetry_prefix.as_str())?,
         cost_per_attempt: config.cost_per_attempt,
+        max_keys: check_keys(config.max_keys)?,
+        replicas: replicas(config)?,
         // Check the strategy last, so that a custom kind is only reported if everything else is valid.
         strategy: strategy(config)?,
     })
@@ -68,6 +71,18 @@ fn budget(config: &HedgeConfig, max_hedges: u8) -> Result<Budget, ConfigError> {
     }
     budget.validate(max_hedges)?;
     Ok(budget)
+}
+
+/// Checks for how many keys there is to be room.
+pub(crate) fn check_keys(keys: u32) -> Result<u32, ConfigError> {
+    let most = HedgeConfig::MAX_KEYS;
+    ConfigError::check_range("max_keys", keys.into(), 0.0, most.into())?;
+    Ok(keys)
+}
+
+fn replicas(config: &HedgeConfig) -> Result<ReplicaList, ConfigError> {
+    config.replicas.validate()?;
+    Ok(config.replicas.clone())
 }
 
 fn strategy_name(config: &HedgeConfig) -> Result<Name, ConfigError> {

@@ -45,7 +45,7 @@ mod tests;
 pub use crate::replica_id::{NoReplica, NoRoom, ReplicaId};
 pub use choice::{AttemptEnd, Choice, Chosen};
 pub use lease::{Lease, ReplicaSet};
-pub use options::ReplicaOptions;
+pub use options::{ReplicaList, ReplicaOptions};
 pub use set::Replicas;
 #[cfg(feature = "std")]
 pub use shared::SharedReplicas;

@@ -1,9 +1,12 @@
 //! The options of a replica and its latency, as in a config file.
 
 use core::num::NonZero;
+use core::ops::{Deref, DerefMut};
 use core::time::Duration;
 
-use super::octaves::log2;
+use heapless::Vec;
+
+use super::octaves::{OCTAVE, Octaves, exp2, log2};
 use super::record::Record;
 use super::stats::ReplicaStats;
 use crate::error::ConfigError;
@@ -43,7 +46,14 @@ pub struct ReplicaOptions {
     /// How much less the replica is preferred, in 1/16 octaves, −128 to 127: with 16 it counts as twice as busy as it
     /// is. Default: 0.
     pub bias: i8,
-    /// The latency of the replica, in ms, greater than 0. `None` if it is unknown, so that a learned latency stays.
+    /// The latency of the replica, in ms, 0.000001 to 31536000000, a year. `None` if it is unknown, so that a learned latency stays.
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            deserialize_with = "text::latency",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
     pub latency_ms: Option<f64>,
 }
 
@@ -68,19 +78,24 @@ impl From<&ReplicaStats> for ReplicaOptions {
 }
 
 impl ReplicaOptions {
+    /// The shortest latency, a nanosecond.
+    pub(crate) const MIN_MS: f64 = 1e-6;
     /// The longest latency, a year.
-    const MAX_MS: f64 = 365.0 * 86_400_000.0;
+    pub(crate) const MAX_MS: f64 = 365.0 * 86_400_000.0;
+
+    /// Checks every option.
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        self.latency_ms.map_or(Ok(()), Self::check_latency)
+    }
+
+    fn check_latency(millis: f64) -> Result<(), ConfigError> {
+        ConfigError::check_range("latency_ms", millis, Self::MIN_MS, Self::MAX_MS)
+    }
 
     /// Validates the options, and returns a function that applies them to a record.
     pub(super) fn apply(&self) -> Result<impl Fn(Record) -> Record + use<>, ConfigError> {
-        let latency = match self.latency_ms {
-            None => None,
-            Some(millis) => {
-                ConfigError::check_range("latency_ms", millis, 1e-6, Self::MAX_MS)?;
-                let latency = Duration::try_from_secs_f64(millis / 1000.0).unwrap_or_default();
-                Some(log2(nanos(latency)))
-            }
-        };
+        self.validate()?;
+        let latency = self.latency_ms.map(octaves);
         let (weight, bias) = (self.weight.get(), self.bias);
         Ok(move |record: Record| {
             let record = record.with_weight(weight).with_bias(bias);
@@ -89,9 +104,157 @@ impl ReplicaOptions {
     }
 }
 
+/// The logarithm of a latency in ms: that of a latency which was written before, so that it does not shrink with every
+/// restart.
+pub(super) fn octaves(millis: f64) -> Octaves {
+    let latency = Duration::try_from_secs_f64(millis / 1000.0).unwrap_or(Duration::MAX);
+    let nanos = nanos(latency);
+    let mut octaves = log2(nanos);
+    // The two approximations differ by some steps.
+    while octaves > 0 && exp2(octaves) > nanos {
+        octaves -= 1;
+    }
+    while octaves < 64 * OCTAVE - 1 && exp2(octaves + 1) <= nanos {
+        octaves += 1;
+    }
+    octaves
+}
+
+/// The options of up to 64 replicas, by index, as in a config: those of [`Hedger::replicas`] on servers.
+///
+/// It is a slice of the first 64 that it was made of. A list that was made of more is refused by
+/// [`HedgeConfig::validate`](crate::HedgeConfig::validate).
+///
+/// ```
+/// # #[cfg(feature = "serde")] {
+/// use hedge_core::HedgeConfig;
+///
+/// let config: HedgeConfig = serde_json::from_str(
+///     r#"{ "replicas": [{ "weight": 2 }, {}, { "bias": 16, "latency_ms": 40 }] }"#,
+/// )?;
+/// assert_eq!((config.replicas.len(), config.replicas[0].weight.get()), (3, 2));
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// [`Hedger::replicas`]: https://docs.rs/hedge-core/latest/hedge_core/runtime/struct.Hedger.html#method.replicas
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReplicaList {
+    options: Vec<ReplicaOptions, { Self::CAPACITY }>,
+    /// How many replicas it was made of. Those beyond the 64th are only counted.
+    given: usize,
+}
+
+impl ReplicaList {
+    /// How many replicas a set has at most.
+    pub(crate) const CAPACITY: usize = 64;
+
+    /// Checks how many replicas there are, and every option of each.
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        if self.given > Self::CAPACITY {
+            let given = self.given as f64;
+            return Err(ConfigError::number(
+                "replicas",
+                given,
+                "at most 64 in number",
+            ));
+        }
+        self.iter().try_for_each(ReplicaOptions::validate)
+    }
+}
+
+impl Deref for ReplicaList {
+    type Target = [ReplicaOptions];
+
+    fn deref(&self) -> &[ReplicaOptions] {
+        &self.options
+    }
+}
+
+impl DerefMut for ReplicaList {
+    fn deref_mut(&mut self) -> &mut [ReplicaOptions] {
+        &mut self.options
+    }
+}
+
+impl<const N: usize> From<[ReplicaOptions; N]> for ReplicaList {
+    fn from(options: [ReplicaOptions; N]) -> Self {
+        options.into_iter().collect()
+    }
+}
+
+impl FromIterator<ReplicaOptions> for ReplicaList {
+    fn from_iter<I: IntoIterator<Item = ReplicaOptions>>(options: I) -> Self {
+        let mut list = Self::default();
+        list.extend(options);
+        list
+    }
+}
+
+impl Extend<ReplicaOptions> for ReplicaList {
+    fn extend<I: IntoIterator<Item = ReplicaOptions>>(&mut self, options: I) {
+        for options in options {
+            self.given = self.given.saturating_add(1);
+            // `given` remembers one that does not fit.
+            let _ = self.options.push(options);
+        }
+    }
+}
+
+#[cfg(feature = "serde")]
+mod text {
+    use core::fmt;
+
+    use serde::de::{Error, SeqAccess, Visitor};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{ReplicaList, ReplicaOptions};
+
+    /// Reads a latency. Checked here, so that an error names its place in the file.
+    pub(super) fn latency<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<f64>, D::Error> {
+        let latency = Option::deserialize(reader)?;
+        latency
+            .map_or(Ok(()), ReplicaOptions::check_latency)
+            .map_err(D::Error::custom)?;
+        Ok(latency)
+    }
+
+    impl Serialize for ReplicaList {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_seq(self.iter())
+        }
+    }
+
+    impl<'de> Deserialize<'de> for ReplicaList {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_seq(List)
+        }
+    }
+
+    struct List;
+
+    impl<'de> Visitor<'de> for List {
+        type Value = ReplicaList;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of tables, one for each replica")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<ReplicaList, A::Error> {
+            let mut replicas = ReplicaList::default();
+            while let Some(options) = list.next_element()? {
+                replicas.extend([options]);
+            }
+            replicas.validate().map_err(A::Error::custom)?;
+            Ok(replicas)
+        }
+    }
+}
+
 #[cfg(all(test, feature = "std"))]
 mod tests {
     use super::*;
+    use crate::replicas::octaves::duration;
     use crate::replicas::{Choice, Replicas, SharedReplicas};
     use crate::time::Instant;
 
@@ -121,6 +284,15 @@ mod tests {
         for _ in 0..8 {
             let chosen = shared.choose(Choice::hedge(0), Instant::ZERO).unwrap();
             assert_ne!(chosen.id().index(), 1);
+        }
+    }
+
+    #[test]
+    fn what_is_kept_again_and_again_stays() {
+        for step in 300..12_000 {
+            let latency = millis(duration(step));
+            // Steps below 256 ns are less than a nanosecond.
+            assert!(octaves(latency) == step || latency < 1e-3, "{step}");
         }
     }
 

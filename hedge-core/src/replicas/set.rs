@@ -114,7 +114,12 @@ impl<const N: usize> Replicas<N> {
         let index = free.ok_or(NoRoom)?;
         self.update_load(index, |load| Some(load.next_generation()));
         self.active |= bit(index);
-        Ok(self.id(index))
+        Ok(self.known_id(index))
+    }
+
+    /// Returns the replica at `index`, if there is one.
+    pub fn id(&self, index: usize) -> Option<ReplicaId> {
+        self.is_present(index).then(|| self.known_id(index))
     }
 
     /// Removes a replica. Attempts that it still works on are no longer counted, and their reports are ignored.
@@ -218,7 +223,7 @@ impl<const N: usize> Replicas<N> {
             };
             let place = self.places.get(index)?;
             Some(ReplicaStats::new(
-                self.id(index),
+                self.known_id(index),
                 state,
                 place.load,
                 place.record,
@@ -233,10 +238,10 @@ impl<const N: usize> Replicas<N> {
 
     fn find(&self, id: ReplicaId) -> Option<usize> {
         let index = id.index();
-        (self.is_present(index) && self.id(index) == id).then_some(index)
+        (self.is_present(index) && self.known_id(index) == id).then_some(index)
     }
 
-    fn id(&self, index: usize) -> ReplicaId {
+    fn known_id(&self, index: usize) -> ReplicaId {
         ReplicaId {
             index: index as u8,
             generation: self.load(index).generation,

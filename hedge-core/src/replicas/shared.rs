@@ -12,7 +12,7 @@ use crate::time::Instant;
 use super::choice::{AttemptEnd, Choice, Chosen};
 use super::hold::hold;
 use super::lease::ReplicaSet;
-use super::options::ReplicaOptions;
+use super::options::{self, ReplicaOptions};
 use super::record::{Load, Record};
 use super::set::first;
 use super::stats::{ReplicaState, ReplicaStats, ReplicasStats};
@@ -101,6 +101,11 @@ impl<const N: usize> SharedReplicas<N> {
         Ok(self.0.id(index))
     }
 
+    /// Returns the replica at `index`, if there is one.
+    pub fn id(&self, index: usize) -> Option<ReplicaId> {
+        self.0.is_present(index).then(|| self.0.id(index))
+    }
+
     /// Removes a replica. Attempts that it still works on are no longer counted, and their reports are ignored.
     /// Returns whether it was there.
     pub fn remove(&self, id: ReplicaId) -> bool {
@@ -165,6 +170,14 @@ impl<const N: usize> SharedReplicas<N> {
         Ok(self.change(id, |mut inner, index| {
             inner.update_record(index, |record| Some(apply(record)))
         }))
+    }
+
+    /// Sets the latency of a replica, which must be greater than 0.
+    pub(crate) fn set_latency_ms(&self, id: ReplicaId, millis: f64) -> bool {
+        let latency = options::octaves(millis);
+        self.change(id, |mut inner, index| {
+            inner.update_record(index, |record| Some(record.with_latency(latency)))
+        })
     }
 
     /// Chooses a replica for an attempt that starts now, and counts it as in flight there.

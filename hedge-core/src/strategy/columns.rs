@@ -5,6 +5,8 @@
 use core::fmt;
 
 #[cfg(feature = "alloc")]
+use crate::name::Name;
+#[cfg(feature = "alloc")]
 use crate::outcome::StrategyKind;
 
 /// A table to which a strategy exports what it has learned; see [`Strategy::export`](super::Strategy::export).
@@ -30,13 +32,13 @@ impl<'c> dyn ReadColumns + 'c {
     /// Returns an error if there is none, or if a number in it is not `low` to `high`.
     pub fn numbers(&self, name: &'static str, low: f64, high: f64) -> Result<&[f64], RestoreError> {
         let Some(column) = self.column(name) else {
-            return Err(RestoreError(Problem::Missing { name }));
+            return Err(RestoreError::new(Problem::Missing { name }));
         };
         // This form finds a NaN.
         let is_wrong = |value: &f64| !(low <= *value && *value <= high);
         match column.iter().position(is_wrong) {
             None => Ok(column),
-            Some(at) => Err(RestoreError(Problem::Value {
+            Some(at) => Err(RestoreError::new(Problem::Value {
                 name,
                 at,
                 value: column.get(at).copied().unwrap_or(f64::NAN),
@@ -62,7 +64,7 @@ impl<'c> dyn ReadColumns + 'c {
         if column.len() == len {
             Ok(column)
         } else {
-            Err(RestoreError(Problem::Length {
+            Err(RestoreError::new(Problem::Length {
                 name,
                 found: column.len(),
                 expected: len,
@@ -134,7 +136,12 @@ impl ReadColumns for &[(&str, &[f64])] {
 /// assert_eq!(error.to_string(), text);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RestoreError(Problem);
+pub struct RestoreError {
+    problem: Problem,
+    /// The key whose state it is about; empty if it has none.
+    #[cfg(feature = "alloc")]
+    key: Name,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Problem {
@@ -154,6 +161,12 @@ enum Problem {
         found: usize,
         expected: usize,
     },
+    #[cfg(feature = "std")]
+    TooLong {
+        name: &'static str,
+        found: usize,
+        most: usize,
+    },
     Value {
         name: &'static str,
         at: usize,
@@ -164,20 +177,62 @@ enum Problem {
 }
 
 impl RestoreError {
+    const fn new(problem: Problem) -> Self {
+        Self {
+            problem,
+            #[cfg(feature = "alloc")]
+            key: Name::EMPTY,
+        }
+    }
+
+    /// The error of the state of a key.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn of_key(self, name: &str) -> Self {
+        let key = Name::truncated(name);
+        Self { key, ..self }
+    }
+
+    /// There are more numbers than the column may hold.
+    #[cfg(feature = "std")]
+    pub(crate) const fn too_long(name: &'static str, found: usize, most: usize) -> Self {
+        Self::new(Problem::TooLong { name, found, most })
+    }
+
+    /// A number is not `low` to `high`.
+    #[cfg(feature = "std")]
+    pub(crate) const fn value(
+        name: &'static str,
+        at: usize,
+        value: f64,
+        [low, high]: [f64; 2],
+    ) -> Self {
+        Self::new(Problem::Value {
+            name,
+            at,
+            value,
+            low,
+            high,
+        })
+    }
+
     /// Returns the error for a column of an older version.
     pub(super) const fn outdated(name: &'static str) -> Self {
-        Self(Problem::Outdated { name })
+        Self::new(Problem::Outdated { name })
     }
 
     #[cfg(feature = "alloc")]
     pub(super) const fn other_strategy(found: StrategyKind, expected: StrategyKind) -> Self {
-        Self(Problem::Strategy { found, expected })
+        Self::new(Problem::Strategy { found, expected })
     }
 }
 
 impl fmt::Display for RestoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
+        #[cfg(feature = "alloc")]
+        if !self.key.is_empty() {
+            write!(f, "key `{}`: ", self.key)?;
+        }
+        match self.problem {
             #[cfg(feature = "alloc")]
             Problem::Strategy { found, expected } => {
                 write!(f, "learned by `{found}`, but the strategy is `{expected}`")
@@ -194,6 +249,11 @@ impl fmt::Display for RestoreError {
             } => write!(
                 f,
                 "`{name}` holds {found} numbers, but must hold {expected}"
+            ),
+            #[cfg(feature = "std")]
+            Problem::TooLong { name, found, most } => write!(
+                f,
+                "`{name}` holds {found} numbers, but must hold at most {most}"
             ),
             Problem::Value {
                 name,

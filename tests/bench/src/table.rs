@@ -9,7 +9,7 @@ use crate::script::Kind;
 use crate::{contention, overhead};
 
 /// Which cases, and what the README calls them.
-const CASES: [(&str, &str); 22] = [
+const CASES: [(&str, &str); 26] = [
     ("bare", "bare future"),
     ("tokio::time::timeout", "`tokio::time::timeout`"),
     ("hand/select", "by hand: `select!`, fixed delay"),
@@ -40,6 +40,18 @@ const CASES: [(&str, &str); 22] = [
         "**hedge**: `Percentile`, as a tower layer",
     ),
     (
+        "hedge/percentile, by key",
+        "**hedge**: `Percentile`, a key found among 64",
+    ),
+    (
+        "hedge/percentile, on 3 replicas",
+        "**hedge**: `Percentile`, on 3 replicas",
+    ),
+    (
+        "hedge/percentile, tower, 3 replicas",
+        "**hedge**: `Percentile`, a tower service over 3 replicas",
+    ),
+    (
         "hedge_tokio::request, fixed",
         "**hedge**: `hedge_tokio::request`, a hedger for each",
     ),
@@ -58,6 +70,10 @@ const CASES: [(&str, &str); 22] = [
     (
         "hedged, every 10",
         "hedged 0.2.0: learns P95, as often as by default",
+    ),
+    (
+        "tower::balance",
+        "tower::balance 0.5.3: P2C of 3 replicas by peak EWMA, does not hedge",
     ),
 ];
 

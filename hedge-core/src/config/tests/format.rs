@@ -50,6 +50,16 @@ fn unlike_the_default() -> HedgeConfig {
         observe_only: true,
         holdback_percent: 12.5,
         guard: Some(true),
+        max_keys: 3,
+        replicas: [
+            latency(0.25),
+            ReplicaOptions {
+                weight: core::num::NonZero::new(3).unwrap(),
+                bias: -16,
+                latency_ms: None,
+            },
+        ]
+        .into(),
         cost_per_attempt: 0.03,
         telemetry_prefix: Name::truncated("my_app.hedging"),
     }
@@ -95,6 +105,7 @@ fn the_default_is_as_documented_and_what_is_not_there_is_not_written() {
         "enabled": true,
         "observe_only": false,
         "holdback_percent": 0.0,
+        "max_keys": 64,
         "cost_per_attempt": 1.0,
         "telemetry_prefix": "hedging",
     });
@@ -157,6 +168,7 @@ fn a_whole_number_is_a_number() {
 #[test]
 fn what_cannot_be_read_is_named() {
     let seventeen = std::format!(r#"{{ "delay_candidates": {:?} }}"#, [1; 17]);
+    let sixty_five = std::format!(r#"{{ "replicas": [{}{{}}] }}"#, "{},".repeat(64));
     let long = std::format!(r#"{{ "telemetry_prefix": "{}" }}"#, "x".repeat(33));
     let cases = [
         (
@@ -248,6 +260,34 @@ fn what_cannot_be_read_is_named() {
         (
             r#"{ "prompt_length": 1.5 }"#,
             "`prompt_length` is 1.5, but must be a whole number",
+        ),
+        (
+            r#"{ "max_keys": -1 }"#,
+            "`max_keys` is -1, but must be a whole number, 0 to",
+        ),
+        (
+            r#"{ "replicas": [{}, { "weight": 0 }] }"#,
+            "`replicas[1].weight` is 0, but must be a whole number, 1 to 65535",
+        ),
+        (
+            r#"{ "replicas": [{ "bias": 128 }] }"#,
+            "`replicas[0].bias` is 128, but must be a whole number, -128 to 127",
+        ),
+        (
+            r#"{ "replicas": [{ "latency_ms": 0 }] }"#,
+            "`replicas[0].latency_ms` is 0, but must be 0.000001 to 31536000000",
+        ),
+        (
+            r#"{ "replicas": [{ "wieght": 2 }] }"#,
+            "unknown field `replicas[0].wieght`; did you mean `weight`?",
+        ),
+        (
+            r#"{ "replicas": 3 }"#,
+            "`replicas` is 3, but must be a list of tables, one for each replica",
+        ),
+        (
+            &sixty_five,
+            "`replicas` is 65, but must be at most 64 in number",
         ),
     ];
     for (json, expected) in cases {

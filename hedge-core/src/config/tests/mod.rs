@@ -7,6 +7,7 @@ use std::vec::Vec;
 use super::*;
 use crate::hedger::{Budget, Hedger, Options};
 use crate::manual::ManualTimer;
+use crate::replicas::ReplicaOptions;
 use crate::strategy::{AnyInner, AnyStrategy, Hints, Strategy};
 use crate::time::Instant;
 
@@ -79,6 +80,7 @@ const INTEGERS: &[Number] = numbers! {
     max_hedges[small_count]: [1.0, 7.0], not [0.0, 8.0, 255.0], "1 to 7";
     budget_burst[count]: [0.0, MANY], not [], "";
     max_in_flight[some_count]: [1.0, MANY], not [0.0], "at least 1";
+    max_keys[count]: [0.0, 16384.0], not [16385.0, MANY], "0 to 16384";
 };
 
 fn count(number: f64) -> u32 {
@@ -162,8 +164,18 @@ const WRONG: &[Wrong] = wrong! {
     exponential_base_delay is "100", "101 to 5000"; |c| c.exponential_min_delay = 101.0;
     exponential_max_delay is "10", "greater than 10"; |c| c.exponential_max_delay = 10.0;
     exponential_max_delay is "5000", "greater than 5000"; |c| c.exponential_min_delay = 5000.0;
+    replicas is "65", "at most 64 in number"; |c| c.replicas = core::iter::repeat_n(ReplicaOptions::default(), 65).collect();
+    latency_ms is "0", "0.000001 to 31536000000"; |c| c.replicas = [latency(0.0)].into();
+    latency_ms is "NaN", "0.000001 to 31536000000"; |c| c.replicas = [latency(1.0), latency(f64::NAN)].into();
     budget_percent is "200.5", "0 to 200"; |c| (c.max_hedges, c.budget_percent) = (2, 200.5);
 };
+
+fn latency(millis: f64) -> ReplicaOptions {
+    ReplicaOptions {
+        latency_ms: Some(millis),
+        ..ReplicaOptions::default()
+    }
+}
 
 /// Options of which every value is right, by type.
 const FREE: &[&str] = &[
@@ -186,6 +198,8 @@ fn tested() -> Vec<&'static str> {
         .collect();
     options.extend(WRONG.iter().map(|wrong| wrong.option));
     options.extend(FREE);
+    // It is one of a replica.
+    options.retain(|option| *option != "latency_ms");
     options.sort_unstable();
     options.dedup();
     options
@@ -322,6 +336,8 @@ fn more_of_what_can_be_right() {
         |c| (c.max_hedges, c.budget_percent) = (7, 700.0),
         |c| c.workload_inner = Some(StrategyKind::Optimal),
         |c| c.strategy = StrategyKind::Fixed,
+        |c| c.replicas = core::iter::repeat_n(latency(1e-6), 64).collect(),
+        |c| c.replicas = [latency(31_536_000_000.0)].into(),
     ];
     for (i, edit) in right.iter().enumerate() {
         assert_eq!(config(edit).validate().map(drop), Ok(()), "{i}");
@@ -446,6 +462,8 @@ fn everything_else_arrives() {
         c.observe_only = true;
         c.holdback_percent = 2.5;
         c.guard = Some(false);
+        c.max_keys = 7;
+        c.replicas = [latency(3.0), ReplicaOptions::default()].into();
         c.cost_per_attempt = 0.03;
         c.telemetry_prefix = Name::truncated("my_app.hedging");
     });
@@ -477,6 +495,7 @@ fn everything_else_arrives() {
         (options, budget)
     );
     assert_eq!(settings.cost_per_attempt, 0.03);
+    assert_eq!((settings.max_keys, settings.replicas.len()), (7, 2));
 
     let clock = ManualTimer::<4>::new();
     let builder = Hedger::builder(&clock).attempts::<4>().settings(settings);

@@ -4,10 +4,11 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use super::{Hedger, ServerState};
-use crate::config::{HedgeConfig, Settings};
+use crate::config::{HedgeConfig, Settings, check_keys};
 use crate::error::ConfigError;
 use crate::hedger::{Budget, Options};
 use crate::metrics::Metrics;
+use crate::replicas::ReplicaList;
 use crate::runtime::{BoxedSink, BoxedStrategy, Runtime, SharedBudget};
 use crate::strategy::{Percentile, Strategy};
 use crate::telemetry::Sink;
@@ -18,7 +19,8 @@ use crate::telemetry::Sink;
 pub struct Builder<R, const MAX: usize = 4> {
     core: CoreBuilder<R, MAX>,
     shared: Option<SharedBudget<R>>,
-    max_keys: usize,
+    max_keys: u32,
+    replicas: ReplicaList,
     pub(in crate::runtime) supplied: Supplied,
 }
 
@@ -37,9 +39,6 @@ pub(in crate::runtime) struct Supplied {
     pub(in crate::runtime) guard: bool,
 }
 
-/// The default of [`Builder::max_keys`].
-const MAX_KEYS: usize = 64;
-
 type CoreBuilder<R, const MAX: usize> =
     crate::hedger::Builder<R, BoxedStrategy, Metrics, BoxedSink, MAX>;
 
@@ -52,7 +51,8 @@ impl<R: Runtime> Builder<R> {
                 .attempts(),
             shared: None,
             supplied: Supplied::default(),
-            max_keys: MAX_KEYS,
+            max_keys: HedgeConfig::DEFAULT_KEYS,
+            replicas: ReplicaList::default(),
         }
     }
 
@@ -66,6 +66,7 @@ impl<R: Runtime> Builder<R> {
     }
 
     pub(in crate::runtime) fn from_settings(settings: Settings) -> Self {
+        let (max_keys, replicas) = (settings.max_keys, settings.replicas.clone());
         let core = crate::hedger::Hedger::builder(R::default()).settings(settings);
         let core = core
             .map_strategy(BoxedStrategy::from_any)
@@ -75,7 +76,8 @@ impl<R: Runtime> Builder<R> {
             core,
             shared: None,
             supplied: Supplied::default(),
-            max_keys: MAX_KEYS,
+            max_keys,
+            replicas,
         }
     }
 }
@@ -98,6 +100,7 @@ impl<R: Runtime, const MAX: usize> Builder<R, MAX> {
             shared: self.shared,
             supplied: self.supplied,
             max_keys: self.max_keys,
+            replicas: self.replicas,
         }
     }
 
@@ -200,7 +203,7 @@ impl<R: Runtime, const MAX: usize> Builder<R, MAX> {
 
     /// Sets how many [keys](Hedger::key) can have separate statistics, at most 16 384. Default: 64. All further ones
     /// share [`Key::OTHER`](crate::runtime::Key::OTHER).
-    pub fn max_keys(mut self, keys: usize) -> Self {
+    pub fn max_keys(mut self, keys: u32) -> Self {
         self.max_keys = keys;
         self
     }
@@ -216,6 +219,7 @@ impl<R: Runtime, const MAX: usize> Builder<R, MAX> {
             shared: self.shared,
             supplied: self.supplied,
             max_keys: self.max_keys,
+            replicas: self.replicas,
         }
     }
 
@@ -229,12 +233,16 @@ impl<R: Runtime, const MAX: usize> Builder<R, MAX> {
             core,
             shared,
             max_keys,
+            replicas,
             ..
         } = self;
+        let max_keys = check_keys(max_keys)? as usize;
         let state = |state| ServerState::new(state).with_keys(max_keys);
         let budget = |own| shared.unwrap_or_else(|| SharedBudget::new(own));
-        Ok(Hedger {
+        let hedger = Hedger {
             core: Arc::new(core.build_with(state, budget)?),
-        })
+        };
+        hedger.change_replicas(&ReplicaList::default(), &replicas)?;
+        Ok(hedger)
     }
 }

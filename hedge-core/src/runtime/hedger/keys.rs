@@ -1,9 +1,5 @@
 //! Statistics by key.
 
-use std::collections::BTreeMap;
-use std::string::String;
-use std::vec::Vec;
-
 use super::{Call, Hedger, ServerState};
 use crate::attempt::ByResult;
 use crate::hedger::{Policy, SharedState};
@@ -68,32 +64,6 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
     /// Returns every key that was used, with its name; [`Key::OTHER`] last.
     pub fn keys(&self) -> impl Iterator<Item = (Key, &str)> {
         self.state().keys().map(|(key, name, _)| (key, name))
-    }
-
-    /// Returns what was learned for each key, by its name, so that it can be restored after a restart. What was learned
-    /// from requests without a key is not included: [`export`](Self::export) returns that.
-    pub fn export_keys(&self) -> BTreeMap<String, Learned> {
-        let learned = |(key, name)| (String::from(name), self.of(key).export());
-        self.keys().map(learned).collect()
-    }
-
-    /// Restores what was learned for each key before. Names for which there is no room are left out.
-    ///
-    /// Returns the names whose state was invalid or of another kind of strategy, with the reason. These keys learn from
-    /// the start.
-    pub fn restore_keys<N: AsRef<str>>(
-        &self,
-        states: impl IntoIterator<Item = (N, Learned)>,
-    ) -> Vec<(N, RestoreError)> {
-        let restored = |(name, learned): (N, Learned)| {
-            let key = self.key(name.as_ref());
-            if key == Key::NONE || key == Key::OTHER && name.as_ref() != Key::OTHER_NAME {
-                return None;
-            }
-            let error = self.of(key).restore(&learned).err()?;
-            Some((name, error))
-        };
-        states.into_iter().filter_map(restored).collect()
     }
 }
 

@@ -17,7 +17,7 @@ use crate::outcome::{Error, Hedged};
 use crate::race::{Capacity, Max};
 use crate::replicas::ReplicaSet;
 use crate::request::AlwaysReady;
-use crate::strategy::{AnyStrategy, Learned, Off, RestoreError, Strategy};
+use crate::strategy::{AnyStrategy, Learned, Off, Strategy};
 use crate::stream::{FirstItem, HedgedStream};
 use crate::telemetry::EventKind;
 use crate::time::Instant;
@@ -28,6 +28,8 @@ pub use keys::Keyed;
 
 mod builder;
 mod keys;
+mod learned;
+mod replicas;
 mod tasks;
 #[cfg(test)]
 mod tests;
@@ -225,23 +227,6 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
     /// Resets what the strategy and the guard have learned, for all keys. Options, metrics and budget stay.
     pub fn reset(&self) {
         self.edit_all(Policy::reset);
-    }
-
-    /// Returns what the hedger has learned, so that it can be restored after a restart.
-    ///
-    /// The state of the guard, which takes 24 hedges to recover, and the metrics are not included.
-    pub fn export(&self) -> Learned {
-        self.core.export()
-    }
-
-    /// Restores what was learned before, and replaces what has been learned since.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if `learned` is of another kind of strategy or contains an invalid value.
-    /// Nothing is changed in this case.
-    pub fn restore(&self, learned: &Learned) -> Result<(), RestoreError> {
-        self.core.restore(learned)
     }
 
     /// Replaces the strategy, which must be valid. One of the same kind keeps what the strategy before it has learned,

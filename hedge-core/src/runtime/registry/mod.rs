@@ -220,7 +220,7 @@ impl<R: Runtime, const MAX: usize> Registry<R, MAX> {
     /// # Errors
     ///
     /// Returns [`RegistryError::Config`] for an option that is invalid or that cannot change while
-    /// a hedger runs (`telemetry_prefix`, `cost_per_attempt`), and [`RegistryError::Full`] for a
+    /// a hedger runs (`telemetry_prefix`, `cost_per_attempt`, `max_keys`), and [`RegistryError::Full`] for a
     /// new name when there is no room. Nothing is changed in these cases.
     pub fn hedger(&self, config: &HedgeConfig) -> Result<Hedger<R, MAX>, RegistryError> {
         let name = config.strategy_name;
@@ -384,6 +384,10 @@ impl<R: Runtime, const MAX: usize> Configured<R, MAX> {
         if cost != self.config.cost_per_attempt {
             return Err(ConfigError::number("cost_per_attempt", cost, expected));
         }
+        let keys = config.max_keys;
+        if keys != self.config.max_keys {
+            return Err(ConfigError::number("max_keys", keys.into(), expected));
+        }
         // Another thread may have changed the config in the meantime.
         if *config != self.config {
             self.reconfigure(config, settings)?;
@@ -429,6 +433,7 @@ impl<R: Runtime, const MAX: usize> Configured<R, MAX> {
             // Validate before anything is changed.
             after.budget.validate(options.max_hedges)?;
         }
+        hedger.change_replicas(&before.replicas, &after.replicas)?;
         hedger.set_options(options)?;
         if has_new_budget {
             hedger.set_budget(after.budget)?;

@@ -6,6 +6,7 @@ use super::*;
 use crate::hedger::Budget;
 use crate::outcome::StrategyKind;
 use crate::record::{Record, Sample};
+use crate::replicas::{AttemptEnd, Choice, ReplicaOptions};
 use crate::runtime::SharedBudget;
 use crate::strategy::{ExponentialBackoff, Percentile, Priority, Strategy};
 use crate::time::{Instant, Timer};
@@ -250,7 +251,11 @@ fn invalid_values_are_named_and_changes_nothing() {
     let registry = Registry::<Still>::new();
     let hedger = registry.hedger(&config("search")).unwrap();
     type Edit = fn(&mut HedgeConfig);
-    let wrong: [(Edit, &str); 4] = [
+    let wrong: [(Edit, &str); 5] = [
+        (
+            |c| c.max_keys = 7,
+            "hedger `search`: `max_keys` is 7, but must be what it was when the hedger was made, or the hedger removed first",
+        ),
         (
             |c| c.percentile = 10.0,
             "hedger `search`: `percentile` is 10, but must be 50 to 99.9",
@@ -361,4 +366,167 @@ fn what_no_config_can_say_is_said_to_the_builder() {
     // A hedge that one hedger starts is in flight for the other.
     a.budget().try_withdraw().unwrap();
     assert_eq!(b.in_flight(), 1);
+}
+
+fn options(weight: u16, bias: i8, latency_ms: Option<f64>) -> ReplicaOptions {
+    ReplicaOptions {
+        weight: weight.try_into().unwrap(),
+        bias,
+        latency_ms,
+    }
+}
+
+#[test]
+fn a_config_adds_changes_and_removes_replicas() {
+    let registry = Registry::<Still>::new();
+    let mut config = config("search");
+    let hedger = registry.hedger(&config).unwrap();
+    assert_eq!(hedger.replicas().active(), 0);
+    config.replicas = [options(2, 0, Some(40.0)), options(1, 16, None)].into();
+    registry.hedger(&config).unwrap();
+    let of = |hedger: &Hedger<Still>, index| {
+        let stats = hedger.replicas().stats(Instant::ZERO);
+        stats.get(index).map(|of| (of.weight, of.bias, of.latency))
+    };
+    let latency = |index| of(&hedger, index).unwrap().2;
+    assert_eq!(
+        of(&hedger, 1),
+        Some((1, 16, None)),
+        "{}",
+        hedger.replicas().stats(Instant::ZERO)
+    );
+    let known = latency(0).unwrap().as_millis();
+    assert!((39..=41).contains(&known), "{known}");
+
+    // What was learned, or set by a handle, stays unless the config changes it.
+    let replicas = hedger.replicas();
+    let chosen = replicas.choose(Choice::PRIMARY.among(1), Instant::ZERO);
+    let later = Instant::ZERO + Duration::from_millis(1);
+    replicas.report(&chosen.unwrap(), AttemptEnd::Answered, later);
+    let learned = latency(0);
+    replicas.set_weight(replicas.id(0).unwrap(), 9.try_into().unwrap());
+    config.replicas[0].bias = -4;
+    config.replicas.extend([options(1, 0, Some(7.0))]);
+    registry.hedger(&config).unwrap();
+    assert_eq!(of(&hedger, 0), Some((9, -4, learned)));
+    assert_eq!(replicas.active(), 0b111);
+
+    config.replicas = [config.replicas[0]].into();
+    registry.hedger(&config).unwrap();
+    assert_eq!(replicas.active(), 1);
+    config.replicas = Default::default();
+    registry.hedger(&config).unwrap();
+    assert_eq!(replicas.active(), 0);
+
+    // A hedger that is made of it has them at once.
+    config.replicas = [options(3, 0, None)].into();
+    let built = Hedger::<Still>::from_config(&config).unwrap();
+    assert_eq!(of(&built, 0), Some((3, 0, None)));
+}
+
+/// A hedger that has learned of two keys and two replicas.
+fn taught(registry: &Registry<Still>, name: &str) -> Hedger<Still> {
+    let mut config = config(name);
+    config.replicas = [options(1, 0, Some(5.0)), options(1, 0, None)].into();
+    let hedger = registry.hedger(&config).unwrap();
+    for (key, scale) in [("fast", 1), ("slow", 100)] {
+        let keyed = hedger.of(hedger.key(key));
+        let taught = keyed.with_strategy(|strategy: &mut Percentile| {
+            for millis in 1..=100 {
+                let latency = Duration::from_millis(scale * millis);
+                strategy.record(&Record::new(Sample::Finished(latency)));
+            }
+        });
+        assert!(taught.is_some());
+    }
+    hedger
+}
+
+fn delay_of(hedger: &Hedger<Still>, key: &str) -> Option<u128> {
+    let key = hedger.of(hedger.key(key));
+    let stats = key.with_strategy(|strategy: &mut Percentile| strategy.stats());
+    stats?.delay.map(|delay| delay.as_millis())
+}
+
+#[test]
+fn keys_and_replicas_outlive_a_restart() {
+    let registry = Registry::<Still>::new();
+    let hedger = taught(&registry, "search");
+    let learned = registry.export();
+    let of_search = &learned[&Name::truncated("search")];
+    let keys: Vec<_> = of_search.keys().map(|(name, _)| name).collect();
+    assert_eq!(keys, ["fast", "slow"]);
+    assert_eq!(of_search.replica_latency_ms().len(), 2);
+
+    let restarted = Registry::<Still>::new();
+    assert_eq!(restarted.restore(learned.clone()), []);
+    let mut config = config("search");
+    config.replicas = [options(1, 8, None); 2].into();
+    let again = restarted.hedger(&config).unwrap();
+    for key in ["fast", "slow"] {
+        assert_near(delay_of(&again, key), delay_of(&hedger, key).unwrap());
+    }
+    assert_eq!(again.export(), *of_search);
+    // What the config says of replicas is not learned.
+    let stats = again.replicas().stats(Instant::ZERO);
+    assert_eq!(stats.get(0).map(|replica| replica.bias), Some(8));
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn an_export_of_an_older_version_is_read_and_a_hostile_one_is_refused_as_a_whole() {
+    let registry = Registry::<Still>::new();
+    let hedger = taught(&registry, "search");
+    teach(&hedger, 1);
+    let mut exported = serde_json::to_value(hedger.export()).unwrap();
+    let written = exported.clone();
+    // Older versions had neither keys nor replicas.
+    let table = exported.as_object_mut().unwrap();
+    table.remove("keys");
+    table.remove("replica_latency_ms");
+    let old: Learned = serde_json::from_value(exported).unwrap();
+    let new = registry.hedger(&config("new")).unwrap();
+    assert_eq!(new.restore(&old), Ok(()));
+    assert_near(delay(&new), 96);
+    assert_eq!(new.export(), old);
+
+    type Spoil = fn(&mut serde_json::Value);
+    let spoilt: [(Spoil, &str); 6] = [
+        (
+            |learned| learned["keys"]["slow"]["columns"]["samples"] = std::vec![-1.0].into(),
+            "key `slow`: `samples[0]` is -1, but must be 0 to 65535",
+        ),
+        (
+            |learned| learned["keys"]["fast"]["strategy"] = "fixed".into(),
+            "key `fast`: learned by `fixed`, but the strategy is `percentile`",
+        ),
+        (
+            |learned| learned["replica_latency_ms"] = std::vec![5.0, -2.0].into(),
+            "`replica_latency_ms[1]` is -2, but must be 0 to 31536000000",
+        ),
+        (
+            |learned| learned["replica_latency_ms"] = std::vec![1.0; 65].into(),
+            "`replica_latency_ms` holds 65 numbers, but must hold at most 64",
+        ),
+        (
+            |learned| learned["keys"]["fast"]["keys"] = serde_json::json!({}),
+            "unknown field `keys`",
+        ),
+        (
+            |learned| learned["replicas"] = 3.into(),
+            "unknown field `replicas`",
+        ),
+    ];
+    let before = new.export();
+    for (spoil, expected) in spoilt {
+        let mut learned = written.clone();
+        spoil(&mut learned);
+        let error = match serde_json::from_value::<Learned>(learned) {
+            Ok(learned) => new.restore(&learned).unwrap_err().to_string(),
+            Err(error) => error.to_string(),
+        };
+        assert!(error.starts_with(expected), "{error}");
+        // Not even the keys before it are restored.
+        assert_eq!(new.export(), before, "{expected}");
+    }
 }

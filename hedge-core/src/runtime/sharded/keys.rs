@@ -5,6 +5,7 @@ use std::boxed::Box;
 use std::sync::OnceLock;
 
 use super::shards::lock;
+use crate::config::HedgeConfig;
 use crate::sync::{AtomicUsize, Mutex};
 
 /// A kind of requests of one hedger, such as a route, whose latencies are learned separately. See
@@ -46,9 +47,9 @@ struct Slot<T> {
 
 impl<T> Keys<T> {
     /// The largest capacity.
-    pub(super) const MAX: usize = 1 << 14;
+    const MAX: usize = HedgeConfig::MAX_KEYS as usize;
 
-    /// Creates a table for up to `capacity` names, at most [`MAX`](Self::MAX).
+    /// Creates a table for up to `capacity` names, at most [`HedgeConfig::MAX_KEYS`].
     pub(super) fn new(capacity: usize) -> Self {
         let capacity = capacity.min(Self::MAX);
         let slots = match capacity {

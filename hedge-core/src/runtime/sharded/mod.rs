@@ -8,7 +8,7 @@
 
 use core::sync::atomic::Ordering;
 use std::boxed::Box;
-use std::sync::TryLockError;
+use std::sync::{OnceLock, TryLockError};
 
 use heapless::Vec;
 
@@ -19,6 +19,7 @@ use crate::hedger::{
 use crate::metrics::{MetricsSnapshot, Recorder};
 use crate::name::Name;
 use crate::record::{Group, Record};
+use crate::replicas::SharedReplicas;
 use crate::strategy::{Hints, Strategy};
 use crate::sync::{AtomicBool, AtomicU8, AtomicU64, Mutex, MutexGuard};
 use crate::time::Instant;
@@ -58,6 +59,8 @@ pub struct Sharded<S, M> {
     keys: Keys<Self>,
     /// The name of the key whose state this is; empty if it has none.
     key: Name,
+    /// The replicas that belong to the hedger, made when they are first asked for.
+    replicas: OnceLock<SharedReplicas>,
     /// Whether hedges are withheld from some requests, so that groups are drawn.
     has_control: AtomicBool,
 }
@@ -138,6 +141,7 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
             max_pushback,
             keys: Keys::new(0),
             key: Name::EMPTY,
+            replicas: OnceLock::new(),
         }
     }
 
@@ -146,6 +150,16 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
     pub fn with_keys(self, keys: usize) -> Self {
         let keys = Keys::new(keys);
         Self { keys, ..self }
+    }
+
+    /// Returns the replicas that belong to the hedger.
+    pub fn replicas(&self) -> &SharedReplicas {
+        self.replicas.get_or_init(SharedReplicas::empty)
+    }
+
+    /// Returns the replicas that belong to the hedger, if anybody has asked for them.
+    pub(crate) fn used_replicas(&self) -> Option<&SharedReplicas> {
+        self.replicas.get()
     }
 
     /// Returns the key of this name: [`Key::OTHER`] if there is no room for another one, and [`Key::NONE`] if the

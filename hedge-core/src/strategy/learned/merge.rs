@@ -2,6 +2,7 @@
 
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -22,6 +23,7 @@ const HISTOGRAMS: [[&str; 2]; 2] = [
 /// The histograms of latencies are added up, each with a limited weight, so that no instance dominates. Everything else
 /// that a strategy learns, such as the choices of `optimal`, is taken from the instance with the most samples. The
 /// result weighs as much as about 4000 requests, so the new instance adapts to its own latencies as fast as any other.
+/// Keys are merged by their names, and latencies of replicas are left out.
 ///
 /// ```
 /// use core::time::Duration;
@@ -53,6 +55,16 @@ pub struct LearnedMerge {
     samples: f64,
     /// The highest-ranking entry and its rank: whether `optimal` can restore it, and then the samples of its histogram.
     largest: Option<((bool, f64), Learned)>,
+    /// By the names of keys.
+    keys: BTreeMap<String, Self>,
+}
+
+/// What an entry adds to a merge.
+struct Addition<'e> {
+    entry: &'e Learned,
+    restores_optimal: bool,
+    samples: f64,
+    histograms: [Vec<(f64, f64)>; 2],
 }
 
 impl LearnedMerge {
@@ -65,6 +77,7 @@ impl LearnedMerge {
             sums: [const { BTreeMap::new() }; 2],
             samples: 0.0,
             largest: None,
+            keys: BTreeMap::new(),
         }
     }
 
@@ -80,6 +93,22 @@ impl LearnedMerge {
     /// Returns an error if the entry is of another kind, has no latencies to merge, or contains an invalid number.
     /// Nothing is added in this case.
     pub fn add(&mut self, entry: &Learned) -> Result<(), RestoreError> {
+        let addition = self.read(entry)?;
+        let of_key = |(name, entry): (&'_ String, _)| match self.read(entry) {
+            Ok(addition) => Ok((name.clone(), addition)),
+            Err(error) => Err(error.of_key(name)),
+        };
+        let keys: Vec<_> = entry.keys.iter().map(of_key).collect::<Result<_, _>>()?;
+        self.put(addition);
+        for (name, addition) in keys {
+            let merge = self.keys.entry(name);
+            merge.or_insert_with(|| Self::new(self.kind)).put(addition);
+        }
+        Ok(())
+    }
+
+    /// Reads and checks an entry.
+    fn read<'e>(&self, entry: &'e Learned) -> Result<Addition<'e>, RestoreError> {
         if entry.strategy != self.kind {
             return Err(RestoreError::other_strategy(entry.strategy, self.kind));
         }
@@ -92,13 +121,28 @@ impl LearnedMerge {
             let weights = columns.exactly(from.len(), weights, 0.0, u16::MAX.into())?;
             *histogram = from.iter().copied().zip(weights.iter().copied()).collect();
         }
+        Ok(Addition {
+            entry,
+            restores_optimal,
+            samples,
+            histograms,
+        })
+    }
+
+    fn put(&mut self, addition: Addition<'_>) {
+        let Addition {
+            entry,
+            restores_optimal,
+            samples,
+            histograms,
+        } = addition;
         let each = [1.0, merged::GROUP];
         let of = |(histogram, each): (&Vec<(f64, f64)>, f64)| {
             each * histogram.iter().map(|(_, weight)| weight).sum::<f64>()
         };
         let weight: f64 = histograms.iter().zip(each).map(of).sum();
         if weight <= 0.0 {
-            return Ok(());
+            return;
         }
         let scale = (merged::MOST_WEIGHT / weight).min(1.0);
         for (sums, histogram) in self.sums.iter_mut().zip(histograms) {
@@ -113,9 +157,14 @@ impl LearnedMerge {
         let rank = (restores_optimal, samples);
         let is_largest = self.largest.as_ref().is_none_or(|(most, _)| rank > *most);
         if is_largest {
-            self.largest = Some((rank, entry.clone()));
+            let own = Learned {
+                strategy: entry.strategy,
+                columns: entry.columns.clone(),
+                keys: BTreeMap::new(),
+                replica_latency_ms: Vec::new(),
+            };
+            self.largest = Some((rank, own));
         }
-        Ok(())
     }
 
     /// Checks everything that a new instance reads, and returns whether `optimal` can restore the entry. The kind
@@ -132,7 +181,12 @@ impl LearnedMerge {
 
     /// Returns the merged state; `None` if no entry had samples.
     pub fn finish(self) -> Option<Learned> {
+        let keys = self.keys.into_iter();
+        let keys: BTreeMap<_, _> = keys
+            .filter_map(|(name, merge)| Some((name, merge.finish()?)))
+            .collect();
         let (_, mut learned) = self.largest?;
+        learned.keys = keys;
         let [finished, dropped] = &self.sums;
         // A dropped attempt adds the same weight to each bucket of its group.
         let each = [1.0, merged::GROUP];
@@ -187,6 +241,45 @@ mod tests {
     use crate::random::SplitMix;
     use crate::record::{Record, Sample};
     use crate::strategy::{Adaptive, Percentile, WindowedPercentile, WorkloadAware};
+
+    #[cfg(feature = "std")]
+    #[test]
+    fn keys_are_merged_by_name() {
+        let entry = |keys: &[&str], seed| {
+            let of_key = |name: &&str| {
+                (
+                    String::from(*name),
+                    learned(Percentile::new(95.0), 300, seed),
+                )
+            };
+            let whole = learned(Percentile::new(95.0), 100, seed);
+            whole.with_keys(keys.iter().map(of_key))
+        };
+        let mut merge = LearnedMerge::new(StrategyKind::Percentile);
+        merge.add(&entry(&["a", "b"], 1)).unwrap();
+        merge.add(&entry(&["b"], 2)).unwrap();
+        let other = entry(&["a"], 3).with_keys(core::iter::once((
+            String::from("c"),
+            learned(Adaptive::new(), 50, 4),
+        )));
+        let error = std::string::ToString::to_string(&merge.add(&other).unwrap_err());
+        assert!(error.starts_with("key `c`: "), "{error}");
+        assert_eq!(merge.entries(), 2);
+        let merged = merge.finish().unwrap();
+        let samples = |learned: &Learned| {
+            let mut strategy = Percentile::new(95.0);
+            learned.restore(&mut strategy, Instant::ZERO).unwrap();
+            strategy.stats().samples
+        };
+        let keys: Vec<_> = merged
+            .keys()
+            .map(|(name, of)| (name, samples(of)))
+            .collect();
+        assert_eq!(
+            (samples(&merged), keys),
+            (200, vec![("a", 300), ("b", 600)])
+        );
+    }
 
     fn learned(mut strategy: impl Strategy, requests: u64, seed: u64) -> Learned {
         let mut rng = SplitMix(seed);
@@ -293,7 +386,7 @@ mod tests {
     fn what_optimal_cannot_restore_is_refused() {
         let complete = learned(Optimal::new(99.0, 5.0), 500, 1);
         let largest = learned(Optimal::new(99.0, 5.0), 900, 1);
-        let own = |name: &&alloc::string::String| {
+        let own = |name: &&String| {
             !learned(Percentile::new(95.0), 9, 1)
                 .columns
                 .contains_key(*name)

@@ -15,7 +15,7 @@ mod tests;
 
 pub use merge::LearnedMerge;
 
-/// What a strategy has learned.
+/// What a strategy has learned; of a hedger of servers with what it has learned of each key and of its replicas.
 ///
 /// With the `serde` feature it can be written to a file and read back after a restart. Its columns may change between
 /// versions of this crate. A strategy returns an error for columns that it cannot read, and learns from the start.
@@ -45,6 +45,22 @@ pub struct Learned {
     #[cfg_attr(feature = "serde", serde(deserialize_with = "kind"))]
     strategy: StrategyKind,
     columns: BTreeMap<String, Vec<f64>>,
+    /// What was learned of the requests with each key, by its name. These have no keys themselves.
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            default,
+            deserialize_with = "keys",
+            skip_serializing_if = "BTreeMap::is_empty"
+        )
+    )]
+    keys: BTreeMap<String, Self>,
+    /// The latencies of the hedger's replicas by index, 0 where nothing is known.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Vec::is_empty")
+    )]
+    replica_latency_ms: Vec<f64>,
 }
 
 impl Learned {
@@ -53,6 +69,8 @@ impl Learned {
         let mut learned = Self {
             strategy: strategy.kind(),
             columns: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            replica_latency_ms: Vec::new(),
         };
         strategy.export(&mut learned, now);
         learned
@@ -80,6 +98,57 @@ impl Learned {
     pub fn strategy(&self) -> StrategyKind {
         self.strategy
     }
+
+    /// Returns what was learned of the requests with each key, with the key's name.
+    pub fn keys(&self) -> impl Iterator<Item = (&str, &Self)> {
+        self.keys.iter().map(|(name, state)| (name.as_str(), state))
+    }
+
+    /// Returns the latencies of the hedger's replicas in ms, by index: 0 where nothing is known.
+    pub fn replica_latency_ms(&self) -> &[f64] {
+        &self.replica_latency_ms
+    }
+
+    #[cfg(feature = "std")]
+    pub(crate) fn with_keys(self, keys: impl Iterator<Item = (String, Self)>) -> Self {
+        let keys = keys.collect();
+        Self { keys, ..self }
+    }
+
+    #[cfg(feature = "std")]
+    pub(crate) fn with_replica_latency_ms(self, latencies: Vec<f64>) -> Self {
+        let replica_latency_ms = latencies;
+        Self {
+            replica_latency_ms,
+            ..self
+        }
+    }
+}
+
+/// Keys, which have no keys themselves.
+#[cfg(feature = "serde")]
+fn keys<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, Learned>, D::Error> {
+    use serde::Deserialize;
+
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct OfKey {
+        #[serde(deserialize_with = "kind")]
+        strategy: StrategyKind,
+        columns: BTreeMap<String, Vec<f64>>,
+    }
+
+    let keys = BTreeMap::<String, OfKey>::deserialize(deserializer)?;
+    let learned = |OfKey { strategy, columns }| Learned {
+        strategy,
+        columns,
+        keys: BTreeMap::new(),
+        replica_latency_ms: Vec::new(),
+    };
+    let keys = keys.into_iter();
+    Ok(keys.map(|(name, state)| (name, learned(state))).collect())
 }
 
 /// Reads any kind, including `custom`, which a config cannot name.

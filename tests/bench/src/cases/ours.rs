@@ -1,13 +1,15 @@
 //! This library.
 
 use core::hint::black_box;
+use core::task::{Context, Waker};
 use core::time::Duration;
 
 use hedge_core::adapter::{Sharded, SharedBudget};
 use hedge_core::metrics::NoMetrics;
 use hedge_core::telemetry::NoSink;
+use hedge_tokio::replicas::SharedReplicas;
 use hedge_tokio::strategy::Sample;
-use hedge_tokio::tower::{Cloned, HedgeService};
+use hedge_tokio::tower::{Cloned, HedgeReplicas, HedgeService};
 use hedge_tokio::{
     Adaptive, Budget, Event, ExponentialBackoff, Fixed, HedgeConfig, Hedger, Off, Optimal, Options,
     Percentile, Record, Strategy, StrategyKind, TokioTimer, WorkloadAware,
@@ -68,6 +70,9 @@ pub(super) fn cases(kind: Kind) -> Vec<Case> {
         budget(kind),
     ));
     cases.push(through_tower(kind));
+    cases.push(by_key(kind));
+    cases.push(on_replicas(kind));
+    cases.push(replicas_through_tower(kind));
     if !kind.hedges() {
         cases.push(once(kind));
     }
@@ -82,6 +87,9 @@ pub(super) fn shared(kind: Kind) -> Vec<Case> {
         face(kind, "hedge/adaptive", || adaptive(kind)),
         face(kind, "hedge/optimal", optimal),
         through_tower(kind),
+        by_key(kind),
+        on_replicas(kind),
+        replicas_through_tower(kind),
     ]
 }
 
@@ -190,6 +198,75 @@ fn through_tower(kind: Kind) -> Case {
     let case = Case::new("hedge/percentile, tower", move || {
         let mut service = service.clone();
         move |script: Script| service.call(script)
+    });
+    case.prepared(move || {
+        if kind.hedges() {
+            hedger.restore(&learned).expect("what it had learned");
+        }
+    })
+}
+
+/// A key that is found anew for each request, among 64.
+fn by_key(kind: Kind) -> Case {
+    let hedger: &Hedger = leak(hedger(kind, percentile()));
+    let names: &[String] = leak(
+        (0..64)
+            .map(|n| format!("GET /users/{n}"))
+            .collect::<Vec<_>>(),
+    );
+    let learned = hedger.export();
+    for name in names {
+        let keyed = hedger.of(hedger.key(name));
+        keyed.restore(&learned).expect("of the same strategy");
+    }
+    let all = hedger.export();
+    let case = Case::new("hedge/percentile, by key", move || {
+        let mut next = names.iter().cycle();
+        move |script: Script| {
+            let name = next.next().unwrap_or(&names[0]);
+            let call = hedger.call().key(hedger.key(black_box(name)));
+            call.request(move |_| script.launch())
+        }
+    });
+    case.prepared(move || {
+        if kind.hedges() {
+            hedger.restore(&all).expect("what it had learned");
+        }
+    })
+}
+
+/// Three replicas, one of which is chosen for each attempt.
+fn on_replicas(kind: Kind) -> Case {
+    let hedger: &Hedger = leak(hedger(kind, percentile()));
+    let replicas: &SharedReplicas = leak(SharedReplicas::of(3));
+    let learned = hedger.export();
+    let case = Case::new("hedge/percentile, on 3 replicas", move || {
+        move |script: Script| {
+            hedger.request_on(replicas, move |attempt| {
+                black_box(attempt.replica());
+                script.launch()
+            })
+        }
+    });
+    case.prepared(move || {
+        if kind.hedges() {
+            hedger.restore(&learned).expect("what it had learned");
+        }
+    })
+}
+
+/// A service over three services that are always ready.
+fn replicas_through_tower(kind: Kind) -> Case {
+    let hedger = hedger(kind, percentile());
+    let learned = hedger.export();
+    let service = HedgeReplicas::new([Backend; 3], hedger.clone(), Cloned).expect("room for 3");
+    let case = Case::new("hedge/percentile, tower, 3 replicas", move || {
+        let mut service = service.clone();
+        move |script: Script| {
+            let ready = service.poll_ready(&mut Context::from_waker(Waker::noop()));
+            assert!(ready.is_ready(), "the services always are");
+            service.call(script)
+        }
     });
     case.prepared(move || {
         if kind.hedges() {
