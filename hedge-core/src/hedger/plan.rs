@@ -1,5 +1,6 @@
 //! The plan of one request, made when it first has to wait.
 
+use core::num::NonZeroU8;
 use core::time::Duration;
 
 use crate::hedger::{Options, Traffic};
@@ -262,9 +263,9 @@ pub(crate) fn max_pushback(options: &Options) -> u64 {
 /// The flags of a hedger that are needed even for a request that is ready immediately.
 ///
 /// The kind of the strategy and the flags are stored in one byte, so that servers can publish it in
-/// an atomic and each request can hold a copy.
+/// an atomic and each request can hold a copy. The byte is never 0, so that an `Option` of it is a byte too.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct HedgerFlags(u8);
+pub struct HedgerFlags(NonZeroU8);
 
 impl HedgerFlags {
     const LIMITED: u8 = 1 << 4;
@@ -286,32 +287,37 @@ impl HedgerFlags {
         Self::of(kind, off, learns, slow, limited)
     }
 
-    const fn of(kind: StrategyKind, off: bool, learns: bool, slow: bool, limited: bool) -> Self {
+    fn of(kind: StrategyKind, off: bool, learns: bool, slow: bool, limited: bool) -> Self {
         let off = if off { Self::OFF } else { 0 };
         let learns = if learns { Self::LEARNS } else { 0 };
         let slow = if slow { Self::SLOW } else { 0 };
         let limited = if limited { Self::LIMITED } else { 0 };
-        Self(kind as u8 | off | learns | slow | limited)
+        // The kind is stored plus 1.
+        Self(NonZeroU8::MIN.saturating_add(kind as u8) | (off | learns | slow | limited))
+    }
+
+    const fn has(self, flag: u8) -> bool {
+        self.0.get() & flag != 0
     }
 
     pub(crate) fn kind(self) -> StrategyKind {
-        let kind = usize::from(self.0 & (Self::LIMITED - 1));
-        let kind = StrategyKind::ALL.get(kind);
+        let kind = usize::from(self.0.get() & (Self::LIMITED - 1));
+        let kind = StrategyKind::ALL.get(kind.wrapping_sub(1));
         kind.copied().unwrap_or(StrategyKind::Custom)
     }
 
     pub(crate) const fn off(self) -> bool {
-        self.0 & Self::OFF != 0
+        self.has(Self::OFF)
     }
 
     /// Returns whether the hedger learns from requests, so that they have to be timed.
     pub(crate) const fn learns(self) -> bool {
-        self.0 & Self::LEARNS != 0
+        self.has(Self::LEARNS)
     }
 
     /// Returns whether the hedger limits the time of requests or attempts, or how long they wait for a server.
     pub(crate) const fn is_limited(self) -> bool {
-        self.0 & Self::LIMITED != 0
+        self.has(Self::LIMITED)
     }
 
     /// Returns whether the strategy may plan [`Suppressed::Off`] for some requests and not for others: a custom one,
@@ -327,18 +333,18 @@ impl HedgerFlags {
     pub(crate) const fn traffic(self) -> Traffic {
         Traffic {
             surging: false,
-            slow: self.0 & Self::SLOW != 0,
+            slow: self.has(Self::SLOW),
         }
     }
 
     #[cfg(feature = "std")]
     pub(crate) const fn to_byte(self) -> u8 {
-        self.0
+        self.0.get()
     }
 
     #[cfg(feature = "std")]
-    pub(crate) const fn from_byte(byte: u8) -> Self {
-        Self(byte)
+    pub(crate) fn from_byte(byte: u8) -> Self {
+        Self(NonZeroU8::new(byte).unwrap_or(NonZeroU8::MIN))
     }
 }
 
