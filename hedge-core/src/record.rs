@@ -143,6 +143,56 @@ const fn optional(nanos: u64) -> Option<Duration> {
     }
 }
 
+/// The record of a single attempt that was accepted, in words that fit into atomics.
+#[cfg(feature = "std")]
+pub(crate) type SingleWords = [u64; Record::SINGLE_WORDS];
+
+#[cfg(feature = "std")]
+impl Record {
+    pub(crate) const SINGLE_WORDS: usize = 5;
+
+    /// Encodes the record; `None` if there is more to it than a single attempt that was accepted.
+    #[inline(always)]
+    pub(crate) fn to_single(self) -> Option<SingleWords> {
+        let is_single = self.attempts == 1
+            && matches!(self.end, RequestEnd::Won(0))
+            && self.primary_end == AttemptEnd::Finished
+            && self.primary == self.total
+            && self.hedge_end.is_none();
+        let suppressed = self.suppressed? as u8;
+        let rest = [suppressed, self.retries, self.flags, 0, 0, 0, 0, 0];
+        is_single.then(|| {
+            [
+                self.ended_at.nanos_since(Instant::ZERO),
+                self.total,
+                self.hedge_delay,
+                self.cost.to_bits(),
+                u64::from_le_bytes(rest),
+            ]
+        })
+    }
+
+    pub(crate) fn from_single([ended_at, total, hedge_delay, cost, rest]: SingleWords) -> Self {
+        let [suppressed, retries, flags, ..] = rest.to_le_bytes();
+        Self {
+            ended_at: Instant::ZERO.later(ended_at),
+            total,
+            primary: total,
+            hedge: NONE,
+            hedge_start: NONE,
+            hedge_delay,
+            cost: f64::from_bits(cost),
+            end: RequestEnd::Won(0),
+            primary_end: AttemptEnd::Finished,
+            hedge_end: None,
+            suppressed: Suppressed::ALL.get(usize::from(suppressed)).copied(),
+            attempts: 1,
+            retries,
+            flags,
+        }
+    }
+}
+
 impl Record {
     pub(crate) const DUE: u8 = 1;
     /// Whether the request has a group.
@@ -418,6 +468,14 @@ mod tests {
             assert_eq!((record.total(), record.attempts()), (ms(7), 1));
             let none = (record.hedge(), record.hedge_start(), record.hedge_delay());
             assert_eq!(none, (None, None, None));
+        }
+        #[cfg(feature = "std")]
+        for reason in Suppressed::ALL {
+            let mut single = Record::new(Sample::Finished(ms(7))).at(Instant::ZERO + ms(90));
+            single = single.planned(ms(5)).with_due(true).drawn().with_cost(0.3);
+            let single = single.with_suppressed(Some(reason));
+            assert_eq!(single.to_single().map(Record::from_single), Some(single));
+            assert_eq!(single.with_attempts(2).to_single(), None);
         }
         let hedge = Sample::Finished(ms(3));
         let record = Record::new(Sample::Dropped(ms(12)))

@@ -106,6 +106,27 @@ fn every_record_is_counted_and_learned_from_once() {
     });
 }
 
+/// The third thread has the shard of the first, whose ring is not its own.
+#[test]
+fn threads_that_share_a_shard_lose_no_record() {
+    loom::model(|| {
+        let (state, strategy) = shared_state();
+        let end = |state: &Arc<Shared>| {
+            let state = state.clone();
+            thread::spawn(move || end_request(&state, 0))
+        };
+        end_request(&state, 0);
+        end(&state).join().unwrap();
+        let third = end(&state);
+        end_request(&state, 0);
+        assert!(state.metrics(at(0)).total_requests >= 3);
+        third.join().unwrap();
+        assert_eq!(state.metrics(at(0)).total_requests, 4);
+        state.edit(at(0), |_| ());
+        assert_eq!(strategy.heard(), 4);
+    });
+}
+
 #[test]
 fn an_edit_takes_every_record_before_it_into_account() {
     loom::model(|| {

@@ -1,14 +1,14 @@
 //! The shared state and the budget of servers, in which threads rarely contend.
 //!
 //! A request that ends without hedging touches only a shard that other threads rarely use. Its
-//! record is pending there until the shard has a batch or a millisecond has passed, and the batch
+//! record waits in the shard's ring until that has a batch or a millisecond has passed, and the batch
 //! is then flushed to the policy. The plan that the policy makes is published in atomics, so that a
 //! request that has to wait reads it without a lock. Only a request that hedges takes the policy's
 //! lock.
 
 use core::sync::atomic::Ordering;
 use std::boxed::Box;
-use std::sync::{OnceLock, TryLockError};
+use std::sync::OnceLock;
 
 use heapless::Vec;
 
@@ -26,7 +26,10 @@ use crate::time::Instant;
 
 use keys::Keys;
 use published::Published;
-use shards::{Padded, lock, next_request, shard_count, shard_of, thread_index};
+use ring::Ring;
+use shards::{
+    Padded, lock, next_request, shard_count, shard_of, thread_index, thread_number, try_lock,
+};
 
 pub use budget::SharedBudget;
 pub use keys::Key;
@@ -34,6 +37,7 @@ pub use keys::Key;
 mod budget;
 mod keys;
 mod published;
+mod ring;
 mod shards;
 #[cfg(test)]
 mod tests;
@@ -46,7 +50,7 @@ mod tests;
 /// to twice that size. `edit` and `metrics` take every request into account.
 #[derive(Debug)]
 pub struct Sharded<S, M> {
-    shards: Box<[Padded<Mutex<Shard<M>>>]>,
+    shards: Box<[Padded<Shard<M>>]>,
     /// On separate cache lines from what every request reads.
     policy_cell: Padded<Mutex<PolicyCell<S>>>,
     published: Padded<Published>,
@@ -65,22 +69,92 @@ pub struct Sharded<S, M> {
     has_control: AtomicBool,
 }
 
-/// The metrics of a shard and the records that are pending in it.
+/// The records and the metrics of a few threads, of one if possible.
 #[derive(Debug)]
 struct Shard<M> {
+    ring: Ring,
+    /// When the last batch was flushed, in nanoseconds.
+    flushed_at: AtomicU64,
+    books: Mutex<Books<M>>,
+}
+
+/// The part of a shard that is locked.
+#[derive(Debug)]
+struct Books<M> {
     metrics: M,
+    /// Records that found no place in the ring. They are older than those that are there.
     pending: Pending,
     /// The number of pending records that the metrics already include.
     counted: usize,
-    flushed_at: Instant,
+    /// The place in the ring up to which they do.
+    counted_in_ring: usize,
 }
 
 impl<M: Recorder> Shard<M> {
+    fn new() -> Self {
+        Self {
+            ring: Ring::new(),
+            flushed_at: AtomicU64::new(0),
+            books: Mutex::new(Books {
+                metrics: M::default(),
+                pending: Vec::new(),
+                counted: 0,
+                counted_in_ring: 0,
+            }),
+        }
+    }
+
+    /// Whether a batch that a request ends at `now` has waited for long enough.
+    #[inline(always)]
+    fn is_old(&self, now: Instant) -> bool {
+        let flushed_at = Instant::ZERO.later(self.flushed_at.load(Ordering::Relaxed));
+        now.nanos_since(flushed_at) >= MAX_BATCH_AGE
+    }
+
+    /// Adds to the metrics all records that these do not include.
+    fn count(&self, books: &mut Books<M>) {
+        books.count_pending();
+        let mut places = books.counted_in_ring..self.ring.waiting().end;
+        while places.start != places.end {
+            let records = self.ring.read(&places);
+            books.count_in_ring(places.start, &records);
+            places.start = books.counted_in_ring;
+        }
+    }
+
+    /// Counts all records and moves what is in the ring to those that are pending. Returns whether there is room for
+    /// another one.
+    fn gather(&self, books: &mut Books<M>) -> bool {
+        self.count(books);
+        let mut places = self.ring.waiting();
+        places.end = books.counted_in_ring;
+        while places.start != places.end {
+            let records = self.ring.read(&places);
+            if books.pending.extend_from_slice(&records).is_err() {
+                return false;
+            }
+            books.counted = books.pending.len();
+            self.ring.free(records.len());
+            places.start = places.start.wrapping_add(records.len());
+        }
+        !books.pending.is_full()
+    }
+}
+
+impl<M: Recorder> Books<M> {
     /// Adds the pending records to the metrics.
-    fn count(&mut self) {
+    fn count_pending(&mut self) {
         let fresh = self.pending.get(self.counted..).unwrap_or_default();
         self.metrics.record_batch(fresh);
         self.counted = self.pending.len();
+    }
+
+    /// Adds `records`, which are in the ring from `place` on, to the metrics, except for those that these include.
+    fn count_in_ring(&mut self, place: usize, records: &[Record]) {
+        let known = self.counted_in_ring.wrapping_sub(place);
+        let fresh = records.get(known..).unwrap_or_default();
+        self.metrics.record_batch(fresh);
+        self.counted_in_ring = self.counted_in_ring.wrapping_add(fresh.len());
     }
 }
 
@@ -116,20 +190,12 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
     /// Creates a state with shards for the processors of this machine.
     pub fn new(state: HedgerState<S, M>) -> Self {
         let policy = state.into_policy();
-        let shard = || Shard {
-            metrics: M::default(),
-            pending: Vec::new(),
-            counted: 0,
-            flushed_at: Instant::ZERO,
-        };
         let flags = AtomicU8::new(policy.flags().to_byte());
         let limit = AtomicU64::new(limit(policy.options()));
         let has_control = AtomicBool::new(policy.has_control());
         let max_pushback = AtomicU64::new(max_pushback(policy.options()));
         Self {
-            shards: (0..shard_count())
-                .map(|_| Padded(Mutex::new(shard())))
-                .collect(),
+            shards: (0..shard_count()).map(|_| Padded(Shard::new())).collect(),
             policy_cell: Padded(Mutex::new(PolicyCell {
                 policy,
                 reusable: false,
@@ -210,63 +276,94 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
 
     /// Adds the metrics of all requests, with and without a key.
     fn merge_metrics(&self, total: &mut M) {
-        for shard in &self.shards {
-            let mut shard = lock(&shard.0);
-            shard.count();
-            total.merge(&shard.metrics);
+        for Padded(shard) in &self.shards {
+            let mut books = lock(&shard.books);
+            shard.count(&mut books);
+            total.merge(&books.metrics);
         }
         for (.., state) in self.keys() {
             state.merge_metrics(total);
         }
     }
 
-    /// Returns a shard that is not locked: the shard of this thread if possible.
-    #[inline(always)]
-    fn shard(&self) -> Option<MutexGuard<'_, Shard<M>>> {
+    /// Locks a shard that is not locked: the shard of this thread if possible.
+    fn lock_shard(&self) -> Option<(&Shard<M>, MutexGuard<'_, Books<M>>)> {
         let own = thread_index();
-        match shard_of(&self.shards, own)?.0.try_lock() {
-            Ok(shard) => Some(shard),
-            Err(_) => self.another_shard(own),
-        }
-    }
-
-    #[cold]
-    fn another_shard(&self, own: usize) -> Option<MutexGuard<'_, Shard<M>>> {
         for i in 0..self.shards.len() {
-            match shard_of(&self.shards, own + i)?.0.try_lock() {
-                Ok(shard) => return Some(shard),
-                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
-                Err(TryLockError::WouldBlock) => {}
+            let Padded(shard) = shard_of(&self.shards, own + i)?;
+            if let Some(books) = try_lock(&shard.books) {
+                return Some((shard, books));
             }
         }
-        shard_of(&self.shards, own).map(|shard| lock(&shard.0))
+        let Padded(shard) = shard_of(&self.shards, own)?;
+        Some((shard, lock(&shard.books)))
     }
 
-    /// Flushes the shard's pending records, unless another thread has the policy and the records
-    /// `can_wait`.
+    /// Records a request that has more than a ring holds, or whose thread has none.
     #[inline(never)]
-    fn try_flush(&self, shard: &mut Shard<M>, now: Instant, can_wait: bool) {
-        if can_wait {
-            match self.policy_cell.0.try_lock() {
-                Ok(cell) => self.flush(shard, cell, now),
-                Err(TryLockError::Poisoned(cell)) => self.flush(shard, cell.into_inner(), now),
-                Err(TryLockError::WouldBlock) => {}
-            }
-        } else {
-            self.flush(shard, lock(&self.policy_cell.0), now);
+    fn record_locked(&self, record: &Record) {
+        let Some((shard, mut books)) = self.lock_shard() else {
+            return;
+        };
+        let (now, hedged) = (record.ended_at, record.hedged());
+        // What this thread has pushed into the ring is older.
+        if !shard.gather(&mut books) {
+            self.flush(shard, &mut books, lock(&self.policy_cell.0), now);
+        }
+        let _ = books.pending.push(*record);
+        if books.pending.len() >= MAX_BATCH || shard.is_old(now) || hedged {
+            let can_wait = !hedged && !books.pending.is_full();
+            self.try_flush(shard, &mut books, now, can_wait);
         }
     }
 
-    /// Flushes the shard's pending records to the policy. To avoid deadlocks, locks are always
+    /// Flushes the records in the ring of this thread, if no other thread has the shard or the policy.
+    #[inline(never)]
+    fn flush_ring(&self, shard: &Shard<M>, now: Instant) {
+        if let Some(mut books) = try_lock(&shard.books) {
+            self.try_flush(shard, &mut books, now, true);
+        }
+    }
+
+    /// Flushes the shard's records, unless another thread has the policy and the records
+    /// `can_wait`.
+    fn try_flush(&self, shard: &Shard<M>, books: &mut Books<M>, now: Instant, can_wait: bool) {
+        let cell = if can_wait {
+            try_lock(&self.policy_cell.0)
+        } else {
+            Some(lock(&self.policy_cell.0))
+        };
+        if let Some(cell) = cell {
+            self.flush(shard, books, cell, now);
+        }
+    }
+
+    /// Flushes the shard's records to the policy. To avoid deadlocks, locks are always
     /// taken in this order: the changes of the keys, shard, then policy.
-    fn flush(&self, shard: &mut Shard<M>, mut cell: MutexGuard<'_, PolicyCell<S>>, now: Instant) {
+    fn flush(
+        &self,
+        shard: &Shard<M>,
+        books: &mut Books<M>,
+        mut cell: MutexGuard<'_, PolicyCell<S>>,
+        now: Instant,
+    ) {
         let PolicyCell { policy, reusable } = &mut *cell;
-        shard.flushed_at = now;
-        shard.count();
-        shard.counted = 0;
-        let pending = ClearOnDrop(&mut shard.pending);
+        let nanos = now.nanos_since(Instant::ZERO);
+        shard.flushed_at.store(nanos, Ordering::Relaxed);
+        books.count_pending();
+        books.counted = 0;
+        let pending = ClearOnDrop(&mut books.pending);
         policy.record_batch(pending.0);
         drop(pending);
+        let mut places = shard.ring.waiting();
+        while places.start != places.end {
+            let records = shard.ring.read(&places);
+            books.count_in_ring(places.start, &records);
+            // Before the policy has them, so that those over which a strategy panics are not recorded again.
+            shard.ring.free(records.len());
+            places.start = places.start.wrapping_add(records.len());
+            policy.record_batch(&records);
+        }
         self.publish_flags(policy);
         // Make the next plan here, so that no request has to wait for it.
         if *reusable {
@@ -297,9 +394,9 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
     }
 
     fn flush_all(&self, now: Instant) {
-        for shard in &self.shards {
-            let mut shard = lock(&shard.0);
-            self.flush(&mut shard, lock(&self.policy_cell.0), now);
+        for Padded(shard) in &self.shards {
+            let mut books = lock(&shard.books);
+            self.flush(shard, &mut books, lock(&self.policy_cell.0), now);
         }
     }
 }
@@ -349,28 +446,27 @@ impl<S: Strategy, M: Recorder> SharedState for Sharded<S, M> {
         lock(&self.policy_cell.0).policy.draw_group()
     }
 
-    // Inline this, so that the record is built in its shard: copying a record that was just written would stall until
-    // the store buffer has drained.
+    // Inlined, so that the record of a request goes from registers into the ring.
     #[inline(always)]
     fn record(&self, record: &Record) {
-        let Some(mut shard) = self.shard() else {
+        let thread = thread_number();
+        let Some(Padded(shard)) = shard_of(&self.shards, thread.unwrap_or_default()) else {
             return;
         };
-        // The push cannot fail: a full shard is flushed before its lock is released.
-        let _ = shard.pending.push(*record);
-        let (now, hedged) = (record.ended_at, record.hedged());
-        let is_old = now.nanos_since(shard.flushed_at) >= MAX_BATCH_AGE;
-        if shard.pending.len() >= MAX_BATCH || is_old || hedged {
-            let can_wait = !hedged && !shard.pending.is_full();
-            self.try_flush(&mut shard, now, can_wait);
+        let single = record.to_single();
+        let Some(waiting) = single.and_then(|single| shard.ring.push(thread, single)) else {
+            return self.record_locked(record);
+        };
+        if waiting >= MAX_BATCH || shard.is_old(record.ended_at) {
+            self.flush_ring(shard, record.ended_at);
         }
     }
 
     fn count(&self, record: &Record) {
-        if let Some(mut shard) = self.shard() {
-            // Count pending requests first, to keep the order in which requests ended.
-            shard.count();
-            shard.metrics.record(record);
+        if let Some((shard, mut books)) = self.lock_shard() {
+            // In the order in which they ended.
+            shard.count(&mut books);
+            books.metrics.record(record);
         }
     }
 
@@ -397,11 +493,11 @@ impl<S: Strategy, M: Recorder> SharedState for Sharded<S, M> {
     }
 
     fn reset_metrics(&self, now: Instant) {
-        for shard in &self.shards {
-            let mut shard = lock(&shard.0);
+        for Padded(shard) in &self.shards {
+            let mut books = lock(&shard.books);
             // The pending requests ended before now, so count them before the reset.
-            shard.count();
-            shard.metrics.reset(now);
+            shard.count(&mut books);
+            books.metrics.reset(now);
         }
         for (.., state) in self.keys() {
             state.reset_metrics(now);

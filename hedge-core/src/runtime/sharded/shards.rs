@@ -1,7 +1,7 @@
 //! The assignment of threads to shards.
 
 use core::cell::Cell;
-use std::sync::PoisonError;
+use std::sync::{PoisonError, TryLockError};
 
 use crate::sync::{self, Mutex, MutexGuard};
 
@@ -14,6 +14,15 @@ pub(super) struct Padded<T>(pub(super) T);
 /// break.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Locks `mutex` like [`lock`], unless it is locked.
+pub(super) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
 }
 
 /// Returns the shard of the thread with this index.
@@ -46,8 +55,14 @@ sync::thread_local! {
     static THREAD: Thread = Thread { index: sync::number_of_thread(), requests: Cell::new(0) };
 }
 
+/// Returns the number of this thread, which no other one has; `None` while it ends.
+pub(super) fn thread_number() -> Option<usize> {
+    THREAD.try_with(|thread| thread.index).ok()
+}
+
+/// Returns the number of this thread, or that of another while it ends.
 pub(super) fn thread_index() -> usize {
-    THREAD.try_with(|thread| thread.index).unwrap_or_default()
+    thread_number().unwrap_or_default()
 }
 
 /// Returns a number that is unique among the requests of all threads.
