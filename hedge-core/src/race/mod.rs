@@ -154,13 +154,14 @@ where
         R: Refused<P, V, E>,
         S: Slots<F>,
     {
-        let mut this = self.project();
+        let mut race = self;
+        let mut this = race.as_mut().project();
         let mut turn = Turn::default();
         match this.session.stage {
             Stage::New => turn.now = this.session.open(),
             Stage::Running => {}
             Stage::Completed => {
-                this.poll_losers(cx);
+                race.project().poll_losers(cx);
                 return Poll::Pending;
             }
         }
@@ -177,7 +178,8 @@ where
             }
         }
         // Fast path: most requests end with their primary before another attempt is launched. This
-        // part is inlined into the caller, and `poll_on` is not.
+        // part is inlined into the caller, and `poll_on` is not. What is not inlined is given a projection of its own,
+        // so that this one need not be stored.
         let mut ended = None;
         if FAST_PATH && *this.launched == 1 {
             (turn.next, turn.polled) = (S::CAPACITY, true);
@@ -186,10 +188,11 @@ where
                 if verdict == Verdict::Accept {
                     return f(this.complete(RequestEnd::Won(0), Some(result), at));
                 }
+                let mut this = race.as_mut().project();
                 ended = this.refuse(0, result, verdict, at, &mut turn);
             }
         }
-        match this.poll_on(ended, turn, cx) {
+        match race.project().poll_on(ended, turn, cx) {
             Poll::Ready(finish) => f(finish),
             Poll::Pending => Poll::Pending,
         }
@@ -413,6 +416,7 @@ where
     }
 
     /// Starts `attempt` and returns its place.
+    #[cfg_attr(feature = "std", inline(always))]
     fn start<F>(&mut self, attempt: Attempt) -> usize
     where
         L: FnMut(Attempt) -> F,

@@ -9,7 +9,6 @@ use crate::race::Controller;
 use crate::record::{AttemptEnd, NONE, Record, RequestEnd};
 use crate::replicas;
 use crate::request::Placement;
-use crate::strategy::HintsClass;
 use crate::telemetry::{EventKind, Sink};
 use crate::time::Instant;
 
@@ -40,7 +39,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
             suppressed: self.suppressed(),
             attempts: 1,
             retries: self.drawn(),
-            flags: u8::from(self.due) | self.hints().0 << 1,
+            flags: u8::from(self.due) | self.hints.0 << 1,
         };
         if L::Metrics::ON || flags.learns() {
             self.report(&record);
@@ -131,7 +130,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
             suppressed,
             attempts: self.started,
             retries: self.retries | self.drawn(),
-            flags: u8::from(self.due) | self.hints().0 << 1,
+            flags: u8::from(self.due) | self.hints.0 << 1,
         };
         if self.started > 1 {
             self.record_hedge(&mut record, now);
@@ -144,14 +143,6 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
             Record::DRAWN
         } else {
             0
-        }
-    }
-
-    /// Returns the caller's hints, with the hedger's defaults if a plan was made.
-    fn hints(&self) -> HintsClass {
-        match &self.basis {
-            Basis::RequestPlan(plan) => plan.hints(),
-            Basis::CallOptions(_) => self.hints,
         }
     }
 

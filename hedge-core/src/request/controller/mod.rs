@@ -82,7 +82,7 @@ pub struct RequestController<
     /// The permits in flight. They hold the reference to the hedger's parts, too.
     in_flight: InFlight<&'h HedgerParts<L, B, K>>,
     basis: Basis,
-    /// The caller's hints about the request.
+    /// The caller's hints about the request, with the hedger's defaults once there is a plan.
     hints: HintsClass,
     emitter: Emitter,
     id: u64,
@@ -219,6 +219,7 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: u
             Losers::Dropped => plan,
             losers => plan.with_losers(losers),
         };
+        self.hints = plan.hints();
         self.basis = Basis::RequestPlan(plan);
     }
 
