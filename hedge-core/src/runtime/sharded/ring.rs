@@ -91,3 +91,60 @@ impl Ring {
             .store(taken.wrapping_add(records), Ordering::Release);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+    use crate::record::Sample;
+    use crate::time::Instant;
+
+    fn record(n: usize) -> Record {
+        Record::new(Sample::Finished(Duration::from_nanos(n as u64)))
+    }
+
+    fn push(ring: &Ring, thread: usize, n: usize) -> Option<usize> {
+        ring.push(Some(thread), record(n).to_single()?)
+    }
+
+    #[test]
+    fn records_come_out_in_the_order_in_which_they_went_in() {
+        let ring = Ring::new();
+        let (mut next, mut expected) = (0, 0);
+        for round in 1..200 {
+            for waiting in 1..=round % Ring::CAPACITY {
+                assert_eq!(push(&ring, 7, next), Some(waiting));
+                next += 1;
+            }
+            let mut places = ring.waiting();
+            while places.start != places.end {
+                for found in ring.read(&places) {
+                    assert_eq!(found, record(expected).at(Instant::ZERO));
+                    expected += 1;
+                    ring.free(1);
+                }
+                places = ring.waiting();
+            }
+            assert_eq!(expected, next);
+        }
+    }
+
+    #[test]
+    fn a_full_ring_takes_no_more() {
+        let ring = Ring::new();
+        let pushed = (0..1000).filter_map(|n| push(&ring, 7, n));
+        assert_eq!(pushed.count(), Ring::CAPACITY);
+        ring.free(1);
+        assert_eq!(push(&ring, 7, 0), Some(Ring::CAPACITY));
+    }
+
+    #[test]
+    fn only_the_first_thread_pushes() {
+        let ring = Ring::new();
+        assert_eq!(ring.push(None, record(0).to_single().unwrap()), None);
+        assert_eq!(push(&ring, 3, 0), Some(1));
+        assert_eq!(push(&ring, 4, 0), None);
+        assert_eq!(push(&ring, 3, 0), Some(2));
+    }
+}
