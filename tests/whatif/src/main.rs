@@ -21,6 +21,7 @@ mod queue;
 mod recommend;
 mod replicas;
 mod report;
+mod seeds;
 mod speed;
 mod table;
 mod trace;
@@ -38,8 +39,8 @@ use crate::options::{Command, Options, Run};
 fn main() -> ExitCode {
     let options = Options::parse();
     let result = match &options.command {
-        Some(Command::Table) => table::print(),
-        Some(Command::Overload) => overload::print(),
+        Some(Command::Table(seeds)) => table::print(*seeds),
+        Some(Command::Overload(seeds)) => overload::print(*seeds),
         Some(Command::Replicas(options)) => replicas::print(options),
         Some(Command::Speed) => speed::print(),
         Some(Command::Traces(options)) => traces::print(options),

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::candidate::Aims;
 use crate::order::{Draw, Order};
 use crate::replicas;
+use crate::seeds::Seeds;
 use crate::trace::{self, Format, Unit};
 use crate::workload::{Model, Source};
 
@@ -30,9 +31,9 @@ pub(crate) struct Options {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Measure how well every strategy decides, as Markdown.
-    Table,
+    Table(Seeds),
     /// Measure what hedging does to a backend that browns out, as Markdown.
-    Overload,
+    Overload(Seeds),
     /// Try which replica to ask on simulated incidents, and check the targets.
     Replicas(replicas::Options),
     /// Measure how many requests a second are simulated.
@@ -70,6 +71,8 @@ pub(crate) struct Traces {
     /// How long hedges take. Default: as the second column, else as another line nearby.
     #[arg(long)]
     pub(crate) draw: Option<Draw>,
+    #[command(flatten)]
+    pub(crate) seeds: Seeds,
     /// Draw a picture: P99 ÷ best over extra load, one point per rule and trace.
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
@@ -94,6 +97,8 @@ pub(crate) struct Incidents {
     /// Only the rows whose name contains this.
     #[arg(value_name = "NAME")]
     pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) seeds: Seeds,
     /// Print an array of objects instead of a table.
     #[arg(long)]
     pub(crate) json: bool,

@@ -7,7 +7,8 @@ use hedge_core::{Budget, Instant};
 
 use crate::lab::{self, percentile};
 use crate::queue::{self, Backend, Brownout, Done, Queues};
-use crate::table::{each_seed, mean};
+use crate::seeds::Seeds;
+use crate::table::mean;
 
 const LOADS: [f64; 7] = [0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2];
 
@@ -202,17 +203,17 @@ impl Row {
     }
 }
 
-fn rows(queues: Queues, load: f64) -> Result<Vec<(Mode, Row)>, String> {
-    let off = each_seed(|seed| Mode::Off.run(queues, load, seed))?;
+fn rows(seeds: Seeds, queues: Queues, load: f64) -> Result<Vec<(Mode, Row)>, String> {
+    let off = seeds.each(|seed| Mode::Off.run(queues, load, seed))?;
     let row = |mode: Mode| {
-        let runs = each_seed(|seed| mode.run(queues, load, seed))?;
+        let runs = seeds.each(|seed| mode.run(queues, load, seed))?;
         let pairs: Vec<_> = off.iter().cloned().zip(runs).collect();
         Ok((mode, Row::of(&pairs)))
     };
     Mode::ALL.into_iter().map(row).collect()
 }
 
-/// How the backend comes back after a brown-out, with one queue: means over so many seeds.
+/// How the backend comes back after a brown-out, with one queue: means over the seeds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Comeback {
     /// In seconds: unhedged, and with a budget and the guard.
@@ -223,13 +224,12 @@ pub(crate) struct Comeback {
     pub(crate) no_worse: bool,
 }
 
-pub(crate) fn comeback(load: f64, seeds: usize) -> Result<Comeback, String> {
+pub(crate) fn comeback(load: f64, seeds: Seeds) -> Result<Comeback, String> {
     let modes = [Mode::Off, Mode::Percentile, Mode::Fixed];
-    let runs = crate::parallel::map(seeds, |index| {
-        let run = |mode: Mode| mode.run(Queues::One, load, index as u64 + 1);
+    let runs = seeds.each(|seed| {
+        let run = |mode: Mode| mode.run(Queues::One, load, seed);
         modes.map(run).into_iter().collect::<Result<Vec<_>, _>>()
-    });
-    let runs = runs.into_iter().collect::<Result<Vec<_>, _>>()?;
+    })?;
     let row = |mode: usize| {
         let pairs = runs.iter().map(|run| (run[0].clone(), run[mode].clone()));
         Row::of(&pairs.collect::<Vec<_>>())
@@ -243,8 +243,7 @@ pub(crate) fn comeback(load: f64, seeds: usize) -> Result<Comeback, String> {
     })
 }
 
-const HEAD: &str = "\
-Means over 20 seeds, in virtual time: 8 servers, lognormal service times of 17 ms in the mean, Poisson arrivals, callers
+const HEAD: &str = " seeds, in virtual time: 8 servers, lognormal service times of 17 ms in the mean, Poisson arrivals, callers
 that give up after 1 s. After 20 s all service takes four times as long, for 10 s; then 30 s more. Both attempts of a
 request take the same service time, and a running loser finishes. `fixed` is 50 ms, about the P95 of one queue at load
 0.5. Budgets are 10 %. *Recovered*: after so many seconds the median is back below twice what it was, unhedged, before.
@@ -257,8 +256,8 @@ const COLUMNS: &str = "
 ";
 
 /// The tables, as Markdown.
-pub(crate) fn print() -> Result<(), String> {
-    hedge_terminal::print(HEAD)?;
+pub(crate) fn print(seeds: Seeds) -> Result<(), String> {
+    hedge_terminal::print(&format!("Means over {}{HEAD}", seeds.count()))?;
     let mut missed = String::new();
     for (queues, name) in [
         (Queues::One, "One queue, where hedges cannot help:"),
@@ -269,7 +268,7 @@ pub(crate) fn print() -> Result<(), String> {
     ] {
         hedge_terminal::print(&format!("\n{name}\n{COLUMNS}"))?;
         for load in LOADS {
-            let rows = rows(queues, load)?;
+            let rows = rows(seeds, queues, load)?;
             let Some((_, off)) = rows.first() else {
                 continue;
             };

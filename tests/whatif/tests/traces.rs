@@ -54,6 +54,7 @@ fn rows_have_these_keys_and_a_mean() {
             "budget",
             "extra",
             "first_100",
+            "over_guard_off",
             "ratio",
             "ratio_at_spent",
             "rule",

@@ -11,7 +11,7 @@ pub(crate) mod verdict;
 use crate::options::Incidents;
 
 const HEAD: &str = "\
-Defaults, in virtual time; 20 seeds where chance matters, 100 for queues; means where nothing else is said. *Rescued*:
+Defaults, in virtual time; 20 seeds where chance matters, 100 for queues and brown-outs, unless told otherwise; means where nothing else is said. *Rescued*:
 answered within 3 × the healthy delay + the healthy P95. Latencies are 10 + Exp(8) ms, 3 % of attempts 100 to 300, or
 lognormal around 10 ms.
 ";
@@ -26,7 +26,7 @@ pub(crate) fn print(options: &Incidents) -> Result<(), String> {
     let mut rows = Vec::new();
     for (name, measure) in groups {
         bar.set_message(name);
-        rows.extend(measure()?);
+        rows.extend(measure(options.seeds)?);
         bar.inc(1);
     }
     bar.finish_and_clear();

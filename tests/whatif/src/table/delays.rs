@@ -3,18 +3,19 @@
 use hedge_core::strategy::{Fixed, Percentile, Strategy};
 use hedge_core::{Budget, Instant};
 
-use super::{Claim, Claims, REQUESTS, each_seed, mean, worst};
+use super::{Claim, Claims, REQUESTS, mean, worst};
 use crate::engine::{self, Ask};
 use crate::lab::{self, ms, percentile};
+use crate::seeds::Seeds;
 use crate::workload::{Model, Source};
 
 /// A percentile hedges as many requests as are above it.
-pub(super) fn due() -> Claims {
+pub(super) fn due(seeds: Seeds) -> Claims {
     let claim = |p: f64, reference, target| -> Result<Claim, String> {
         let mut parts = Vec::new();
         let mut met = true;
         for model in Model::STATIONARY {
-            let rates = each_seed(|seed| {
+            let rates = seeds.each(|seed| {
                 let hedged = hedged(Percentile::new(p), Budget::unlimited(), model, seed)?;
                 Ok(hedged.iter().filter(|hedged| **hedged).count() as f64 / hedged.len() as f64)
             })?;
@@ -43,7 +44,7 @@ pub(super) fn due() -> Claims {
 }
 
 /// However slow the callee becomes, hedges stay within the budget.
-pub(super) fn slowdown() -> Claims {
+pub(super) fn slowdown(seeds: Seeds) -> Claims {
     let mut sample: Vec<f64> = Source::Model(Model::Lognormal)
         .stream(200_000, 0)
         .map(|[x, _]| x)
@@ -51,7 +52,7 @@ pub(super) fn slowdown() -> Claims {
     sample.sort_by(f64::total_cmp);
     let p95 = ms(percentile(&sample, 95.0));
     let extra = |budget: fn() -> Budget| {
-        each_seed(|seed| {
+        seeds.each(|seed| {
             let hedged = hedged(Fixed::new(p95), budget(), Model::Slowdown, seed)?;
             let share = |from: usize, to: usize| {
                 let hedges = hedged[from..to].iter().filter(|hedged| **hedged).count();

@@ -3,18 +3,19 @@
 use hedge_core::Budget;
 use hedge_core::strategy::{Off, Percentile, Strategy};
 
-use super::{Claim, Claims, REQUESTS, each_seed, mean, worst};
+use super::{Claim, Claims, REQUESTS, mean, worst};
 use crate::lab::{self, percentile};
 use crate::queue::{self, Backend, Queues};
+use crate::seeds::Seeds;
 
 /// P99 of a queue's requests, hedged over unhedged.
-pub(super) fn queues() -> Claims {
+pub(super) fn queues(seeds: Seeds) -> Claims {
     let mut claims = Vec::new();
     for (load, reference) in [
         (0.7, "without the guard 1.11"),
         (0.9, "without the guard 1.40"),
     ] {
-        let [guarded, unguarded] = ratios(Queues::One, load)?;
+        let [guarded, unguarded] = ratios(seeds, Queues::One, load)?;
         claims.push(Claim {
             what: format!(
                 "8 servers, one queue, load {load}, lognormal service, `percentile` at P95, budget 10 %: P99 over \
@@ -31,7 +32,7 @@ pub(super) fn queues() -> Claims {
             met: mean(&guarded) <= 1.02 && worst(&guarded) <= 1.10,
         });
     }
-    let [guarded, unguarded] = ratios(Queues::Each, 0.9)?;
+    let [guarded, unguarded] = ratios(seeds, Queues::Each, 0.9)?;
     claims.push(Claim {
         what: "the same with a queue for each server, attempts sent anywhere, load 0.9".into(),
         reference: "without the guard 0.71",
@@ -47,8 +48,8 @@ pub(super) fn queues() -> Claims {
 }
 
 /// With the guard and without, a ratio for each seed.
-fn ratios(queues: Queues, load: f64) -> Result<[Vec<f64>; 2], String> {
-    let pairs = each_seed(|seed| {
+fn ratios(seeds: Seeds, queues: Queues, load: f64) -> Result<[Vec<f64>; 2], String> {
+    let pairs = seeds.each(|seed| {
         let off = p99(Off, false, queues, load, seed)?;
         let hedged = |guard| p99(Percentile::new(95.0), guard, queues, load, seed);
         Ok((hedged(true)? / off, hedged(false)? / off))

@@ -4,22 +4,23 @@ use core::time::Duration;
 
 use hedge_core::{Budget, Instant};
 
-use super::{Claim, Claims, each_seed, mean};
+use super::{Claim, Claims, mean};
 use crate::candidate::{Aims, Candidate};
 use crate::engine::{self, Ask};
 use crate::lab::{self, ms, percentile};
+use crate::seeds::Seeds;
 use crate::workload::{Model, Source};
 
 const ARMS: [f64; 5] = [1.0, 2.0, 4.0, 8.0, 16.0];
 const COST_WEIGHT: f64 = 0.25;
 
 /// The reward of the chosen delays, 0 for always the worst candidate and 1 for always the best.
-pub(super) fn adaptive() -> Claims {
+pub(super) fn adaptive(seeds: Seeds) -> Claims {
     let mut claims = Vec::new();
     for model in Model::STATIONARY {
         let world = World::new(model);
-        let learned = each_seed(|seed| world.learned(seed, 2000, 500, 1.0))?;
-        let shifted = each_seed(|seed| world.learned(seed, 4000, 3000, 5.0))?;
+        let learned = seeds.each(|seed| world.learned(seed, 2000, 500, 1.0))?;
+        let shifted = seeds.each(|seed| world.learned(seed, 4000, 3000, 5.0))?;
         let (learned, shifted) = (mean(&learned), mean(&shifted));
         claims.push(Claim {
             what: format!(

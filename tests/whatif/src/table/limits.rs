@@ -1,13 +1,14 @@
 //! How near `optimal` comes to the best that could be done.
 
-use super::{Claim, Claims, REQUESTS, each_seed, mean, worst};
+use super::{Claim, Claims, REQUESTS, mean, worst};
 use crate::candidate::{Aims, Candidate};
 use crate::lab::{self, Row, Terms, percentile};
 use crate::optimum::Known;
+use crate::seeds::Seeds;
 use crate::workload::{Model, Source};
 
 /// P99 against SingleR with the distribution known, at the same measured extra load.
-pub(super) fn optimum() -> Claims {
+pub(super) fn optimum(seeds: Seeds) -> Claims {
     let knowns = Model::STATIONARY.map(|model| {
         let stream = Source::Model(model);
         (model, Known::independent(stream.stream(500_000, 0xface)))
@@ -24,7 +25,7 @@ pub(super) fn optimum() -> Claims {
         let mut parts = Vec::new();
         let mut met = true;
         for (model, known) in &knowns {
-            let rows = runs(*model, budget)?;
+            let rows = runs(seeds, *model, budget)?;
             let extra: Vec<f64> = rows
                 .iter()
                 .map(|row| row.extra_load * 100.0 / budget)
@@ -53,8 +54,8 @@ pub(super) fn optimum() -> Claims {
 }
 
 /// A slow mode as rare as the budget: a delay has to fall into the gap.
-pub(super) fn gap() -> Claims {
-    let reached = pooled(&runs(Model::Bimodal, 2.0)?);
+pub(super) fn gap(seeds: Seeds) -> Claims {
+    let reached = pooled(&runs(seeds, Model::Bimodal, 2.0)?);
     Ok(vec![Claim {
         what: "`optimal`, bimodal, budget 2 %: P99".into(),
         reference: "unhedged 400 ms",
@@ -65,12 +66,12 @@ pub(super) fn gap() -> Claims {
 }
 
 /// Attempts that are slow together.
-pub(super) fn correlation() -> Claims {
+pub(super) fn correlation(seeds: Seeds) -> Claims {
     let mut claims = Vec::new();
     for rho in [0.3, 0.6] {
         let model = Model::Correlated(rho);
         let known = Known::joint(Source::Model(model).stream(100_000, 0xface));
-        let rows = runs(model, 5.0)?;
+        let rows = runs(seeds, model, 5.0)?;
         let extra: Vec<f64> = rows.iter().map(|row| row.extra_load).collect();
         let ratio = pooled(&rows) / known.best(99.0, mean(&extra));
         claims.push(Claim {
@@ -83,7 +84,7 @@ pub(super) fn correlation() -> Claims {
             met: ratio <= 1.05,
         });
     }
-    let settled = hedged_in_vain()?;
+    let settled = hedged_in_vain(seeds)?;
     claims.push(Claim {
         what: "the same, correlated 0.9, where hedges cannot win: hedge rate after 5000 requests"
             .into(),
@@ -101,8 +102,8 @@ pub(super) fn correlation() -> Claims {
 
 /// The share of the requests that `optimal` hedges where hedges cannot win, after 5000 requests, in percent; for each
 /// seed.
-pub(crate) fn hedged_in_vain() -> Result<Vec<f64>, String> {
-    each_seed(|seed| {
+pub(crate) fn hedged_in_vain(seeds: Seeds) -> Result<Vec<f64>, String> {
+    seeds.each(|seed| {
         let terms = Terms {
             requests: 15_000,
             seed,
@@ -128,8 +129,8 @@ fn optimal(budget: f64) -> Result<Candidate, String> {
     Candidate::parse(&text, &Aims::DEFAULT)
 }
 
-fn runs(model: Model, budget: f64) -> Result<Vec<Row>, String> {
-    each_seed(|seed| {
+fn runs(seeds: Seeds, model: Model, budget: f64) -> Result<Vec<Row>, String> {
+    seeds.each(|seed| {
         let terms = Terms { seed, ..TERMS };
         lab::run(
             &optimal(budget)?,

@@ -8,7 +8,7 @@ mod seed;
 
 use hedge_terminal::ProgressBar;
 
-use crate::parallel;
+use crate::seeds::Seeds;
 
 /// A row of the table: what was measured, and whether that will do.
 pub(crate) struct Claim {
@@ -22,8 +22,7 @@ pub(crate) struct Claim {
 
 pub(crate) type Claims = Result<Vec<Claim>, String>;
 
-const HEAD: &str = "\
-Figures are means over 20 seeds, of 20 000 requests each where nothing else is said, in virtual time. *Optimum* is the
+const HEAD: &str = " seeds, of 20 000 requests each where nothing else is said, in virtual time. *Optimum* is the
 lowest P99 that any delay, and any chance of hedging after it, could reach with as much extra load, all latencies known
 beforehand. Latencies are drawn from these models, in ms; LN(m, σ) is lognormal with the median m:
 
@@ -37,8 +36,8 @@ beforehand. Latencies are drawn from these models, in ms; LN(m, σ) is lognormal
 ";
 
 /// Every table, in order.
-pub(crate) fn print() -> Result<(), String> {
-    let sections: [fn() -> Claims; 7] = [
+pub(crate) fn print(seeds: Seeds) -> Result<(), String> {
+    let sections: [fn(Seeds) -> Claims; 7] = [
         delays::due,
         limits::optimum,
         limits::gap,
@@ -48,10 +47,11 @@ pub(crate) fn print() -> Result<(), String> {
         learners::adaptive,
     ];
     let bar = hedge_terminal::progress(sections.len() as u64 + 1);
-    show(&bar, HEAD)?;
+    let count = seeds.count();
+    show(&bar, &format!("Figures are means over {count}{HEAD}"))?;
     let mut missed = String::new();
     for section in sections {
-        for claim in section()? {
+        for claim in section(seeds)? {
             let Claim {
                 what,
                 reference,
@@ -71,7 +71,7 @@ pub(crate) fn print() -> Result<(), String> {
         bar.inc(1);
     }
     show(&bar, &missed)?;
-    show(&bar, &seed::table()?)?;
+    show(&bar, &seed::table(seeds)?)?;
     bar.finish_and_clear();
     Ok(())
 }
@@ -81,18 +81,8 @@ fn show(bar: &ProgressBar, text: &str) -> Result<(), String> {
     bar.suspend(|| hedge_terminal::print(text))
 }
 
-/// Seeds that means are taken over.
-pub(crate) const SEEDS: u64 = 20;
 /// Requests of one run.
 pub(crate) const REQUESTS: u64 = 20_000;
-
-/// `run` for every seed, in order, on every processor.
-pub(crate) fn each_seed<R: Send>(
-    run: impl Fn(u64) -> Result<R, String> + Sync,
-) -> Result<Vec<R>, String> {
-    let results = parallel::map(SEEDS as usize, |index| run(index as u64 + 1));
-    results.into_iter().collect()
-}
 
 pub(crate) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len().max(1) as f64

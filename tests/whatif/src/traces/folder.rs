@@ -5,11 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::optimum::Known;
 use crate::order::{Draw, Order};
+use crate::seeds::Seeds;
 use crate::trace::{Format, Line, Reader};
 use crate::workload::Source;
-
-/// The seeds of the draws.
-pub(super) const SEEDS: core::ops::RangeInclusive<u64> = 1..=5;
 
 /// A trace, and what its requests' hedges were drawn to take.
 pub(super) struct Trace {
@@ -25,13 +23,14 @@ pub(super) struct Trace {
 }
 
 impl Trace {
-    fn new(name: String, understood: String, lines: Vec<Line>, order: Order) -> Self {
+    fn new(name: String, understood: String, lines: Vec<Line>, order: Order, seeds: Seeds) -> Self {
         let latencies: Vec<f64> = lines.iter().filter_map(|[first, _]| *first).collect();
         let mut sorted = latencies.clone();
         sorted.sort_by(f64::total_cmp);
         let requests = lines.len() as u64;
         let source = Source::Trace { lines, order };
-        let draws: Vec<Vec<_>> = SEEDS
+        let draws: Vec<Vec<_>> = seeds
+            .iter()
             .map(|seed| source.stream(requests, seed).collect())
             .collect();
         let known = Known::joint(draws.iter().flatten().copied());
@@ -45,10 +44,15 @@ impl Trace {
         }
     }
 
+    /// Whether there is enough to learn from.
+    pub(super) fn is_long(&self) -> bool {
+        self.latencies.len() >= 5000
+    }
+
     /// Whether there is enough to learn from, and something to win.
     pub(super) fn counts(&self, budget: f64) -> bool {
         let unhedged = self.known.percentile(99.0);
-        self.latencies.len() >= 5000 && self.known.best(99.0, budget / 100.0) <= 0.95 * unhedged
+        self.is_long() && self.known.best(99.0, budget / 100.0) <= 0.95 * unhedged
     }
 }
 
@@ -61,6 +65,7 @@ pub(super) fn read(
     folder: &Path,
     format: &Format,
     draw: Option<Draw>,
+    seeds: Seeds,
 ) -> Result<Vec<Trace>, String> {
     let shown = folder.display();
     let entries = fs::read_dir(folder).map_err(|error| format!("{shown}: {error}"))?;
@@ -85,7 +90,13 @@ pub(super) fn read(
                 .map_err(|error| format!("{}: {error}", file.display()))?;
             let name = file.file_stem().unwrap_or_default().to_string_lossy();
             let understood = reader.understood.join("; ");
-            Ok(Trace::new(name.into(), understood, reader.lines, order))
+            Ok(Trace::new(
+                name.into(),
+                understood,
+                reader.lines,
+                order,
+                seeds,
+            ))
         })
         .collect()
 }

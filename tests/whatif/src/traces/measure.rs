@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 
-use super::folder::{SEEDS, Trace};
+use super::folder::Trace;
 use super::rules::{Rule, Run};
 use crate::clustering::most;
 use crate::lab::percentile;
+use crate::seeds::Seeds;
 
 /// The percentiles that are looked at.
 pub(super) const TARGETS: [f64; 2] = [99.0, 99.9];
@@ -28,15 +29,23 @@ pub(super) struct Measure {
     #[serde(skip)]
     pub(super) worst_100: f64,
     pub(super) first_100: f64,
+    /// Over what is reached without the guard, where that is measured too.
+    pub(super) over_guard_off: Option<f64>,
 }
 
 /// The trace that stands for all that count.
 pub(super) const MEAN: &str = "mean";
 
 /// Runs `rule` on every draw: a measure for each target.
-pub(super) fn measure(trace: &Trace, rule: Rule, budget: f64) -> Result<Vec<Measure>, String> {
+pub(super) fn measure(
+    trace: &Trace,
+    rule: Rule,
+    budget: f64,
+    seeds: Seeds,
+) -> Result<Vec<Measure>, String> {
     let runs = |target: f64| -> Result<Vec<Run>, String> {
-        SEEDS
+        seeds
+            .iter()
             .zip(&trace.draws)
             .map(|(seed, pairs)| rule.run(pairs, &trace.sorted, budget, target, seed))
             .collect()
@@ -85,6 +94,22 @@ fn of(trace: &Trace, rule: Rule, budget: f64, target: f64, runs: &[Run]) -> Meas
         first_100: hedged()
             .map(|hedged| share(&hedged[..hedged.len().min(100)]))
             .fold(0.0, f64::max),
+        over_guard_off: None,
+    }
+}
+
+/// Compares each measure of a rule with that of the same without the guard.
+pub(super) fn compare(measures: &mut [Measure], rule: Rule, guard_off: Rule) {
+    let free: Vec<Measure> = measures
+        .iter()
+        .filter(|measure| measure.rule == guard_off.name())
+        .cloned()
+        .collect();
+    for measure in measures.iter_mut().filter(|m| m.rule == rule.name()) {
+        let of_same = |m: &&Measure| m.trace == measure.trace && m.target == measure.target;
+        let free = free.iter().find(of_same);
+        // Both are over the same optimum.
+        measure.over_guard_off = free.map(|free| measure.ratio / free.ratio);
     }
 }
 
@@ -106,6 +131,10 @@ pub(super) fn mean(measures: &[&Measure]) -> Option<Measure> {
         worst_1000: worst(|measure| measure.worst_1000),
         worst_100: worst(|measure| measure.worst_100),
         first_100: worst(|measure| measure.first_100),
+        over_guard_off: measures
+            .iter()
+            .filter_map(|measure| measure.over_guard_off)
+            .reduce(f64::max),
         ..first.clone()
     })
 }

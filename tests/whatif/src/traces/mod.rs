@@ -5,12 +5,14 @@ mod measure;
 mod peers;
 mod picture;
 mod rules;
+mod targets;
 mod text;
 
 use std::fs;
 
 use crate::options::Traces;
 use crate::parallel;
+use crate::seeds::Seeds;
 use folder::Trace;
 use measure::{Measure, TARGETS, measure};
 use rules::Rule;
@@ -18,6 +20,7 @@ use rules::Rule;
 /// What was measured.
 struct Results {
     budget: f64,
+    seeds: Seeds,
     traces: Vec<Trace>,
     /// The names of the traces that the means are taken over.
     counted: Vec<String>,
@@ -25,10 +28,14 @@ struct Results {
     measures: Vec<Measure>,
 }
 
+/// How many draws there are, unless told otherwise.
+const SEEDS: u64 = 5;
+
 pub(crate) fn print(options: &Traces) -> Result<(), String> {
     let budget = options.budget()?;
-    let traces = folder::read(&options.folder, &options.format(), options.draw)?;
-    let results = run(traces, budget)?;
+    let seeds = options.seeds.or(SEEDS);
+    let traces = folder::read(&options.folder, &options.format(), options.draw, seeds)?;
+    let results = run(traces, budget, seeds)?;
     if let Some(file) = &options.svg {
         let svg = picture::svg(&results)?;
         fs::write(file, svg).map_err(|error| format!("{}: {error}", file.display()))?;
@@ -41,7 +48,7 @@ pub(crate) fn print(options: &Traces) -> Result<(), String> {
     hedge_terminal::print(&text)
 }
 
-fn run(traces: Vec<Trace>, budget: f64) -> Result<Results, String> {
+fn run(traces: Vec<Trace>, budget: f64, seeds: Seeds) -> Result<Results, String> {
     let works: Vec<(usize, Rule)> = (0..traces.len())
         .flat_map(|trace| Rule::ALL.map(|rule| (trace, rule)))
         .collect();
@@ -49,7 +56,7 @@ fn run(traces: Vec<Trace>, budget: f64) -> Result<Results, String> {
     let bar = hedge_terminal::progress(works.iter().map(|(trace, _)| requests(*trace)).sum());
     let measured = parallel::map(works.len(), |index| {
         let (trace, rule) = works[index];
-        let measures = measure(&traces[trace], rule, budget);
+        let measures = measure(&traces[trace], rule, budget, seeds);
         bar.inc(requests(trace));
         measures
     });
@@ -58,6 +65,7 @@ fn run(traces: Vec<Trace>, budget: f64) -> Result<Results, String> {
     for of_one in measured {
         measures.extend(of_one?);
     }
+    measure::compare(&mut measures, Rule::Percentile, Rule::PercentileGuardOff);
     let counted: Vec<String> = traces
         .iter()
         .filter(|trace| trace.counts(budget))
@@ -77,6 +85,7 @@ fn run(traces: Vec<Trace>, budget: f64) -> Result<Results, String> {
     measures.extend(means);
     Ok(Results {
         budget,
+        seeds,
         traces,
         counted,
         measures,
@@ -98,11 +107,14 @@ mod tests {
             println!("skipped: there is no folder {}", path.display());
             return;
         }
-        let mut traces = folder::read(&path, &Format::default(), None).unwrap();
+        let mut traces =
+            folder::read(&path, &Format::default(), None, Seeds::DEFAULT.or(SEEDS)).unwrap();
         traces.retain(|trace| trace.counts(5.0));
         for (rule, ratio, extra) in [(Rule::Naive, 1.12, 0.062), (Rule::TowerHedge, 1.13, 0.059)] {
             let measures = parallel::map(traces.len(), |n| {
-                measure(&traces[n], rule, 5.0).unwrap().swap_remove(0)
+                measure(&traces[n], rule, 5.0, Seeds::DEFAULT.or(SEEDS))
+                    .unwrap()
+                    .swap_remove(0)
             });
             let mean = measure::mean(&measures.iter().collect::<Vec<_>>()).unwrap();
             assert!((mean.ratio / ratio - 1.0).abs() < 0.03, "{mean:?}");

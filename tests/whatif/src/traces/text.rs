@@ -3,10 +3,11 @@
 use core::fmt::{Error, Write};
 
 use super::Results;
-use super::folder::{SEEDS, Trace};
+use super::folder::Trace;
 use super::measure::{MEAN, Measure, TARGETS};
 use super::rules::{self, Rule};
 use crate::clustering::Clustering;
+use crate::incidents::verdict;
 use crate::order::NEARBY;
 
 /// An array of objects, a line each.
@@ -36,11 +37,11 @@ fn write(text: &mut String, results: &Results) -> Result<(), Error> {
          says how long.\n{} draws, seeds {} to {}; percentiles of all draws together. *Best* is the one delay, and chance \
          of hedging after it,\nthat lowers the percentile most for the whole trace, known beforehand: at {budget} % extra \
          load, and in brackets at as much as\nwas spent. *Worst* are the most that were hedged of so many requests in a row, \
-         *first* of the first 100.\nhedge: {}.\nOthers: `tower_hedge` as that crate's source, `naive` the P{} of the last \
+         *first* of the first 100. *Guard on ÷ off* is P99 and P99.9 over those without the guard.\nhedge: {}.\nOthers: `tower_hedge` as that crate's source, `naive` the P{} of the last \
          1000 answers; neither has a budget.\n",
-        SEEDS.count(),
-        SEEDS.start(),
-        SEEDS.end(),
+        results.seeds.count(),
+        results.seeds.first(),
+        results.seeds.first() + results.seeds.count() - 1,
         rules::described(budget),
         100.0 - budget,
     )?;
@@ -79,9 +80,9 @@ fn write(text: &mut String, results: &Results) -> Result<(), Error> {
         }
         writeln!(
             text,
-            "\n| {name} | P99 ÷ best (at spent) | P99.9 ÷ best (at spent) | extra load, % | worst 100, % | worst 1000, % | first 100, % |"
+            "\n| {name} | P99 ÷ best (at spent) | P99.9 ÷ best (at spent) | extra load, % | worst 100, % | worst 1000, % | first 100, % | guard on ÷ off |"
         )?;
-        writeln!(text, "|---|---|---|---|---|---|---|")?;
+        writeln!(text, "|---|---|---|---|---|---|---|---|")?;
         for rule in Rule::ALL {
             let at = |target: f64| {
                 let wanted = |m: &&&Measure| m.rule == rule.name() && m.target == target;
@@ -91,6 +92,10 @@ fn write(text: &mut String, results: &Results) -> Result<(), Error> {
                 line(text, p99, p999)?;
             }
         }
+    }
+    let targets = super::targets::rows(results);
+    if !targets.is_empty() {
+        writeln!(text, "\n{}", verdict::table(&targets))?;
     }
     Ok(())
 }
@@ -122,9 +127,13 @@ fn line(text: &mut String, p99: &Measure, p999: &Measure) -> Result<(), Error> {
         // Where the rule depends on the target.
         format!("{}, {}", percent(p99.extra, 1), percent(p999.extra, 1))
     };
+    let guard = match (p99.over_guard_off, p999.over_guard_off) {
+        (Some(p99), Some(p999)) => format!("{p99:.3}, {p999:.3}"),
+        _ => String::new(),
+    };
     writeln!(
         text,
-        "| `{}` | {:.2} ({:.2}) | {:.2} ({:.2}) | {extra} | {} | {} | {} |",
+        "| `{}` | {:.2} ({:.2}) | {:.2} ({:.2}) | {extra} | {} | {} | {} | {guard} |",
         p99.rule,
         p99.ratio,
         p99.ratio_at_spent,

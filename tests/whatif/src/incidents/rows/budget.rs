@@ -5,16 +5,17 @@ use hedge_core::StrategyKind;
 use super::super::rule::{rule, run};
 use super::super::scenario::{self, Scenario, healthy_p95, in_burst};
 use super::super::verdict::{As, Figure, Row};
-use super::{Group, limit, mean_of, seeds};
+use super::{Group, limit, mean_of, over};
 use crate::engine::{Answer, Ended};
+use crate::seeds::Seeds;
 
 pub(super) const GROUPS: &[Group] = &[("burst", burst), ("max_in_flight", max_in_flight)];
 
-fn burst() -> Result<Vec<Row>, String> {
+fn burst(seeds: Seeds) -> Result<Vec<Row>, String> {
     let requests = 61_000;
     let timed = rule(|config| config.timeout_ms = Some(5000.0));
     let limit = limit(healthy_p95(), healthy_p95());
-    let shares = seeds(&scenario::bursts(requests), &timed, |run, _| {
+    let shares = over(seeds, &scenario::bursts(requests), &timed, |run, _| {
         let hung = |request: usize, _: &super::Done| in_burst(request);
         run.share_of(0..requests, hung, |done| {
             done.ended == Ended::Answered && done.latency <= limit
@@ -31,7 +32,7 @@ fn burst() -> Result<Vec<Row>, String> {
 }
 
 /// A hedge is refused for want of a place, and one is free soon after.
-fn max_in_flight() -> Result<Vec<Row>, String> {
+fn max_in_flight(_: Seeds) -> Result<Vec<Row>, String> {
     let scenario = Scenario::new(2, 200.0, |attempt| {
         match (attempt.request, attempt.index) {
             // Its hedge takes the only place from 10 ms to 23 ms.

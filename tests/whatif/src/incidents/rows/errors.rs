@@ -12,8 +12,9 @@ use rand::RngExt;
 use super::super::rule::{Run, rule};
 use super::super::scenario::{Scenario, healthy};
 use super::super::verdict::{As, Figure, Row};
-use super::{Group, mean_of, seeds, worst_of};
+use super::{Group, mean_of, over, worst_of};
 use crate::engine::{Answer, Ended};
+use crate::seeds::Seeds;
 
 pub(super) const GROUPS: &[Group] = &[
     ("pushback", pushback),
@@ -30,7 +31,7 @@ pub(super) const GROUPS: &[Group] = &[
 ];
 
 /// Every answer asks for 5 s of patience.
-fn pushback() -> Result<Vec<Row>, String> {
+fn pushback(seeds: Seeds) -> Result<Vec<Row>, String> {
     let scenario = || {
         Scenario::new(1000, 100.0, |_| Answer {
             after: Duration::from_millis(5),
@@ -52,7 +53,7 @@ fn pushback() -> Result<Vec<Row>, String> {
     ]
     .into_iter()
     .map(|(name, config)| {
-        let counts = seeds(&scenario(), &config, |run, _| {
+        let counts = over(seeds, &scenario(), &config, |run, _| {
             let in_vain =
                 |_: usize, done: &super::Done| done.hedges() == 0 && done.latency > 1000.0;
             1000.0 * run.share(0..1000, in_vain)
@@ -79,7 +80,7 @@ fn shared(requests: usize, share: f64) -> Scenario {
     })
 }
 
-fn errors_shared() -> Result<Vec<Row>, String> {
+fn errors_shared(seeds: Seeds) -> Result<Vec<Row>, String> {
     [
         ("errors_shared_12", 0.12, 0.95),
         ("errors_shared_30", 0.30, 0.90),
@@ -87,7 +88,7 @@ fn errors_shared() -> Result<Vec<Row>, String> {
     .into_iter()
     .map(|(name, share, least)| {
         let scenario = shared(20_000, share);
-        let helped = seeds(&scenario, &rule(|_| {}), |run, seed| {
+        let helped = over(seeds, &scenario, &rule(|_| {}), |run, seed| {
             let slow = |request: usize, _: &super::Done| {
                 let primary = scenario.primary(request, seed);
                 primary.verdict == Verdict::Accept && primary.after >= Duration::from_millis(100)
@@ -101,8 +102,8 @@ fn errors_shared() -> Result<Vec<Row>, String> {
     .collect()
 }
 
-fn errors_all() -> Result<Vec<Row>, String> {
-    let extra = seeds(&shared(40_000, 1.0), &rule(|_| {}), |run, _| {
+fn errors_all(seeds: Seeds) -> Result<Vec<Row>, String> {
+    let extra = over(seeds, &shared(40_000, 1.0), &rule(|_| {}), |run, _| {
         [run.extra(0..20_000), run.extra(20_000..40_000)]
     })?;
     Ok(vec![Row::new(
@@ -122,7 +123,7 @@ fn errors_all() -> Result<Vec<Row>, String> {
 /// When nothing but errors comes in [`outage`], at 100 requests a second.
 const OUT: core::ops::Range<usize> = 3000..9000;
 
-fn outage() -> Result<Vec<Row>, String> {
+fn outage(seeds: Seeds) -> Result<Vec<Row>, String> {
     let requests = OUT.end + 12_000;
     let scenario = Scenario::new(requests, 100.0, |attempt| {
         let mut own = attempt.own();
@@ -142,7 +143,7 @@ fn outage() -> Result<Vec<Row>, String> {
         let first = first.map_or(requests, |next| next[0]);
         (scenario.start(first) - scenario.start(OUT.end)) / 1e3
     };
-    let seconds = seeds(&scenario, &rule(|_| {}), mended)?;
+    let seconds = over(seeds, &scenario, &rule(|_| {}), mended)?;
     let worst = worst_of(&seconds, |seconds| *seconds);
     let figure = Figure::at_most(
         "seconds until 9 of 10 errors are mended, worst seed",
@@ -154,7 +155,7 @@ fn outage() -> Result<Vec<Row>, String> {
 }
 
 /// A request whose deadline has passed.
-fn deadline_past() -> Result<Vec<Row>, String> {
+fn deadline_past(_: Seeds) -> Result<Vec<Row>, String> {
     let clock = ManualTimer::<8>::starting_at(Instant::from_epoch(Duration::from_secs(10)));
     let hedger = Hedger::builder(&clock)
         .build_local()
@@ -196,7 +197,7 @@ fn unmet(what: &str) -> String {
 }
 
 /// The first hedge is told to start nothing more; the primary answers after 90 ms.
-fn error_waits() -> Result<Vec<Row>, String> {
+fn error_waits(_: Seeds) -> Result<Vec<Row>, String> {
     let clock = ManualTimer::<8>::new();
     let hedger = small(&clock)
         .build_local()
@@ -218,7 +219,7 @@ fn error_waits() -> Result<Vec<Row>, String> {
 }
 
 /// A hedge at 20 ms of a request with a deadline after 50 ms, whose attempts may take 40 ms.
-fn remaining() -> Result<Vec<Row>, String> {
+fn remaining(_: Seeds) -> Result<Vec<Row>, String> {
     let clock = ManualTimer::<8>::new();
     let hedger = small(&clock)
         .timeout(Duration::from_millis(50))
@@ -252,7 +253,7 @@ fn remaining() -> Result<Vec<Row>, String> {
 }
 
 /// The only connection, which a refused answer holds, and the hedge waits for.
-fn refused_connection() -> Result<Vec<Row>, String> {
+fn refused_connection(_: Seeds) -> Result<Vec<Row>, String> {
     struct Connection<'a>(&'a Cell<bool>);
 
     impl Drop for Connection<'_> {
@@ -291,7 +292,7 @@ fn refused_connection() -> Result<Vec<Row>, String> {
 }
 
 /// A hedge at a replica that lags behind says 404 at once; the primary knows the item.
-fn lagging_replica() -> Result<Vec<Row>, String> {
+fn lagging_replica(_: Seeds) -> Result<Vec<Row>, String> {
     let clock = ManualTimer::<8>::new();
     let hedger = small(&clock)
         .build_local()
@@ -318,7 +319,7 @@ fn lagging_replica() -> Result<Vec<Row>, String> {
 }
 
 /// Ten hedges for slowness, none of which wins, and forty retries, all of which do.
-fn wins_by_cause() -> Result<Vec<Row>, String> {
+fn wins_by_cause(_: Seeds) -> Result<Vec<Row>, String> {
     let clock = ManualTimer::<8>::new();
     let hedger = small(&clock)
         .max_hedges(1)
@@ -347,7 +348,7 @@ fn wins_by_cause() -> Result<Vec<Row>, String> {
 }
 
 /// A retry layer above makes five attempts of each of 1000 requests, all of which fail.
-fn retry_layer() -> Result<Vec<Row>, String> {
+fn retry_layer(_: Seeds) -> Result<Vec<Row>, String> {
     let clock = ManualTimer::<8>::new();
     let hedger = small(&clock)
         .budget(Budget::percent(10.0))

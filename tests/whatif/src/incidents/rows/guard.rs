@@ -8,8 +8,8 @@ use rand::RngExt;
 use super::super::rule::{rule, run};
 use super::super::scenario::{self, Scenario, USELESS, lognormal};
 use super::super::verdict::{As, Figure, Row};
-use super::{Group, mean_of, seeds, worst_of};
-use crate::table::each_seed;
+use super::{Group, mean_of, over, worst_of};
+use crate::seeds::Seeds;
 
 pub(super) const GROUPS: &[Group] = &[
     ("never_wins", never_wins),
@@ -17,8 +17,8 @@ pub(super) const GROUPS: &[Group] = &[
     ("early_delay", early_delays),
 ];
 
-fn never_wins() -> Result<Vec<Row>, String> {
-    let runs = seeds(&scenario::alike(20_000), &rule(|_| {}), |run, _| {
+fn never_wins(seeds: Seeds) -> Result<Vec<Row>, String> {
+    let runs = over(seeds, &scenario::alike(20_000), &rule(|_| {}), |run, _| {
         [10_000.0 * run.extra(0..10_000), run.extra(10_000..20_000)]
     })?;
     let worst = format!("worst seed {:.0}", worst_of(&runs, |run| run[0]));
@@ -43,7 +43,7 @@ fn never_wins() -> Result<Vec<Row>, String> {
 }
 
 /// How many seconds after a time in which hedges were useless the first one wins, with the guard and without.
-fn first_win(per_second: f64, requests: usize) -> Result<Vec<[f64; 2]>, String> {
+fn first_win(seeds: Seeds, per_second: f64, requests: usize) -> Result<Vec<[f64; 2]>, String> {
     let scenario = scenario::useless_for_a_while(per_second, requests);
     let over = scenario.start(USELESS.end);
     let seconds = |config: &HedgeConfig, seed: u64| {
@@ -52,16 +52,16 @@ fn first_win(per_second: f64, requests: usize) -> Result<Vec<[f64; 2]>, String> 
         let end = won.map_or(scenario.start(requests), |done| done.start + done.latency);
         Ok::<_, String>(Duration::from_secs_f64((end - over) / 1e3).as_secs_f64())
     };
-    each_seed(|seed| {
+    seeds.each(|seed| {
         let on = seconds(&rule(|_| {}), seed)?;
         let off = seconds(&rule(|config| config.guard = Some(false)), seed)?;
         Ok([on, off])
     })
 }
 
-fn recovery() -> Result<Vec<Row>, String> {
-    let fast = first_win(10.0, 10_000)?;
-    let slow = first_win(1.0, 8000)?;
+fn recovery(seeds: Seeds) -> Result<Vec<Row>, String> {
+    let fast = first_win(seeds, 10.0, 10_000)?;
+    let slow = first_win(seeds, 1.0, 8000)?;
     let off = |runs: &[[f64; 2]]| format!("without the guard {:.0}", worst_of(runs, |s| s[1]));
     Ok(vec![
         Row::new(
@@ -98,7 +98,7 @@ fn recovery() -> Result<Vec<Row>, String> {
 }
 
 /// A delay that most requests are meant to pass is no sign of a slow backend.
-fn early_delays() -> Result<Vec<Row>, String> {
+fn early_delays(seeds: Seeds) -> Result<Vec<Row>, String> {
     let adaptive = rule(|config| config.strategy = StrategyKind::Adaptive);
     let optimal = rule(|config| {
         config.strategy = StrategyKind::Optimal;
@@ -128,7 +128,7 @@ fn early_delays() -> Result<Vec<Row>, String> {
     cases
         .into_iter()
         .map(|(name, scenario, config)| {
-            let runs = seeds(&scenario, &config, |run, _| {
+            let runs = over(seeds, &scenario, &config, |run, _| {
                 let guarded =
                     |_: usize, done: &super::Done| done.suppressed == Some(Suppressed::Guard);
                 [run.share(0..20_000, guarded), run.extra(0..20_000)]

@@ -7,9 +7,9 @@ use rand::RngExt;
 use super::super::rule::{rule, run};
 use super::super::scenario::{self, Scenario, lognormal};
 use super::super::verdict::{As, Figure, Row};
-use super::{Group, mean_of, seeds, worst_of};
+use super::{Group, mean_of, over, worst_of};
 use crate::engine::{Answer, Ask};
-use crate::table::each_seed;
+use crate::seeds::Seeds;
 
 pub(super) const GROUPS: &[Group] = &[
     ("unhedged_kind", unhedged_kind),
@@ -46,11 +46,11 @@ fn is_post(request: usize) -> bool {
     request % 10 == 3
 }
 
-fn unhedged_kind() -> Result<Vec<Row>, String> {
+fn unhedged_kind(seeds: Seeds) -> Result<Vec<Row>, String> {
     let p99 = |posts: bool| {
         let figure = |run: &super::Run, _| run.percentile(2000..30_000, 99.0, |n| !is_post(n));
         Ok::<_, String>(mean_of(
-            &seeds(&mixed(posts), &rule(|_| {}), figure)?,
+            &over(seeds, &mixed(posts), &rule(|_| {}), figure)?,
             |p| *p,
         ))
     };
@@ -69,7 +69,7 @@ fn unhedged_kind() -> Result<Vec<Row>, String> {
 }
 
 /// Latency in proportion to a hint.
-fn hints() -> Result<Vec<Row>, String> {
+fn hints(seeds: Seeds) -> Result<Vec<Row>, String> {
     const LENGTHS: [u32; 4] = [500, 1500, 3000, 5000];
     fn hints(request: usize) -> Hints {
         Hints::NONE.prompt_length(LENGTHS[request % LENGTHS.len()])
@@ -86,19 +86,19 @@ fn hints() -> Result<Vec<Row>, String> {
         config.strategy = StrategyKind::WorkloadAware;
         config.workload_inner = Some(StrategyKind::Percentile);
     });
-    let extra = seeds(&scenario, &config, |run, _| run.extra(2000..30_000))?;
+    let extra = over(seeds, &scenario, &config, |run, _| run.extra(2000..30_000))?;
     let hedged = mean_of(&extra, |extra| *extra);
     let figure = Figure::within("hedged", As::Percent, hedged, 0.045, 0.055);
     Ok(vec![Row::new("hints_percentile", vec![figure])])
 }
 
-fn extreme_percentile() -> Result<Vec<Row>, String> {
+fn extreme_percentile(seeds: Seeds) -> Result<Vec<Row>, String> {
     let config = rule(|config| {
         config.percentile = 99.9;
         config.window_size = 100;
     });
     let scenario = scenario::independent(50_000, 500.0, |rng| lognormal(rng, 10.0, 0.7));
-    let figure = match seeds(&scenario, &config, |run, _| run.extra(5000..50_000)) {
+    let figure = match over(seeds, &scenario, &config, |run, _| run.extra(5000..50_000)) {
         Ok(extra) => {
             let hedged = mean_of(&extra, |extra| *extra);
             Figure::within("hedged, or refused", As::Percent, hedged, 0.0005, 0.0015)
@@ -109,7 +109,7 @@ fn extreme_percentile() -> Result<Vec<Row>, String> {
 }
 
 /// After an hour without requests, samples that may be a second old count no more.
-fn max_age() -> Result<Vec<Row>, String> {
+fn max_age(_: Seeds) -> Result<Vec<Row>, String> {
     let config = rule(|config| config.max_age_ms = Some(1000.0));
     let last = 25;
     let answer = move |request: usize| Answer::ok(if request == last { 5000.0 } else { 10.0 });
@@ -139,9 +139,11 @@ fn max_age() -> Result<Vec<Row>, String> {
 }
 
 /// Services of one to two hours.
-fn hours() -> Result<Vec<Row>, String> {
+fn hours(seeds: Seeds) -> Result<Vec<Row>, String> {
     let scenario = scenario::independent(4000, 1.0 / 60.0, |rng| rng.random_range(3.6e6..7.2e6));
-    let figure = match seeds(&scenario, &rule(|_| {}), |run, _| run.extra(1000..4000)) {
+    let figure = match over(seeds, &scenario, &rule(|_| {}), |run, _| {
+        run.extra(1000..4000)
+    }) {
         Ok(extra) => {
             let hedged = mean_of(&extra, |extra| *extra);
             Figure::within("hedged, or refused", As::Percent, hedged, 0.03, 0.07)
@@ -152,14 +154,14 @@ fn hours() -> Result<Vec<Row>, String> {
 }
 
 /// The first hundred requests of a new hedger, whatever the service takes.
-fn first_hundred() -> Result<Vec<Row>, String> {
+fn first_hundred(seeds: Seeds) -> Result<Vec<Row>, String> {
     [200.0, 1000.0, 5000.0, 30_000.0]
         .into_iter()
         .map(|median: f64| {
             let draw = move |rng: &mut rand::rngs::SmallRng| lognormal(rng, median, 0.5);
             let scenario = scenario::independent(100, 5e3 / median, draw);
             let default: HedgeConfig = rule(|_| {});
-            let extra = each_seed(|seed| Ok(run(&scenario, &default, seed)?.extra(0..100)))?;
+            let extra = seeds.each(|seed| Ok(run(&scenario, &default, seed)?.extra(0..100)))?;
             let worst = worst_of(&extra, |extra| *extra);
             let figure = Figure::at_most("hedged, worst seed", As::Percent, worst, 0.10);
             Ok(Row::new(format!("first_100_of_{median}ms"), vec![figure]))

@@ -14,11 +14,11 @@ use super::rule::{Done, Run, run};
 use super::scenario::Scenario;
 use super::verdict::Row;
 use crate::engine::Ended;
-use crate::table::each_seed;
+use crate::seeds::Seeds;
 use hedge_core::HedgeConfig;
 
 /// What measures some rows, and what all of their names begin with.
-pub(super) type Group = (&'static str, fn() -> Result<Vec<Row>, String>);
+pub(super) type Group = (&'static str, fn(Seeds) -> Result<Vec<Row>, String>);
 
 /// Every row.
 pub(super) fn groups() -> Vec<Group> {
@@ -34,13 +34,14 @@ pub(super) fn groups() -> Vec<Group> {
     .concat()
 }
 
-/// What `measure` finds in a run of the scenario, for each of 20 seeds.
-fn seeds<R: Send>(
+/// What `measure` finds in a run of the scenario, for each seed.
+fn over<R: Send>(
+    seeds: Seeds,
     scenario: &Scenario,
     config: &HedgeConfig,
     measure: impl Fn(&Run, u64) -> R + Sync,
 ) -> Result<Vec<R>, String> {
-    each_seed(|seed| Ok(measure(&run(scenario, config, seed)?, seed)))
+    seeds.each(|seed| Ok(measure(&run(scenario, config, seed)?, seed)))
 }
 
 /// How long a request may take that was slow and is rescued: by a hedge that comes about when it should, and takes no

@@ -5,9 +5,9 @@ use hedge_core::HedgeConfig;
 use super::super::rule::{Run, optimal, rule, run};
 use super::super::scenario::{self, Pause, Scenario, healthy_p95, lognormal_p95};
 use super::super::verdict::{As, Figure, Row};
-use super::{Group, limit, mean_of, rescued, seeds, worst_of};
+use super::{Group, limit, mean_of, over, rescued, worst_of};
 use crate::lab::percentile;
-use crate::table::each_seed;
+use crate::seeds::Seeds;
 
 pub(super) const GROUPS: &[Group] = &[
     ("hang_1_of_16", hang_1_of_16),
@@ -37,9 +37,9 @@ struct Hung {
     healthy: f64,
 }
 
-fn hung(scenario: &Scenario, config: &HedgeConfig) -> Result<Vec<Hung>, String> {
+fn hung(seeds: Seeds, scenario: &Scenario, config: &HedgeConfig) -> Result<Vec<Hung>, String> {
     let count = scenario.requests;
-    seeds(scenario, config, |run, seed| {
+    over(seeds, scenario, config, |run, seed| {
         let healthy = match run.delay(FROM - 500..FROM) {
             0.0 => healthy_p95(),
             delay => delay,
@@ -63,8 +63,8 @@ fn figures(hung: &[Hung], least: f64) -> Vec<Figure> {
     ]
 }
 
-fn hang_1_of_16() -> Result<Vec<Row>, String> {
-    let hung = hung(&scenario::hang(16, 400_000, FROM), &timed())?;
+fn hang_1_of_16(seeds: Seeds) -> Result<Vec<Row>, String> {
+    let hung = hung(seeds, &scenario::hang(16, 400_000, FROM), &timed())?;
     let mut figures = figures(&hung, 0.95);
     let times = worst_of(&hung, |h| h.delay / h.healthy);
     figures.push(Figure::at_most(
@@ -78,23 +78,23 @@ fn hang_1_of_16() -> Result<Vec<Row>, String> {
 
 /// Missed: the budget pays for 10 hedges where 12.4 are wanted when the delay has passed, healthy ones that are slow among
 /// them. So no more than 81 % can be rescued at that delay. A later delay would rescue more, each of them later.
-fn hang_1_of_10() -> Result<Vec<Row>, String> {
-    let hung = hung(&scenario::hang(10, 100_000, FROM), &timed())?;
+fn hang_1_of_10(seeds: Seeds) -> Result<Vec<Row>, String> {
+    let hung = hung(seeds, &scenario::hang(10, 100_000, FROM), &timed())?;
     Ok(vec![Row::new("hang_1_of_10", vec![answered(&hung, 0.90)])])
 }
 
-fn hang_1_of_3() -> Result<Vec<Row>, String> {
-    let hung = hung(&scenario::hang(3, 100_000, FROM), &timed())?;
+fn hang_1_of_3(seeds: Seeds) -> Result<Vec<Row>, String> {
+    let hung = hung(seeds, &scenario::hang(3, 100_000, FROM), &timed())?;
     let mut figures = figures(&hung, 0.20);
     figures.push(answered(&hung, 0.20));
     Ok(vec![Row::new("hang_1_of_3", figures)])
 }
 
 /// More requests hang than its budget of 5 % pays for. It hedges as late as that takes, so that nothing is spent on others.
-fn hang_optimal() -> Result<Vec<Row>, String> {
+fn hang_optimal(seeds: Seeds) -> Result<Vec<Row>, String> {
     let mut config = optimal();
     config.timeout_ms = Some(TIMEOUT);
-    let hung = hung(&scenario::hang(16, 100_000, FROM), &config)?;
+    let hung = hung(seeds, &scenario::hang(16, 100_000, FROM), &config)?;
     Ok(vec![Row::new(
         "hang_optimal_1_of_16",
         vec![answered(&hung, 0.75)],
@@ -106,10 +106,10 @@ fn answered(hung: &[Hung], least: f64) -> Figure {
     Figure::at_least("answered within 5 s", As::Percent, share, least)
 }
 
-fn slow_1_of_10() -> Result<Vec<Row>, String> {
+fn slow_1_of_10(seeds: Seeds) -> Result<Vec<Row>, String> {
     let scenario = scenario::slow_replica(10, 30_000, 5000);
     let p95 = lognormal_p95(10.0, 0.3);
-    let shares = seeds(&scenario, &rule(|_| {}), |run, seed| {
+    let shares = over(seeds, &scenario, &rule(|_| {}), |run, seed| {
         let rescued = |range| rescued(run, &scenario, seed, range, limit(p95, p95));
         [rescued(5000..30_000), rescued(25_000..30_000)]
     })?;
@@ -127,7 +127,7 @@ fn slow_1_of_10() -> Result<Vec<Row>, String> {
     )])
 }
 
-fn pauses() -> Result<Vec<Row>, String> {
+fn pauses(seeds: Seeds) -> Result<Vec<Row>, String> {
     let shape = |length, every, per_second| Pause {
         length,
         every,
@@ -141,15 +141,15 @@ fn pauses() -> Result<Vec<Row>, String> {
         shape(150.0, 1_500.0, 1000.0),
     ]
     .into_iter()
-    .map(pause)
+    .map(|shape| pause(seeds, shape))
     .collect()
 }
 
-fn pause(pause: Pause) -> Result<Row, String> {
+fn pause(seeds: Seeds, pause: Pause) -> Result<Row, String> {
     let count = 120 * pause.per_second as usize;
     let scenario = scenario::pauses(count, pause);
     let p95 = lognormal_p95(10.0, 0.3);
-    let runs = each_seed(|seed| {
+    let runs = seeds.each(|seed| {
         let guarded = run(&scenario, &rule(|_| {}), seed)?;
         let free = run(&scenario, &rule(|config| config.guard = Some(false)), seed)?;
         let rescued = |range| rescued(&guarded, &scenario, seed, range, limit(p95, p95));
@@ -187,14 +187,14 @@ fn over_guard_off(on: f64, off: f64, most: f64) -> Figure {
     Figure::at_most("P99.9 ÷ guard off", As::Number(3), on / off, most).beside(&beside)
 }
 
-fn keys() -> Result<Vec<Row>, String> {
+fn keys(seeds: Seeds) -> Result<Vec<Row>, String> {
     [(0.045, 0.005), (0.02, 0.005), (0.045, 0.002)]
         .into_iter()
         .map(|(slow, stuck)| {
             let scenario = scenario::keys(160_000, slow, stuck);
             let p999 = |config: HedgeConfig| {
                 let latencies = |run: &Run, _| run.latencies().collect::<Vec<_>>();
-                let runs = seeds(&scenario, &config, latencies)?;
+                let runs = over(seeds, &scenario, &config, latencies)?;
                 Ok::<_, String>(pooled_p999(runs.iter()))
             };
             let (on, off) = (
