@@ -1,5 +1,6 @@
 //! Monotonic time, and the timer trait that a runtime implements.
 
+use core::cmp::Ordering;
 use core::future::Future;
 use core::ops::Add;
 use core::pin::Pin;
@@ -20,7 +21,7 @@ use core::time::Duration;
 /// assert_eq!(start.since(due), Duration::ZERO);
 /// assert_eq!(start + Duration::MAX, Instant::MAX);
 /// ```
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Instant(u64);
 
 impl Instant {
@@ -56,6 +57,36 @@ impl Instant {
     }
 }
 
+impl Ord for Instant {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.cmp(&other.0)
+    }
+}
+
+/// The operators do not go through an `Ordering`, as derived ones do: that takes more code where a number takes two
+/// registers.
+impl PartialOrd for Instant {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+
+    fn lt(&self, other: &Self) -> bool {
+        self.0 < other.0
+    }
+
+    fn le(&self, other: &Self) -> bool {
+        self.0 <= other.0
+    }
+
+    fn gt(&self, other: &Self) -> bool {
+        self.0 > other.0
+    }
+
+    fn ge(&self, other: &Self) -> bool {
+        self.0 >= other.0
+    }
+}
+
 impl Add<Duration> for Instant {
     type Output = Self;
 
@@ -74,6 +105,15 @@ pub(crate) const fn nanos(duration: Duration) -> u64 {
         u64::MAX
     } else {
         (secs * GIGA).saturating_add(duration.subsec_nanos() as u64)
+    }
+}
+
+/// Converts nanoseconds to a duration. Not inlined in firmware, where a division takes many instructions.
+#[cfg_attr(not(feature = "std"), inline(never))]
+pub(crate) const fn duration(nanos: u64) -> Duration {
+    match nanos {
+        u64::MAX => Duration::MAX,
+        nanos => Duration::from_nanos(nanos),
     }
 }
 

@@ -29,10 +29,10 @@ pub(crate) use builder::{check_cost, telemetry_prefix};
 #[cfg(feature = "std")]
 pub(crate) use in_flight::HasBudget;
 pub(crate) use in_flight::InFlight;
-pub(crate) use options::Labels;
 pub use options::Options;
+pub(crate) use options::{Labels, PolicyOptions};
+pub(crate) use plan::Losers;
 pub use plan::{HedgerFlags, RequestPlan};
-pub(crate) use plan::{Losers, limit, max_pushback};
 pub use policy::{Admitted, HedgeQuery, Policy, Refusal};
 pub use registry::{FixedRegistry, InsertError};
 pub use state::{HedgerState, SharedState};
@@ -180,7 +180,7 @@ impl<T: Timer, L: SharedState, B: BudgetHandle, K, const MAX: usize> Hedger<T, L
         } = &self.parts;
         let options = state.edit(self.timer.now(), |policy| {
             policy.strategy.validate()?;
-            let options = *policy.options();
+            let options = policy.options();
             options.validate().map(|()| options)
         })?;
         check_room(options.max_hedges, MAX)?;
@@ -305,7 +305,7 @@ where
     pub fn options(&self) -> Options {
         self.parts
             .state
-            .edit(self.timer.now(), |policy| *policy.options())
+            .edit(self.timer.now(), |policy| policy.options())
     }
 
     /// Changes the options of the running hedger, for requests that are made from now on.

@@ -174,6 +174,80 @@ impl Default for Options {
     }
 }
 
+/// The options as a policy keeps them: durations in nanoseconds, with [`NEVER`](Self::NEVER) for `None`.
+///
+/// They take less memory than [`Options`], and the code that reads them is smaller, which counts in firmware.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct PolicyOptions {
+    pub(crate) timeout: u64,
+    pub(crate) attempt_timeout: u64,
+    pub(crate) max_pushback: u64,
+    pub(crate) min_delay: u64,
+    pub(crate) max_delay: u64,
+    holdback_percent: f64,
+    /// The same as a share of 1.
+    pub(crate) holdback: f32,
+    pub(crate) hints: Hints,
+    pub(crate) enabled: bool,
+    pub(crate) observe_only: bool,
+    pub(crate) enable_cancellation: bool,
+    pub(crate) max_hedges: u8,
+    pub(crate) guard: Option<bool>,
+}
+
+impl PolicyOptions {
+    pub(crate) const NEVER: u64 = u64::MAX;
+
+    pub(crate) const fn new(options: Options) -> Self {
+        Self {
+            timeout: nanos_of(options.timeout),
+            attempt_timeout: nanos_of(options.attempt_timeout),
+            max_pushback: nanos_of(options.max_pushback),
+            min_delay: time::nanos(options.min_delay),
+            max_delay: nanos_of(options.max_delay),
+            holdback_percent: options.holdback_percent,
+            holdback: (options.holdback_percent / 100.0) as f32,
+            hints: options.hints,
+            enabled: options.enabled,
+            observe_only: options.observe_only,
+            enable_cancellation: options.enable_cancellation,
+            max_hedges: options.max_hedges,
+            guard: options.guard,
+        }
+    }
+
+    /// Returns the options that these were made from. Limits of 584 years and more are none.
+    pub(crate) fn options(&self) -> Options {
+        let limit = |nanos: u64| (nanos != Self::NEVER).then(|| Duration::from_nanos(nanos));
+        Options {
+            enabled: self.enabled,
+            observe_only: self.observe_only,
+            holdback_percent: self.holdback_percent,
+            max_hedges: self.max_hedges,
+            timeout: limit(self.timeout),
+            attempt_timeout: limit(self.attempt_timeout),
+            max_pushback: limit(self.max_pushback),
+            enable_cancellation: self.enable_cancellation,
+            min_delay: Duration::from_nanos(self.min_delay),
+            max_delay: limit(self.max_delay),
+            guard: self.guard,
+            hints: self.hints,
+        }
+    }
+
+    /// How many nanoseconds the first attempt of a request may take.
+    pub(crate) fn limit(&self) -> u64 {
+        self.timeout.min(self.attempt_timeout)
+    }
+}
+
+const fn nanos_of(limit: Option<Duration>) -> u64 {
+    match limit {
+        Some(limit) => time::nanos(limit),
+        None => PolicyOptions::NEVER,
+    }
+}
+
 /// The names of a hedger, which cannot change.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Labels {

@@ -3,7 +3,7 @@
 use core::num::NonZeroU8;
 use core::time::Duration;
 
-use crate::hedger::{Options, Traffic};
+use crate::hedger::{PolicyOptions, Traffic};
 use crate::outcome::{StrategyKind, Suppressed};
 use crate::strategy::{Hints, HintsClass, Plan, Strategy};
 use crate::time;
@@ -66,12 +66,12 @@ impl RequestPlan {
     };
     const OBSERVE_ONLY: u8 = 1;
 
-    pub(crate) fn new(plan: &Plan, options: &Options, hints: &Hints) -> Self {
+    pub(crate) fn new(plan: &Plan, options: &PolicyOptions, hints: &Hints) -> Self {
         let planned = Self {
-            delay: nanos_of(plan.delay()),
-            step: plan.step().map_or(0, time::nanos),
-            timeout: nanos_of(options.timeout),
-            attempt_timeout: nanos_of(options.attempt_timeout),
+            delay: plan.delay_nanos(),
+            step: plan.step_nanos(),
+            timeout: options.timeout,
+            attempt_timeout: options.attempt_timeout,
             chance: plan.chance(),
             reason: plan.suppressed().unwrap_or(Suppressed::NotDue) as u8,
             max_hedges: options.max_hedges,
@@ -150,7 +150,7 @@ impl RequestPlan {
     }
 
     pub(crate) fn delay(&self) -> Option<Duration> {
-        (self.delay != NEVER).then(|| Duration::from_nanos(self.delay))
+        (self.delay != NEVER).then(|| time::duration(self.delay))
     }
 
     /// Returns the delay in nanoseconds; the largest number if no hedge is planned.
@@ -246,20 +246,6 @@ impl RequestPlan {
     }
 }
 
-fn nanos_of(limit: Option<Duration>) -> u64 {
-    limit.map_or(NEVER, time::nanos)
-}
-
-/// Returns the time limit of a request's first attempt by the hedger's options, in nanoseconds.
-pub(crate) fn limit(options: &Options) -> u64 {
-    nanos_of(options.timeout).min(nanos_of(options.attempt_timeout))
-}
-
-/// Returns the longest pushback that a request waits for by the hedger's options, in nanoseconds.
-pub(crate) fn max_pushback(options: &Options) -> u64 {
-    options.max_pushback.map_or(NEVER, time::nanos)
-}
-
 /// The flags of a hedger that are needed even for a request that is ready immediately.
 ///
 /// The kind of the strategy and the flags are stored in one byte, so that servers can publish it in
@@ -275,14 +261,14 @@ impl HedgerFlags {
 
     pub(crate) fn new<S: Strategy>(
         strategy: &S,
-        options: &Options,
+        options: &PolicyOptions,
         guarded: bool,
         slow: bool,
     ) -> Self {
         let kind = strategy.kind();
         let off = !options.enabled || kind == StrategyKind::Off;
         let learns = strategy.learns() || guarded;
-        let limited = limit(options) != NEVER || options.max_pushback.is_some();
+        let limited = options.limit() != NEVER || options.max_pushback != NEVER;
         let limited = !off && limited;
         Self::of(kind, off, learns, slow, limited)
     }
@@ -351,6 +337,7 @@ impl HedgerFlags {
 #[cfg(all(test, feature = "std"))]
 mod tests {
     use super::*;
+    use crate::hedger::Options;
 
     #[test]
     fn words_lose_nothing() {
@@ -365,7 +352,7 @@ mod tests {
         for keep in [false, true] {
             options.enable_cancellation = keep;
             for plan in [plan, Plan::never(Suppressed::WarmingUp)] {
-                let request = RequestPlan::new(&plan, &options, &Hints::NONE);
+                let request = RequestPlan::new(&plan, &PolicyOptions::new(options), &Hints::NONE);
                 assert_eq!(RequestPlan::from_words(request.to_words()), request);
                 assert_eq!(request.offset(3), plan.offset(3).map(time::nanos));
             }

@@ -6,7 +6,7 @@ use super::guard::{Admission, Guard};
 use super::retry_guard::RetryGuard;
 use super::traffic::TrafficMonitor;
 use crate::error::ConfigError;
-use crate::hedger::{HedgerFlags, Options, RequestPlan, Traffic};
+use crate::hedger::{HedgerFlags, Options, PolicyOptions, RequestPlan, Traffic};
 use crate::outcome::Suppressed;
 use crate::random::SplitMix;
 use crate::record::{Group, Record, RequestEnd};
@@ -17,7 +17,7 @@ use crate::time::Instant;
 #[derive(Clone, Debug)]
 pub struct Policy<S> {
     pub(crate) strategy: S,
-    options: Options,
+    options: PolicyOptions,
     guard: Guard,
     retry_guard: RetryGuard,
     traffic: TrafficMonitor,
@@ -79,7 +79,7 @@ impl<S> Policy<S> {
     pub const fn new(strategy: S, options: Options) -> Self {
         Self {
             strategy,
-            options,
+            options: PolicyOptions::new(options),
             guard: Guard::new(),
             retry_guard: RetryGuard::new(),
             traffic: TrafficMonitor::new(),
@@ -93,8 +93,18 @@ impl<S> Policy<S> {
         self
     }
 
-    pub(crate) const fn options(&self) -> &Options {
-        &self.options
+    pub(crate) fn options(&self) -> Options {
+        self.options.options()
+    }
+
+    /// Returns how many nanoseconds the first attempt of a request may take by the options.
+    pub(crate) fn limit(&self) -> u64 {
+        self.options.limit()
+    }
+
+    /// Returns the longest pushback that a request waits for by the options, in nanoseconds.
+    pub(crate) const fn max_pushback(&self) -> u64 {
+        self.options.max_pushback
     }
 }
 
@@ -105,7 +115,7 @@ impl<S: Strategy> Policy<S> {
     /// It draws other random numbers than policies that were created with another `number`.
     #[cfg(feature = "std")]
     pub(crate) fn fresh(&self, number: u64) -> Option<Self> {
-        let policy = Self::new(self.strategy.fresh()?, self.options);
+        let policy = Self::new(self.strategy.fresh()?, self.options());
         Some(policy.seeded(self.draws.clone().next() ^ number))
     }
 
@@ -129,7 +139,7 @@ impl<S: Strategy> Policy<S> {
 
     pub(crate) fn set_options(&mut self, options: Options) -> Result<(), ConfigError> {
         options.validate()?;
-        self.options = options;
+        self.options = PolicyOptions::new(options);
         Ok(())
     }
 
@@ -142,24 +152,28 @@ impl<S: Strategy> Policy<S> {
         } else {
             Plan::never(Suppressed::Off).reusable()
         };
-        let planned = plan.delay();
+        let planned = plan.delay_nanos();
         let plan = if self.strategy.learns() {
-            plan.map_delays(|delay| self.clamp(delay))
+            plan.map_nanos(|delay| self.clamp(delay))
         } else {
             plan
         };
-        self.is_delay_cut = plan.delay() < planned;
+        self.is_delay_cut = plan.delay_nanos() < planned;
         let request_plan = RequestPlan::new(&plan, &self.options, &hints);
         (request_plan, plan.is_reusable())
     }
 
-    fn clamp(&self, delay: Duration) -> Duration {
-        // `Duration::MAX` means that no hedge is planned; `max_delay` must not turn that into a hedge.
-        if delay == Duration::MAX {
-            return delay;
+    fn clamp(&self, delay: u64) -> u64 {
+        let PolicyOptions {
+            min_delay,
+            max_delay,
+            ..
+        } = self.options;
+        match delay {
+            // No hedge is planned; `max_delay` must not turn that into a hedge.
+            PolicyOptions::NEVER => delay,
+            delay => delay.max(min_delay).min(max_delay),
         }
-        let delay = delay.max(self.options.min_delay);
-        self.options.max_delay.map_or(delay, |max| delay.min(max))
     }
 
     /// Returns whether the strategy and the guard allow a hedge, and the state of the traffic.
@@ -230,12 +244,12 @@ impl<S: Strategy> Policy<S> {
 
     /// Returns whether hedges are withheld from some requests, for a control group.
     pub(crate) fn has_control(&self) -> bool {
-        self.options.holdback_percent > 0.0
+        self.options.holdback > 0.0
     }
 
     /// Draws the group of a request whose first hedge may start; `None` if there is no control group.
     pub(crate) fn draw_group(&mut self) -> Option<Group> {
-        let share = (self.options.holdback_percent / 100.0) as f32;
+        let share = self.options.holdback;
         self.has_control().then(|| {
             if self.draw() < share {
                 Group::Control

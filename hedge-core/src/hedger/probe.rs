@@ -1,7 +1,5 @@
 //! Probes: single hedges that start while others are deferred.
 
-use core::time::Duration;
-
 use crate::time::Instant;
 
 /// Decides which of the deferred hedges start nevertheless, to find out whether hedges help again.
@@ -30,8 +28,9 @@ impl Probe {
     pub(crate) const LAST_GAP: u8 = 100;
     /// The number of deferred hedges since the last probe above which the time limit is longer.
     const FEW: u8 = 6;
-    const LEAST_WAIT: Duration = Duration::from_secs(5);
-    const MOST_WAIT: Duration = Duration::from_secs(60);
+    /// In nanoseconds.
+    const LEAST_WAIT: u64 = 5_000_000_000;
+    const MOST_WAIT: u64 = 60_000_000_000;
 
     pub(crate) const fn new() -> Self {
         Self {
@@ -55,10 +54,11 @@ impl Probe {
             (self.since, self.last) = (now, now);
         }
         self.held_back = self.held_back.saturating_add(1);
-        let part = if self.held_back <= Self::FEW { 8 } else { 2 };
-        let wait = self.last.since(self.since) / part;
+        let halvings = if self.held_back <= Self::FEW { 3 } else { 1 };
+        let wait = self.last.nanos_since(self.since) >> halvings;
         let wait = wait.clamp(Self::LEAST_WAIT, Self::MOST_WAIT);
-        let is_due = self.held_back >= self.gap.max(least_gap) || now.since(self.last) >= wait;
+        let is_due =
+            self.held_back >= self.gap.max(least_gap) || now.nanos_since(self.last) >= wait;
         if is_due || self.is_owed {
             self.held_back = 0;
             self.last = now;
@@ -80,6 +80,8 @@ impl Probe {
 
 #[cfg(test)]
 mod tests {
+    use core::time::Duration;
+
     use super::*;
 
     fn at(ms: u64) -> Instant {

@@ -1,8 +1,6 @@
 //! The state that the requests of one hedger share.
 
-use crate::hedger::{
-    Admitted, HedgeQuery, HedgerFlags, Policy, Refusal, RequestPlan, limit, max_pushback,
-};
+use crate::hedger::{Admitted, HedgeQuery, HedgerFlags, Policy, Refusal, RequestPlan};
 use crate::lock::Lock;
 use crate::metrics::{MetricsSnapshot, Recorder};
 use crate::name::Name;
@@ -107,11 +105,11 @@ impl<S: Strategy, M: Recorder, L: Lock<Data = HedgerState<S, M>>> SharedState fo
     }
 
     fn limit(&self) -> u64 {
-        self.with(|state| limit(state.policy.options()))
+        self.with(|state| state.policy.limit())
     }
 
     fn max_pushback(&self) -> u64 {
-        self.with(|state| max_pushback(state.policy.options()))
+        self.with(|state| state.policy.max_pushback())
     }
 
     fn request_plan(&self, hints: &Hints, now: Instant) -> RequestPlan {

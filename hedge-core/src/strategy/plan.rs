@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use crate::outcome::Suppressed;
+use crate::time;
 
 /// A plan that says when to hedge one request.
 ///
@@ -19,8 +20,9 @@ use crate::outcome::Suppressed;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Plan {
-    when: Result<Duration, Suppressed>,
-    step: Option<Duration>,
+    /// In nanoseconds, as is `step`.
+    when: Result<u64, Suppressed>,
+    step: Option<u64>,
     chance: f32,
     reusable: bool,
 }
@@ -28,6 +30,10 @@ pub struct Plan {
 impl Plan {
     /// Creates a plan that hedges after `delay`; hedge k is due at k × `delay`.
     pub const fn after(delay: Duration) -> Self {
+        Self::after_nanos(time::nanos(delay))
+    }
+
+    pub(crate) const fn after_nanos(delay: u64) -> Self {
         Self {
             when: Ok(delay),
             step: None,
@@ -50,7 +56,7 @@ impl Plan {
     /// Sets the time from one hedge to the next. Default: the delay.
     #[must_use]
     pub const fn then_every(mut self, step: Duration) -> Self {
-        self.step = Some(step);
+        self.step = Some(time::nanos(step));
         self
     }
 
@@ -71,7 +77,11 @@ impl Plan {
 
     /// Returns the plan with its first delay and its step mapped by `f`; a plan that does not hedge stays as it is.
     #[must_use]
-    pub fn map_delays(mut self, f: impl Fn(Duration) -> Duration) -> Self {
+    pub fn map_delays(self, f: impl Fn(Duration) -> Duration) -> Self {
+        self.map_nanos(|delay| time::nanos(f(time::duration(delay))))
+    }
+
+    pub(crate) fn map_nanos(mut self, f: impl Fn(u64) -> u64) -> Self {
         self.when = self.when.map(&f);
         self.step = self.step.map(f);
         self
@@ -79,12 +89,17 @@ impl Plan {
 
     /// Returns when the first hedge is due, from the start of the request; `None` if none is planned.
     pub fn delay(&self) -> Option<Duration> {
-        self.when.ok()
+        self.when.ok().map(time::duration)
     }
 
-    /// Returns the time from one hedge to the next.
-    pub(crate) fn step(&self) -> Option<Duration> {
-        self.step.or(self.delay())
+    /// Returns the delay in nanoseconds; the largest number if no hedge is planned.
+    pub(crate) fn delay_nanos(&self) -> u64 {
+        self.when.unwrap_or(u64::MAX)
+    }
+
+    /// Returns the time from one hedge to the next, in nanoseconds.
+    pub(crate) fn step_nanos(&self) -> u64 {
+        self.step.unwrap_or(self.delay_nanos())
     }
 
     /// Returns why no hedge is planned; `None` if one is.
@@ -106,6 +121,7 @@ impl Plan {
     pub fn offset(&self, k: u8) -> Option<Duration> {
         let first = self.when.ok()?;
         let step = self.step.unwrap_or(first);
-        Some(first.saturating_add(step.saturating_mul(k.saturating_sub(1).into())))
+        let later = step.saturating_mul(k.saturating_sub(1).into());
+        Some(time::duration(first.saturating_add(later)))
     }
 }

@@ -6,7 +6,7 @@ use super::Plan;
 use super::memory::Share;
 use super::warmup::{Start, saturated};
 use crate::error::ConfigError;
-use crate::time::millis;
+use crate::time::{duration, millis};
 use crate::window::Window;
 
 /// A window of samples, and the options for the time until it has enough of them.
@@ -46,8 +46,8 @@ impl<const N: usize> Recent<N> {
         self.start.is_over(self.window.len(), self.window.size())
     }
 
-    /// Returns the plan, given the delay that the samples suggest.
-    pub(super) fn plan(&self, learned: Option<Duration>) -> Plan {
+    /// Returns the plan, given the delay in nanoseconds that the samples suggest.
+    pub(super) fn plan(&self, learned: Option<u64>) -> Plan {
         self.start
             .plan(learned, self.window.len(), self.window.size())
     }
@@ -63,7 +63,8 @@ impl<const N: usize> Recent<N> {
 
     /// Returns the median latency of primaries; `None` if it is not known.
     pub(super) fn median(&self) -> Option<Duration> {
-        self.window.exceeded_by(Share::HALF.bits().into())
+        let median = self.window.exceeded_by(Share::HALF.bits().into());
+        median.map(duration)
     }
 
     /// Returns the median, once there are enough samples.

@@ -1,7 +1,5 @@
 //! The behaviour of a learned strategy until it has enough samples.
 
-use core::time::Duration;
-
 use super::Plan;
 use super::choice::choice;
 use crate::error::ConfigError;
@@ -37,7 +35,8 @@ choice! {
 /// The three options of all learned strategies for the time until they have enough samples.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Start {
-    pub(super) initial_delay: Option<Duration>,
+    /// In nanoseconds.
+    pub(super) initial_delay: Option<u64>,
     /// The option `min_samples`; `None` for the default.
     pub(super) min_samples: Option<u32>,
     pub(super) warmup: Warmup,
@@ -63,16 +62,16 @@ impl Start {
         self.warmup == Warmup::Prior && self.initial_delay.is_some()
     }
 
-    /// Returns the plan, given the delay that was learned from `samples` of at most `window`.
-    pub(super) fn plan(&self, learned: Option<Duration>, samples: usize, window: usize) -> Plan {
+    /// Returns the plan, given the delay in nanoseconds that was learned from `samples` of at most `window`.
+    pub(super) fn plan(&self, learned: Option<u64>, samples: usize, window: usize) -> Plan {
         let over = self.is_over(samples, window);
         match (self.warmup, self.initial_delay, learned) {
             (Warmup::Prior, Some(initial), Some(learned)) => {
-                Plan::after(self.blend(initial, learned, samples, window))
+                Plan::after_nanos(self.blend(initial, learned, samples, window))
             }
-            (_, _, Some(learned)) if over => Plan::after(learned),
+            (_, _, Some(learned)) if over => Plan::after_nanos(learned),
             (Warmup::Off, _, _) | (_, None, _) => Plan::never(Suppressed::WarmingUp),
-            (Warmup::Delay | Warmup::Prior, Some(initial), _) => Plan::after(initial),
+            (Warmup::Delay | Warmup::Prior, Some(initial), _) => Plan::after_nanos(initial),
         }
     }
 
@@ -82,22 +81,20 @@ impl Start {
         ConfigError::check_range("min_samples", samples, 1.0, window as f64)
     }
 
-    fn blend(
-        &self,
-        initial: Duration,
-        learned: Duration,
-        samples: usize,
-        window: usize,
-    ) -> Duration {
+    fn blend(&self, initial: u64, learned: u64, samples: usize, window: usize) -> u64 {
         let needed = self.needed(window);
         if samples >= window || samples >= needed.saturating_mul(10) {
             return learned;
         }
-        let (needed, samples) = (needed as u32, samples as u32);
-        let sum = initial.saturating_mul(needed);
-        let sum = sum.saturating_add(learned.saturating_mul(samples));
-        sum.checked_div(needed.saturating_add(samples))
-            .unwrap_or(learned)
+        let (needed, samples) = (needed as u64, samples as u64);
+        let all = needed + samples;
+        // The sum of both is too long for an integer where services take days.
+        let [initial, learned] = [(initial, needed), (learned, samples)].map(|(delay, weight)| {
+            (delay / all)
+                .saturating_mul(weight)
+                .saturating_add(delay % all * weight / all)
+        });
+        initial.saturating_add(learned)
     }
 
     /// Returns how many samples are enough, at most `window`.
@@ -114,7 +111,7 @@ macro_rules! start_options {
         /// Sets the hedge delay until there are enough samples. Default: none, so that no request is hedged until then.
         #[must_use]
         pub const fn initial_delay(mut self, delay: core::time::Duration) -> Self {
-            self.$($path).+.initial_delay = Some(delay);
+            self.$($path).+.initial_delay = Some($crate::time::nanos(delay));
             self
         }
 

@@ -11,7 +11,8 @@ const PERIODS: usize = 8;
 /// `max_age` and `max_age`.
 #[derive(Clone, Debug)]
 pub(super) struct Ages {
-    max_age: Option<Duration>,
+    /// In nanoseconds; the largest number stands for `None`.
+    max_age: u64,
     /// Oldest first. The sum is the number of samples.
     counts: [u16; PERIODS],
     /// The end of the newest period.
@@ -22,19 +23,25 @@ impl Ages {
     /// Creates empty counts. If `max_age` is `None`, samples never expire.
     pub(super) const fn new(max_age: Option<Duration>) -> Self {
         Self {
-            max_age,
+            max_age: match max_age {
+                Some(age) => nanos(age),
+                None => u64::MAX,
+            },
             counts: [0; PERIODS],
             ends: Instant::ZERO,
         }
     }
 
     pub(super) const fn max_age(&self) -> Option<Duration> {
-        self.max_age
+        match self.max_age {
+            u64::MAX => None,
+            age => Some(Duration::from_nanos(age)),
+        }
     }
 
     /// Returns whether samples never expire.
     pub(super) const fn never(&self) -> bool {
-        self.max_age.is_none()
+        self.max_age == u64::MAX
     }
 
     pub(super) fn clear(&mut self) {
@@ -43,32 +50,30 @@ impl Ages {
 
     /// Starts the period that contains `now`. Returns how many samples expire.
     pub(super) fn advance(&mut self, now: Instant) -> u16 {
-        let Some(max_age) = self.max_age else {
-            return 0;
-        };
-        if now < self.ends {
-            return 0;
-        }
-        let period = (nanos(max_age) / PERIODS as u64).max(1);
-        let begun = (nanos(now.since(self.ends)) / period).saturating_add(1);
-        let overrun = nanos(now.since(self.ends)) % period;
-        self.ends = now + Duration::from_nanos(period - overrun);
-        let begun = usize::try_from(begun).unwrap_or(PERIODS).min(PERIODS);
-
         let mut expired = 0;
-        for _ in 0..begun {
+        if self.never() {
+            return expired;
+        }
+        let period = (self.max_age / PERIODS as u64).max(1);
+        // After as many periods every sample has expired.
+        for _ in 0..PERIODS {
+            if now < self.ends {
+                return expired;
+            }
             let mut moved = 0;
             for count in self.counts.iter_mut().rev() {
                 core::mem::swap(count, &mut moved);
             }
             expired += moved;
+            self.ends = self.ends.later(period);
         }
+        self.ends = self.ends.max(now.later(period));
         expired
     }
 
     /// Counts a sample that has just arrived.
     pub(super) fn add(&mut self) {
-        if self.max_age.is_some()
+        if !self.never()
             && let Some(newest) = self.counts.last_mut()
         {
             *newest = newest.saturating_add(1);
@@ -77,7 +82,7 @@ impl Ages {
 
     /// Subtracts the oldest sample.
     pub(super) fn evict(&mut self) {
-        if self.max_age.is_some()
+        if !self.never()
             && let Some(oldest) = self.counts.iter_mut().find(|count| **count > 0)
         {
             *oldest -= 1;

@@ -176,7 +176,7 @@ impl<const N: usize> Window<N> {
         expired > 0
     }
 
-    /// Returns the latency that a share of the attempts exceeds, `above` in units of 2⁻³²; `None` if
+    /// Returns the latency, in nanoseconds, that a share of the attempts exceeds, `above` in units of 2⁻³²; `None` if
     /// there are no samples. Below, p is the share that does not exceed it.
     ///
     /// The result is the smallest observed latency t with S(t) · n ≤ n − p (n + 1), where n is the
@@ -188,7 +188,7 @@ impl<const N: usize> Window<N> {
     /// Computed by redistribution to the right (Efron, 1967): every sample starts with a mass of 1,
     /// and a censored sample distributes its mass equally among the samples above it. The mass per
     /// sample is therefore constant between runs of censored samples.
-    pub(crate) fn exceeded_by(&self, above: u64) -> Option<Duration> {
+    pub(crate) fn exceeded_by(&self, above: u64) -> Option<u64> {
         /// Tolerates rounding errors, so that a curve that reaches the level exactly counts.
         const SLACK: u64 = 1 << 16;
 
@@ -213,15 +213,15 @@ impl<const N: usize> Window<N> {
             let events = sorted.get(end..=at).unwrap_or_default();
             mark = end + leading_events(events);
         }
-        sorted.get(at).map(|entry| entry.duration())
+        sorted.get(at).map(|entry| 1000 * entry.micros())
     }
 
-    /// Returns the estimated share of hedges started after `delay` that win.
+    /// Returns the estimated share of hedges started after `delay` nanoseconds that win.
     ///
     /// Assumes that hedges and primaries independently take as long as these samples. Censored
     /// samples count as finished.
-    pub(crate) fn wins_after(&self, delay: Duration) -> f32 {
-        let (sorted, delay) = (self.sorted(), Entry::finished(delay).micros());
+    pub(crate) fn wins_after(&self, delay: u64) -> f32 {
+        let (sorted, delay) = (self.sorted(), Entry::finished_nanos(delay).micros());
         let first = sorted.partition_point(|entry| entry.micros() <= delay);
         let mut in_time = 0;
         let mut wins = 0;

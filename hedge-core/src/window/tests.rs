@@ -13,7 +13,7 @@ impl<const N: usize> Window<N> {
         } else {
             ONE
         };
-        self.exceeded_by(ONE - below)
+        self.exceeded_by(ONE - below).map(Duration::from_nanos)
     }
 }
 
@@ -166,7 +166,7 @@ proptest! {
         let wins = slow().map(|primary| latencies().filter(|&hedge| us(delay) + hedge < primary).count());
         let (wins, pairs) = (wins.sum::<usize>(), slow().count() * samples.len());
         let expected = if pairs > 0 { wins as f32 / pairs as f32 } else { 0.0 };
-        prop_assert_eq!(window.wins_after(us(delay)), expected);
+        prop_assert_eq!(window.wins_after(nanos(us(delay))), expected);
     }
 
     #[test]

@@ -123,7 +123,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
             hedge: NONE,
             hedge_start: NONE,
             hedge_delay: self.known_plan().map_or(NONE, RequestPlan::delay_nanos),
-            cost: self.cost(),
+            cost: cost_of(self.parts().cost_per_attempt, self.started),
             end,
             primary_end,
             hedge_end: None,
@@ -174,13 +174,6 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         (end, at.nanos_since(self.start_of(attempt)))
     }
 
-    fn cost(&self) -> f64 {
-        // `cost_per_attempt` may be any finite number; keep the sum finite too.
-        let cost = self.parts().cost_per_attempt * f64::from(self.started);
-        // Compare bits, as costs are never negative: `f64` comparisons are slow on firmware.
-        f64::from_bits(cost.to_bits().min(f64::MAX.to_bits()))
-    }
-
     /// Returns why no hedge was started; `None` if one was.
     fn suppressed(&mut self) -> Option<Suppressed> {
         if self.started > 1 {
@@ -205,5 +198,51 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         } else {
             reason
         })
+    }
+}
+
+/// What so many attempts cost, 0 to 8; the largest finite number if it is more. `each` is finite and not negative.
+///
+/// The product of floating-point numbers by means of integers: firmware has no `f64`, and would link a kilobyte for it.
+fn cost_of(each: f64, attempts: u8) -> f64 {
+    const MANTISSA: u32 = f64::MANTISSA_DIGITS - 1;
+    let (exponent, fraction) = (
+        each.to_bits() >> MANTISSA,
+        each.to_bits() & ((1 << MANTISSA) - 1),
+    );
+    // Numbers with an exponent of 0 have that of 1, and no leading digit.
+    let digit = u64::from(exponent > 0) << MANTISSA;
+    let product = (fraction | digit) * u64::from(attempts);
+    if product == 0 {
+        return 0.0;
+    }
+    // Round to the nearest number, and to the even one of two.
+    let excess = (63 - MANTISSA).saturating_sub(product.leading_zeros());
+    let half = (1_u64 << excess) >> 1;
+    let is_odd = product >> excess & u64::from(excess > 0);
+    let rounded = (product + half.saturating_sub(1) + is_odd) >> excess;
+    // The leading digit adds 1 to the exponent.
+    let exponent = exponent.saturating_sub(1) + u64::from(excess);
+    let bits = (exponent << MANTISSA) + rounded;
+    f64::from_bits(bits.min(f64::MAX.to_bits()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::cost_of;
+
+    proptest! {
+        #[test]
+        fn a_cost_is_a_product(each in 0.0..f64::MAX, bits in any::<u64>(), attempts in 0_u8..=8) {
+            let any = f64::from_bits(bits & (u64::MAX >> 1));
+            for each in [each, any, 0.0, 1.0, 0.1, 0.03, f64::MIN_POSITIVE, f64::MIN_POSITIVE / 3.0, 5e-324, f64::MAX] {
+                if each.is_finite() {
+                    let product = each * f64::from(attempts);
+                    prop_assert_eq!(cost_of(each, attempts), product.min(f64::MAX));
+                }
+            }
+        }
     }
 }

@@ -14,7 +14,6 @@ use heapless::Vec;
 
 use crate::hedger::{
     Admitted, HedgeQuery, HedgerFlags, HedgerState, Policy, Refusal, RequestPlan, SharedState,
-    limit, max_pushback,
 };
 use crate::metrics::{MetricsSnapshot, Recorder};
 use crate::name::Name;
@@ -191,9 +190,9 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
     pub fn new(state: HedgerState<S, M>) -> Self {
         let policy = state.into_policy();
         let flags = AtomicU8::new(policy.flags().to_byte());
-        let limit = AtomicU64::new(limit(policy.options()));
+        let limit = AtomicU64::new(policy.limit());
         let has_control = AtomicBool::new(policy.has_control());
-        let max_pushback = AtomicU64::new(max_pushback(policy.options()));
+        let max_pushback = AtomicU64::new(policy.max_pushback());
         Self {
             shards: (0..shard_count()).map(|_| Padded(Shard::new())).collect(),
             policy_cell: Padded(Mutex::new(PolicyCell {
@@ -383,11 +382,11 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
         if self.has_control.load(Ordering::Relaxed) != has_control {
             self.has_control.store(has_control, Ordering::Relaxed);
         }
-        let limit = limit(policy.options());
+        let limit = policy.limit();
         if self.limit.load(Ordering::Relaxed) != limit {
             self.limit.store(limit, Ordering::Relaxed);
         }
-        let max_pushback = max_pushback(policy.options());
+        let max_pushback = policy.max_pushback();
         if self.max_pushback.load(Ordering::Relaxed) != max_pushback {
             self.max_pushback.store(max_pushback, Ordering::Relaxed);
         }

@@ -262,7 +262,7 @@ impl<const N: usize> Strategy for Adaptive<N> {
         }
         let mut draws = Draws::new(generator(&mut self.rng, self.seed));
         let picked = self.arms.pick(self.price.value(), &mut draws);
-        self.history.primaries.plan(picked)
+        self.history.primaries.plan(picked.map(nanos))
     }
 
     fn record(&mut self, record: &Record) {
@@ -285,7 +285,7 @@ impl<const N: usize> Strategy for Adaptive<N> {
 
     fn expected_win_rate(&self) -> Option<f32> {
         let delay = self.arms.best(self.price.value())?;
-        Some(self.history.primaries.window.wins_after(delay))
+        Some(self.history.primaries.window.wins_after(nanos(delay)))
     }
 
     fn reset(&mut self) {

@@ -201,7 +201,8 @@ impl LatencyMemory {
 
     /// Returns the plan, given the delay that the samples suggest.
     pub(super) fn plan(&self, learned: Option<Duration>) -> Plan {
-        self.start.plan(learned, self.samples(), self.window())
+        self.start
+            .plan(learned.map(nanos), self.samples(), self.window())
     }
 
     /// Returns `plan`, marked as reusable unless samples may expire before the next record.

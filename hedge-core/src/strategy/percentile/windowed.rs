@@ -51,8 +51,8 @@ pub struct WindowedPercentile<const N: usize = 1000> {
     /// The share of latencies above the percentile, clamped.
     above: Share,
     recent: Recent<N>,
-    /// The percentile of the window, `changes` samples ago.
-    learned: Option<Duration>,
+    /// The percentile of the window, `changes` samples ago, in nanoseconds.
+    learned: Option<u64>,
     changes: u16,
 }
 
@@ -114,8 +114,8 @@ impl<const N: usize> WindowedPercentile<N> {
         }
     }
 
-    /// Returns the percentile of the window, which may lag by a few samples.
-    fn estimate(&self) -> Option<Duration> {
+    /// Returns the percentile of the window, in nanoseconds, which may lag by a few samples.
+    fn estimate(&self) -> Option<u64> {
         if self.is_stale() {
             self.recent.window.exceeded_by(self.above.bits().into())
         } else {
@@ -170,8 +170,8 @@ impl<const N: usize> Strategy for WindowedPercentile<N> {
     }
 
     fn expected_win_rate(&self) -> Option<f32> {
-        let delay = self.recent.plan(self.learned).delay()?;
-        Some(self.recent.window.wins_after(delay))
+        let delay = self.recent.plan(self.learned).delay_nanos();
+        (delay < u64::MAX).then(|| self.recent.window.wins_after(delay))
     }
 
     fn reset(&mut self) {
