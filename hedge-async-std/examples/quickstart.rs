@@ -10,6 +10,6 @@ async fn main() -> Result<(), Box<dyn core::error::Error>> {
         async_std::task::sleep(millis(if attempt.is_hedge() { 20 } else { 900 })).await;
         Ok::<_, std::io::Error>("the answer")
     });
-    println!("{:#?}", hedged.await?);
+    println!("{:?}", hedged.await?);
     Ok(())
 }

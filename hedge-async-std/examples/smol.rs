@@ -10,6 +10,6 @@ fn main() -> Result<(), Box<dyn core::error::Error>> {
         Ok::<_, std::io::Error>("the answer")
     };
     let hedged = hedger.request(|attempt| smol::spawn(fetch([900, 20][attempt.index()])));
-    println!("{:#?}", smol::block_on(hedged)?);
+    println!("{:?}", smol::block_on(hedged)?);
     Ok(())
 }

@@ -10,6 +10,6 @@ async fn poll(link: Attempt) -> Result<usize, ()> {
 }
 #[embassy_executor::main]
 async fn main(_spawner: embassy_executor::Spawner) {
-    println!("{:#?}", HEDGER.request(poll).await);
+    println!("{:?}", HEDGER.request(poll).await);
     std::process::exit(0); // the executor would run for ever
 }

@@ -4,6 +4,10 @@
 //! cargo run -p hedge-tokio --example basic_usage
 //! ```
 
+#[macro_use]
+#[path = "common/print.rs"]
+mod print;
+
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 use std::io;

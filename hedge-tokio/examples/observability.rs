@@ -5,6 +5,10 @@
 //! cargo run -p hedge-tokio --example observability --features tracing,metrics
 //! ```
 
+#[macro_use]
+#[path = "common/print.rs"]
+mod print;
+
 use core::error::Error;
 use core::time::Duration;
 use std::io;

@@ -8,6 +8,10 @@
 //!
 //! The exporter here prints. A service has the one of its collector, and all else as here.
 
+#[macro_use]
+#[path = "common/print.rs"]
+mod print;
+
 use core::error::Error;
 use core::fmt;
 use core::time::Duration;

@@ -6,6 +6,10 @@
 //! cargo run -p hedge-tokio --example shared_budget --features tower
 //! ```
 
+#[macro_use]
+#[path = "common/print.rs"]
+mod print;
+
 use core::future::{Ready, ready};
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;

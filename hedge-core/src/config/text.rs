@@ -88,7 +88,7 @@ macro_rules! own_rules {
 }
 
 own_rules! {
-    /// The option The option `telemetry_prefix`, which is a dotted name.
+    /// The option `telemetry_prefix`, which is a dotted name.
     Prefix(Name);
     /// The option `workload_inner`, which can name fewer strategies than `strategy`.
     Inner(StrategyKind);

@@ -24,7 +24,7 @@ pin_project! {
     where
         F: FnOnce(StreamReport),
     {
-        // The body; The body; `None` once it has ended.
+        // The stream; `None` once it has ended.
         stream: Option<HedgedStream<S, I, T>>,
         timer: T,
         // The limit in nanoseconds; the largest number means no limit.

@@ -195,7 +195,7 @@ impl<const N: usize> Window<N> {
         let sorted = self.sorted();
         let n = sorted.len() as u64;
         let last = sorted.len().checked_sub(1)?;
-        // How many samples, of the current mass per sample, may lie above the result.
+        // The number of samples that may lie above the result, in units of the current mass per sample.
         let mut above = (above * (n + 1)).saturating_sub(ONE) + SLACK;
         let mut at = last.saturating_sub((above / ONE) as usize);
         let mut mark = usize::from(self.first_censored);

@@ -6,6 +6,9 @@
 //!
 //! Without Redis it runs as well: each instance then learns alone.
 
+#[macro_use]
+#[path = "../common/print.rs"]
+mod print;
 mod share;
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -10,6 +10,9 @@
 //!
 //! `gateway.toml` beside this file says what can be set.
 
+#[macro_use]
+#[path = "../common/print.rs"]
+mod print;
 mod backend;
 mod config;
 

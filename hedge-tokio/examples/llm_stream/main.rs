@@ -14,6 +14,9 @@
 //! cargo run --release -p hedge-tokio --example llm_stream -- --json
 //! ```
 
+#[macro_use]
+#[path = "../common/print.rs"]
+mod print;
 #[path = "../common/cli.rs"]
 mod cli;
 mod client;
@@ -25,7 +28,6 @@ mod report;
 mod serve;
 
 use core::time::Duration;
-use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -112,11 +114,10 @@ async fn run(options: &Options) -> Result<(), Failure> {
     }
 
     let report = Report::new(&measured)?;
-    let mut stdout = io::stdout().lock();
     if options.json {
-        writeln!(stdout, "{}", serde_json::to_string(&report)?)?;
+        println!("{}", serde_json::to_string(&report)?);
     } else {
-        writeln!(stdout, "{}", report.table(options))?;
+        println!("{}", report.table(options));
     }
     measured.iter().try_for_each(|(phase, ..)| phase.check())
 }
@@ -146,7 +147,6 @@ async fn show_one(
     let hedger =
         Hedger::builder().strategy(Percentile::new(options.percentile).initial_delay(delay));
     let client = Client::new(providers, hedger.build()?)?;
-    let mut stdout = io::stdout();
     println!(
         "One request. Its first provider would take {} ms to begin.\n",
         first_token
@@ -161,8 +161,7 @@ async fn show_one(
     let first = start.elapsed();
     let mut winner = String::new();
     while let Some(token) = tokens.next().await.transpose()? {
-        write!(stdout, "{}", token.text)?;
-        stdout.flush()?;
+        print!("{}", token.text);
         winner = token.stream;
     }
     println!(

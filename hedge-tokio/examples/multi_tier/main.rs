@@ -13,6 +13,9 @@
 //! cargo run --release -p hedge-tokio --example multi_tier -- --json
 //! ```
 
+#[macro_use]
+#[path = "../common/print.rs"]
+mod print;
 #[path = "../common/cli.rs"]
 mod cli;
 mod client;
@@ -23,7 +26,6 @@ mod report;
 mod serve;
 mod server;
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -98,11 +100,10 @@ async fn run(options: &Options) -> Result<(), Failure> {
     let hung_up = server::hung_up(&servers).await?;
 
     let report = Report::new(&single, &cascade, hung_up);
-    let mut stdout = io::stdout().lock();
     if options.json {
-        writeln!(stdout, "{}", serde_json::to_string(&report)?)?;
+        println!("{}", serde_json::to_string(&report)?);
     } else {
-        writeln!(stdout, "{}", report.table(options))?;
+        println!("{}", report.table(options));
     }
     Ok(())
 }

@@ -8,6 +8,9 @@
 //! shows the metrics of a hedger at work on a port of loopback. `check` evaluates every panel of the dashboard in a
 //! Prometheus that has one or the other, and `draw` draws what it found. `tests/real/observability` does all of that.
 
+#[macro_use]
+#[path = "../common/print.rs"]
+mod print;
 #[path = "../common/cli.rs"]
 #[allow(dead_code)]
 mod cli;

@@ -13,6 +13,9 @@
 //!
 //! `cargo run --release -p whatif -- overload` runs many more of these, in virtual time.
 
+#[macro_use]
+#[path = "../common/print.rs"]
+mod print;
 mod backend;
 mod callers;
 #[path = "../common/cli.rs"]

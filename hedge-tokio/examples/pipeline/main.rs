@@ -5,6 +5,10 @@
 //! cargo run -p hedge-tokio --example pipeline --features serde
 //! ```
 
+#[macro_use]
+#[path = "../common/print.rs"]
+mod print;
+
 use core::error::Error;
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;

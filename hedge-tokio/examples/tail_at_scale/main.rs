@@ -14,6 +14,9 @@
 //! cargo run --release -p hedge-tokio --example tail_at_scale -- --slow-replica
 //! ```
 
+#[macro_use]
+#[path = "../common/print.rs"]
+mod print;
 mod chart;
 #[path = "../common/cli.rs"]
 mod cli;
@@ -25,7 +28,7 @@ mod report;
 mod serve;
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -124,15 +127,14 @@ async fn run(options: &Options) -> Result<(), Failure> {
             self::hedged(options, load, &replicas, name, Way::OverReplicas).await?;
         report.over_replicas = Some(Hedged::new(&latencies, &cost));
     }
-    let mut stdout = io::stdout().lock();
-    if options.json {
-        writeln!(stdout, "{}", serde_json::to_string(&report)?)?;
-    } else {
-        writeln!(stdout, "{}", report.table(options))?;
-    }
     if let Some(file) = &mut svg {
         let picture = chart::draw(&plain, &hedged, &report, options)?;
         file.write_all(picture.as_bytes())?;
+    }
+    if options.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        println!("{}", report.table(options));
     }
     Ok(())
 }

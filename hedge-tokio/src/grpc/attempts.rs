@@ -87,7 +87,7 @@ pin_project! {
         #[pin]
         response: F,
         reading: Option<(Parts, Reading<C>)>,
-        // `None` if the response is passed on as it comes.
+        // What the response waits for; `None` if it is passed on without waiting.
         hold: Option<Hold>,
         limit: usize,
     }
@@ -138,7 +138,7 @@ const PREFIX: usize = 5;
 
 /// Reads the beginning of a response.
 struct Reading<C: Body> {
-    /// The body; The body; `None` once it has ended.
+    /// The body; `None` once it has ended.
     body: Option<C>,
     frames: VecDeque<Frame<C::Data>>,
     bytes: usize,
@@ -237,7 +237,7 @@ fn poll_until_end<C: Body + Unpin>(body: &mut Option<C>, cx: &mut Context<'_>) -
 /// The body of a response: the part that was read, and the remainder.
 pub struct GrpcBody<C: Body> {
     frames: VecDeque<Frame<C::Data>>,
-    /// The remainder; The remainder; `None` once it has ended, or if the response did not come from a server.
+    /// The remainder; `None` once it has ended, or if the response did not come from a server.
     rest: Option<C>,
 }
 

@@ -60,11 +60,11 @@ struct Rules {
 struct Rule {
     paths: Vec<String>,
     is_unary: bool,
-    /// The non-fatal codes; The non-fatal codes; `None` for those of the policy.
+    /// The non-fatal codes; `None` for those of the policy.
     non_fatal: Option<Codes>,
     max_hedges: u8,
     timeout: Option<Duration>,
-    /// The hedge delay; The hedge delay; `None` if the hedger decides.
+    /// The hedge delay; `None` if the hedger decides.
     hedging_delay: Option<Duration>,
 }
 

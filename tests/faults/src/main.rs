@@ -12,6 +12,7 @@ use std::time::Instant;
 use clap::Parser;
 use hedge_faults::invariants::{Broken, Invariant};
 use hedge_faults::schedule::{Stage, Tally};
+use hedge_terminal::println;
 
 /// Tries to break what hedge promises, by schedules drawn at random.
 #[derive(Debug, Parser)]
@@ -71,7 +72,10 @@ fn main() -> ExitCode {
             }
         };
     }
-    print!("{}", report::table(&tally, started.elapsed(), &broken));
+    println!(
+        "{}",
+        report::table(&tally, started.elapsed(), &broken).trim_end()
+    );
     let too_few = tally.schedules < options.at_least;
     if too_few {
         let least = options.at_least;

@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
+use hedge_terminal::println;
 use hedge_tokio::{
     Adaptive, Budget, ExponentialBackoff, Fixed, Hedger, Optimal, Percentile, SharedBudget,
     WorkloadAware,

@@ -19,6 +19,17 @@ pub fn print(text: &str) -> Result<(), String> {
     }
 }
 
+/// Prints a line like that of the standard library. If nobody reads any longer, the program ends, as in [`print`].
+#[macro_export]
+macro_rules! println {
+    ($($text:tt)*) => {
+        if let Err(error) = $crate::print(&format!("{}\n", format_args!($($text)*))) {
+            eprintln!("error: {error}");
+            std::process::exit(1)
+        }
+    };
+}
+
 /// A bar on standard error, where somebody looks, with `{msg}` for what it is told.
 pub fn progress(length: u64) -> ProgressBar {
     let target = if io::stderr().is_terminal() {

@@ -83,7 +83,7 @@ fn differences_have_the_intervals_of_the_textbook() {
     assert_eq!(effect.requests(), (1000, 1000));
     let mean = effect.mean();
     assert!((mean.value - 0.25).abs() < 1e-12, "{mean:?}");
-    // Variances of uniform numbers: (1000² - 1) / 12 and about a quarter of that, in ms².
+    // The variances of these uniform distributions are (1000² - 1) / 12 and about a quarter of that, in ms².
     let welch = 1.9611 * (1001.0 * 1000.0 / 12.0 / 999.0 * 1000.0_f64 * 1.25 / 1000.0).sqrt() / 1e3;
     assert!(
         ((mean.high - mean.value) / welch - 1.0).abs() < 1e-3,

@@ -161,7 +161,7 @@ fn if_all_are_suspect_one_is_chosen_all_the_same() {
     for end in [Failed, Cancelled] {
         service.requests(1_000, ms(2), |_| (ms(3_000), end));
     }
-    // `requests` would have panicked.
+    // If no replica had been chosen, `requests` would have panicked.
     let least = service.given.iter().min().unwrap();
     assert!(*least > 200, "{:?}", service.given);
 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use hedge_faults::invariants::Invariant;
+use hedge_terminal::println;
 use serde::Deserialize;
 
 /// Makes mistakes in a copy of hedge, and sees to it that each is noticed.

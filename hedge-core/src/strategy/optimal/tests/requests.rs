@@ -224,7 +224,7 @@ fn a_change_of_pace_is_followed_within_the_budget() {
     let slow = |rng: &mut SplitMix| attempts(rng, exponential, 0.0).map(|millis| 5.0 * millis);
     requests.make(300, slow);
     assert!(requests.rate(300) < 0.35, "{}", requests.rate(300));
-    // A slowdown looks like a large cluster for a while; the budget of the hedger bounds what that costs.
+    // For a while, a slowdown looks like a large cluster; the hedger's budget limits the cost of that mistake.
     requests.make(2_700, slow);
     assert!(requests.rate(3_000) < 0.16, "{}", requests.rate(3_000));
     requests.make(12_000, slow);
