@@ -1,4 +1,4 @@
-//! What `tracing` is told of requests.
+//! The spans and events of requests in `tracing`.
 
 use core::cell::RefCell;
 use core::fmt;
@@ -362,7 +362,7 @@ fn why_nothing_was_hedged_and_that_it_failed_is_told() {
     assert_eq!(requests[0].2["suppressed"], "budget_ratio");
     assert_eq!(requests[0].2.get("error.type"), None);
     assert_eq!(requests[1].2["error.type"], "failed");
-    // What it did is told of one that failed, too.
+    // A request that failed has these fields, too.
     assert_eq!(requests[1].2["strategy"], "fixed");
     assert_eq!(requests[1].2["attempts"], "1");
     assert_eq!(requests[2].2["error.type"], "timeout");

@@ -125,7 +125,7 @@ async fn routes_that_are_100_times_apart_hedge_as_if_each_had_its_own_hedger() {
             }
             let apart = percentile(&mut latencies, 99.0).as_secs_f64();
             let ratio = percentile(&mut together[route], 99.0).as_secs_f64() / apart;
-            println!("{name} hedges {rate:.2} %, P99 {ratio:.3} of its own hedger's");
+            println!("{name} hedges {rate:.2} %, P99 {ratio:.3} of that of a separate hedger");
             assert!((0.95..=1.05).contains(&ratio), "{name} {ratio}");
         }
         assert_eq!(shared.metrics().total_requests, 2 * REQUESTS as u64);

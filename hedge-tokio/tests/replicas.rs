@@ -114,7 +114,8 @@ async fn a_spawned_loser_is_counted_until_it_is_aborted() {
     assert_eq!(stats(&replicas, 1 - hedged.value).latency, None);
 }
 
-/// The request reports the end of a task that was dropped before, and an aborted task that of its own: the same.
+/// The request reports the end of a task that was dropped before, and an aborted task reports its own end: both report
+/// the same.
 #[tokio::test(start_paused = true)]
 async fn a_timeout_counts_the_same_whoever_reports_it() {
     let hedger = hedger();

@@ -10,8 +10,8 @@ use tokio::runtime::Builder;
 /// So long that it does not pass.
 const EVER: Duration = Duration::from_secs(60);
 
-/// While a sink is told of one request, and does not return, others are made, hedged and counted, and the hedger
-/// can be read and changed: nothing is locked.
+/// While a sink handles an event of one request and does not return, other requests are made, hedged and counted, and
+/// the hedger can be read and changed: nothing is locked.
 #[test]
 fn a_sink_that_blocks_holds_up_its_own_request_only() {
     for blocking in ["request.start", "hedge.fired", "hedge.won", "request.stop"] {
@@ -53,7 +53,7 @@ fn a_sink_that_blocks_holds_up_its_own_request_only() {
     }
 }
 
-/// One that its hedge wins, in a runtime of its own.
+/// A request that its hedge wins, in a separate runtime.
 fn request(hedger: &Hedger) -> Outcome {
     let runtime = Builder::new_current_thread().enable_time().build();
     let attempt = |attempt: Attempt| async move {

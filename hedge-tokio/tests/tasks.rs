@@ -1,4 +1,4 @@
-//! Attempts as tasks: what is counted and told of them, on tokio's paused clock.
+//! Attempts as tasks: how they are counted and reported, on tokio's paused clock.
 
 use core::time::Duration;
 use std::panic;

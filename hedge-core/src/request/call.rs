@@ -92,7 +92,7 @@ where
     }
 
     /// Sets whether this request deposits into the budget. By default it does if it may be hedged. A retry layer above
-    /// the hedger makes several requests for one of its own; only the first of them should deposit.
+    /// the hedger makes several requests for each one that it receives; only the first of these should deposit.
     pub fn deposits(mut self, deposits: bool) -> Self {
         self.options.deposits = Some(deposits);
         self

@@ -1,8 +1,8 @@
 //! Spans and events for `tracing`.
 //!
-//! With the feature `tracing` every request has a span, `hedge.request`, with the fields of its
-//! [`Outcome`](crate::Outcome), and its events are emitted in that span. Attempts run in spans of
-//! their own below it (`race/span.rs`). Without the feature, these types are empty.
+//! With the feature `tracing`, every request has a span, `hedge.request`, with the fields of its
+//! [`Outcome`](crate::Outcome), and its events are emitted in that span. Each attempt runs in a separate span below it
+//! (`race/span.rs`). Without the feature, these types are empty.
 
 /// Whether events can have a `tracing` subscriber at all.
 pub(crate) const CAN_LISTEN: bool = cfg!(feature = "tracing");

@@ -101,7 +101,7 @@ async fn a_stage_of_yours_may_fail_for_reasons_of_its_own() {
 
     impl Stage for Fails {
         fn describe(&self) -> Description {
-            Description::new("fails", "Has an error of its own")
+            Description::new("fails", "Has a custom error")
         }
 
         async fn run(&self, _: &mut Context, _: &StageDef) -> Result<(), StageError> {
