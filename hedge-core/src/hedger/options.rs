@@ -185,7 +185,7 @@ pub(crate) struct PolicyOptions {
     pub(crate) min_delay: u64,
     pub(crate) max_delay: u64,
     holdback_percent: f64,
-    /// The same as a share of 1.
+    /// `holdback_percent` as a share of 1.
     pub(crate) holdback: f32,
     pub(crate) hints: Hints,
     pub(crate) enabled: bool,

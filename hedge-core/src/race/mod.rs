@@ -177,9 +177,9 @@ where
                 }
             }
         }
-        // Fast path: most requests end with their primary before another attempt is launched. This
-        // part is inlined into the caller, and `poll_on` is not. What is not inlined is given a projection of its own,
-        // so that this one need not be stored.
+        // Fast path: most requests end with their primary before another attempt is launched. This part is inlined into
+        // the caller, and `poll_on` is not. What is not inlined gets a separate projection, so that this one need not
+        // be stored.
         let mut ended = None;
         if FAST_PATH && *this.launched == 1 {
             (turn.next, turn.polled) = (S::CAPACITY, true);

@@ -35,7 +35,7 @@ impl<const N: usize> Recent<N> {
         self
     }
 
-    /// Returns it without samples, with this age at which samples expire.
+    /// Returns an empty window or history whose samples expire at this age.
     pub(super) const fn aging(mut self, max_age: Duration) -> Self {
         self.window = Window::new(self.size as usize, Some(max_age));
         self

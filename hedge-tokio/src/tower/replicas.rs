@@ -293,7 +293,8 @@ where
             if !is_registered {
                 self.changed = None;
             }
-            // Replicas may have come or gone before this task was registered, so the services are asked once more.
+            // Replicas may have been added or removed before this task was registered, so the services are polled
+            // again.
         }
     }
 

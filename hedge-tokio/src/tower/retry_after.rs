@@ -35,7 +35,7 @@ fn until(value: &str, headers: &HeaderMap) -> Option<Duration> {
     let sent = headers.get(DATE).and_then(|sent| sent.to_str().ok());
     let now = sent.and_then(|sent| httpdate::parse_http_date(sent).ok());
     let now = now.unwrap_or_else(SystemTime::now);
-    // A date that has passed means now.
+    // A date in the past means now.
     Some(date.duration_since(now).unwrap_or_default())
 }
 

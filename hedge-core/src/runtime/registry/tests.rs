@@ -418,7 +418,7 @@ fn a_config_adds_changes_and_removes_replicas() {
     registry.hedger(&config).unwrap();
     assert_eq!(replicas.active(), 0);
 
-    // A hedger that is made of it has them at once.
+    // A hedger that is created from this config has these replicas immediately.
     config.replicas = [options(3, 0, None)].into();
     let built = Hedger::<Still>::from_config(&config).unwrap();
     assert_eq!(of(&built, 0), Some((3, 0, None)));

@@ -39,7 +39,7 @@ impl<const N: usize> History<N> {
         }
     }
 
-    /// Returns it without samples, with this age at which samples expire.
+    /// Returns an empty window or history whose samples expire at this age.
     pub(super) const fn aging(self, max_age: Duration) -> Self {
         Self {
             primaries: self.primaries.aging(max_age),

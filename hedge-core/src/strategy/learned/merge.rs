@@ -55,7 +55,7 @@ pub struct LearnedMerge {
     samples: f64,
     /// The highest-ranking entry and its rank: whether `optimal` can restore it, and then the samples of its histogram.
     largest: Option<((bool, f64), Learned)>,
-    /// By the names of keys.
+    /// The merges of keys, by their names.
     keys: BTreeMap<String, Self>,
 }
 

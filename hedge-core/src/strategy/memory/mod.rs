@@ -98,7 +98,7 @@ pub(crate) struct LatencyMemory {
     restart_age: u8,
 }
 
-/// The end of a primary that teaches how long one takes.
+/// The end of a primary, as a sample of its latency.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Primary {
     /// The primary finished after this many nanoseconds.

@@ -147,7 +147,7 @@ fn a_delay_is_drawn_as_often_as_it_may_be_the_best() {
         arms.pick(0.0, &mut draws);
     }
     let picked = f64::from(arms.stats().next().unwrap().picks) / 4000.0;
-    // P(X > Y) = ∫ f(x) G(x) dx, by the rectangle rule.
+    // Compute P(X > Y) = ∫ f(x) G(x) dx with the rectangle rule.
     use statrs::distribution::{Beta, Continuous, ContinuousCDF};
     let [x, y] = [beliefs[0], beliefs[1]].map(|(alpha, beta)| Beta::new(alpha, beta).unwrap());
     let steps = (0..1000).map(|i| (f64::from(i) + 0.5) / 1000.0);
