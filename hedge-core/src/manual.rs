@@ -178,7 +178,7 @@ impl<const N: usize> Future for Sleep<'_, N> {
             let earliest = self.timer.crowded_out.get().into_iter();
             let earliest = earliest.chain([self.deadline]).min();
             self.timer.crowded_out.set(earliest);
-            // No room: wake the task to be polled again, or it would sleep forever.
+            // There is no room: wake the task so that it is polled again, or it would sleep forever.
             refused.waker.wake();
         }
         Poll::Pending

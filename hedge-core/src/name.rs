@@ -15,7 +15,7 @@ use crate::error::ConfigError;
 /// # Ok::<(), hedge_core::ConfigError>(())
 /// ```
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
-// Aligned so that it is copied in whole words: every outcome and event contains one.
+// The alignment makes copies use whole words. Every outcome and event contains a name.
 #[repr(align(8))]
 pub struct Name {
     /// The text, padded with zeros. The last byte is the length plus [`LEN`](Self::LEN), unless the

@@ -163,7 +163,7 @@ pub(super) fn candidates(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// `replicas`.
+/// Returns the schema of `replicas`.
 pub(super) fn replicas(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",

@@ -235,7 +235,7 @@ impl PolicyOptions {
         }
     }
 
-    /// How many nanoseconds the first attempt of a request may take.
+    /// Returns how many nanoseconds the first attempt of a request may take.
     pub(crate) fn limit(&self) -> u64 {
         self.timeout.min(self.attempt_timeout)
     }

@@ -73,7 +73,7 @@ impl Probe {
 
     /// Takes back a probe that did not start: the next hedge that would be held back is one instead.
     pub(crate) fn give_back(&mut self) {
-        // Not if hedges have won since, so that none is held back.
+        // If hedges have won since then, none is deferred, so no probe is owed.
         self.is_owed = !self.is_new();
     }
 }

@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(DryRun::of(&latencies(), 1000, 100, 0, 0), None);
         let tenth = DryRun::of(&latencies(), 1000, 100, 10, 10).unwrap();
         assert!(tenth.p99_after > ms(1700), "{tenth:?}");
-        // As many failed requests again do not change the expected delay.
+        // Twice the number of requests, half of which failed, do not change the expected delay.
         let failing = DryRun::of(&latencies(), 2000, 100, 100, 100).unwrap();
         assert_eq!(failing.delay, run.delay);
     }

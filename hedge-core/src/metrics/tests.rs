@@ -71,7 +71,7 @@ fn every_field() {
         assert_eq!(snapshot.refused(reason), expected, "{reason}");
     }
 
-    // Only the latencies of won requests: 1 to 96 ms, and 200 ms.
+    // Only won requests count as samples: 1 to 96 ms, and 200 ms.
     assert_eq!(snapshot.sample_count, 97);
     assert_eq!(snapshot.min_latency, Some(Duration::from_millis(1)));
     assert_eq!(snapshot.max_latency, Some(Duration::from_millis(200)));

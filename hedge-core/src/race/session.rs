@@ -63,7 +63,7 @@ impl<T: Timer, P: Controller> Session<T, P> {
         self.controller.completed(end, now)
     }
 
-    // Not inlined, since most races are complete when they are dropped.
+    // Do not inline this, since most races are complete when they are dropped.
     #[cold]
     fn abandon(&mut self) {
         let now = self.read_clock();

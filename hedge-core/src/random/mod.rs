@@ -122,8 +122,7 @@ impl<'r, R: Rng> Draws<'r, R> {
             if u < 1.0 - 0.0331 * (x * x) * (x * x) {
                 return d * v;
             }
-            // Equals d (1 − v + ln v), computed from t because v is close to 1 when the shape is
-            // large.
+            // This equals d (1 − v + ln v). It is computed from t because v is close to 1 when the shape is large.
             let exponent = 3.0 * d * (libm::log1pf(t) - t - t * t * (1.0 + t / 3.0));
             if libm::logf(u) < 0.5 * x * x + exponent {
                 return d * v;

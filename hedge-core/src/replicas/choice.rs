@@ -97,7 +97,7 @@ impl Chosen {
     }
 }
 
-/// How an attempt ended, as far as its replica is concerned.
+/// How an attempt ended, for the statistics of its replica.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum AttemptEnd {
     /// The attempt was answered. An error that is the request's own fault, such as HTTP 404, is an answer.

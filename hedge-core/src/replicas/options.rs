@@ -104,7 +104,7 @@ impl ReplicaOptions {
     }
 }
 
-/// The logarithm of a latency in ms: that of a latency which was written before, so that it does not shrink with every
+/// Returns the logarithm of a latency in ms: that of a latency which was written before, so that it does not shrink with every
 /// restart.
 pub(super) fn octaves(millis: f64) -> Octaves {
     let latency = Duration::try_from_secs_f64(millis / 1000.0).unwrap_or(Duration::MAX);
@@ -195,7 +195,7 @@ impl Extend<ReplicaOptions> for ReplicaList {
     fn extend<I: IntoIterator<Item = ReplicaOptions>>(&mut self, options: I) {
         for options in options {
             self.given = self.given.saturating_add(1);
-            // `given` remembers one that does not fit.
+            // An entry that does not fit is only counted, by `given`.
             let _ = self.options.push(options);
         }
     }

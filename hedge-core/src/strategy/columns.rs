@@ -185,7 +185,7 @@ impl RestoreError {
         }
     }
 
-    /// The error of the state of a key.
+    /// Returns the error of the state of a key.
     #[cfg(feature = "alloc")]
     pub(crate) fn of_key(self, name: &str) -> Self {
         let key = Name::truncated(name);
@@ -198,7 +198,7 @@ impl RestoreError {
         Self::new(Problem::TooLong { name, found, most })
     }
 
-    /// A number is not `low` to `high`.
+    /// Returns the error of a number that is not within `low` to `high`.
     #[cfg(feature = "std")]
     pub(crate) const fn value(
         name: &'static str,

@@ -160,7 +160,7 @@ impl<S, P> HedgeReplicas<S, P> {
         &self.shared.replicas
     }
 
-    /// Returns what is known about the replicas, which prints as a table.
+    /// Returns statistics of the replicas, displayed as a table.
     pub fn stats(&self) -> hedge_core::replicas::ReplicasStats<64> {
         self.shared
             .replicas

@@ -198,7 +198,7 @@ fn tested() -> Vec<&'static str> {
         .collect();
     options.extend(WRONG.iter().map(|wrong| wrong.option));
     options.extend(FREE);
-    // It is one of a replica.
+    // `latency_ms` is an option of a replica.
     options.retain(|option| *option != "latency_ms");
     options.sort_unstable();
     options.dedup();

@@ -125,7 +125,7 @@ fn a_hedge_never_meets_its_primary_while_another_is_about_as_fast() {
 fn losers_that_were_given_up_soon_do_not_look_slow() {
     let mut service = Service::<3>::warm(Replicas::all());
     let before = service.replicas.stats(service.now);
-    // Every request is hedged after 1 ms, and every hedge is given up.
+    // Every request is hedged after 1 ms, and every attempt here loses.
     service.requests(3_000, ms(2), |_| (ms(1), Cancelled));
     let after = service.replicas.stats(service.now);
     for index in 0..3 {

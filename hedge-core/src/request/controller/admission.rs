@@ -168,7 +168,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         let query = self.query(retry, now);
         let admitted = self.state.may_hedge(&query)?;
         let paid = self.place_and_pay(hedge, admitted.traffic, observe_only, now);
-        // A hedge that is only observed stands for one that starts.
+        // Treat a hedge that is only observed like one that starts.
         let stands = Refusal::Final(Suppressed::ObserveOnly);
         if admitted.is_probe && paid.is_err_and(|refusal| refusal != stands) {
             self.state.give_back_probe(retry);

@@ -201,7 +201,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
     }
 }
 
-/// What so many attempts cost, 0 to 8; the largest finite number if it is more. `each` is finite and not negative.
+/// Returns what so many attempts cost, 0 to 8; the largest finite number if it is more. `each` is finite and not negative.
 ///
 /// The product of floating-point numbers by means of integers: firmware has no `f64`, and would link a kilobyte for it.
 fn cost_of(each: f64, attempts: u8) -> f64 {

@@ -69,7 +69,7 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
                     ConfigError::number("replicas", after.len() as f64, expected)
                 })?,
             };
-            // What was set by a handle stays unless the config changes it.
+            // An option that was set through a handle stays unless the config changes it.
             let before = before.get(index).copied().unwrap_or_default();
             if options.weight != before.weight {
                 replicas.set_weight(id, options.weight);

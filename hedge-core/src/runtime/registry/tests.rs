@@ -398,7 +398,7 @@ fn a_config_adds_changes_and_removes_replicas() {
     let known = latency(0).unwrap().as_millis();
     assert!((39..=41).contains(&known), "{known}");
 
-    // What was learned, or set by a handle, stays unless the config changes it.
+    // What was learned, and what was set through a handle, stays unless the config changes it.
     let replicas = hedger.replicas();
     let chosen = replicas.choose(Choice::PRIMARY.among(1), Instant::ZERO);
     let later = Instant::ZERO + Duration::from_millis(1);
@@ -424,7 +424,7 @@ fn a_config_adds_changes_and_removes_replicas() {
     assert_eq!(of(&built, 0), Some((3, 0, None)));
 }
 
-/// A hedger that has learned of two keys and two replicas.
+/// Returns a hedger that has learned of two keys and two replicas.
 fn taught(registry: &Registry<Still>, name: &str) -> Hedger<Still> {
     let mut config = config(name);
     config.replicas = [options(1, 0, Some(5.0)), options(1, 0, None)].into();
@@ -467,7 +467,7 @@ fn keys_and_replicas_outlive_a_restart() {
         assert_near(delay_of(&again, key), delay_of(&hedger, key).unwrap());
     }
     assert_eq!(again.export(), *of_search);
-    // What the config says of replicas is not learned.
+    // Options of replicas that come from the config are not exported as learned.
     let stats = again.replicas().stats(Instant::ZERO);
     assert_eq!(stats.get(0).map(|replica| replica.bias), Some(8));
 }
@@ -526,7 +526,7 @@ fn an_export_of_an_older_version_is_read_and_a_hostile_one_is_refused_as_a_whole
             Err(error) => error.to_string(),
         };
         assert!(error.starts_with(expected), "{error}");
-        // Not even the keys before it are restored.
+        // The keys before the invalid one are not restored either.
         assert_eq!(new.export(), before, "{expected}");
     }
 }

@@ -103,7 +103,7 @@ impl<M: Recorder> Shard<M> {
         }
     }
 
-    /// Whether a batch that a request ends at `now` has waited for long enough.
+    /// Returns whether a batch that a request ends at `now` has waited for long enough.
     #[inline(always)]
     fn is_old(&self, now: Instant) -> bool {
         let flushed_at = Instant::ZERO.later(self.flushed_at.load(Ordering::Relaxed));
@@ -305,7 +305,7 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
             return;
         };
         let (now, hedged) = (record.ended_at, record.hedged());
-        // What this thread has pushed into the ring is older.
+        // The records that this thread has pushed into the ring are older.
         if !shard.gather(&mut books) {
             self.flush(shard, &mut books, lock(&self.policy_cell.0), now);
         }
@@ -463,7 +463,7 @@ impl<S: Strategy, M: Recorder> SharedState for Sharded<S, M> {
 
     fn count(&self, record: &Record) {
         if let Some((shard, mut books)) = self.lock_shard() {
-            // In the order in which they ended.
+            // Count pending requests first, to keep the order in which requests ended.
             shard.count(&mut books);
             books.metrics.record(record);
         }

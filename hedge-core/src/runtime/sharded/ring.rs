@@ -45,7 +45,7 @@ impl Ring {
         if self.owner.load(Ordering::Relaxed) != thread && !self.claim(thread) {
             return None;
         }
-        // Only this thread writes it.
+        // Only this thread writes `pushed`.
         let pushed = self.pushed.load(Ordering::Relaxed);
         let waiting = pushed.wrapping_sub(self.taken.load(Ordering::Acquire));
         if waiting >= Self::CAPACITY {

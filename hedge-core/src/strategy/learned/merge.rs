@@ -68,8 +68,8 @@ struct Addition<'e> {
 }
 
 impl LearnedMerge {
-    /// Creates a merge of what strategies of this kind have learned: `percentile`, `optimal`, or `workload_aware` around
-    /// one of them.
+    /// Creates an empty merge for strategies of this kind: `percentile`, `optimal`, or `workload_aware` around one of
+    /// them.
     pub const fn new(kind: StrategyKind) -> Self {
         Self {
             kind,

@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn hedges_that_help_are_distinguished_from_those_that_help_a_little() {
-        // Six in ten are as slow as their primaries, and the others as fast as ever.
+        // Six in ten hedges are as slow as their primaries, and the others are as fast as usual.
         let mut stuck = Hypotheses::new();
         for n in 0..300 {
             let v = libm::fmodf(0.618_034 * (n + 1) as f32, 1.0);

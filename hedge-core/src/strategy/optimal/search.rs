@@ -223,7 +223,7 @@ mod tests {
         };
         let found = search.run(Cursor::top(&entries)).unwrap();
         assert_eq!(found.unhedged, Some(400_000));
-        // 11 ms and 12 ms, which 80 % of hedges do not exceed.
+        // The delay of 12 ms plus 10 ms, within which enough hedges answer.
         assert_eq!((found.delay, found.predicted), (12_000, 22_000));
         assert!((0.9..=1.0).contains(&found.chance), "{found:?}");
     }

@@ -204,7 +204,7 @@ fn the_learning_rate_is_how_fast_evidence_fades() {
     assert_eq!(weight(0.0), 5000.0);
     assert!((weight(0.1) - 1000.0).abs() < 10.0);
     assert!((weight(1.0) - 100.0).abs() < 0.01);
-    // What is out of range counts as the nearest end.
+    // A value out of range counts as the nearest valid one.
     assert_eq!(weight(-1.0), weight(0.0));
     assert_eq!(weight(f64::NAN), weight(0.0));
     assert_eq!(weight(f64::INFINITY), weight(1.0));

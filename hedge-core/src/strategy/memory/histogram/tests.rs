@@ -122,7 +122,7 @@ fn hedges_win_as_often_as_two_draws_say() {
     assert_eq!(histogram.wins_after(20 * MS), 0.97);
     // A hedge this late never wins.
     assert_eq!(histogram.wins_after(395 * MS), 0.0);
-    // The exponential distribution has no memory: half win.
+    // The exponential distribution has no memory, so half of the hedges win.
     let mut histogram = ForgettingHistogram::new();
     let latency = |n: u32| -100e6 * libm::log((f64::from(n) + 0.5) / 4000.0);
     (0..4000).for_each(|n| histogram.add_finished(latency(n) as u64));

@@ -48,7 +48,7 @@ fn until_there_are_enough_samples_the_warm_up_decides() {
             [Some(7_000), Some(7_000), Some(7_000), Some(20_000)],
         ),
         (Warmup::Off, [None, None, None, Some(20_000)]),
-        // (3 × 7 + n × 20) / (3 + n)
+        // Expect (3 × 7 + n × 20) / (3 + n) ms.
         (
             Warmup::Prior,
             [Some(7_000), Some(10_250), Some(12_200), Some(13_500)],

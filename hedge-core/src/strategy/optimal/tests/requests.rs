@@ -259,7 +259,7 @@ fn latencies_of_a_few_lengths_are_no_obstacle() {
     let mut requests = Requests::new(Optimal::new(99.0, 11.0), 1);
     requests.make(6_000, |rng| attempts(rng, steps, 0.0));
     let p99 = requests.percentile(0.985);
-    // A delay of 10 ms is known to within a sixteenth.
+    // The delay of 10 ms is exact to within a sixteenth.
     assert!((20.0..21.0).contains(&p99), "{p99}");
     // Their place in the bucket is unknown, so part of the budget stays unused.
     assert!(requests.rate(4_000) > 0.08, "{}", requests.rate(4_000));

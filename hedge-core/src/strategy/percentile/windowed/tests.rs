@@ -37,8 +37,8 @@ fn bimodal(rng: &mut SplitMix) -> f64 {
     }
 }
 
-/// Returns the share of requests whose hedge comes due, each hedged once: the first to finish wins, and a
-/// primary that did not is dropped.
+/// Returns the share of requests whose hedge becomes due. Each request is hedged once, the first attempt that finishes
+/// wins, and the other one is dropped.
 fn share_due(percent: f64, seed: u64, draw: fn(&mut SplitMix) -> f64) -> f64 {
     let mut rng = SplitMix(seed);
     let mut latency = || Duration::from_secs_f64(draw(&mut rng).max(0.0) / 1e3);
@@ -104,7 +104,7 @@ fn until_there_are_enough_samples_the_warm_up_decides() {
     for (warmup, expected) in [
         (Warmup::Delay, [Some(7), Some(7), Some(7), Some(20)]),
         (Warmup::Off, [None, None, None, Some(20)]),
-        // (3 × 7 + n × 20) / (3 + n)
+        // Expect (3 × 7 + n × 20) / (3 + n) ms.
         (
             Warmup::Prior,
             [Some(7_000), Some(10_250), Some(12_200), Some(13_500)],
