@@ -37,7 +37,7 @@
 //! | [`HedgeConfig`] | every option, from a file |
 //! | [`replicas`] | which replica each attempt goes to |
 //! | [`manual`] | testing your own code on a virtual clock |
-//! | [`stream`] | attempts that give streams: the first item wins |
+//! | [`stream`] | attempts that open streams: the first item wins |
 //! | [`cascade`] | several providers, one after the other |
 //! | [`metrics`] | counters, latencies, and the effect of hedging |
 //! | [`telemetry`] | events |

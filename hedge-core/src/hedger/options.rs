@@ -23,7 +23,7 @@ use crate::time;
 pub struct Options {
     /// Whether requests are hedged at all. Default: true.
     pub enabled: bool,
-    /// Whether to only observe: learn and count, but start no hedges. Hedges that would have been
+    /// Whether the hedger only observes: it learns and counts, but starts no hedges. Hedges that would have been
     /// started are withdrawn from the budget and reported as
     /// [`Suppressed::ObserveOnly`](crate::Suppressed::ObserveOnly). Default: false.
     pub observe_only: bool,
@@ -39,21 +39,21 @@ pub struct Options {
     /// The time limit of each attempt of a request that may be hedged. An attempt that lasts longer is dropped and
     /// has failed, so that the next one starts. Default: none.
     pub attempt_timeout: Option<Duration>,
-    /// The longest pushback that a request waits for. Once a result asks for more, nothing more is started for its
-    /// request, as after [`Verdict::Wait`](crate::Verdict::Wait): it ends at once if no other attempt runs. Zero waits
-    /// for no pushback. Default: none.
+    /// The longest pushback that a request waits for. After a longer one, no further attempt starts, as after
+    /// [`Verdict::Wait`](crate::Verdict::Wait), and the request ends at once if no other attempt runs. With zero, it
+    /// waits for no pushback. Default: none.
     pub max_pushback: Option<Duration>,
-    /// Whether losers are dropped before a success is reported. If not, they stay in the request's
-    /// future, so that they can be polled further. Default: true.
+    /// Whether losers are dropped before the result is returned. If not, they stay in the request's future, so that
+    /// they can be polled further. Default: true.
     pub enable_cancellation: bool,
-    /// The minimum of a learned delay. Default: 0.
+    /// The shortest hedge delay that a learned strategy may choose. Default: 0.
     pub min_delay: Duration,
-    /// The maximum of a learned delay. Default: none.
+    /// The longest hedge delay that a learned strategy may choose. Default: none.
     pub max_delay: Option<Duration>,
     /// Whether hedges are deferred while they do not help: when none of the last 24 won, all but one in a hundred wait
     /// for twice the hedge delay, and longer while none wins. Fewer retries start while few succeed. The guard sees
-    /// this hedger's requests, not the load that hedges cause elsewhere. Default: true where the strategy learns, but
-    /// for `exponential_backoff`, whose delay hedges that lose lengthen.
+    /// only this hedger's requests, not the load that hedges cause elsewhere. Default: true for strategies that learn,
+    /// except for `exponential_backoff`, whose delay grows when hedges lose.
     pub guard: Option<bool>,
     /// The hints for requests whose caller does not set them. Default: none.
     pub hints: Hints,
@@ -174,9 +174,9 @@ impl Default for Options {
     }
 }
 
-/// The options as a policy keeps them: durations in nanoseconds, with [`NEVER`](Self::NEVER) for `None`.
+/// The options in the form of a policy: durations in nanoseconds, with [`NEVER`](Self::NEVER) for `None`.
 ///
-/// They take less memory than [`Options`], and the code that reads them is smaller, which counts in firmware.
+/// They take less memory than [`Options`], and the code that reads them is smaller, which matters in firmware.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct PolicyOptions {
     pub(crate) timeout: u64,

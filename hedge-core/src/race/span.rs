@@ -24,7 +24,7 @@ mod on {
     pub struct AttemptSpan(Span);
 
     impl AttemptSpan {
-        /// For attempts that have no separate span.
+        /// The span of attempts that have no separate span.
         pub const NONE: Self = Self(Span::none());
 
         /// Creates the span of `attempt` within the current one, which is the request's and is linked to it.
@@ -44,7 +44,7 @@ mod on {
             Self(span)
         }
 
-        /// Makes the attempt's future within the span, in which it is also polled and dropped.
+        /// Creates the attempt's future within the span, in which it is also polled and dropped.
         pub(crate) fn launch<F>(self, launch: impl FnOnce() -> F) -> InSpan<F> {
             let future = self.0.in_scope(launch);
             InSpan {
@@ -92,7 +92,7 @@ mod off {
     pub struct AttemptSpan(());
 
     impl AttemptSpan {
-        /// For attempts that have no separate span.
+        /// The span of attempts that have no separate span.
         pub const NONE: Self = Self(());
 
         #[cfg_attr(feature = "std", inline(always))]

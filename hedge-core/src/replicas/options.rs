@@ -122,8 +122,8 @@ pub(super) fn octaves(millis: f64) -> Octaves {
 
 /// The options of up to 64 replicas, by index, as in a config: those of [`Hedger::replicas`] on servers.
 ///
-/// It is a slice of the first 64 that it was made of. A list that was made of more is refused by
-/// [`HedgeConfig::validate`](crate::HedgeConfig::validate).
+/// It dereferences to a slice of its options. If it was made from more than 64, the slice holds the first 64, and
+/// [`HedgeConfig::validate`](crate::HedgeConfig::validate) returns an error.
 ///
 /// ```
 /// # #[cfg(feature = "serde")] {
@@ -141,12 +141,12 @@ pub(super) fn octaves(millis: f64) -> Octaves {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReplicaList {
     options: Vec<ReplicaOptions, { Self::CAPACITY }>,
-    /// How many replicas it was made of. Those beyond the 64th are only counted.
+    /// The number of replicas that the list was made from. Those after the 64th are only counted.
     given: usize,
 }
 
 impl ReplicaList {
-    /// How many replicas a set has at most.
+    /// The maximum number of replicas in a set.
     pub(crate) const CAPACITY: usize = 64;
 
     /// Checks how many replicas there are, and every option of each.
@@ -210,7 +210,7 @@ mod text {
 
     use super::{ReplicaList, ReplicaOptions};
 
-    /// Reads a latency. Checked here, so that an error names its place in the file.
+    /// Reads a latency and checks it, so that an error names its place in the file.
     pub(super) fn latency<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<f64>, D::Error> {
         let latency = Option::deserialize(reader)?;
         latency

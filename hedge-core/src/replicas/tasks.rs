@@ -22,7 +22,7 @@ enum State {
     NoTask,
     Running,
     /// The request is over. If the task is aborted, this end is reported, by the request or by the task.
-    LetGo(Chosen, AttemptEnd),
+    Released(Chosen, AttemptEnd),
 }
 
 impl Tasks {
@@ -38,7 +38,7 @@ impl Tasks {
         let running = |state| matches!(state, State::Running);
         running(self.update(index, |state| {
             if running(state) {
-                State::LetGo(chosen, end)
+                State::Released(chosen, end)
             } else {
                 state
             }
@@ -111,7 +111,7 @@ struct Report<S: ReplicaSet, T: Timer> {
 
 impl<S: ReplicaSet, T: Timer> Drop for Report<S, T> {
     fn drop(&mut self) {
-        if let State::LetGo(chosen, end) = self.tasks.update(self.index, |_| State::NoTask) {
+        if let State::Released(chosen, end) = self.tasks.update(self.index, |_| State::NoTask) {
             let end = self.end.unwrap_or(end);
             self.set.report(&chosen, end, self.timer.now());
         }

@@ -138,7 +138,7 @@ impl ReadColumns for &[(&str, &[f64])] {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RestoreError {
     problem: Problem,
-    /// The key whose state it is about; empty if it has none.
+    /// The key that the error is about; empty if it is about none.
     #[cfg(feature = "alloc")]
     key: Name,
 }
@@ -192,7 +192,7 @@ impl RestoreError {
         Self { key, ..self }
     }
 
-    /// There are more numbers than the column may hold.
+    /// Returns the error of a column that has too many numbers.
     #[cfg(feature = "std")]
     pub(crate) const fn too_long(name: &'static str, found: usize, most: usize) -> Self {
         Self::new(Problem::TooLong { name, found, most })

@@ -50,7 +50,7 @@ mod tests;
 #[derive(Debug)]
 pub struct Sharded<S, M> {
     shards: Box<[Padded<Shard<M>>]>,
-    /// On separate cache lines from what every request reads.
+    /// The policy, on separate cache lines from the fields that every request reads.
     policy_cell: Padded<Mutex<PolicyCell<S>>>,
     published: Padded<Published>,
     flags: AtomicU8,
@@ -62,13 +62,13 @@ pub struct Sharded<S, M> {
     keys: Keys<Self>,
     /// The name of the key whose state this is; empty if it has none.
     key: Name,
-    /// The replicas that belong to the hedger, made when they are first asked for.
+    /// The replicas that belong to the hedger, created when they are first used.
     replicas: OnceLock<SharedReplicas>,
     /// Whether hedges are withheld from some requests, so that groups are drawn.
     has_control: AtomicBool,
 }
 
-/// The records and the metrics of a few threads, of one if possible.
+/// The records and the metrics of one thread, or of a few threads that share the shard.
 #[derive(Debug)]
 struct Shard<M> {
     ring: Ring,
@@ -81,11 +81,11 @@ struct Shard<M> {
 #[derive(Debug)]
 struct Books<M> {
     metrics: M,
-    /// Records that found no place in the ring. They are older than those that are there.
+    /// The records that did not fit in the ring. They are older than those in the ring.
     pending: Pending,
     /// The number of pending records that the metrics already include.
     counted: usize,
-    /// The place in the ring up to which they do.
+    /// The position in the ring up to which the metrics include the records.
     counted_in_ring: usize,
 }
 
@@ -110,7 +110,7 @@ impl<M: Recorder> Shard<M> {
         now.nanos_since(flushed_at) >= MAX_BATCH_AGE
     }
 
-    /// Adds to the metrics all records that these do not include.
+    /// Adds all records to the metrics that they do not include yet.
     fn count(&self, books: &mut Books<M>) {
         books.count_pending();
         let mut places = books.counted_in_ring..self.ring.waiting().end;
@@ -121,8 +121,8 @@ impl<M: Recorder> Shard<M> {
         }
     }
 
-    /// Counts all records and moves what is in the ring to those that are pending. Returns whether there is room for
-    /// another one.
+    /// Counts all records, and moves those in the ring to the pending ones. Returns whether there is room for another
+    /// record.
     fn gather(&self, books: &mut Books<M>) -> bool {
         self.count(books);
         let mut places = self.ring.waiting();
@@ -148,7 +148,7 @@ impl<M: Recorder> Books<M> {
         self.counted = self.pending.len();
     }
 
-    /// Adds `records`, which are in the ring from `place` on, to the metrics, except for those that these include.
+    /// Adds `records`, which are in the ring from `place` on, to the metrics, except for those that were added before.
     fn count_in_ring(&mut self, place: usize, records: &[Record]) {
         let known = self.counted_in_ring.wrapping_sub(place);
         let fresh = records.get(known..).unwrap_or_default();
@@ -298,7 +298,7 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
         Some((shard, lock(&shard.books)))
     }
 
-    /// Records a request that has more than a ring holds, or whose thread has none.
+    /// Records a request under the lock, because its record does not fit in a ring or its thread has none.
     #[inline(never)]
     fn record_locked(&self, record: &Record) {
         let Some((shard, mut books)) = self.lock_shard() else {
@@ -358,7 +358,8 @@ impl<S: Strategy, M: Recorder> Sharded<S, M> {
         while places.start != places.end {
             let records = shard.ring.read(&places);
             books.count_in_ring(places.start, &records);
-            // Before the policy has them, so that those over which a strategy panics are not recorded again.
+            // Free the slots before the policy receives the records, so that records over which a strategy panics are
+            // not recorded again.
             shard.ring.free(records.len());
             places.start = places.start.wrapping_add(records.len());
             policy.record_batch(&records);
@@ -445,7 +446,7 @@ impl<S: Strategy, M: Recorder> SharedState for Sharded<S, M> {
         lock(&self.policy_cell.0).policy.draw_group()
     }
 
-    // Inlined, so that the record of a request goes from registers into the ring.
+    // Inline this, so that the record of a request goes from registers into the ring.
     #[inline(always)]
     fn record(&self, record: &Record) {
         let thread = thread_number();

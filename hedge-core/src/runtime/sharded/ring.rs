@@ -1,4 +1,4 @@
-//! The records of the requests of one thread, on their way to the policy.
+//! A ring buffer for the records of one thread, from which they are flushed to the policy.
 
 use core::ops::Range;
 use core::sync::atomic::Ordering;
@@ -9,20 +9,20 @@ use super::MAX_BATCH;
 use crate::record::{Record, SingleWords};
 use crate::sync::{AtomicU64, AtomicUsize};
 
-/// The records of single attempts that one thread, the *owner*, pushes without a lock. Another thread takes them, one at
-/// a time, under the lock of the shard.
+/// The records of single attempts that one thread, the *owner*, pushes without a lock. Other threads take them under
+/// the lock of the shard.
 ///
-/// Taking and releasing a lock would cost as much as the rest of the bookkeeping of most requests.
+/// For most requests, a lock would cost as much as all other bookkeeping.
 #[derive(Debug)]
 pub(super) struct Ring {
     owner: AtomicUsize,
-    /// How many records were pushed, and how many of these were taken.
+    /// The number of records that were pushed, and the number of these that were taken.
     pushed: AtomicUsize,
     taken: AtomicUsize,
     slots: [[AtomicU64; Record::SINGLE_WORDS]; Self::CAPACITY],
 }
 
-/// The owner of a ring that nobody has used yet.
+/// The owner of a ring that no thread has used yet.
 const NOBODY: usize = usize::MAX;
 
 impl Ring {
@@ -37,8 +37,8 @@ impl Ring {
         }
     }
 
-    /// Pushes a record, and returns how many are waiting then. `None` if there is no room, or if the ring belongs to
-    /// another thread than the one with this number.
+    /// Pushes a record, and returns how many are in the ring then. Returns `None` if there is no room, or if the ring
+    /// does not belong to the thread with this number.
     #[inline(always)]
     pub(super) fn push(&self, thread: Option<usize>, record: SingleWords) -> Option<usize> {
         let thread = thread?;
@@ -84,7 +84,7 @@ impl Ring {
         slots.map(|slot| Record::from_single(words(slot))).collect()
     }
 
-    /// Frees the slots of so many records.
+    /// Frees the slots of this many records, the oldest first.
     pub(super) fn free(&self, records: usize) {
         let taken = self.taken.load(Ordering::Relaxed);
         self.taken

@@ -59,7 +59,7 @@ pub struct LearnedMerge {
     keys: BTreeMap<String, Self>,
 }
 
-/// What an entry adds to a merge.
+/// The parts that an entry adds to a merge.
 struct Addition<'e> {
     entry: &'e Learned,
     restores_optimal: bool,

@@ -15,7 +15,8 @@ mod tests;
 
 pub use merge::LearnedMerge;
 
-/// What a strategy has learned; of a hedger of servers with what it has learned of each key and of its replicas.
+/// What a strategy has learned. For a hedger of servers, this includes what was learned for each key and about its
+/// replicas.
 ///
 /// With the `serde` feature it can be written to a file and read back after a restart. Its columns may change between
 /// versions of this crate. A strategy returns an error for columns that it cannot read, and learns from the start.
@@ -45,7 +46,7 @@ pub struct Learned {
     #[cfg_attr(feature = "serde", serde(deserialize_with = "kind"))]
     strategy: StrategyKind,
     columns: BTreeMap<String, Vec<f64>>,
-    /// What was learned of the requests with each key, by its name. These have no keys themselves.
+    /// What was learned for each key, by its name.
     #[cfg_attr(
         feature = "serde",
         serde(
@@ -55,7 +56,7 @@ pub struct Learned {
         )
     )]
     keys: BTreeMap<String, Self>,
-    /// The latencies of the hedger's replicas by index, 0 where nothing is known.
+    /// The latencies of the hedger's replicas by index; 0 if unknown.
     #[cfg_attr(
         feature = "serde",
         serde(default, skip_serializing_if = "Vec::is_empty")
@@ -125,7 +126,7 @@ impl Learned {
     }
 }
 
-/// Keys, which have no keys themselves.
+/// Reads the states of keys, which have no keys themselves.
 #[cfg(feature = "serde")]
 fn keys<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
