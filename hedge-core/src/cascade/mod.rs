@@ -255,10 +255,11 @@ impl<T: Timer + Clone, const N: usize, Q, K: Sink> Cascade<T, N, Q, K> {
     }
 }
 
-/// Tiers that give streams.
+/// Tiers that open streams.
 impl<T: Timer + Clone, const N: usize, Q, K: Sink> Cascade<T, N, Q, K> {
     /// Makes a request, with one closure per tier whose future opens a stream. The first item of the stream is the
-    /// answer of its tier: see [`stream`](crate::stream). All tiers give streams of one type; box those that differ.
+    /// answer of its tier: see [`stream`](crate::stream). All tiers open streams of the same type; box streams that
+    /// differ.
     ///
     /// ```
     /// use core::time::Duration;

@@ -87,7 +87,7 @@ where
     Box::new(move || Box::pin(request()))
 }
 
-/// Tiers that give streams, each of which has answered with its first item.
+/// Tiers that open streams, each of which has answered with its first item.
 pub(super) struct FirstItems<R, S> {
     requests: R,
     stream: PhantomData<fn() -> S>,

@@ -139,7 +139,7 @@ impl<T, S, M, K, const MAX: usize> Builder<T, S, M, K, MAX> {
         self
     }
 
-    /// Sets whether to only observe: learn and count, but start no hedges. Default: false.
+    /// Sets whether the hedger only observes: it learns and counts, but starts no hedges. Default: false.
     pub fn observe_only(mut self, observe_only: bool) -> Self {
         self.options.observe_only = observe_only;
         self

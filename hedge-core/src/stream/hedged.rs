@@ -46,7 +46,7 @@ impl<S, I, T> HedgedStream<S, I, T> {
         &self.stream
     }
 
-    /// Returns the stream by mutable reference. An item that is taken from it directly is missing here.
+    /// Returns the stream by mutable reference. An item that is read directly from it is not returned by this stream.
     pub const fn get_mut(&mut self) -> &mut S {
         &mut self.stream
     }

@@ -264,7 +264,8 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
             }
         };
         self.pending_retries = 0;
-        // A hedge that was first refused and would then have started is reported with the later reason.
+        // If a hedge that was refused before would now start, except that the hedger only observes or withholds it,
+        // report this reason.
         let would_start = matches!(reason, Suppressed::ObserveOnly | Suppressed::Holdback);
         if retry || !self.asked || would_start {
             self.refused = Some(reason);

@@ -131,7 +131,7 @@ impl<R: Runtime, const MAX: usize> Builder<R, MAX> {
         self.map(|core| core.holdback_percent(percent))
     }
 
-    /// Sets whether to only observe: learn and count, but start no hedges. Default: false.
+    /// Sets whether the hedger only observes: it learns and counts, but starts no hedges. Default: false.
     ///
     /// ```
     /// # use hedge_core::runtime::Runtime;
