@@ -53,7 +53,7 @@ pub struct Outcome {
     pub attempts: u8,
     /// The number of those that were started because another one had failed.
     pub retries: u8,
-    /// Why the attempt was started that returned the accepted value; `None` if no value was accepted.
+    /// Why the winning attempt was started; `None` if no value was accepted.
     pub winner_cause: Option<Cause>,
     /// The time from the start of the request to its answer.
     pub total_latency: Duration,

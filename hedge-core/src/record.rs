@@ -367,7 +367,7 @@ impl Record {
         self
     }
 
-    /// Returns why the attempt was started that returned the answer; `None` if no answer was accepted.
+    /// Returns why the winning attempt was started; `None` if no answer was accepted.
     pub const fn winner_cause(&self) -> Option<Cause> {
         match self.end {
             RequestEnd::Won(0) => Some(Cause::Primary),

@@ -88,7 +88,7 @@ impl Start {
         }
         let (needed, samples) = (needed as u64, samples as u64);
         let all = needed + samples;
-        // The sum of both is too long for an integer where services take days.
+        // The sum would overflow an integer if latencies were days.
         let [initial, learned] = [(initial, needed), (learned, samples)].map(|(delay, weight)| {
             (delay / all)
                 .saturating_mul(weight)

@@ -123,7 +123,7 @@ fn a_primary_that_failed_late_starts_the_next_of_several_hedges() {
         let (latency, hedges) = replay.after(0.01);
         (libm::roundf(latency * 1e3) as u64, hedges)
     };
-    // The third hedge wins, 1 ms after it starts: when the primary fails or when it is due.
+    // The third hedge starts when the primary fails or when it is due, and wins 1 ms later.
     assert_eq!(replay(25), (26, 3));
     assert_eq!(replay(35), (31, 3));
 }
