@@ -164,8 +164,8 @@ impl<T, S, M, K, const MAX: usize> Builder<T, S, M, K, MAX> {
         self
     }
 
-    /// Sets the longest pushback that a request waits for. Once a result asks for more, nothing more is started for
-    /// its request, which ends at once if no other attempt runs. Zero waits for no pushback. Default: none.
+    /// Sets the longest pushback that a request waits for. After a longer one, no further attempt starts, and the
+    /// request ends at once if no other attempt runs. With zero, it waits for none. Default: no limit.
     ///
     /// ```
     /// use core::time::Duration;

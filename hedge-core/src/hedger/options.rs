@@ -41,7 +41,7 @@ pub struct Options {
     pub attempt_timeout: Option<Duration>,
     /// The longest pushback that a request waits for. After a longer one, no further attempt starts, as after
     /// [`Verdict::Wait`](crate::Verdict::Wait), and the request ends at once if no other attempt runs. With zero, it
-    /// waits for no pushback. Default: none.
+    /// waits for none. Default: no limit.
     pub max_pushback: Option<Duration>,
     /// Whether losers are dropped before the result is returned. If not, they stay in the request's future, so that
     /// they can be polled further. Default: true.

@@ -148,7 +148,7 @@ where
         primary: Option<Next<S, Req, S::Error>>,
     ) -> Sent<S, Req> {
         let Some(next) = primary.or_else(|| self.take_hedge()) else {
-            // Unreachable: a request is kept before each launch.
+            // This is unreachable: a request is kept before each launch.
             return Sent::Nothing;
         };
         let mut request = next.request;

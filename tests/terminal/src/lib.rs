@@ -19,7 +19,7 @@ pub fn print(text: &str) -> Result<(), String> {
     }
 }
 
-/// Prints a line like that of the standard library. If nobody reads any longer, the program ends, as in [`print`].
+/// Prints a line like that of the standard library. If nobody reads any longer, the program ends, as in [`print()`].
 #[macro_export]
 macro_rules! println {
     ($($text:tt)*) => {

@@ -220,8 +220,7 @@ impl Model {
         let active = self.present.iter().filter(|id| !self.drained.contains(id));
         let active: Vec<ReplicaId> = active.copied().collect();
         let allowed: Vec<_> = active.iter().filter(|id| id.mask() & mask != 0).collect();
-        // Within one tick of a hold's end both answers are valid, and after a clock that went back a hold may last
-        // longer.
+        // Within one tick of a hold's end both answers are valid, and if the clock went back a hold may last longer.
         let held = |id: &ReplicaId| self.holds.get(id).is_some_and(|until| *until > self.now);
         let free = |id: &ReplicaId| {
             let until = self.holds.get(id).copied().unwrap_or(0);
@@ -251,8 +250,8 @@ impl Model {
         let id = chosen.id();
         prop_assert!(allowed.contains(&&id), "{} is not allowed", id);
         if held(&id) && !self.leapt_back {
-            // Only a primary may go to a replica on hold, and only if no other is free. After a clock that went back,
-            // the hold may have ended already.
+            // Only a primary may go to a replica on hold, and only if no other is free. If the clock went back, the
+            // hold may have ended already.
             let other = allowed.iter().any(|id| free(id));
             prop_assert!(!other, "{} is on hold", id);
         }

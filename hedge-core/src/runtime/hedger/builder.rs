@@ -167,8 +167,8 @@ impl<R: Runtime, const MAX: usize> Builder<R, MAX> {
         self.map(|core| core.attempt_timeout(timeout))
     }
 
-    /// Sets the longest pushback that a request waits for. Once a result asks for more, nothing more is started for
-    /// its request, which ends at once if no other attempt runs. Zero waits for no pushback. Default: none.
+    /// Sets the longest pushback that a request waits for. After a longer one, no further attempt starts, and the
+    /// request ends at once if no other attempt runs. With zero, it waits for none. Default: no limit.
     pub fn max_pushback(mut self, pushback: Duration) -> Self {
         self.supplied.max_pushback = true;
         self.map(|core| core.max_pushback(pushback))
