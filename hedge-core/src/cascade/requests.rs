@@ -115,7 +115,7 @@ where
 
     fn starter(self) -> impl FnMut(usize) -> Option<Self::Future> {
         let mut start = self.requests.starter();
-        move |index| start(index).map(FirstItem::new)
+        move |index| start(index).map(|future| FirstItem::new(future, core::convert::identity))
     }
 }
 

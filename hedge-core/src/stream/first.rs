@@ -50,15 +50,18 @@ impl<I, S, E> Classify<First<I, S>, E> for NonEmpty {
 
 /// The result of opening a stream: `Result<S, E>` for a stream of `Result<I, E>`.
 ///
-/// [`FirstItem`] is generic over this result and not over the stream, since the compiler could otherwise not prove that
-/// the future is `Send` for streams that borrow.
+/// [`FirstItem`] is generic over this result and not over the stream, and the error of opening is apart from that of the
+/// items, since the compiler could otherwise not prove that the future is `Send` for streams that borrow and for errors
+/// such as `Box<dyn Error + Send + Sync>`.
 pub trait Opened {
     /// The type of the stream.
     type Stream: Unpin;
     /// The type of its items.
     type Item;
-    /// The type of its errors.
+    /// The type of the error that opening fails with.
     type Error;
+    /// The type of the error that an item is instead.
+    type ItemError;
 
     /// Returns the stream.
     ///
@@ -71,16 +74,17 @@ pub trait Opened {
     fn poll_item(
         stream: &mut Self::Stream,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Self::Item, Self::Error>>>;
+    ) -> Poll<Option<Result<Self::Item, Self::ItemError>>>;
 }
 
-impl<S, I, E> Opened for Result<S, E>
+impl<S, I, D, E> Opened for Result<S, E>
 where
-    S: Stream<Item = Result<I, E>> + Unpin,
+    S: Stream<Item = Result<I, D>> + Unpin,
 {
     type Stream = S;
     type Item = I;
     type Error = E;
+    type ItemError = D;
 
     #[inline]
     fn opened(self) -> Self {
@@ -88,7 +92,7 @@ where
     }
 
     #[inline]
-    fn poll_item(stream: &mut S, cx: &mut Context<'_>) -> Poll<Option<Result<I, E>>> {
+    fn poll_item(stream: &mut S, cx: &mut Context<'_>) -> Poll<Option<Result<I, D>>> {
         Pin::new(stream).poll_next(cx)
     }
 }
@@ -104,6 +108,8 @@ pin_project! {
     {
         #[pin]
         state: State<F, <F::Output as Opened>::Stream>,
+        // Both are one type, as only the caller of `new` knows: see `Opened`.
+        into_error: fn(<F::Output as Opened>::ItemError) -> <F::Output as Opened>::Error,
     }
 }
 
@@ -121,9 +127,13 @@ where
     F: Future,
     F::Output: Opened,
 {
-    pub(crate) const fn new(future: F) -> Self {
+    pub(crate) const fn new(
+        future: F,
+        into_error: fn(<F::Output as Opened>::ItemError) -> <F::Output as Opened>::Error,
+    ) -> Self {
         Self {
             state: State::Opening { future },
+            into_error,
         }
     }
 }
@@ -140,7 +150,8 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
+        let this = self.project();
+        let mut state = this.state;
         loop {
             match state.as_mut().project() {
                 StateProj::Opening { future } => {
@@ -151,7 +162,8 @@ where
                     let Some(stream) = open else {
                         return Poll::Pending;
                     };
-                    let item = ready!(F::Output::poll_item(stream, cx)).transpose()?;
+                    let item = ready!(F::Output::poll_item(stream, cx)).transpose();
+                    let item = item.map_err(this.into_error)?;
                     return match open.take() {
                         Some(stream) => Poll::Ready(Ok(First { item, stream })),
                         None => Poll::Pending,

@@ -46,6 +46,7 @@
 //!   items, and [`HedgedStream::report`] reports on the stream when it ends.
 //! * Dropping the stream early cancels it. This does not count as a failure, and does not change what was learned.
 
+use core::convert;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -148,7 +149,7 @@ where
     {
         let timer = self.hedger().timer().clone();
         Map {
-            future: self.open(move |attempt| FirstItem::new(launch(attempt))),
+            future: self.open(move |attempt| FirstItem::new(launch(attempt), convert::identity)),
             f: Some(|result: Result<Hedged<First<I, S>>, Error<E>>| {
                 result.map(|hedged| hedged.map(|first| HedgedStream::new(first, timer)))
             }),

@@ -4,6 +4,7 @@ use core::cell::RefCell;
 use core::future::Ready;
 use std::sync::Mutex;
 
+use futures_lite::{StreamExt, stream};
 use hedge_core::adapter::{HedgerState, Policy, Sharded, SharedBudget};
 use hedge_core::cascade::{Cascade, CascadeError};
 use hedge_core::manual::ManualTimer;
@@ -11,8 +12,8 @@ use hedge_core::runtime::{RegistryError, RequestError};
 use hedge_core::strategy::{Learned, RestoreError};
 use hedge_core::telemetry::NoSink;
 use hedge_core::{
-    AnyStrategy, Attempt, Budget, ConfigError, Error, Event, Fixed, Hedger, LocalHedger, Metrics,
-    Name, Options, Outcome, Percentile, Record, Suppressed, WindowedPercentile,
+    AnyStrategy, Attempt, BoxError, Budget, ConfigError, Error, Event, Fixed, Hedger, LocalHedger,
+    Metrics, Name, Options, Outcome, Percentile, Record, Suppressed, WindowedPercentile,
 };
 use hedge_tokio::TokioTimer;
 
@@ -109,6 +110,34 @@ fn borrowing_requests_can_be_spawned() {
             .unwrap(),
         3
     );
+}
+
+/// Streams whose error is a boxed one, which the compiler compares lifetime by lifetime, can be part of a spawned task.
+#[test]
+fn streams_with_boxed_errors_can_be_spawned() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_time()
+        .build();
+    let task = async {
+        let hedger = hedge_tokio::Hedger::builder().build().unwrap();
+        let open =
+            async |_| Ok::<_, BoxError>(stream::iter([Err::<u8, _>(BoxError::from("first"))]));
+        let error = hedger.stream(open).await.map_err(Error::boxed).err();
+        let open = async |_| Ok::<_, BoxError>(stream::iter([Ok(7), Err(BoxError::from("later"))]));
+        let mut stream = hedger.call().stream(open).await.unwrap().value;
+        let items = [stream.next().await, stream.next().await];
+        (
+            error.unwrap(),
+            items.map(|item| item.unwrap().map_err(|error| error.to_string())),
+        )
+    };
+    let (error, items) = runtime
+        .unwrap()
+        .block_on(async { tokio::spawn(task).await })
+        .unwrap();
+    assert_eq!(error.source().unwrap().to_string(), "first");
+    assert_eq!(items, [Ok(7), Err("later".to_owned())]);
 }
 
 /// All parts are made by `const` functions, so that firmware keeps its hedger in a `static`.
