@@ -2,9 +2,10 @@
 
 use core::time::Duration;
 
+use hedge_core::adapter::Group;
 use hedge_core::strategy::{ExponentialBackoff, Fixed, Hints, Plan, Strategy, WindowedPercentile};
 use hedge_core::telemetry::EventKind;
-use hedge_core::{Event, Instant, Record, Sink, StrategyKind, Suppressed};
+use hedge_core::{Attempt, Cause, Event, Instant, Record, Sink, StrategyKind, Suppressed};
 
 use crate::clock::TICK;
 use crate::fault::Fault;
@@ -78,6 +79,11 @@ impl Strategy for Mind<'_> {
             let mut journal = world.journal();
             journal.heard.0 += 1;
             journal.heard.1 += u64::from(report.attempts());
+            match report.group() {
+                Some(Group::Control) => journal.groups.0 += 1,
+                Some(Group::Hedged) => journal.groups.1 += 1,
+                None => {}
+            }
         }
         if world.may_panic(Fault::RecordPanics, 12) {
             let end = match report.end() {
@@ -189,6 +195,10 @@ impl Sink for Ear<'_> {
         }
         match event.kind {
             EventKind::HedgeFired { .. } => world.journal().fired += 1,
+            EventKind::HedgeSuppressed {
+                reason: Suppressed::Holdback,
+                ..
+            } => world.withheld(),
             EventKind::HedgeSuppressed { reason, .. } => world.refused(reason),
             EventKind::RequestStop { .. }
             | EventKind::RequestException { .. }
@@ -254,7 +264,10 @@ impl World {
                 }
             }
             // It is not launched.
-            EventKind::HedgeFired { .. } => self.hedge_admitted(current),
+            EventKind::HedgeFired { attempt, .. } => {
+                self.hedge_admitted(current);
+                self.hedge_started(current, attempt);
+            }
             EventKind::HedgeWon { .. } => self.settled_by_panic(End::Won),
             EventKind::RequestStop { outcome, .. } => {
                 let end = if outcome.accepted {
@@ -320,6 +333,41 @@ impl World {
             || format!("{hedges} of {most}: {account:?}"),
         );
         journal.unfired += u64::from(silenced);
+    }
+
+    /// A hedge was started.
+    pub(crate) fn hedge_started(&self, account: usize, hedge: Attempt) {
+        let mut journal = self.journal();
+        let has_control = journal.has_control;
+        let account = journal.of(account);
+        account.withheld = false;
+        if hedge.cause() != Cause::Delay {
+            return;
+        }
+        if has_control && !account.hedged && account.group.is_none() {
+            account.group = Some(Group::Hedged);
+        }
+        account.hedged = true;
+        let right = account.group != Some(Group::Control);
+        self.check(Invariant::TheControlGroupIsNotHedged, right, || {
+            format!("{hedge:?} of {account:?}")
+        });
+    }
+
+    /// A hedge was withheld for the control group.
+    fn withheld(&self) {
+        let mut journal = self.journal();
+        let (current, has_control) = (journal.current, journal.has_control);
+        let account = journal.of(current);
+        let is_known = account.group == Some(Group::Control);
+        let again = core::mem::replace(&mut account.withheld, true);
+        let right = !account.hedged && !again && (is_known || has_control);
+        account.group = Some(Group::Control);
+        self.check(Invariant::TheControlGroupIsNotHedged, right, || {
+            format!("withheld of {account:?}")
+        });
+        drop(journal);
+        self.refused(Suppressed::Holdback);
     }
 
     fn refused(&self, reason: Suppressed) {

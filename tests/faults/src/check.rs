@@ -4,7 +4,7 @@ use core::future::{Ready, ready};
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 
-use hedge_core::adapter::{BudgetHandle, Capacity, Max, SharedState};
+use hedge_core::adapter::{BudgetHandle, Capacity, Group, Max, SharedState};
 use hedge_core::stream::FirstItem;
 use hedge_core::{Error, Instant, MetricsSnapshot, Outcome, Suppressed};
 
@@ -346,6 +346,13 @@ where
                 || format!("{heard:?}, {totals:?}"),
             );
         }
+        // Of what is withheld only the sink hears.
+        if journal.learns && journal.listens && journal.untold == 0 {
+            let groups = journal.groups;
+            world.check(Invariant::GroupsAddUp, groups == totals.groups, || {
+                format!("{groups:?}, {totals:?}")
+            });
+        }
         if journal.listens {
             let (open, untold) = (journal.books.open() as u64, journal.untold);
             let hedges = journal.fired + journal.unfired;
@@ -380,6 +387,8 @@ struct Totals {
     hedge_wins: u64,
     /// Requests of which the strategy is to hear, and their attempts.
     taught: (u64, u64),
+    /// Those of the control group, and of the other.
+    groups: (u64, u64),
 }
 
 impl Totals {
@@ -397,6 +406,8 @@ impl Totals {
             if account.wants.teaches && !is_unsent && !account.probes {
                 totals.taught.0 += 1;
                 totals.taught.1 += u64::from(account.admitted);
+                totals.groups.0 += u64::from(account.group == Some(Group::Control));
+                totals.groups.1 += u64::from(account.group == Some(Group::Hedged));
             }
             totals.hedged += u64::from(account.hedges() > 0);
             let hedge_won = end == End::Won && account.accepted > Some(0);

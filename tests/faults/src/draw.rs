@@ -34,6 +34,7 @@ pub(crate) fn options(world: &World, room: u8) -> Options {
     };
     options.max_pushback = (world.below(4) == 0).then(|| ticks(world.below(30)));
     options.enable_cancellation = world.below(3) > 0;
+    options.holdback_percent = world.pick(&[0.0, 0.0, 0.0, 20.0, 50.0]);
     options.guard = world.pick(&[None, Some(false), Some(true)]);
     if world.below(4) == 0 {
         options.min_delay = ticks(world.below(5));

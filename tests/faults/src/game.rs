@@ -51,6 +51,7 @@ impl Rules {
         // Hedges that are only observed are paid for, but only the sink hears of them.
         journal.exact = journal.listens || !options.observe_only;
         journal.observes = options.observe_only;
+        journal.has_control = options.holdback_percent > 0.0;
         if world.may(Fault::Early) || world.may(Fault::StepsBack) {
             journal.books = Books::new().untimed();
         }
@@ -319,6 +320,7 @@ where
             world.primary_admitted(account);
         } else {
             world.hedge_admitted(account);
+            world.hedge_started(account, attempt);
         }
         if nests && world.strikes(Fault::DropsInPoll, 8) {
             self.nest();
@@ -462,6 +464,7 @@ where
             let mut journal = world.journal();
             journal.exact &= journal.listens || !options.observe_only;
             journal.observes |= options.observe_only;
+            journal.has_control = options.holdback_percent > 0.0;
             // Of some requests the sink does not hear, if it panicked.
             journal.exact &= journal.untold == 0 || !options.observe_only;
             for account in journal.opened_mut() {

@@ -4,6 +4,7 @@ use core::fmt;
 use core::task::Waker;
 
 use hedge_conformance::Books;
+use hedge_core::adapter::Group;
 use hedge_core::replicas::ReplicaId;
 use hedge_core::{Instant, Options};
 
@@ -25,6 +26,8 @@ pub(crate) struct Journal {
     pub(crate) exact: bool,
     /// Whether hedges were only observed at any time.
     pub(crate) observes: bool,
+    /// Whether hedges are withheld for a control group.
+    pub(crate) has_control: bool,
     /// Whether the sink listens.
     pub(crate) listens: bool,
     /// Whether the strategies want to hear of every request.
@@ -40,6 +43,8 @@ pub(crate) struct Journal {
     pub(crate) untold: u64,
     /// What the strategy heard of: requests, and their attempts.
     pub(crate) heard: (u64, u64),
+    /// The requests of the control group of which the strategy heard, and of those that were hedged beside it.
+    pub(crate) groups: (u64, u64),
 }
 
 /// Of one request.
@@ -66,6 +71,12 @@ pub(crate) struct Account {
     pub(crate) panicked: bool,
     /// No more events of it are expected, since a panic came between.
     pub(crate) silenced: bool,
+    /// Drawn when its first hedge for slowness could start, where there is a control group.
+    pub(crate) group: Option<Group>,
+    /// A hedge for slowness was started.
+    pub(crate) hedged: bool,
+    /// A hedge was withheld since the last attempt was started.
+    pub(crate) withheld: bool,
     /// Its primary tries a replica that is suspect, of which the strategy does not hear.
     pub(crate) probes: bool,
     /// The latest time at which it can have started.
@@ -226,6 +237,9 @@ impl Account {
             settled: None,
             panicked: false,
             silenced: false,
+            group: None,
+            hedged: false,
+            withheld: false,
             probes: false,
             start: 0,
         }
@@ -306,6 +320,7 @@ impl Journal {
             halves: None,
             exact: true,
             observes: false,
+            has_control: false,
             listens: true,
             learns: true,
             books: Books::new(),
@@ -315,6 +330,7 @@ impl Journal {
             ends: 0,
             untold: 0,
             heard: (0, 0),
+            groups: (0, 0),
         }
     }
 
@@ -332,6 +348,7 @@ impl Journal {
         (self.ends, self.untold) = (0, 0);
         self.observes = false;
         self.heard = (0, 0);
+        self.groups = (0, 0);
     }
 
     /// A new account, if there is room.

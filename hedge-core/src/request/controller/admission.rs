@@ -215,7 +215,9 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
 
     /// Draws once per request whether a hedge that everything else allowed is withheld.
     fn is_withheld(&mut self) -> bool {
-        if self.group.is_none() {
+        // A request that was hedged before there was a control group is in neither group.
+        let is_hedged = u32::from(self.started) > 1 + self.retries.count_ones();
+        if self.group.is_none() && !is_hedged {
             self.group = self.state.draw_group();
         }
         self.group == Some(Group::Control)

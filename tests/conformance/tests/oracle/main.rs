@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use futures_lite::{FutureExt, StreamExt, stream};
 use hedge_conformance::Draws;
-use hedge_core::adapter::{BudgetHandle, SharedState};
+use hedge_core::adapter::{BudgetHandle, Group, SharedState};
 use hedge_core::manual::ManualTimer;
 use hedge_core::stream::First;
 use hedge_core::{
@@ -22,6 +22,8 @@ use seen::Seen;
 
 const SCENARIOS: u64 = 40_000;
 const ATTEMPTS: usize = 4;
+/// Of the hedges that may start, in percent, where there is a control group.
+const HOLDBACK: f64 = 25.0;
 /// A request that has not ended by then, in milliseconds, is dropped.
 const PATIENCE: u64 = 1_000;
 
@@ -33,7 +35,13 @@ fn requests_do_what_the_model_says() {
         let mut model = Model::new(&scenario);
         let told = scenario.play();
         for (n, (request, told)) in scenario.requests.iter().zip(&told).enumerate() {
-            let (expected, notes) = model.request(request);
+            let mut control = model.clone();
+            let (mut expected, mut notes) = model.request(request, Group::Hedged);
+            // The group is drawn, so what happened says which it was.
+            if notes.drawn && *told != expected {
+                (expected, notes) = control.request(request, Group::Control);
+                model = control;
+            }
             assert_eq!(told, &expected, "request {n} of {scenario:#?}");
             seen.count(&expected, notes);
         }
@@ -50,6 +58,7 @@ struct Scenario {
     timeout: Option<u64>,
     attempt_timeout: Option<u64>,
     max_pushback: Option<u64>,
+    holdback: bool,
     budget: Limits,
     metrics: bool,
     /// Polls that nobody asked for come up to so many milliseconds apart.
@@ -176,6 +185,7 @@ impl Scenario {
             timeout,
             attempt_timeout,
             max_pushback,
+            holdback: draws.below(4) == 0,
             budget: Limits {
                 quarters,
                 max_in_flight,
@@ -200,10 +210,13 @@ impl Scenario {
         options.timeout = self.timeout.map(ms);
         options.attempt_timeout = self.attempt_timeout.map(ms);
         options.max_pushback = self.max_pushback.map(ms);
+        options.holdback_percent = if self.holdback { HOLDBACK } else { 0.0 };
         let builder = Hedger::builder(&clock)
             .strategy(Fixed::new(self.delay.map_or(Duration::MAX, ms)))
             .attempts::<ATTEMPTS>()
             .options(options)
+            // Other draws than those that made the scenario.
+            .seed(self.seed | 1 << 63)
             .budget(self.budget.build());
         if self.metrics {
             let hedger = builder.build_local().unwrap();
@@ -213,6 +226,14 @@ impl Scenario {
             assert_eq!(metrics.total_requests, told.len() as u64, "{self:#?}");
             let primaries = told.iter().filter(|told| !told.starts.is_empty()).count();
             assert_eq!(metrics.hedges, (attempts - primaries) as u64, "{self:#?}");
+            let is_withheld = |told: &&Told| match &told.ended {
+                Ended::Ok(answer) => answer.suppressed == Some(Suppressed::Holdback),
+                _ => false,
+            };
+            let withheld = told.iter().filter(is_withheld).count() as u64;
+            // Those that were not answered are counted as well.
+            let counted = metrics.refused(Suppressed::Holdback);
+            assert!(counted >= withheld, "{counted} of {withheld}: {self:#?}");
             told
         } else {
             self.play_on(&clock, &builder.without_metrics().build_local().unwrap())

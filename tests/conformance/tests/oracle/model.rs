@@ -3,6 +3,7 @@
 use super::*;
 
 /// The contract, as a simulation from one moment at which something happens to the next.
+#[derive(Clone)]
 pub(super) struct Model<'s> {
     scenario: &'s Scenario,
     /// What delay hedges and what retries have of the bucket, in eighths of a token.
@@ -23,6 +24,9 @@ pub(super) struct Notes {
     pub(super) expired: bool,
     pub(super) too_much_patience: bool,
     pub(super) unsent: bool,
+    /// A hedge could start, and there is a control group.
+    pub(super) drawn: bool,
+    pub(super) withheld: bool,
 }
 
 const DELAY: usize = 0;
@@ -58,6 +62,7 @@ struct Running {
     end: Option<u64>,
     /// The longest wait that a result has asked for.
     pushback: u64,
+    group: Group,
 }
 
 struct Started {
@@ -116,7 +121,8 @@ impl<'s> Model<'s> {
         }
     }
 
-    pub(super) fn request(&mut self, script: &Script) -> (Told, Notes) {
+    /// A request that is in `group`, if it comes to that.
+    pub(super) fn request(&mut self, script: &Script, group: Group) -> (Told, Notes) {
         self.notes = Notes::default();
         if script.deadline == Some(0) {
             return (self.unsent(), self.notes);
@@ -139,6 +145,7 @@ impl<'s> Model<'s> {
             crowded_until: script.crowded_until,
             end: self.scenario.end(script),
             pushback: 0,
+            group,
         };
         request.start(0, Cause::Primary, script);
         let mut now = 0;
@@ -186,7 +193,13 @@ impl<'s> Model<'s> {
     fn refund(&mut self) {
         if self.scenario.budget.quarters.is_some() {
             self.notes.refunded = true;
-            self.halves[RETRY] += 8;
+            self.give_back(RETRY);
+        }
+    }
+
+    fn give_back(&mut self, half: usize) {
+        if self.scenario.budget.quarters.is_some() {
+            self.halves[half] += 8;
             self.settle_halves();
         }
     }
@@ -239,7 +252,20 @@ impl<'s> Model<'s> {
         while self.due(request).is_some_and(|due| due <= now) {
             let retry = request.unanswered > 0;
             let waits = retry && !request.reserved && request.patience > now;
+            if !retry && self.notes.withheld {
+                request.withhold();
+                continue;
+            }
             let paid = request.reserved && retry || self.pay(request, retry, now);
+            if paid && !retry && self.scenario.holdback {
+                self.notes.drawn = true;
+                if request.group == Group::Control {
+                    self.notes.withheld = true;
+                    self.give_back(DELAY);
+                    request.withhold();
+                    continue;
+                }
+            }
             if !paid {
                 self.notes.refused_before_a_wait |= waits;
                 self.refuse(request, retry, now);
@@ -402,6 +428,12 @@ impl Running {
             expired: false,
             step,
         });
+    }
+
+    /// The hedge that is due is withheld, and so is every later one but for retries.
+    fn withhold(&mut self) {
+        self.refusal = Some(Suppressed::Holdback);
+        (self.refused, self.exhausted) = (true, true);
     }
 
     /// The result of this attempt if it has one now, and the end of the request if it is that.

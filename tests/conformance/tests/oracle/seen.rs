@@ -25,6 +25,8 @@ pub(super) struct Seen {
     all_expired: u32,
     too_much_patience: u32,
     unsent: u32,
+    drawn: u32,
+    withheld: u32,
 }
 
 impl Seen {
@@ -43,6 +45,8 @@ impl Seen {
         add(&mut self.all_expired, notes.expired && timed_out);
         add(&mut self.too_much_patience, notes.too_much_patience);
         add(&mut self.unsent, notes.unsent);
+        add(&mut self.drawn, notes.drawn);
+        add(&mut self.withheld, notes.withheld);
         add(
             &mut self.retried,
             told.starts.iter().any(|(_, cause)| *cause == Cause::Retry),
@@ -110,5 +114,13 @@ impl Seen {
             "{self:#?}"
         );
         assert!(rare.iter().all(|count| *count > 50), "{self:#?}");
+        // As many as are to be, within four standard deviations.
+        let (drawn, share) = (f64::from(self.drawn), HOLDBACK / 100.0);
+        let off = f64::from(self.withheld) - share * drawn;
+        assert!(drawn > 1000.0, "{self:#?}");
+        assert!(
+            off.abs() < 4.0 * (share * (1.0 - share) * drawn).sqrt(),
+            "{self:#?}"
+        );
     }
 }
