@@ -158,7 +158,8 @@ impl<T, S, M, K, const MAX: usize> Builder<T, S, M, K, MAX> {
     }
 
     /// Sets the time limit of each attempt of a request that may be hedged. An attempt that lasts longer is dropped
-    /// and has failed, so that the next one starts. Default: none.
+    /// and has failed, so that the next one starts. An attempt of `request_detached` has failed as well, and runs on.
+    /// Default: none.
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
         self.options.attempt_timeout = Some(timeout);
         self

@@ -25,7 +25,9 @@ pub struct Options {
     pub enabled: bool,
     /// Whether the hedger only observes: it learns and counts, but starts no hedges. Hedges that would have been
     /// started are withdrawn from the budget and reported as
-    /// [`Suppressed::ObserveOnly`](crate::Suppressed::ObserveOnly). Default: false.
+    /// [`Suppressed::ObserveOnly`](crate::Suppressed::ObserveOnly); after a day or so,
+    /// [`MetricsSnapshot::dry_run`](crate::MetricsSnapshot::dry_run) says what they would have cost and saved.
+    /// Default: false.
     pub observe_only: bool,
     /// The percentage of the requests that are about to be hedged for slowness whose hedge is withheld instead, 0 to
     /// 50. They are a control group: [`MetricsSnapshot::effect`](crate::MetricsSnapshot::effect) compares the others
@@ -37,7 +39,8 @@ pub struct Options {
     /// a config file.
     pub timeout: Option<Duration>,
     /// The time limit of each attempt of a request that may be hedged. An attempt that lasts longer is dropped and
-    /// has failed, so that the next one starts. Default: none.
+    /// has failed, so that the next one starts. An attempt of `request_detached` has failed as well, and runs on.
+    /// Default: none.
     pub attempt_timeout: Option<Duration>,
     /// The longest pushback that a request waits for. After a longer one, no further attempt starts, as after
     /// [`Verdict::Wait`](crate::Verdict::Wait), and the request ends at once if no other attempt runs. With zero, it

@@ -4,6 +4,7 @@ use core::fmt;
 use core::time::Duration;
 
 use super::Histogram;
+use super::units::Time;
 
 /// What hedging would have cost, and what it would have saved at most, as measured by a hedger with
 /// [`observe_only`](crate::Options::observe_only).
@@ -16,14 +17,12 @@ use super::Histogram;
 /// ```
 /// use core::time::Duration;
 /// use hedge_core::manual::ManualTimer;
-/// use hedge_core::{Fixed, Hedger, Options};
+/// use hedge_core::{Fixed, Hedger};
 ///
 /// let clock = ManualTimer::<8>::new();
-/// let mut options = Options::default();
-/// options.observe_only = true;
 /// let hedger = Hedger::builder(&clock)
 ///     .strategy(Fixed::new(Duration::from_millis(50)))
-///     .options(options)
+///     .observe_only(true)
 ///     .build_local()?;
 /// for n in 0..1000 {
 ///     let latency = Duration::from_millis(if n % 20 == 0 { 900 } else { 10 });
@@ -33,6 +32,7 @@ use super::Histogram;
 /// let dry_run = metrics.dry_run().expect("hedges would have been started");
 /// assert_eq!(dry_run.hedges, 50);
 /// assert!(dry_run.p99_after < Duration::from_millis(100));
+/// // "Of 1000 requests, hedging after …", and the same figures for a program.
 /// println!("{dry_run}\n{}", dry_run.json());
 /// # Ok::<(), hedge_core::ConfigError>(())
 /// ```
@@ -144,11 +144,13 @@ impl fmt::Display for DryRun {
             ..
         } = self;
         let percent = 100.0 * self.more_requests;
+        let [delay, mean_before, mean_after, p99_before, p99_after] =
+            [delay, mean_before, mean_after, p99_before, p99_after].map(|time| Time(*time));
         write!(
             f,
-            "Of {requests} requests, hedging after {delay:.1?} would have sent {hedges} once more, and {retries} after a \
-             failure: {percent:.1} % more requests. If attempts are independent, P99 goes from {p99_before:.1?} to {p99_after:.1?}, and the mean from \
-             {mean_before:.1?} to {mean_after:.1?}."
+            "Of {requests} requests, hedging after {delay} would have sent {hedges} once more, and {retries} after a \
+             failure: {percent:.1} % more requests. If attempts are independent, P99 goes from {p99_before} to \
+             {p99_after}, and the mean from {mean_before} to {mean_after}."
         )
     }
 }
@@ -262,8 +264,8 @@ mod tests {
         };
         assert_eq!(
             run.to_string(),
-            "Of 2000 requests, hedging after 80.0ms would have sent 90 once more, and 10 after a failure: 5.0 % more \
-             requests. If attempts are independent, P99 goes from 900.0ms to 160.0ms, and the mean from 40.0ms to 30.0ms."
+            "Of 2000 requests, hedging after 80 ms would have sent 90 once more, and 10 after a failure: 5.0 % more \
+             requests. If attempts are independent, P99 goes from 900 ms to 160 ms, and the mean from 40 ms to 30 ms."
         );
         assert_eq!(
             run.json().to_string(),

@@ -52,6 +52,7 @@ mod on {
     use core::time::Duration;
 
     use crate::metrics::Histogram;
+    use crate::metrics::units::Unit;
     use crate::record::{Group, Record, RequestEnd};
     use crate::time::nanos;
 
@@ -384,38 +385,6 @@ mod on {
                 write!(f, " → {} {}", to.number(hedged.value), to.name)?;
             }
             write!(f, "; {:.1} % more requests", 100.0 * self.more)
-        }
-    }
-
-    /// A unit of time that gives short numbers.
-    struct Unit {
-        per_second: f64,
-        name: &'static str,
-    }
-
-    impl Unit {
-        fn of(seconds: f64) -> Self {
-            let (per_second, name) = match seconds {
-                _ if seconds >= 1.0 => (1.0, "s"),
-                _ if seconds >= 1e-3 => (1e3, "ms"),
-                _ => (1e6, "µs"),
-            };
-            Self { per_second, name }
-        }
-
-        fn number(&self, seconds: f64) -> Number {
-            Number(seconds * self.per_second)
-        }
-    }
-
-    /// A number that is displayed with two digits at least.
-    struct Number(f64);
-
-    impl fmt::Display for Number {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            let digits = usize::from(libm::fabs(self.0) < 10.0);
-            // Adding 0 turns `-0` into `0`.
-            write!(f, "{:.digits$}", self.0 + 0.0)
         }
     }
 }

@@ -12,6 +12,8 @@ mod effect;
 mod histogram;
 mod snapshot;
 mod status;
+#[cfg(feature = "alloc")]
+mod units;
 
 #[cfg(test)]
 mod tests;

@@ -153,8 +153,9 @@ impl MetricsSnapshot {
         self.refused.get(reason.index()).copied().unwrap_or(0)
     }
 
-    /// Returns what hedging would have cost and saved; `None` unless a hedger that only
-    /// [observes](crate::Options::observe_only) would have started a hedge. Needs the feature `alloc` or `std`.
+    /// Returns what hedging would have cost and saved, of a hedger that only
+    /// [observes](crate::Options::observe_only). `None` if it would have started no hedge for slowness so far:
+    /// [`refused`](Self::refused) says why. Needs the feature `alloc` or `std`.
     #[cfg(feature = "alloc")]
     pub const fn dry_run(&self) -> Option<DryRun> {
         self.dry_run

@@ -121,8 +121,8 @@ pub enum EventKind {
         /// The replica that it went to, if one was chosen.
         replica: Option<ReplicaId>,
     },
-    /// `attempt.timeout`: an attempt was dropped since it exceeded `attempt_timeout`. The request goes
-    /// on.
+    /// `attempt.timeout`: an attempt was given up since it exceeded `attempt_timeout`. The request goes
+    /// on, and so does the task of a detached attempt.
     AttemptTimeout {
         /// The index of the attempt.
         attempt: u8,

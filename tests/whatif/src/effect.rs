@@ -16,6 +16,7 @@ use rand_distr::{Distribution, LogNormal};
 
 use crate::incidents::verdict::{self, As, Figure, Row};
 use crate::lab::percentile;
+use crate::options::Seeded;
 use crate::parallel;
 
 const REQUESTS: usize = 40_000;
@@ -226,8 +227,8 @@ struct Held {
     example: [Interval; 4],
 }
 
-fn held(name: &'static str, workload: Workload, seeds: usize) -> Result<Held, String> {
-    let trials = parallel::map(seeds, |seed| trial(workload, seed as u64 + 1));
+fn held(name: &'static str, workload: Workload, first: u64, seeds: usize) -> Result<Held, String> {
+    let trials = parallel::map(seeds, |seed| trial(workload, seed as u64 + first));
     let trials = trials.into_iter().collect::<Result<Vec<_>, _>>()?;
     let truth = truth(&trials);
     let held = core::array::from_fn(|measure| {
@@ -243,10 +244,10 @@ fn held(name: &'static str, workload: Workload, seeds: usize) -> Result<Held, St
     })
 }
 
-fn rows(seeds: usize) -> Result<Vec<Row>, String> {
+fn rows(first: u64, seeds: usize) -> Result<Vec<Row>, String> {
     let all = WORKLOADS
         .iter()
-        .map(|(name, workload)| held(name, *workload, seeds))
+        .map(|(name, workload)| held(name, *workload, first, seeds))
         .collect::<Result<Vec<_>, _>>()?;
     let mut rows = Vec::new();
     for Held {
@@ -288,9 +289,9 @@ the 90th percentile, one hedge in five withheld. The truth is what the requests 
 over all seeds. The mean, P50 and P99 are by how much they were shorter.
 ";
 
-pub(crate) fn print(json: bool) -> Result<(), String> {
-    let rows = rows(SEEDS)?;
-    if json {
+pub(crate) fn print(options: &Seeded) -> Result<(), String> {
+    let rows = rows(options.seed, SEEDS)?;
+    if options.json {
         return hedge_terminal::print(&verdict::json(&rows)?);
     }
     hedge_terminal::print(&format!("{HEAD}\n{}", verdict::table(&rows)))
@@ -316,7 +317,7 @@ mod tests {
                 held,
                 example,
                 ..
-            } = held(name, workload, 8).unwrap();
+            } = held(name, workload, 1, 8).unwrap();
             assert!(
                 held.iter().all(|held| *held >= 6),
                 "{name}: {held:?} {truth:?}"

@@ -14,6 +14,7 @@ use rand_distr::{Distribution, Exp, LogNormal};
 use crate::engine::{Ask, Lab, Running, ms};
 use crate::incidents::verdict::{self, As, Figure, Row};
 use crate::lab::{self, percentile};
+use crate::options::Seeded;
 use crate::parallel;
 
 const SIZES: [usize; 4] = [1, 10, 100, 1000];
@@ -26,6 +27,8 @@ const PERCENT: f64 = 10.0;
 /// Each client makes at least so many requests, and all of them at least so many.
 const EACH: usize = 5000;
 const LEAST: usize = 400_000;
+/// How often each is played; what is shown is the median.
+const SEEDS: u64 = 5;
 const INCIDENT: Duration = Duration::from_secs(10);
 /// What a slow zone adds to each answer.
 const FAR: Duration = Duration::from_millis(400);
@@ -50,15 +53,17 @@ struct Setting {
     scenario: Scenario,
     hedged: bool,
     requests: usize,
+    seed: u64,
 }
 
 impl Setting {
-    fn new(clients: usize, scenario: Scenario) -> Self {
+    fn new(clients: usize, scenario: Scenario, seed: u64) -> Self {
         Self {
             clients,
             scenario,
             hedged: true,
             requests: (EACH * clients).max(LEAST),
+            seed,
         }
     }
 }
@@ -170,7 +175,8 @@ fn run(setting: Setting) -> Result<Ran, String> {
         } else {
             Off.into()
         };
-        lab::hedger(strategy, Budget::percent(PERCENT), None, None, seed as u64)
+        let seed = seed as u64 + (setting.seed << 32);
+        lab::hedger(strategy, Budget::percent(PERCENT), None, None, seed)
     };
     let clients = (0..setting.clients)
         .map(|seed| Ok([client(2 * seed)?, client(2 * seed + 1)?]))
@@ -180,7 +186,7 @@ fn run(setting: Setting) -> Result<Ran, String> {
         setting,
         half: Instant::from_epoch(Duration::from_secs_f64(half)),
         clients: &clients,
-        rng: SmallRng::seed_from_u64(setting.clients as u64),
+        rng: SmallRng::seed_from_u64(setting.clients as u64 + (setting.seed << 32)),
         slab: Vec::new(),
         free: Vec::new(),
         servers: (0..SERVERS)
@@ -373,24 +379,55 @@ const SCENARIOS: [(&str, Scenario); 3] = [
     ("zone", Scenario::Zone),
     ("deploy", Scenario::Deploy { warm: true }),
 ];
+const COLD: Scenario = Scenario::Deploy { warm: false };
 
-fn rows(sizes: &[usize], scale: usize) -> Result<Vec<Row>, String> {
+/// All runs of a setting, one for each seed.
+struct Runs<'r> {
+    requests: usize,
+    all: Vec<&'r Ran>,
+}
+
+impl Runs<'_> {
+    fn median(&self, of: impl Fn(&Ran) -> f64) -> f64 {
+        let mut values: Vec<f64> = self.all.iter().map(|ran| of(ran)).collect();
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    }
+
+    fn calm(&self) -> f64 {
+        self.median(Ran::calm)
+    }
+
+    fn incident(&self) -> f64 {
+        self.median(Ran::incident)
+    }
+
+    fn recovery(&self, calm: f64) -> f64 {
+        self.median(|ran| ran.recovery(calm))
+    }
+
+    /// In the run that had the most.
+    fn hedges(&self) -> usize {
+        self.all.iter().map(|ran| ran.hedges).max().unwrap_or(0)
+    }
+}
+
+fn rows(first: u64) -> Result<Vec<Row>, String> {
     let mut settings = Vec::new();
-    for &clients in sizes {
-        for (_, scenario) in SCENARIOS {
-            settings.push(Setting::new(clients, scenario));
+    for seed in first..first + SEEDS {
+        for clients in SIZES {
+            for (_, scenario) in SCENARIOS {
+                settings.push(Setting::new(clients, scenario, seed));
+            }
+            settings.push(Setting::new(clients, COLD, seed));
         }
-        settings.push(Setting::new(clients, Scenario::Deploy { warm: false }));
-    }
-    for (_, scenario) in SCENARIOS {
-        let hedged = false;
-        settings.push(Setting {
-            hedged,
-            ..Setting::new(1, scenario)
-        });
-    }
-    for setting in &mut settings {
-        setting.requests /= scale;
+        for (_, scenario) in SCENARIOS {
+            let hedged = false;
+            settings.push(Setting {
+                hedged,
+                ..Setting::new(1, scenario, seed)
+            });
+        }
     }
     // The longest first.
     settings.sort_by_key(|setting| Reverse(setting.requests));
@@ -404,31 +441,26 @@ fn rows(sizes: &[usize], scale: usize) -> Result<Vec<Row>, String> {
     let ran = ran.into_iter().collect::<Result<Vec<_>, _>>()?;
     let find = |clients: usize, scenario: Scenario, hedged: bool| {
         let of = |setting: &Setting| (setting.clients, setting.scenario, setting.hedged);
-        let at = settings
+        let runs = settings
             .iter()
-            .position(|setting| of(setting) == (clients, scenario, hedged));
-        at.map(|at| (&settings[at], &ran[at]))
-            .ok_or("a run is missing")
+            .zip(&ran)
+            .filter(|(setting, _)| of(setting) == (clients, scenario, hedged));
+        let all: Vec<_> = runs.map(|(_, ran)| ran).collect();
+        let requests = Setting::new(clients, scenario, first).requests;
+        Runs { requests, all }
     };
     let mut rows = Vec::new();
-    let mut calm = Vec::new();
-    for &clients in sizes {
+    for clients in SIZES {
         for (name, scenario) in SCENARIOS {
-            let (setting, hedged) = find(clients, scenario, true)?;
-            let (_, off) = find(1, scenario, false)?;
-            let generations = if matches!(scenario, Scenario::Deploy { .. }) {
-                2
-            } else {
-                1
-            };
-            let bursts = (generations * clients) as f64 * f64::from(Budget::BURST);
-            let bound = PERCENT / 100.0 * setting.requests as f64 + bursts;
-            let extra = 100.0 * hedged.hedges as f64 / setting.requests as f64;
-            let spent = Figure::at_most("hedges", As::Number(0), hedged.hedges as f64, bound)
+            let (hedged, off) = (find(clients, scenario, true), find(1, scenario, false));
+            let bursts = clients as f64 * f64::from(Budget::BURST);
+            let bound = PERCENT / 100.0 * hedged.requests as f64 + bursts;
+            let hedges = hedged.hedges() as f64;
+            let extra = 100.0 * hedges / hedged.requests as f64;
+            let spent = Figure::at_most("hedges", As::Number(0), hedges, bound)
                 .beside(&format!("{extra:.1} % more requests"));
             let during = if let Scenario::Deploy { .. } = scenario {
-                let (_, cold) = find(clients, Scenario::Deploy { warm: false }, true)?;
-                let beside = format!("cold: {:.0}", cold.incident());
+                let beside = format!("cold: {:.0}", find(clients, COLD, true).incident());
                 let most = 1.1 * hedged.calm();
                 Figure::at_most(
                     "P99 of the first 10 s, ms",
@@ -448,10 +480,10 @@ fn rows(sizes: &[usize], scale: usize) -> Result<Vec<Row>, String> {
                 .beside(&beside)
             };
             let calmly = off.calm();
+            let own = hedged.median(|ran| ran.recovery(ran.calm()));
             let beside = format!(
-                "unhedged: {:.0}; to its own calm P99: {:.0}",
-                off.recovery(calmly),
-                hedged.recovery(hedged.calm())
+                "unhedged: {:.0}; to its own calm P99: {own:.0}",
+                off.recovery(calmly)
             );
             let most = off.recovery(calmly);
             let recovered = Figure::at_most(
@@ -461,26 +493,33 @@ fn rows(sizes: &[usize], scale: usize) -> Result<Vec<Row>, String> {
                 most,
             )
             .beside(&beside);
-            calm.push(hedged.calm());
             rows.push(Row::new(
                 format!("{clients}_{name}"),
                 vec![spent, during, recovered],
             ));
         }
     }
-    let (least, most) = calm
-        .iter()
-        .fold((f64::INFINITY, 0.0_f64), |(least, most), p99| {
-            (least.min(*p99), most.max(*p99))
-        });
-    let figure = Figure::at_most(
-        "largest ÷ smallest calm P99",
-        As::Number(2),
-        most / least,
-        1.1,
-    )
-    .beside(&format!("{least:.0} to {most:.0} ms"));
-    rows.push(Row::new("every_size", vec![figure]));
+    let spread = |what: &str, of: &dyn Fn(usize) -> f64| {
+        let all = SIZES.map(of);
+        let (least, most) = all
+            .iter()
+            .fold((f64::INFINITY, 0.0_f64), |(least, most), p99| {
+                (least.min(*p99), most.max(*p99))
+            });
+        let what = format!("largest ÷ smallest P99, {what}");
+        let sizes = all.map(|p99| format!("{p99:.0}")).join(", ");
+        let row = Figure::at_most(&what, As::Number(2), most / least, 1.1);
+        row.beside(&format!("{sizes} ms"))
+    };
+    let calm = |clients| find(clients, SCENARIOS[0].1, true).calm();
+    rows.push(Row::new("every_size", vec![spread("calm", &calm)]));
+    for (name, scenario) in SCENARIOS {
+        let incident = |clients| find(clients, scenario, true).incident();
+        rows.push(Row::new(
+            format!("every_size_{name}"),
+            vec![spread("during", &incident)],
+        ));
+    }
     Ok(rows)
 }
 
@@ -488,12 +527,13 @@ const HEAD: &str = "\
 So many clients, each with a hedger and a budget of 10 %, and 100 servers with 4 workers each at a load of 0.5, in
 virtual time; at least 5000 requests a client and 400 000 in all. At half-time, for 10 s: a brown-out (service × 1.8), one of
 four zones slow (answers 400 ms later), or a deploy (all clients restart, with what they had learned together). The bound of
-hedges is the budget's: 10 % of the requests and a burst for each client.
+hedges is the budget's: 10 % of the requests and a burst for each client. Figures are medians of 5 runs; hedges are those of
+the run that had the most.
 ";
 
-pub(crate) fn print(json: bool) -> Result<(), String> {
-    let rows = rows(&SIZES, 1)?;
-    if json {
+pub(crate) fn print(options: &Seeded) -> Result<(), String> {
+    let rows = rows(options.seed)?;
+    if options.json {
         return hedge_terminal::print(&verdict::json(&rows)?);
     }
     hedge_terminal::print(&format!("{HEAD}\n{}", verdict::table(&rows)))
@@ -506,7 +546,7 @@ mod tests {
     #[test]
     fn a_warm_start_hedges_at_once_and_a_cold_one_does_not() {
         let run = |warm| {
-            let setting = Setting::new(20, Scenario::Deploy { warm });
+            let setting = Setting::new(20, Scenario::Deploy { warm }, 0);
             run(Setting {
                 requests: 60_000,
                 ..setting

@@ -44,8 +44,8 @@ fn main() -> ExitCode {
         Some(Command::Replicas(options)) => replicas::print(options),
         Some(Command::Speed) => speed::print(),
         Some(Command::Traces(options)) => traces::print(options),
-        Some(Command::Effect { json }) => effect::print(*json),
-        Some(Command::Fleet { json }) => fleet::print(*json),
+        Some(Command::Effect(options)) => effect::print(options),
+        Some(Command::Fleet(options)) => fleet::print(options),
         Some(Command::Incidents(options)) => incidents::print(options),
         None => run(&options.run),
     };

@@ -41,17 +41,9 @@ pub(crate) enum Command {
     /// Measure hedge, and two other rules, on every trace of a folder, in the traces' order.
     Traces(Traces),
     /// Check what a control group shows against the truth.
-    Effect {
-        /// Print an array of objects instead of a table.
-        #[arg(long)]
-        json: bool,
-    },
+    Effect(Seeded),
     /// Measure what hedging does in a fleet of clients, and whether a start with shared knowledge helps.
-    Fleet {
-        /// Print an array of objects instead of a table.
-        #[arg(long)]
-        json: bool,
-    },
+    Fleet(Seeded),
     /// Measure what hedging does when something goes wrong.
     Incidents(Incidents),
 }
@@ -90,6 +82,15 @@ impl Traces {
     pub(crate) fn format(&self) -> Format {
         self.format.format()
     }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Seeded {
+    #[command(flatten)]
+    pub(crate) seeds: Seeds,
+    /// Print an array of objects instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args, Debug)]

@@ -10,8 +10,8 @@ pub(crate) struct Seeds {
     /// The first seed of the draws. Equal seeds give equal output.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How many seeds figures are taken over. Default: 20, but 5 for `traces`, and 100 for the queues and
-    /// brown-outs of `incidents`.
+    /// How many seeds figures are taken over. Default: 20, but 5 for `traces` and `fleet`, and 100 for `effect`
+    /// and for the queues and brown-outs of `incidents`.
     #[arg(long, value_parser = value_parser!(u64).range(1..=10_000), value_name = "COUNT")]
     seeds: Option<u64>,
 }

@@ -138,7 +138,9 @@ impl<R: Runtime, const MAX: usize> Builder<R, MAX> {
     /// # fn example<R: Runtime>() -> Result<(), hedge_core::ConfigError> {
     /// let hedger = hedge_core::runtime::Hedger::<R>::builder().observe_only(true).build()?;
     /// // … after a day:
-    /// println!("{}", hedger.metrics());
+    /// if let Some(report) = hedger.metrics().dry_run() {
+    ///     println!("{report}\n{}", report.json());
+    /// }
     /// # Ok(())
     /// # }
     /// ```
@@ -161,7 +163,8 @@ impl<R: Runtime, const MAX: usize> Builder<R, MAX> {
     }
 
     /// Sets the time limit of each attempt of a request that may be hedged. An attempt that lasts longer is dropped
-    /// and has failed, so that the next one starts. Default: none.
+    /// and has failed, so that the next one starts. An attempt of [`request_detached`](Hedger::request_detached) has
+    /// failed as well, and runs on. Default: none.
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
         self.supplied.attempt_timeout = true;
         self.map(|core| core.attempt_timeout(timeout))

@@ -19,6 +19,10 @@ impl<R: Spawn, const MAX: usize> Hedger<R, MAX> {
     /// task from its start. A hedge stays counted in flight until its task ends, and is not
     /// reported as cancelled.
     ///
+    /// An attempt that exceeds [`attempt_timeout`](crate::Options::attempt_timeout) has failed, so that the next one starts,
+    /// and is not aborted either. [`Attempt::remaining`] says how long it has: where an attempt may hang for ever, put a
+    /// timeout into it, so that its task ends.
+    ///
     /// # Errors
     ///
     /// Returns the errors of [`request`](Self::request). A panic of an attempt resumes in the

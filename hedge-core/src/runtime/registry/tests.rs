@@ -208,6 +208,17 @@ fn what_customize_supplied_stays() {
 }
 
 #[test]
+fn a_dry_run_that_customize_supplied_stays_one() {
+    let registry = Registry::<Still>::customized(|_, builder| builder.observe_only(true));
+    let mut config = config("search");
+    let hedger = registry.hedger(&config).unwrap();
+    config.max_hedges = 2;
+    registry.hedger(&config).unwrap();
+    let options = hedger.options();
+    assert_eq!((options.max_hedges, options.observe_only), (2, true));
+}
+
+#[test]
 fn a_change_that_does_not_fit_changes_nothing() {
     let registry = Registry::<Still>::customized(|_, builder| builder.max_hedges(1));
     let mut config = config("search");
