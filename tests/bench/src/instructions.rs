@@ -15,7 +15,7 @@ use crate::runtime::Flavour;
 use crate::script::{Kind, Slot};
 
 /// Cases that matter.
-const CASES: [&str; 12] = [
+const CASES: [&str; 14] = [
     "bare",
     "hand/fixed",
     "hand/learning",
@@ -24,6 +24,8 @@ const CASES: [&str; 12] = [
     "hedge/fixed, no metrics",
     "hedge/percentile",
     "hedge/percentile, alone",
+    "hedge/percentile, holdback 0",
+    "hedge/percentile, no control group",
     "hedge/adaptive",
     "hedge/exponential_backoff",
     "hedge/optimal",

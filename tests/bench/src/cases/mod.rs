@@ -4,6 +4,7 @@ mod by_hand;
 mod ours;
 mod peers;
 mod plain;
+mod uncontrolled;
 
 use core::task::{Context, Poll};
 

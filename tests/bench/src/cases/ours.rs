@@ -4,8 +4,8 @@ use core::hint::black_box;
 use core::task::{Context, Waker};
 use core::time::Duration;
 
-use hedge_core::adapter::{Sharded, SharedBudget};
-use hedge_core::metrics::NoMetrics;
+use hedge_core::adapter::{HedgerState, Sharded, SharedBudget, SharedState};
+use hedge_core::metrics::{Metrics, NoMetrics};
 use hedge_core::telemetry::NoSink;
 use hedge_tokio::replicas::SharedReplicas;
 use hedge_tokio::strategy::Sample;
@@ -16,6 +16,7 @@ use hedge_tokio::{
 };
 use tower_service::Service;
 
+use super::uncontrolled::Uncontrolled;
 use super::{Backend, leak};
 use crate::case::Case;
 use crate::script::{Kind, Script};
@@ -68,6 +69,16 @@ pub(super) fn cases(kind: Kind) -> Vec<Case> {
         "hedge/percentile, no metrics",
         percentile,
         budget(kind),
+    ));
+    cases.push(holding_back(
+        kind,
+        "hedge/percentile, holdback 0",
+        Sharded::new,
+    ));
+    cases.push(holding_back(
+        kind,
+        "hedge/percentile, no control group",
+        |state| Uncontrolled(Sharded::new(state)),
     ));
     cases.push(through_tower(kind));
     cases.push(by_key(kind));
@@ -156,6 +167,36 @@ where
     });
     case.prepared(move || {
         for hedger in hedgers.iter().filter(|_| kind.hedges()) {
+            hedger.restore(&learned).expect("what it had learned");
+        }
+    })
+}
+
+/// With budget, metrics and a sink, and with a state that draws control groups or does not.
+fn holding_back<L>(
+    kind: Kind,
+    name: &'static str,
+    state: impl FnOnce(HedgerState<Percentile, Metrics>) -> L,
+) -> Case
+where
+    L: SharedState<Strategy = Percentile, Metrics = Metrics> + Send + Sync + 'static,
+{
+    let hedger = hedge_core::Hedger::builder(TokioTimer::new())
+        .strategy(percentile())
+        .options(options(kind))
+        .budget(budget(kind))
+        .sink(|event: &Event| {
+            black_box(event);
+        })
+        .build_with(state, SharedBudget::new)
+        .expect("valid options");
+    let hedger = leak(hedger);
+    let learned = hedger.export();
+    let case = Case::new(name, move || {
+        move |script: Script| hedger.request(move |_| script.launch())
+    });
+    case.prepared(move || {
+        if kind.hedges() {
             hedger.restore(&learned).expect("what it had learned");
         }
     })
