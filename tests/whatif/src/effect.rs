@@ -17,7 +17,7 @@ use rand_distr::{Distribution, LogNormal};
 use crate::incidents::verdict::{self, As, Figure, Row};
 use crate::lab::percentile;
 use crate::options::Seeded;
-use crate::parallel;
+use crate::seeds::Seeds;
 
 const REQUESTS: usize = 40_000;
 /// In milliseconds: about the 90th percentile. Not learned, so that all seeds have one truth.
@@ -227,9 +227,8 @@ struct Held {
     example: [Interval; 4],
 }
 
-fn held(name: &'static str, workload: Workload, first: u64, seeds: usize) -> Result<Held, String> {
-    let trials = parallel::map(seeds, |seed| trial(workload, seed as u64 + first));
-    let trials = trials.into_iter().collect::<Result<Vec<_>, _>>()?;
+fn held(name: &'static str, workload: Workload, seeds: Seeds) -> Result<Held, String> {
+    let trials = seeds.each(|seed| trial(workload, seed))?;
     let truth = truth(&trials);
     let held = core::array::from_fn(|measure| {
         let holds = |trial: &&Trial| trial.shown[measure].contains(truth[measure]);
@@ -244,11 +243,12 @@ fn held(name: &'static str, workload: Workload, first: u64, seeds: usize) -> Res
     })
 }
 
-fn rows(first: u64, seeds: usize) -> Result<Vec<Row>, String> {
+fn rows(seeds: Seeds) -> Result<Vec<Row>, String> {
     let all = WORKLOADS
         .iter()
-        .map(|(name, workload)| held(name, *workload, first, seeds))
+        .map(|(name, workload)| held(name, *workload, seeds))
         .collect::<Result<Vec<_>, _>>()?;
+    let seeds = seeds.count() as usize;
     let mut rows = Vec::new();
     for Held {
         name,
@@ -290,7 +290,7 @@ over all seeds. The mean, P50 and P99 are by how much they were shorter.
 ";
 
 pub(crate) fn print(options: &Seeded) -> Result<(), String> {
-    let rows = rows(options.seed, SEEDS)?;
+    let rows = rows(options.seeds.or(SEEDS as u64))?;
     if options.json {
         return hedge_terminal::print(&verdict::json(&rows)?);
     }
@@ -317,7 +317,7 @@ mod tests {
                 held,
                 example,
                 ..
-            } = held(name, workload, 1, 8).unwrap();
+            } = held(name, workload, Seeds::DEFAULT.or(8)).unwrap();
             assert!(
                 held.iter().all(|held| *held >= 6),
                 "{name}: {held:?} {truth:?}"

@@ -16,6 +16,7 @@ use crate::incidents::verdict::{self, As, Figure, Row};
 use crate::lab::{self, percentile};
 use crate::options::Seeded;
 use crate::parallel;
+use crate::seeds::Seeds;
 
 const SIZES: [usize; 4] = [1, 10, 100, 1000];
 const SERVERS: usize = 100;
@@ -412,9 +413,9 @@ impl Runs<'_> {
     }
 }
 
-fn rows(first: u64) -> Result<Vec<Row>, String> {
+fn rows(seeds: Seeds) -> Result<Vec<Row>, String> {
     let mut settings = Vec::new();
-    for seed in first..first + SEEDS {
+    for seed in seeds.iter() {
         for clients in SIZES {
             for (_, scenario) in SCENARIOS {
                 settings.push(Setting::new(clients, scenario, seed));
@@ -446,7 +447,7 @@ fn rows(first: u64) -> Result<Vec<Row>, String> {
             .zip(&ran)
             .filter(|(setting, _)| of(setting) == (clients, scenario, hedged));
         let all: Vec<_> = runs.map(|(_, ran)| ran).collect();
-        let requests = Setting::new(clients, scenario, first).requests;
+        let requests = Setting::new(clients, scenario, seeds.first()).requests;
         Runs { requests, all }
     };
     let mut rows = Vec::new();
@@ -532,7 +533,7 @@ the run that had the most.
 ";
 
 pub(crate) fn print(options: &Seeded) -> Result<(), String> {
-    let rows = rows(options.seed)?;
+    let rows = rows(options.seeds.or(SEEDS))?;
     if options.json {
         return hedge_terminal::print(&verdict::json(&rows)?);
     }
