@@ -387,7 +387,7 @@ struct Totals {
     hedge_wins: u64,
     /// Requests of which the strategy is to hear, and their attempts.
     taught: (u64, u64),
-    /// Those of the control group, and of the other.
+    /// The requests of the control group, and of the group that is hedged.
     groups: (u64, u64),
 }
 
