@@ -55,6 +55,8 @@ struct Setting {
     hedged: bool,
     requests: usize,
     seed: u64,
+    /// The burst of each client's budget, if it is not the default.
+    burst: Option<u32>,
 }
 
 impl Setting {
@@ -65,6 +67,7 @@ impl Setting {
             hedged: true,
             requests: (EACH * clients).max(LEAST),
             seed,
+            burst: None,
         }
     }
 }
@@ -177,7 +180,11 @@ fn run(setting: Setting) -> Result<Ran, String> {
             Off.into()
         };
         let seed = seed as u64 + (setting.seed << 32);
-        lab::hedger(strategy, Budget::percent(PERCENT), None, None, seed)
+        let mut budget = Budget::percent(PERCENT);
+        if let Some(burst) = setting.burst {
+            budget = budget.burst(burst);
+        }
+        lab::hedger(strategy, budget, None, None, seed)
     };
     let clients = (0..setting.clients)
         .map(|seed| Ok([client(2 * seed)?, client(2 * seed + 1)?]))
@@ -380,6 +387,8 @@ const SCENARIOS: [(&str, Scenario); 3] = [
     ("zone", Scenario::Zone),
     ("deploy", Scenario::Deploy { warm: true }),
 ];
+/// A burst for clients that make few requests each: bursts add up.
+const SMALL_BURST: u32 = 5;
 const COLD: Scenario = Scenario::Deploy { warm: false };
 
 /// All runs of a setting, one for each seed.
@@ -421,6 +430,10 @@ fn rows(seeds: Seeds) -> Result<Vec<Row>, String> {
                 settings.push(Setting::new(clients, scenario, seed));
             }
             settings.push(Setting::new(clients, COLD, seed));
+            settings.push(Setting {
+                burst: Some(SMALL_BURST),
+                ..Setting::new(clients, Scenario::Brownout, seed)
+            });
         }
         for (_, scenario) in SCENARIOS {
             let hedged = false;
@@ -440,16 +453,22 @@ fn rows(seeds: Seeds) -> Result<Vec<Row>, String> {
     });
     bar.finish_and_clear();
     let ran = ran.into_iter().collect::<Result<Vec<_>, _>>()?;
-    let find = |clients: usize, scenario: Scenario, hedged: bool| {
-        let of = |setting: &Setting| (setting.clients, setting.scenario, setting.hedged);
+    let find_with = |clients: usize, scenario: Scenario, hedged: bool, burst: Option<u32>| {
+        let of = |setting: &Setting| {
+            let Setting {
+                clients, scenario, ..
+            } = *setting;
+            (clients, scenario, setting.hedged, setting.burst)
+        };
         let runs = settings
             .iter()
             .zip(&ran)
-            .filter(|(setting, _)| of(setting) == (clients, scenario, hedged));
+            .filter(|(setting, _)| of(setting) == (clients, scenario, hedged, burst));
         let all: Vec<_> = runs.map(|(_, ran)| ran).collect();
         let requests = Setting::new(clients, scenario, seeds.first()).requests;
         Runs { requests, all }
     };
+    let find = |clients, scenario, hedged| find_with(clients, scenario, hedged, None);
     let mut rows = Vec::new();
     for clients in SIZES {
         for (name, scenario) in SCENARIOS {
@@ -500,6 +519,24 @@ fn rows(seeds: Seeds) -> Result<Vec<Row>, String> {
             ));
         }
     }
+    for clients in SIZES {
+        let small = find_with(clients, Scenario::Brownout, true, Some(SMALL_BURST));
+        let off = find(1, Scenario::Brownout, false);
+        let bound =
+            PERCENT / 100.0 * small.requests as f64 + clients as f64 * f64::from(SMALL_BURST);
+        let spent = Figure::at_most("hedges", As::Number(0), small.hedges() as f64, bound);
+        let during = Figure::at_most(
+            "P99 during, ms",
+            As::Number(0),
+            small.incident(),
+            1.02 * off.incident(),
+        );
+        let beside = format!("unhedged: {:.0}", off.incident());
+        rows.push(Row::new(
+            format!("{clients}_brownout_burst_{SMALL_BURST}"),
+            vec![spent, during.beside(&beside)],
+        ));
+    }
     let spread = |what: &str, of: &dyn Fn(usize) -> f64| {
         let all = SIZES.map(of);
         let (least, most) = all
@@ -521,6 +558,12 @@ fn rows(seeds: Seeds) -> Result<Vec<Row>, String> {
             vec![spread("during", &incident)],
         ));
     }
+    let small =
+        |clients| find_with(clients, Scenario::Brownout, true, Some(SMALL_BURST)).incident();
+    rows.push(Row::new(
+        format!("every_size_brownout_burst_{SMALL_BURST}"),
+        vec![spread("during", &small)],
+    ));
     Ok(rows)
 }
 
@@ -528,8 +571,8 @@ const HEAD: &str = "\
 So many clients, each with a hedger and a budget of 10 %, and 100 servers with 4 workers each at a load of 0.5, in
 virtual time; at least 5000 requests a client and 400 000 in all. At half-time, for 10 s: a brown-out (service × 1.8), one of
 four zones slow (answers 400 ms later), or a deploy (all clients restart, with what they had learned together). The bound of
-hedges is the budget's: 10 % of the requests and a burst for each client. Figures are medians of 5 runs; hedges are those of
-the run that had the most.
+hedges is the budget's: 10 % of the requests and a burst for each client. Figures are medians over the seeds, 5 unless told
+otherwise; hedges are those of the run that had the most. `burst_5` is a brown-out with so small a burst for each client.
 ";
 
 pub(crate) fn print(options: &Seeded) -> Result<(), String> {

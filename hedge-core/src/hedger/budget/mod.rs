@@ -130,6 +130,9 @@ impl Budget {
     /// deposits while the callee is slow. If more hedges become due at once, the others are refused, even at 100 %. So
     /// choose at least the number of requests that can become slow at the same time. Default: [`BURST`](Self::BURST),
     /// gated.
+    ///
+    /// The bursts of a fleet add up. Where a thousand clients make a few requests a second each, choose a small one, such
+    /// as 5: otherwise they can hedge nearly every request for some seconds when their callee becomes slow.
     #[must_use]
     pub const fn burst(mut self, burst: u32) -> Self {
         self.burst = burst;
