@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::replica_id::ReplicaId;
-use crate::time;
+use crate::time::{duration, nanos};
 
 /// One attempt of a request, as passed to the closure that starts it.
 ///
@@ -23,7 +23,8 @@ pub struct Attempt {
     index: u8,
     cause: Cause,
     replica: ReplicaId,
-    elapsed: Duration,
+    /// In nanoseconds.
+    elapsed: u64,
     /// In nanoseconds; the largest number stands for `None`.
     remaining: u64,
 }
@@ -34,13 +35,17 @@ impl Attempt {
         index: 0,
         cause: Cause::Primary,
         replica: ReplicaId::FIRST,
-        elapsed: Duration::ZERO,
+        elapsed: 0,
         remaining: u64::MAX,
     };
 
     /// Returns the attempt with this `index`, started for `cause`, `elapsed` after the start of the
     /// request.
     pub const fn new(index: u8, cause: Cause, elapsed: Duration) -> Self {
+        Self::after_nanos(index, cause, nanos(elapsed))
+    }
+
+    pub(crate) const fn after_nanos(index: u8, cause: Cause, elapsed: u64) -> Self {
         Self {
             index,
             cause,
@@ -59,7 +64,7 @@ impl Attempt {
     /// Sets how long the attempt may take.
     #[must_use]
     pub fn with_remaining(self, remaining: Duration) -> Self {
-        self.within(time::nanos(remaining))
+        self.within(nanos(remaining))
     }
 
     /// Sets the number of nanoseconds that the attempt may take. The largest number means no limit.
@@ -91,7 +96,7 @@ impl Attempt {
 
     /// Returns the time from the start of the request to the start of this attempt.
     pub const fn elapsed(&self) -> Duration {
-        self.elapsed
+        duration(self.elapsed)
     }
 
     /// Returns how long this attempt may take from its start: until the deadline of the request, or
@@ -99,7 +104,7 @@ impl Attempt {
     ///
     /// Send it along, so that the server can stop when nobody waits for its answer any more.
     pub fn remaining(&self) -> Option<Duration> {
-        (self.remaining != u64::MAX).then(|| Duration::from_nanos(self.remaining))
+        (self.remaining != u64::MAX).then(|| duration(self.remaining))
     }
 }
 

@@ -7,6 +7,7 @@ use crate::attempt::Cause;
 use crate::name::Name;
 use crate::record::{AttemptEnd, Record, RequestEnd};
 use crate::replica_id::{NoReplica, ReplicaId};
+use crate::time::duration;
 
 /// The value of a request, with a summary of how it was obtained.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -85,8 +86,7 @@ pub struct Outcome {
 impl Outcome {
     #[cfg_attr(feature = "std", inline(always))]
     pub(crate) fn new(record: &Record, strategy: StrategyKind, strategy_name: Name) -> Self {
-        let finished =
-            |end, nanos| (end != AttemptEnd::Dropped).then(|| Duration::from_nanos(nanos));
+        let finished = |end, nanos| (end != AttemptEnd::Dropped).then(|| duration(nanos));
         Self {
             accepted: matches!(record.end, RequestEnd::Won(_)),
             hedged: record.hedged(),

@@ -5,7 +5,7 @@ use core::time::Duration;
 use crate::attempt::Cause;
 use crate::outcome::Suppressed;
 use crate::replica_id::NoReplica;
-use crate::time::{Instant, nanos};
+use crate::time::{Instant, duration, nanos};
 
 /// The duration of an attempt, as far as it is known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -46,7 +46,7 @@ pub(crate) enum AttemptEnd {
 
 impl AttemptEnd {
     const fn sample(self, nanos: u64) -> Sample {
-        let elapsed = Duration::from_nanos(nanos);
+        let elapsed = duration(nanos);
         match self {
             Self::Finished => Sample::Finished(elapsed),
             Self::Failed => Sample::Failed(elapsed),
@@ -139,7 +139,7 @@ pub(crate) const NONE: u64 = u64::MAX;
 const fn optional(nanos: u64) -> Option<Duration> {
     match nanos {
         NONE => None,
-        nanos => Some(Duration::from_nanos(nanos)),
+        nanos => Some(duration(nanos)),
     }
 }
 
@@ -307,7 +307,7 @@ impl Record {
 
     /// Returns the time from the start of the request to its end.
     pub const fn total(&self) -> Duration {
-        Duration::from_nanos(self.total)
+        duration(self.total)
     }
 
     /// Returns the duration of the primary.

@@ -35,25 +35,52 @@ impl Instant {
         Self(nanos(since_epoch))
     }
 
+    /// Returns the instant `nanos` nanoseconds after the epoch.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use hedge_core::Instant;
+    ///
+    /// let instant = Instant::from_nanos(5_000_000);
+    /// assert_eq!(instant, Instant::from_epoch(Duration::from_millis(5)));
+    /// assert_eq!(instant.as_nanos(), 5_000_000);
+    /// ```
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Returns the number of nanoseconds since the epoch.
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
     /// Returns the time since the epoch.
     pub const fn since_epoch(self) -> Duration {
-        Duration::from_nanos(self.0)
+        duration(self.0)
     }
 
     /// Returns the time from `earlier` to `self`, or zero if `earlier` is later.
     pub const fn since(self, earlier: Self) -> Duration {
-        Duration::from_nanos(self.nanos_since(earlier))
+        duration(self.nanos_since(earlier))
     }
 
     /// Returns the nanoseconds from `earlier` to `self`. A `Duration` would take a division, which
     /// is slow on microcontrollers.
+    #[cfg_attr(not(feature = "std"), inline(never))]
     pub(crate) const fn nanos_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 
     /// Returns the instant `nanos` nanoseconds later, saturating at [`Instant::MAX`].
+    #[cfg_attr(not(feature = "std"), inline(never))]
     pub(crate) const fn later(self, nanos: u64) -> Self {
         Self(self.0.saturating_add(nanos))
+    }
+
+    /// Returns the instant `nanos` nanoseconds earlier, saturating at [`Instant::ZERO`].
+    #[cfg_attr(not(feature = "std"), inline(never))]
+    pub(crate) const fn earlier(self, nanos: u64) -> Self {
+        Self(self.0.saturating_sub(nanos))
     }
 }
 
@@ -111,10 +138,7 @@ pub(crate) const fn nanos(duration: Duration) -> u64 {
 /// Converts nanoseconds to a duration. Not inlined in firmware, where a division takes many instructions.
 #[cfg_attr(not(feature = "std"), inline(never))]
 pub(crate) const fn duration(nanos: u64) -> Duration {
-    match nanos {
-        u64::MAX => Duration::MAX,
-        nanos => Duration::from_nanos(nanos),
-    }
+    Duration::from_nanos(nanos)
 }
 
 /// Converts a duration to milliseconds with a fraction, as in a config file.

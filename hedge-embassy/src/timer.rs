@@ -1,7 +1,5 @@
 //! The timer of embassy.
 
-use core::time::Duration;
-
 use embassy_time::TICK_HZ;
 use hedge_core::{Instant, Timer};
 
@@ -26,7 +24,7 @@ impl EmbassyTimer {
     /// Converts embassy's `instant` to this timer's clock, for
     /// [`Call::deadline`](hedge_core::Call::deadline).
     pub const fn instant(&self, instant: embassy_time::Instant) -> Instant {
-        Instant::from_epoch(duration(instant.as_ticks(), TICK_HZ))
+        Instant::from_nanos(nanos(instant.as_ticks(), TICK_HZ))
     }
 }
 
@@ -38,25 +36,33 @@ impl Timer for EmbassyTimer {
     }
 
     fn sleep_until(&self, deadline: Instant) -> embassy_time::Timer {
-        let ticks = ticks(deadline.since_epoch(), TICK_HZ);
+        let ticks = ticks(deadline.as_nanos(), TICK_HZ);
         embassy_time::Timer::at(embassy_time::Instant::from_ticks(ticks))
     }
 }
 
+/// How many nanoseconds a second has.
 const NANOS: u64 = 1_000_000_000;
 
-/// Converts `ticks` to a duration, rounded down to the nanosecond. Embassy's conversion rounds to
-/// the microsecond, so that a deadline could come too early.
-const fn duration(ticks: u64, hz: u64) -> Duration {
+/// Converts `ticks` to nanoseconds, rounded down, saturating. Embassy's conversion rounds to the microsecond, so that a
+/// deadline could come too early.
+const fn nanos(ticks: u64, hz: u64) -> u64 {
+    // Most rates divide a second evenly, and need no division here.
+    if NANOS.is_multiple_of(hz) {
+        return ticks.saturating_mul(NANOS / hz);
+    }
     // This cannot overflow: the ticks are less than a second, and embassy's rates are at most 5 GHz.
-    let nanos = ticks % hz * NANOS / hz;
-    Duration::new(ticks / hz, nanos as u32)
+    let part = ticks % hz * NANOS / hz;
+    (ticks / hz).saturating_mul(NANOS).saturating_add(part)
 }
 
-/// Returns the number of ticks after which `duration` has passed, saturating.
-fn ticks(duration: Duration, hz: u64) -> u64 {
-    let part = (u64::from(duration.subsec_nanos()) * hz).div_ceil(NANOS);
-    duration.as_secs().saturating_mul(hz).saturating_add(part)
+/// Returns the number of ticks after which `nanos` have passed, saturating.
+const fn ticks(nanos: u64, hz: u64) -> u64 {
+    if NANOS.is_multiple_of(hz) {
+        return nanos.div_ceil(NANOS / hz);
+    }
+    let part = (nanos % NANOS * hz).div_ceil(NANOS);
+    (nanos / NANOS).saturating_mul(hz).saturating_add(part)
 }
 
 #[cfg(test)]
@@ -78,7 +84,7 @@ mod tests {
     #[test]
     fn a_deadline_is_the_first_tick_that_is_not_early() {
         for hz in RATES {
-            for nanos in [
+            for deadline in [
                 0,
                 1,
                 999,
@@ -89,13 +95,12 @@ mod tests {
                 7 << 40,
                 3 << 58,
             ] {
-                let deadline = Duration::from_nanos(nanos);
                 let tick = ticks(deadline, hz);
-                assert!(duration(tick, hz) >= deadline, "{nanos} ns at {hz} Hz");
-                let before = tick.checked_sub(1).map(|tick| duration(tick, hz));
+                assert!(nanos(tick, hz) >= deadline, "{deadline} ns at {hz} Hz");
+                let before = tick.checked_sub(1).map(|tick| nanos(tick, hz));
                 assert!(
                     before.is_none_or(|before| before < deadline),
-                    "{nanos} ns at {hz} Hz"
+                    "{deadline} ns at {hz} Hz"
                 );
             }
         }
@@ -106,19 +111,26 @@ mod tests {
         // Ticks must not be finer than instants.
         for hz in RATES.into_iter().filter(|hz| *hz <= NANOS) {
             for tick in [0, 1, 2, 3, hz - 1, hz, hz + 1, 1_000_003 * hz + 1] {
-                assert_eq!(ticks(duration(tick, hz), hz), tick, "{tick} at {hz} Hz");
+                assert_eq!(ticks(nanos(tick, hz), hz), tick, "{tick} at {hz} Hz");
             }
         }
     }
 
     #[test]
     fn the_far_future_is_far() {
-        let end = Instant::MAX.since_epoch();
+        let end = Instant::MAX.as_nanos();
         for hz in RATES {
             // A sleep never ends early, even near the largest number of ticks.
-            assert!(ticks(end, hz) >= end.as_secs().saturating_mul(hz));
-            assert!(duration(u64::MAX, hz) >= duration(u64::MAX - 1, hz));
+            assert!(ticks(end, hz) >= (end / NANOS).saturating_mul(hz));
+            assert!(nanos(u64::MAX, hz) >= nanos(u64::MAX - 1, hz));
+            assert_eq!(
+                nanos(u64::MAX, hz),
+                if hz > NANOS {
+                    u64::MAX / hz * NANOS + u64::MAX % hz * NANOS / hz
+                } else {
+                    end
+                }
+            );
         }
-        assert_eq!(ticks(Duration::MAX, 1_000), u64::MAX);
     }
 }

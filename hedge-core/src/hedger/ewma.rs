@@ -7,8 +7,8 @@
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Ewma<const N: u32>(u32);
 
-/// A share of 1.
-const ONE: u32 = 1 << 24;
+/// A share of 1 in [`parts`](Ewma::parts).
+pub(super) const ONE: u32 = 1 << 24;
 
 impl<const N: u32> Ewma<N> {
     /// An average of which every observation so far was `false`.
@@ -24,6 +24,11 @@ impl<const N: u32> Ewma<N> {
         } else {
             self.0 -= self.0 / N;
         }
+    }
+
+    /// Returns the share, from 0 to [`ONE`].
+    pub(super) const fn parts(self) -> u32 {
+        self.0
     }
 
     /// Returns the share, from 0 to 1.

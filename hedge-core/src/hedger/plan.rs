@@ -44,7 +44,8 @@ pub(crate) enum Losers {
 impl Losers {
     /// Returns whether attempts hold their own permits.
     pub(crate) fn hold_places(self) -> bool {
-        matches!(self, Self::Aborted | Self::Detached)
+        // Tasks need `std`.
+        cfg!(feature = "std") && matches!(self, Self::Aborted | Self::Detached)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The retry guard, which starts fewer retries while retries fail.
 
-use super::ewma::Ewma;
+use super::ewma::{Ewma, ONE};
 use crate::record::{Record, RequestEnd};
 
 /// Admits a share of the retries that depends on how many succeeded recently.
@@ -11,35 +11,35 @@ use crate::record::{Record, RequestEnd};
 pub(crate) struct RetryGuard {
     succeeded: Ewma<32>,
     /// The part of the next admission that has been earned.
-    credit: f32,
+    credit: u32,
 }
 
 impl RetryGuard {
     /// The number of retries that are admitted for one that succeeds.
-    const GAIN: f32 = 8.0;
+    const GAIN: u32 = 8;
     /// The smallest share of retries that is admitted.
-    const LEAST: f32 = 1.0 / 64.0;
+    const LEAST: u32 = ONE / 64;
 
     pub(crate) const fn new() -> Self {
         Self {
             succeeded: Ewma::ONE,
-            credit: 0.0,
+            credit: 0,
         }
     }
 
     /// Returns whether a retry may start.
     pub(crate) fn admit(&mut self) -> bool {
-        self.credit += (Self::GAIN * self.succeeded.share()).clamp(Self::LEAST, 1.0);
-        let admitted = self.credit >= 1.0;
+        self.credit += (Self::GAIN * self.succeeded.parts()).clamp(Self::LEAST, ONE);
+        let admitted = self.credit >= ONE;
         if admitted {
-            self.credit -= 1.0;
+            self.credit -= ONE;
         }
         admitted
     }
 
     /// Takes back the admission of a retry that did not start: the next one is admitted instead.
     pub(crate) fn give_back(&mut self) {
-        self.credit = (self.credit + 1.0).min(1.0);
+        self.credit = (self.credit + ONE).min(ONE);
     }
 
     /// Records a request. Its retries failed if the request failed or ran out of time, since no retry starts with less

@@ -57,11 +57,12 @@ impl TrafficMonitor {
 
     /// Returns the state of the traffic, for the budget.
     pub(crate) fn traffic(&self, planned: Option<f32>) -> Traffic {
-        // `max` ignores a NaN.
-        let planned = planned.unwrap_or(0.0);
+        // A NaN is no share.
+        let planned = planned.filter(|planned| *planned > 0.0).unwrap_or(0.0);
+        let (recent, long_run) = (self.recent.share(), self.long_run.share());
         Traffic {
-            surging: self.recent.share() > Self::SURGE.max(1.5 * planned).min(0.95),
-            slow: self.long_run.share() > Self::SLOW.max(3.0 * planned),
+            surging: recent > 0.95 || recent > Self::SURGE && recent > 1.5 * planned,
+            slow: long_run > Self::SLOW && long_run > 3.0 * planned,
         }
     }
 }

@@ -78,7 +78,7 @@ impl Plan {
     /// Returns the plan with its first delay and its step mapped by `f`; a plan that does not hedge stays as it is.
     #[must_use]
     pub fn map_delays(self, f: impl Fn(Duration) -> Duration) -> Self {
-        self.map_nanos(|delay| time::nanos(f(time::duration(delay))))
+        self.map_nanos(|delay| time::nanos(f(duration(delay))))
     }
 
     pub(crate) fn map_nanos(mut self, f: impl Fn(u64) -> u64) -> Self {
@@ -89,7 +89,7 @@ impl Plan {
 
     /// Returns when the first hedge is due, from the start of the request; `None` if none is planned.
     pub fn delay(&self) -> Option<Duration> {
-        self.when.ok().map(time::duration)
+        self.when.ok().map(duration)
     }
 
     /// Returns the delay in nanoseconds; the largest number if no hedge is planned.
@@ -122,6 +122,14 @@ impl Plan {
         let first = self.when.ok()?;
         let step = self.step.unwrap_or(first);
         let later = step.saturating_mul(k.saturating_sub(1).into());
-        Some(time::duration(first.saturating_add(later)))
+        Some(duration(first.saturating_add(later)))
+    }
+}
+
+/// Converts nanoseconds to a duration; the largest number means that a hedge is never due.
+fn duration(nanos: u64) -> Duration {
+    match nanos {
+        u64::MAX => Duration::MAX,
+        nanos => time::duration(nanos),
     }
 }

@@ -88,13 +88,10 @@ impl Start {
         }
         let (needed, samples) = (needed as u64, samples as u64);
         let all = needed + samples;
-        // The sum would overflow an integer if latencies were days.
-        let [initial, learned] = [(initial, needed), (learned, samples)].map(|(delay, weight)| {
-            (delay / all)
-                .saturating_mul(weight)
-                .saturating_add(delay % all * weight / all)
-        });
-        initial.saturating_add(learned)
+        // The sum of both would overflow an integer if latencies were days.
+        let [initial, learned] = [(initial, needed), (learned, samples)]
+            .map(|(delay, weight)| delay / all * weight + delay % all * weight / all);
+        initial + learned
     }
 
     /// Returns how many samples are enough, at most `window`.

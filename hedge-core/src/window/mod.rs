@@ -109,7 +109,7 @@ impl<const N: usize> Window<N> {
         let entries = records
             .iter()
             .filter_map(|record| Some((Entry::primary(record)?, record.ended_at)));
-        if self.len < self.size || !self.ages.never() {
+        if !FAST || self.len < self.size || !self.ages.never() {
             return entries
                 .filter(|&(entry, now)| self.push_entry(entry, now))
                 .count();
@@ -138,7 +138,7 @@ impl<const N: usize> Window<N> {
             return false;
         }
         self.expire(now);
-        if self.len == self.size {
+        if FAST && self.len == self.size {
             let Some(slot) = self.ring.get_mut(usize::from(self.oldest)) else {
                 return false;
             };
@@ -147,6 +147,10 @@ impl<const N: usize> Window<N> {
             self.ages.evict();
             self.replace_sorted(old, entry);
         } else {
+            if self.len == self.size {
+                self.ages.evict();
+                self.remove_oldest();
+            }
             let next = self.after(self.oldest, self.len);
             if let Some(slot) = self.ring.get_mut(usize::from(next)) {
                 *slot = entry;
@@ -167,13 +171,16 @@ impl<const N: usize> Window<N> {
             self.clear();
             return expired > 0;
         }
-        for _ in 0..expired {
-            if let Some(&old) = self.ring.get(usize::from(self.oldest)) {
-                self.oldest = self.after(self.oldest, 1);
-                self.remove_sorted(old);
-            }
-        }
+        (0..expired).for_each(|_| self.remove_oldest());
         expired > 0
+    }
+
+    #[cfg_attr(not(feature = "std"), inline(never))]
+    fn remove_oldest(&mut self) {
+        if let Some(&old) = self.ring.get(usize::from(self.oldest)) {
+            self.oldest = self.after(self.oldest, 1);
+            self.remove_sorted(old);
+        }
     }
 
     /// Returns the latency, in nanoseconds, that a share of the attempts exceeds, `above` in units of 2⁻³²; `None` if
@@ -222,19 +229,18 @@ impl<const N: usize> Window<N> {
     /// samples count as finished.
     pub(crate) fn wins_after(&self, delay: u64) -> f32 {
         let (sorted, delay) = (self.sorted(), Entry::finished_nanos(delay).micros());
-        let first = sorted.partition_point(|entry| entry.micros() <= delay);
-        let mut in_time = 0;
-        let mut wins = 0;
-        for slow in sorted.get(first..).unwrap_or_default() {
-            let rest = slow.micros() - delay;
-            let later = sorted.get(in_time..).unwrap_or_default();
-            in_time += later
-                .iter()
-                .take_while(|entry| entry.micros() < rest)
-                .count();
-            wins += in_time;
+        let (mut slow, mut in_time, mut wins) = (0, 0, 0);
+        for entry in sorted {
+            let rest = entry.micros().saturating_sub(delay);
+            if rest > 0 {
+                slow += 1;
+                let later = sorted.get(in_time..).unwrap_or_default();
+                let is_in_time = |hedge: &&Entry| hedge.micros() < rest;
+                in_time += later.iter().take_while(is_in_time).count();
+                wins += in_time;
+            }
         }
-        let pairs = sorted.len() * (sorted.len() - first);
+        let pairs = sorted.len() * slow;
         if pairs > 0 {
             wins as f32 / pairs as f32
         } else {
@@ -342,12 +348,12 @@ impl<const N: usize> fmt::Debug for Window<N> {
     }
 }
 
-/// Whether entries are moved by `memmove`. Firmware has small windows, and saves the 1.6 KB that it takes.
-const COPIES_FAST: bool = cfg!(feature = "std");
+/// Whether large windows are fast. Firmware has small ones, and prefers less code: `memmove` alone takes 1.6 KB.
+const FAST: bool = cfg!(feature = "std");
 
 /// Moves all but the last entry up by one and puts `first` in front.
 fn shift_up(span: &mut [Entry], first: Entry) {
-    if COPIES_FAST && let Some(end) = span.len().checked_sub(1) {
+    if FAST && let Some(end) = span.len().checked_sub(1) {
         span.copy_within(..end, 1);
         if let Some(slot) = span.first_mut() {
             *slot = first;
@@ -362,7 +368,7 @@ fn shift_up(span: &mut [Entry], first: Entry) {
 
 /// Moves all but the first entry down by one and puts `last` at the end.
 fn shift_down(span: &mut [Entry], last: Entry) {
-    if COPIES_FAST && !span.is_empty() {
+    if FAST && !span.is_empty() {
         span.copy_within(1.., 0);
         if let Some(slot) = span.last_mut() {
             *slot = last;
@@ -378,9 +384,16 @@ fn shift_down(span: &mut [Entry], last: Entry) {
 /// Returns the number of entries before the first censored one. Examines 16 at a time, which takes
 /// a few vector instructions.
 fn leading_events(entries: &[Entry]) -> usize {
-    let (chunks, _) = entries.as_chunks::<16>();
-    let clear = |chunk: &&[Entry; 16]| chunk.iter().fold(0, |bits, entry| bits | entry.0) & 1 == 0;
-    let start = 16 * chunks.iter().take_while(clear).count();
+    let start = if FAST {
+        let (chunks, _) = entries.as_chunks::<16>();
+        let bits = |chunk: &[Entry; 16]| chunk.iter().fold(0, |bits, entry| bits | entry.0);
+        16 * chunks
+            .iter()
+            .take_while(|chunk| bits(chunk) & 1 == 0)
+            .count()
+    } else {
+        0
+    };
     let rest = entries.get(start..).unwrap_or_default();
     start + rest.iter().take_while(|entry| !entry.is_censored()).count()
 }
@@ -472,6 +485,7 @@ impl Entry {
         self.0 & 1 == 1
     }
 
+    #[cfg_attr(not(feature = "std"), inline(never))]
     pub(crate) const fn micros(self) -> u64 {
         let count = (self.0 >> 1) as u64;
         if count < Self::FINE {

@@ -27,9 +27,14 @@ impl Claim {
         }
     }
 
+    /// Returns how many tokens there must be.
+    pub(super) const fn needed_tokens(self) -> u8 {
+        if self.again { 2 } else { 1 }
+    }
+
     /// Returns how much the bucket must hold, in millionths of a token.
     pub(super) const fn needed(self) -> u64 {
-        if self.again { 2 * TOKEN } else { TOKEN }
+        self.needed_tokens() as u64 * TOKEN
     }
 }
 

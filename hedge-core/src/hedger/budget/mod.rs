@@ -255,7 +255,7 @@ impl Budget {
             payment
         } else if self.reserve.is_none() {
             return Err(Suppressed::BudgetRatio);
-        } else if self.reserve.withdraw(claim.needed(), now) {
+        } else if self.reserve.withdraw(claim.needed_tokens(), now) {
             Payment::Reserve
         } else {
             return Err(Suppressed::BudgetRate);

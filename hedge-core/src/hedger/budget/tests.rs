@@ -359,9 +359,17 @@ fn the_reserve_serves_when_the_bucket_is_empty() {
     assert!((49_990..=50_000).contains(&granted(500)));
     // Time does not run backwards, nor does the reserve overflow.
     assert_eq!(budget.withdraw(at(0)), Err(Suppressed::BudgetRate));
-    assert_eq!(budget.withdraw(Instant::MAX), Ok(()));
-    assert_eq!(budget.withdraw(Instant::MAX), Ok(()));
+    let far = Instant::from_epoch(Duration::from_secs(1 << 33));
+    assert_eq!(budget.withdraw(far), Ok(()));
+    assert_eq!(budget.withdraw(far), Ok(()));
+    assert_eq!(budget.withdraw(far), Err(Suppressed::BudgetRate));
     assert_eq!(budget.withdraw(Instant::MAX), Err(Suppressed::BudgetRate));
+    // A second has as many as it should, whether or not they divide it evenly.
+    for rate in [1, 3, 6, 7, 11, 1000] {
+        let mut budget = Budget::percent(0.0).min_per_second(f64::from(rate));
+        let granted = (0..2 * rate).filter(|_| budget.withdraw(at(0)).is_ok());
+        assert_eq!(granted.count(), rate as usize);
+    }
 }
 
 #[test]

@@ -150,8 +150,10 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         match self.offset() {
             None | Some(0) => step,
             Some(offset) => {
-                while step < 63 && doubled(offset, step + 1) <= waited {
+                let mut next = doubled(offset, step + 1);
+                while step < 63 && next <= waited {
                     step += 1;
+                    next = doubled(next, 1);
                 }
                 step
             }
@@ -282,9 +284,5 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
 
 /// Returns `nanos` × 2^`times`, saturating.
 fn doubled(nanos: u64, times: u8) -> u64 {
-    if u32::from(times) <= nanos.leading_zeros() {
-        nanos.checked_shl(times.into()).unwrap_or(u64::MAX)
-    } else {
-        u64::MAX
-    }
+    (0..times).fold(nanos, |nanos, _| nanos.saturating_add(nanos))
 }

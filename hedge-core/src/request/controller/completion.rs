@@ -93,7 +93,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
     fn report(&self, record: &Record) {
         if self.teaches && !self.is_untypical(record.end) {
             self.state.record(record);
-        } else {
+        } else if L::Metrics::ON {
             self.state.count(record);
         }
     }

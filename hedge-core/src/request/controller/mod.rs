@@ -299,10 +299,11 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: u
     /// Returns the hedge `index` that starts at `start`, before it is placed.
     fn hedge_at(&mut self, index: u8, retry: bool, start: Instant) -> Attempt {
         let cause = if retry { Cause::Retry } else { Cause::Delay };
-        let deadline = self.deadline().map(|deadline| deadline.nanos_since(start));
-        let limits = deadline.into_iter().chain(self.plan().attempt_timeout());
-        let limit = limits.min().unwrap_or(u64::MAX);
-        Attempt::new(index, cause, start.since(self.start_of(0))).within(limit)
+        let deadline = self.deadline();
+        let limit = deadline.map_or(u64::MAX, |deadline| deadline.nanos_since(start));
+        let limit = limit.min(self.plan().attempt_timeout().unwrap_or(u64::MAX));
+        let elapsed = start.nanos_since(self.start_of(0));
+        Attempt::after_nanos(index, cause, elapsed).within(limit)
     }
 
     fn deadline(&mut self) -> Option<Instant> {
