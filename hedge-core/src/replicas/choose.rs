@@ -28,6 +28,9 @@ pub(super) const PROBE_AFTER: u8 = 32;
 /// The least number of primaries from one probe to the next, over all replicas.
 pub(super) const PROBE_SPACING: u8 = 64;
 
+/// Whether the most usual choice takes a shortcut. Firmware has few replicas, and prefers less code.
+const FAST: bool = cfg!(feature = "std");
+
 /// Chooses a replica and counts the attempt.
 pub(super) fn choose<const N: usize>(
     table: &mut impl Table,
@@ -115,7 +118,8 @@ fn compare<const N: usize>(
     }
     let random = table.random();
     // This shortcut covers most requests: all replicas are known and about equally fast.
-    if unused == open
+    if FAST
+        && unused == open
         && let Some(index) = least_busy_of_equals(table, open, random, now)
     {
         return Best {

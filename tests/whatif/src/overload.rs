@@ -17,6 +17,9 @@ const LEARNED: f64 = 10.0;
 const BROWNOUT: [f64; 2] = [20.0, 30.0];
 const END: f64 = 60.0;
 
+/// How much later than unhedged `fixed` may recover.
+pub(crate) const FIXED_RECOVERY: f64 = 1.25;
+
 /// The time that callers give a request.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -197,6 +200,16 @@ impl Row {
         }) && (!off.is_healthy() || self.recovery <= 1.05 * off.recovery)
     }
 
+    /// Whether it does what is promised of the mode: `percentile` is no worse than unhedged, and `fixed`, which learns
+    /// nothing, recovers nearly as soon.
+    fn is_as_promised(&self, mode: Mode, off: &Self) -> bool {
+        match mode {
+            Mode::Percentile => self.no_worse_than(off),
+            Mode::Fixed => !off.is_healthy() || self.recovery <= FIXED_RECOVERY * off.recovery,
+            _ => true,
+        }
+    }
+
     /// Whether there was anything to go back to.
     fn is_healthy(&self) -> bool {
         self.answered[0] >= 0.99
@@ -247,7 +260,8 @@ const HEAD: &str = " seeds, in virtual time: 8 servers, lognormal service times 
 that give up after 1 s. After 20 s all service takes four times as long, for 10 s; then 30 s more. Both attempts of a
 request take the same service time, and a running loser finishes. `fixed` is 50 ms, about the P95 of one queue at load
 0.5. Budgets are 10 %. *Recovered*: after so many seconds the median is back below twice what it was, unhedged, before.
-*No worse* than unhedged: during and after, answered less 1 point, P99 × 1.02, recovery × 1.05.
+*No worse* than unhedged: during and after, answered less 1 point, P99 × 1.02, recovery × 1.05. `percentile` should be,
+with budget and guard; `fixed` should recover within 1.25 times the time.
 ";
 
 const COLUMNS: &str = "
@@ -274,7 +288,7 @@ pub(crate) fn print(seeds: Seeds) -> Result<(), String> {
             };
             for (mode, row) in &rows {
                 hedge_terminal::print(&line(load, *mode, row, off))?;
-                if !row.no_worse_than(off) && matches!(mode, Mode::Percentile | Mode::Fixed) {
+                if !row.is_as_promised(*mode, off) {
                     missed += &format!("\nNot met: {} at load {load}. {name}\n", mode.name());
                 }
             }

@@ -237,6 +237,7 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: u
         }
     }
 
+    #[cfg_attr(not(feature = "std"), inline(never))]
     fn start_of(&self, attempt: u8) -> Instant {
         self.starts
             .get(usize::from(attempt))

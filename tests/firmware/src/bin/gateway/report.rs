@@ -140,8 +140,8 @@ pub fn compare(plain: &Run, hedged: &Run, costs: &Costs) -> bool {
         check("hedges won", costs.won > 0),
         check("no hedge is left in flight", costs.in_flight == 0),
         check(
-            "the hedger takes at most 1 KiB of RAM",
-            costs.hedger <= 1024,
+            "the hedger takes at most 976 bytes of RAM",
+            costs.hedger <= 976,
         ),
     ]
     .iter()
@@ -166,8 +166,8 @@ pub fn compare_fading(before: &Run, fading: &Run, after: &Run, costs: &Costs) ->
         check("at most 10.5 % more frames meanwhile", extra <= 105),
         check("no hedge is left in flight", costs.in_flight == 0),
         check(
-            "the choice of links takes at most 80 bytes of RAM",
-            costs.replicas <= 80,
+            "the choice of links takes at most 72 bytes of RAM",
+            costs.replicas <= 72,
         ),
     ]
     .iter()

@@ -98,7 +98,7 @@ fn brownout(seeds: Seeds) -> Result<Vec<Row>, String> {
                 "recovery ÷ unhedged",
                 As::Number(2),
                 back.fixed / back.off,
-                1.25,
+                overload::FIXED_RECOVERY,
             )],
         ),
     ])
