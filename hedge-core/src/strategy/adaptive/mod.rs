@@ -42,7 +42,8 @@ mod tests;
 ///
 /// The belief about each arm's mean reward is a Beta(α, β) distribution. For every request, one number is drawn from
 /// each distribution, and the delay with the highest number is used. So a delay is tried as often as it is likely to be
-/// the best one (Thompson, 1933; Russo et al., *A Tutorial on Thompson Sampling*, 2018).
+/// the best one (Thompson, 1933; Russo et al., *A Tutorial on Thompson Sampling*, 2018). Servers record requests in
+/// batches of up to 32, or of a millisecond, and draw once for each batch.
 ///
 /// - **Every request teaches every arm.** A request whose primary finished shows the result of all longer delays, and
 ///   one that was hedged often shows that of shorter ones. An unknown latency is drawn from the last attempts that took
@@ -262,7 +263,9 @@ impl<const N: usize> Strategy for Adaptive<N> {
         }
         let mut draws = Draws::new(generator(&mut self.rng, self.seed));
         let picked = self.arms.pick(self.price.value(), &mut draws);
-        self.history.primaries.plan(picked.map(nanos))
+        // The beliefs stay the same until the next record, so one draw serves all requests until then.
+        let primaries = &self.history.primaries;
+        primaries.lasting(primaries.plan(picked.map(nanos)))
     }
 
     fn record(&mut self, record: &Record) {

@@ -340,11 +340,16 @@ fn after_idle_time_it_warms_up_again() {
     assert_eq!((stats.samples, stats.weight, stats.best), (0, 0.0, None));
 }
 
+/// Drawing for every request of a server took longer than the rest of the request, and another draw from the same
+/// beliefs is no better.
 #[test]
-fn no_plan_is_used_twice() {
-    let mut strategy = Adaptive::new();
+fn a_draw_is_reusable_unless_samples_grow_too_old() {
+    let mut strategy = Adaptive::new().max_age(Duration::from_secs(60));
     record(&mut strategy, 1..100);
     assert!(!strategy.plan(&Hints::NONE, Instant::ZERO).is_reusable());
+    let mut strategy = Adaptive::new();
+    record(&mut strategy, 1..100);
+    assert!(strategy.plan(&Hints::NONE, Instant::ZERO).is_reusable());
     assert!(strategy.learns());
     assert_eq!(strategy.kind(), StrategyKind::Adaptive);
 }
