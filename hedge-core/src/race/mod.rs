@@ -416,7 +416,7 @@ where
     }
 
     /// Starts `attempt` and returns its place.
-    #[cfg_attr(feature = "std", inline(always))]
+    #[cfg_attr(feature = "std", inline)]
     fn start<F>(&mut self, attempt: Attempt) -> usize
     where
         L: FnMut(Attempt) -> F,

@@ -194,6 +194,7 @@ pub struct ResponseFuture<Res> {
 }
 
 impl<Res> ResponseFuture<Res> {
+    #[inline]
     pub(super) fn new(
         response: impl Future<Output = Result<Res, BoxError>> + Send + 'static,
     ) -> Self {
