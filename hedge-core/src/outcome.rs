@@ -77,6 +77,9 @@ pub struct Outcome {
     pub strategy: StrategyKind,
     /// The hedger's `strategy_name`; empty if it has none.
     pub strategy_name: Name,
+    /// The key of the request, at most 32 bytes of its name; empty if it has none.
+    #[cfg(feature = "std")]
+    pub key: Name,
     /// The replica that gave the value, if the request was made [on](crate::Call::on) a set of them.
     pub replica: Option<ReplicaId>,
     /// The replicas that attempts were sent to: bit i stands for index i.
@@ -104,6 +107,8 @@ impl Outcome {
             cost: record.cost,
             strategy,
             strategy_name,
+            #[cfg(feature = "std")]
+            key: Name::EMPTY,
             replica: None,
             replicas_used: 0,
         }

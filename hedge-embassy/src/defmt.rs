@@ -95,7 +95,12 @@ impl Format for Logged<'_, EventKind> {
             EventKind::RequestCancelled {
                 attempt, elapsed, ..
             }
-            | EventKind::AttemptTimeout { attempt, elapsed } => {
+            | EventKind::AttemptTimeout {
+                attempt, elapsed, ..
+            }
+            | EventKind::AttemptFailed {
+                attempt, elapsed, ..
+            } => {
                 write!(
                     f,
                     "{=str}, attempt {=u8} after {}",

@@ -22,7 +22,7 @@
 //! | event `hedging.hedge.suppressed` | `reason` |
 //! | event `hedging.hedge.won` | `attempt`, `latency_ms`, `replica` |
 //! | event `hedging.request.cancelled` | `attempt`, `elapsed_ms`, `replica` |
-//! | event `hedging.attempt.timeout` | `attempt`, `elapsed_ms` |
+//! | events `hedging.attempt.failed` and `.timeout` | `attempt`, `elapsed_ms`, `replica` |
 //! | event `hedging.request.dropped` | `attempts`, `duration_ms` |
 //! | events `hedging.cascade.…` | the fields of the [`EventKind`]; a cascade has no separate span |
 //!
@@ -51,7 +51,7 @@ pub(crate) use emitter::Emitter;
 #[cfg(feature = "std")]
 pub use latencies::LatencySink;
 #[cfg(feature = "metrics")]
-pub use metrics::MetricsSink;
+pub use metrics::{MetricsSink, ReplicaGauges};
 pub use ring::{Ring, RingSink};
 
 use crate::attempt::Attempt;
@@ -128,6 +128,17 @@ pub enum EventKind {
         attempt: u8,
         /// The time from the attempt's own start.
         elapsed: Duration,
+        /// The replica that it went to, if one was chosen.
+        replica: Option<ReplicaId>,
+    },
+    /// `attempt.failed`: an attempt returned a result that was neither accepted nor the request's own fault.
+    AttemptFailed {
+        /// The index of the attempt.
+        attempt: u8,
+        /// The time from the attempt's own start.
+        elapsed: Duration,
+        /// The replica that it went to, if one was chosen.
+        replica: Option<ReplicaId>,
     },
     /// `request.stop`: the request was answered, and the answer was accepted.
     RequestStop {
@@ -243,6 +254,7 @@ impl EventKind {
             Self::HedgeWon { .. } => "hedge.won",
             Self::RequestCancelled { .. } => "request.cancelled",
             Self::AttemptTimeout { .. } => "attempt.timeout",
+            Self::AttemptFailed { .. } => "attempt.failed",
             Self::RequestStop { .. } => "request.stop",
             Self::RequestException { .. } => "request.exception",
             Self::RequestDropped { .. } => "request.dropped",

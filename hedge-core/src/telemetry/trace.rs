@@ -190,10 +190,17 @@ mod on {
             } => {
                 debug!(target: "hedge", parent: span, attempt, latency_ms = millis(latency), replica = replica.map(|replica| replica.index()), "{prefix}.{name}");
             }
-            EventKind::AttemptTimeout { attempt, elapsed } => {
-                debug!(target: "hedge", parent: span, attempt, elapsed_ms = millis(elapsed), "{prefix}.{name}");
-            }
             EventKind::RequestCancelled {
+                attempt,
+                elapsed,
+                replica,
+            }
+            | EventKind::AttemptTimeout {
+                attempt,
+                elapsed,
+                replica,
+            }
+            | EventKind::AttemptFailed {
                 attempt,
                 elapsed,
                 replica,

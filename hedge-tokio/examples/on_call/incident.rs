@@ -6,11 +6,10 @@ use core::time::Duration;
 
 use hedge_core::manual::ManualTimer;
 use hedge_core::replicas::Replicas;
-use hedge_core::telemetry::MetricsSink;
+use hedge_core::telemetry::{MetricsSink, ReplicaGauges};
 use hedge_core::{
     AnyStrategy, Attempt, Budget, Fixed, Hedger, Instant, LocalHedger, Metrics, Options, Percentile,
 };
-use metrics::gauge;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, LogNormal};
@@ -113,6 +112,7 @@ impl Incident {
             .sink(MetricsSink::new())
             .build_local()?;
         let set = RefCell::new(Replicas::<3>::all().seed(1));
+        let gauges = ReplicaGauges::new("search");
         let mut rng = StdRng::seed_from_u64(1);
         let [begin, end, last] = [BEGIN, END, LENGTH].map(minutes);
         let mut next_scrape = Instant::ZERO + interval;
@@ -125,9 +125,7 @@ impl Incident {
             clock.advance(due.since(clock.now()));
             while next_scrape <= clock.now() {
                 MetricsSink::gauges(&hedger.status(), &hedger.metrics());
-                for (index, replica) in set.borrow().stats(clock.now()).iter().enumerate() {
-                    suspect(index, self == Self::Replica && replica.is_suspect);
-                }
+                gauges.record(&set.borrow().stats(clock.now()));
                 scrape();
                 next_scrape = next_scrape + interval;
             }
@@ -158,13 +156,6 @@ impl Incident {
             _ => clock.drive(hedger.request(launch)),
         };
     }
-}
-
-/// Records whether a replica is suspect.
-pub(crate) fn suspect(index: usize, is_suspect: bool) {
-    let replica = index.to_string();
-    let gauge = gauge!("hedge_replica_suspect", "strategy_name" => "search", "replica" => replica);
-    gauge.set(f64::from(u8::from(is_suspect)));
 }
 
 fn minutes(minutes: u64) -> Instant {

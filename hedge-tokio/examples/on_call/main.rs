@@ -25,14 +25,16 @@ use core::convert::Infallible;
 use core::time::Duration;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
 use clap::{Parser, Subcommand};
-use hedge_tokio::telemetry::MetricsSink;
+use hedge_tokio::replicas::SharedReplicas;
+use hedge_tokio::telemetry::{MetricsSink, ReplicaGauges};
 use hedge_tokio::{Attempt, Fixed, Hedger};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::cli::Failure;
 
@@ -90,10 +92,11 @@ async fn serve() -> Result<(), Failure> {
         .holdback_percent(20.0)
         .sink(MetricsSink::new())
         .build()?;
-    let observed = hedger.clone();
+    let (observed, replicas) = (hedger.clone(), SharedReplicas::<1>::of(1));
+    let gauges = Arc::new(ReplicaGauges::new("search"));
     let scrape = move || {
         MetricsSink::gauges(&observed.status(), &observed.metrics());
-        incident::suspect(0, false);
+        gauges.record(&replicas.stats(observed.instant(Instant::now())));
         let text = prometheus.render();
         async move { text }
     };

@@ -38,6 +38,8 @@ struct Account {
     cancelled: u8,
     /// A bit per attempt that took too long.
     expired: u8,
+    /// A bit per attempt that failed.
+    failed: u8,
     winner: Option<u8>,
     /// Why a hedge was refused, of the last that was.
     refused: Option<Suppressed>,
@@ -114,6 +116,7 @@ impl Books {
                 started: 1,
                 cancelled: 0,
                 expired: 0,
+                failed: 0,
                 winner: None,
                 refused: None,
             };
@@ -160,12 +163,26 @@ impl Account {
                 self.check_time(elapsed <= told, "it is longer than the request")?;
                 check(self.cancelled >> attempt == 0, "not in order")?;
                 check(self.expired >> attempt & 1 == 0, "it was dropped before")?;
+                check(self.failed >> attempt & 1 == 0, "it has failed before")?;
                 self.cancelled |= 1 << attempt;
             }
-            EventKind::AttemptTimeout { attempt, elapsed } => {
+            EventKind::AttemptFailed {
+                attempt, elapsed, ..
+            } => {
                 check(attempt < self.started, "it was not started")?;
                 check(self.is_racing(), "the race is over")?;
                 self.check_time(elapsed <= told, "it is longer than the request")?;
+                check(self.failed >> attempt & 1 == 0, "it has failed before")?;
+                check(self.expired >> attempt & 1 == 0, "it was dropped before")?;
+                self.failed |= 1 << attempt;
+            }
+            EventKind::AttemptTimeout {
+                attempt, elapsed, ..
+            } => {
+                check(attempt < self.started, "it was not started")?;
+                check(self.is_racing(), "the race is over")?;
+                self.check_time(elapsed <= told, "it is longer than the request")?;
+                check(self.failed >> attempt & 1 == 0, "it has failed before")?;
                 check(self.expired >> attempt & 1 == 0, "it was dropped before")?;
                 self.expired |= 1 << attempt;
             }

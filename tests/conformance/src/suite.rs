@@ -11,7 +11,7 @@
 /// ```
 ///
 /// The future of a case in `local` is never `Send`; that of any other is where the runtime's parts
-/// allow it. Cases in `panics` exist with the feature `std`.
+/// allow it. Cases in `keys` and `panics` exist with the feature `std`.
 ///
 /// ```
 /// macro_rules! count {
@@ -242,6 +242,12 @@ macro_rules! for_each_case {
             local {
                 a_request_need_not_be_send,
                 a_sink_may_use_the_hedger,
+            }
+            keys {
+                keys_are_learned_apart,
+                keys_have_one_budget,
+                names_without_room_share_a_key,
+                a_replica_is_chosen_whatever_the_key,
             }
             panics {
                 an_attempt_may_panic,

@@ -119,6 +119,7 @@ fn lines(told: &[Event]) -> String {
             EventKind::HedgeFired { attempt, .. } => write!(lines, " {}", attempt.index()),
             EventKind::HedgeWon { attempt, .. }
             | EventKind::AttemptTimeout { attempt, .. }
+            | EventKind::AttemptFailed { attempt, .. }
             | EventKind::RequestCancelled { attempt, .. } => {
                 write!(lines, " {attempt}")
             }

@@ -56,6 +56,10 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
     pub(super) fn outcome(&mut self, record: &Record) -> Outcome {
         let strategy_name = self.parts().labels.strategy_name;
         let mut outcome = Outcome::new(record, self.flags().kind(), strategy_name);
+        #[cfg(feature = "std")]
+        {
+            outcome.key = self.state.key();
+        }
         if G::TIMED {
             let winner = record.end.attempt();
             outcome.replica = winner.and_then(|winner| self.placement.replica(winner));

@@ -49,6 +49,20 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         self.emit(at, |_| kind);
     }
 
+    #[cold]
+    pub(super) fn emit_failed(&mut self, attempt: u8, now: Instant) {
+        let elapsed = now.since(self.start_of(attempt));
+        let replica = self.placement.replica(attempt);
+        self.emit_rare(
+            now,
+            EventKind::AttemptFailed {
+                attempt,
+                elapsed,
+                replica,
+            },
+        );
+    }
+
     #[cfg_attr(feature = "std", inline(always))]
     pub(super) fn emit_end(
         &mut self,

@@ -427,7 +427,15 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         self.placement.dropped(index, AttemptEnd::Failed, now);
         let elapsed = now.since(self.start_of(index));
         let attempt = index;
-        self.emit_rare(now, EventKind::AttemptTimeout { attempt, elapsed });
+        let replica = self.placement.replica(index);
+        self.emit_rare(
+            now,
+            EventKind::AttemptTimeout {
+                attempt,
+                elapsed,
+                replica,
+            },
+        );
     }
 
     // Inline this, so that the outcome is built in the caller's memory.
@@ -487,6 +495,9 @@ where
             _ => AttemptEnd::Failed,
         };
         self.placement.ended(index, end, now);
+        if end == AttemptEnd::Failed {
+            self.emit_failed(index, now);
+        }
         if index == 0 {
             self.primary_end = now;
         } else if accepted || self.hedge == 0 {

@@ -3,8 +3,8 @@
 use super::{Call, Hedger, ServerState};
 use crate::attempt::ByResult;
 use crate::hedger::{Policy, SharedState};
-use crate::metrics::MetricsSnapshot;
-use crate::runtime::sharded::Key;
+use crate::metrics::{MetricsSnapshot, Recorder};
+use crate::runtime::sharded::{Key, Sharded};
 use crate::runtime::{BoxedStrategy, Runtime};
 use crate::strategy::{Learned, RestoreError, Strategy};
 use crate::time::Instant;
@@ -67,8 +67,24 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
     }
 }
 
+impl<T, S, M, B, K, const MAX: usize> crate::hedger::Hedger<T, Sharded<S, M>, B, K, MAX>
+where
+    S: Strategy,
+    M: Recorder,
+{
+    /// Returns the key of this name, if the state has [room for keys](Sharded::with_keys).
+    pub fn key(&self, name: &str) -> Key {
+        self.parts().state.key(name)
+    }
+}
+
 /// Requests with a key.
-impl<'h, R: Runtime, C, const MAX: usize, G> Call<'h, R, C, MAX, G> {
+impl<'h, T, S, M, B, K, C, const MAX: usize, G>
+    crate::request::Call<'h, T, Sharded<S, M>, B, K, C, MAX, G>
+where
+    S: Strategy,
+    M: Recorder,
+{
     /// Sets the key of the request, whose strategy plans it and learns from it: see [`Hedger::key`].
     pub fn key(mut self, key: Key) -> Self {
         self.state = Some(self.hedger().parts().state.keyed(key));

@@ -18,8 +18,8 @@ pub(super) struct End {
     pub(super) duration: Option<Duration>,
     /// A bit for each replica that was used.
     pub(super) replicas: u64,
-    /// The bit of the replica that won.
-    pub(super) winner: u64,
+    /// The replica that won, and how long its attempt took.
+    pub(super) winner: Option<(ReplicaId, Duration)>,
 }
 
 /// The values of the label `result`.
@@ -46,7 +46,7 @@ impl End {
             suppressed: None,
             duration: None,
             replicas: 0,
-            winner: 0,
+            winner: None,
         };
         Some(match *kind {
             EventKind::RequestStop { duration, outcome } => Self {
@@ -58,7 +58,10 @@ impl End {
                 suppressed: outcome.suppressed,
                 duration: Some(duration),
                 replicas: outcome.replicas_used,
-                winner: outcome.replica.map_or(0, ReplicaId::mask),
+                winner: outcome.replica.zip(match outcome.hedge_won {
+                    true => outcome.backup_latency,
+                    false => outcome.primary_latency,
+                }),
             },
             EventKind::RequestException {
                 timed_out: true,

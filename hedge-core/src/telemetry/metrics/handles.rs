@@ -7,14 +7,15 @@ use std::vec::Vec;
 
 use metrics::{Counter, Histogram, Label, counter, histogram};
 
-use super::MetricsSink;
 use super::end::{End, Outcome};
 use super::names::{
-    ATTEMPTS, DURATION, HEDGED, HEDGES, LOSERS, REQUESTS, SUPPRESSED, WINS, describe,
+    ATTEMPTS, DURATION, HEDGED, HEDGES, LOSERS, REPLICA_CANCELLED, REPLICA_DURATION,
+    REPLICA_FAILURES, REPLICA_REQUESTS, REPLICA_WINS, REQUESTS, SUPPRESSED, WINS, describe,
 };
 use crate::attempt::Cause;
 use crate::name::Name;
 use crate::outcome::{StrategyKind, Suppressed};
+use crate::replicas::ReplicaId;
 
 /// The values of the label `cause`: why hedges are started.
 const CAUSES: [Cause; 2] = [Cause::Delay, Cause::Retry];
@@ -123,14 +124,14 @@ impl Handles {
                 continue;
             }
             let [requests, wins] = counters.get_or_init(|| {
-                MetricsSink::REPLICA_NAMES.map(|name| {
+                [REPLICA_REQUESTS, REPLICA_WINS].map(|name| {
                     let mut labels = self.labels.to_vec();
                     labels.push(Label::new("replica", index.to_string()));
                     counter!(name, labels)
                 })
             });
             requests.increment(1);
-            wins.increment(has(end.winner));
+            wins.increment(has(end.winner.map_or(0, |(winner, _)| winner.mask())));
         }
     }
 
@@ -145,6 +146,56 @@ impl Handles {
         });
         counter.increment(1);
     }
+}
+
+/// How the attempts at each replica end, created when first used. Their events do not name a strategy.
+pub(super) struct Ends {
+    name: Name,
+    replicas: [OnceLock<OfReplica>; u64::BITS as usize],
+}
+
+/// How the attempts at one replica end.
+pub(super) struct OfReplica {
+    pub(super) failed: Counter,
+    pub(super) timeout: Counter,
+    pub(super) cancelled: Counter,
+    pub(super) duration: Histogram,
+}
+
+impl Ends {
+    pub(super) fn new(name: Name) -> Self {
+        describe();
+        Self {
+            name,
+            replicas: [const { OnceLock::new() }; u64::BITS as usize],
+        }
+    }
+
+    /// Returns what is counted of a replica; `None` if the attempt was given to none.
+    pub(super) fn of(&self, replica: Option<ReplicaId>) -> Option<&OfReplica> {
+        let index = replica?.index();
+        let labels = || replica_labels(self.name, index);
+        let failures = |reason| {
+            let mut labels = labels();
+            labels.push(Label::from_static_parts("reason", reason));
+            counter!(REPLICA_FAILURES, labels)
+        };
+        let place = self.replicas.get(index)?;
+        Some(place.get_or_init(|| OfReplica {
+            failed: failures("failed"),
+            timeout: failures("timeout"),
+            cancelled: counter!(REPLICA_CANCELLED, labels()),
+            duration: histogram!(REPLICA_DURATION, labels()),
+        }))
+    }
+}
+
+/// The labels of what is known of a replica whatever the strategy and the key.
+pub(super) fn replica_labels(name: Name, index: usize) -> Vec<Label> {
+    std::vec![
+        Label::new("strategy_name", String::from(name.as_str())),
+        Label::new("replica", index.to_string()),
+    ]
 }
 
 /// The counters of attempts that were dropped. Their events do not name a strategy.

@@ -9,17 +9,23 @@ use super::{Event, EventKind, Sink};
 use crate::metrics::{HedgerStatus, MetricsSnapshot};
 use crate::name::Name;
 use crate::outcome::StrategyKind;
+use crate::replicas::ReplicaId;
 
 use end::End;
-use handles::{Handles, Labels, Losers};
+use handles::{Ends, Handles, Labels, Losers, OfReplica};
 use names::{
     ATTEMPTS, CAPACITY, DURATION, EFFECT, GUARD_LEVEL, GUARD_SLOW, HEDGED, HEDGES, IN_FLIGHT,
-    LOSERS, REPLICA_REQUESTS, REPLICA_WINS, REQUESTS, SUPPRESSED, TOKENS, WINS, describe_gauges,
+    LOSERS, REPLICA_CANCELLED, REPLICA_DURATION, REPLICA_FAILURES, REPLICA_IN_FLIGHT,
+    REPLICA_LATENCY, REPLICA_REQUESTS, REPLICA_SUSPECT, REPLICA_WINS, REQUESTS, SUPPRESSED, TOKENS,
+    WINS, describe_gauges,
 };
+
+pub use replicas::ReplicaGauges;
 
 mod end;
 mod handles;
 mod names;
+mod replicas;
 #[cfg(test)]
 mod tests;
 
@@ -43,11 +49,23 @@ mod tests;
 /// | `hedge_in_flight` | | gauge: running hedges |
 /// | `hedge_effect_seconds` | `bound`: `low`, `value`, `high` | gauge: by how much hedging shortened the requests that were hedged, with a control group |
 ///
-/// Requests [on](crate::Call::on) replicas that were answered are counted by the label `replica` too, which is an index below
-/// 64: those that sent an attempt to it in `hedge_replica_requests_total`, and those that it answered in
-/// `hedge_replica_wins_total`. [`REPLICA_NAMES`](Self::REPLICA_NAMES) lists these names.
+/// Requests [on](crate::Call::on) replicas are counted by the label `replica` too, which is an index below 64:
 ///
-/// All metrics have the label `strategy_name`, all but `hedge_losers_total` the label `strategy`, and those of requests
+/// | metric | labels | what |
+/// |---|---|---|
+/// | `hedge_replica_requests_total` | | answered requests that sent an attempt to the replica |
+/// | `hedge_replica_wins_total` | | requests that the replica answered |
+/// | `hedge_replica_failures_total` | `reason`: `failed`, `timeout` | attempts that failed there, or took longer than `attempt_timeout` |
+/// | `hedge_replica_cancelled_total` | | attempts there that were dropped, since their request was over |
+/// | `hedge_replica_duration_seconds` | | histogram of how long the attempts took that won |
+/// | `hedge_replica_suspect` | | gauge: 1 while the replica is far slower than the fastest, and gets only probes |
+/// | `hedge_replica_in_flight` | | gauge: attempts that the replica is working on |
+/// | `hedge_replica_latency_seconds` | | gauge: the average latency by which replicas are compared |
+///
+/// [`REPLICA_NAMES`](Self::REPLICA_NAMES) lists these names, and [`ReplicaGauges`] records the gauges. The first two have the
+/// labels `strategy` and `key` as well.
+///
+/// All metrics have the label `strategy_name`, all above but `hedge_losers_total` the label `strategy`, and those of requests
 /// with a key the label `key`: their number is bounded by the names of hedgers and keys. Gauges are recorded by
 /// [`gauges`](Self::gauges), which a program calls at intervals. [`NAMES`](Self::NAMES) lists the names. Install the
 /// recorder before the first request: the handles are created once.
@@ -69,6 +87,7 @@ pub struct MetricsSink {
     /// The handles of the first labels that were seen.
     handles: OnceLock<Box<Handles>>,
     losers: OnceLock<Losers>,
+    ends: OnceLock<Box<Ends>>,
 }
 
 impl MetricsSink {
@@ -94,13 +113,23 @@ impl MetricsSink {
     ];
 
     /// The names of the metrics by replica.
-    pub const REPLICA_NAMES: [&str; 2] = [REPLICA_REQUESTS, REPLICA_WINS];
+    pub const REPLICA_NAMES: [&str; 8] = [
+        REPLICA_REQUESTS,
+        REPLICA_WINS,
+        REPLICA_FAILURES,
+        REPLICA_CANCELLED,
+        REPLICA_DURATION,
+        REPLICA_SUSPECT,
+        REPLICA_IN_FLIGHT,
+        REPLICA_LATENCY,
+    ];
 
     /// Creates a sink for one hedger.
     pub const fn new() -> Self {
         Self {
             handles: OnceLock::new(),
             losers: OnceLock::new(),
+            ends: OnceLock::new(),
         }
     }
 
@@ -156,11 +185,18 @@ impl Sink for MetricsSink {
             self.with(strategy, event, |handles| {
                 handles.suppressed(reason);
             });
-        } else if let EventKind::RequestCancelled { .. } = event.kind {
+        } else if let EventKind::RequestCancelled { replica, .. } = event.kind {
             self.losers(event.strategy_name).cancelled.increment(1);
-        } else if let EventKind::AttemptTimeout { .. } = event.kind {
+            self.ended(event, replica, |of| of.cancelled.increment(1));
+        } else if let EventKind::AttemptTimeout { replica, .. } = event.kind {
             self.losers(event.strategy_name).timeout.increment(1);
+            self.ended(event, replica, |of| of.timeout.increment(1));
+        } else if let EventKind::AttemptFailed { replica, .. } = event.kind {
+            self.ended(event, replica, |of| of.failed.increment(1));
         } else if let Some(end) = End::of(&event.kind) {
+            if let Some((winner, took)) = end.winner {
+                self.ended(event, Some(winner), |of| of.duration.record(took));
+            }
             self.with(end.strategy, event, |handles| {
                 handles.count(&end);
             });
@@ -174,6 +210,16 @@ impl MetricsSink {
 
     fn losers(&self, name: Name) -> &Losers {
         self.losers.get_or_init(|| Losers::new(name))
+    }
+
+    fn ended(&self, event: &Event, replica: Option<ReplicaId>, count: impl FnOnce(&OfReplica)) {
+        if replica.is_none() {
+            return;
+        }
+        let new = || Box::new(Ends::new(event.strategy_name));
+        if let Some(of) = self.ends.get_or_init(new).of(replica) {
+            count(of);
+        }
     }
 
     fn with(&self, strategy: StrategyKind, event: &Event, f: impl FnOnce(&Handles)) {

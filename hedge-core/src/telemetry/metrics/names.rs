@@ -18,6 +18,25 @@ pub(super) const IN_FLIGHT: &str = "hedge_in_flight";
 pub(super) const EFFECT: &str = "hedge_effect_seconds";
 pub(super) const REPLICA_REQUESTS: &str = "hedge_replica_requests_total";
 pub(super) const REPLICA_WINS: &str = "hedge_replica_wins_total";
+pub(super) const REPLICA_FAILURES: &str = "hedge_replica_failures_total";
+pub(super) const REPLICA_CANCELLED: &str = "hedge_replica_cancelled_total";
+pub(super) const REPLICA_DURATION: &str = "hedge_replica_duration_seconds";
+pub(super) const REPLICA_SUSPECT: &str = "hedge_replica_suspect";
+pub(super) const REPLICA_IN_FLIGHT: &str = "hedge_replica_in_flight";
+pub(super) const REPLICA_LATENCY: &str = "hedge_replica_latency_seconds";
+
+pub(super) fn describe_replica_gauges() {
+    describe_gauge!(
+        REPLICA_SUSPECT,
+        "Whether a replica is far slower than the fastest, and gets only probes."
+    );
+    describe_gauge!(REPLICA_IN_FLIGHT, "Attempts that a replica is working on.");
+    describe_gauge!(
+        REPLICA_LATENCY,
+        Unit::Seconds,
+        "The average latency by which a replica is compared with others; 0 if it is unknown."
+    );
+}
 
 pub(super) fn describe_gauges() {
     describe_gauge!(GUARD_LEVEL, "How often the wait for a hedge is doubled.");
@@ -35,6 +54,19 @@ pub(super) fn describe_gauges() {
 pub(super) fn describe() {
     describe_counter!(REPLICA_REQUESTS, "Answered requests that used a replica.");
     describe_counter!(REPLICA_WINS, "Requests that a replica answered.");
+    describe_counter!(
+        REPLICA_FAILURES,
+        "Attempts that failed at a replica or took too long, by the reason."
+    );
+    describe_counter!(
+        REPLICA_CANCELLED,
+        "Attempts at a replica that were dropped since their request was over."
+    );
+    describe_histogram!(
+        REPLICA_DURATION,
+        Unit::Seconds,
+        "How long attempts took that a replica answered and that won."
+    );
     describe_counter!(REQUESTS, "Requests that ended, by result.");
     describe_counter!(ATTEMPTS, "Attempts started, the primaries included.");
     describe_counter!(HEDGED, "Requests that started a hedge.");

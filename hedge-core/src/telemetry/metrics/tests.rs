@@ -13,6 +13,7 @@ use crate::attempt::Attempt;
 use crate::hedger::{Budget, Hedger};
 use crate::manual::ManualTimer;
 use crate::outcome::Suppressed;
+use crate::replicas::{AttemptEnd, Choice};
 use crate::strategy::Fixed;
 
 const fn ms(millis: u64) -> Duration {
@@ -115,7 +116,8 @@ fn names_are_as_documented() {
         Some(row.split('`').next().unwrap())
     });
     let documented: Vec<&str> = rows.collect();
-    assert_eq!(documented, MetricsSink::NAMES);
+    let names = [&MetricsSink::NAMES[..], &MetricsSink::REPLICA_NAMES].concat();
+    assert_eq!(documented, names);
 
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
@@ -142,6 +144,17 @@ fn names_are_as_documented() {
             assert!(clock.drive(hedger.request(slow)).is_ok());
         }
         MetricsSink::gauges(&hedger.status(), &hedger.metrics());
+        let counters = MetricsSink::new();
+        let ends = counters
+            .ends
+            .get_or_init(|| Box::new(Ends::new(Name::EMPTY)));
+        assert!(ends.of(Some(ReplicaId::FIRST)).is_some());
+        // Those that only requests make.
+        for name in [REPLICA_REQUESTS, REPLICA_WINS] {
+            let _ = metrics::counter!(name);
+        }
+        let replicas = crate::replicas::Replicas::<1>::all();
+        ReplicaGauges::new("").record(&replicas.stats(crate::time::Instant::ZERO));
     });
     let snapshot = snapshotter.snapshot().into_vec();
     let recorded: BTreeSet<String> = snapshot
@@ -153,7 +166,7 @@ fn names_are_as_documented() {
     assert!(
         recorded
             .iter()
-            .eq(&BTreeSet::from(MetricsSink::NAMES.map(String::from)))
+            .eq(&names.into_iter().map(String::from).collect::<BTreeSet<_>>())
     );
 }
 
@@ -189,6 +202,77 @@ fn replicas_are_counted() {
     assert_eq!(count(REPLICA_REQUESTS, 0) + count(REPLICA_REQUESTS, 1), 3);
     assert_eq!(count(REPLICA_REQUESTS, 0), 2);
     assert_eq!(count(REPLICA_WINS, 0) + count(REPLICA_WINS, 1), 2);
+    let cancelled = |replica| {
+        let labels = format!("{{strategy_name=,replica={replica}}}");
+        counted.get(&format!("{REPLICA_CANCELLED}{labels}"))
+    };
+    assert_eq!([cancelled(0), cancelled(1)].iter().flatten().count(), 1);
+}
+
+#[test]
+fn ends_of_attempts_are_counted_by_replica() {
+    let counted = counted(|| {
+        let clock = ManualTimer::<8>::new();
+        let hedger = Hedger::builder(&clock)
+            .strategy(Fixed::new(ms(1000)))
+            .attempt_timeout(ms(100))
+            .budget(Budget::unlimited())
+            .strategy_name("search")
+            .sink(MetricsSink::new())
+            .build_local()
+            .unwrap();
+        let replicas = core::cell::RefCell::new(crate::replicas::Replicas::<3>::all());
+        let take = |among: u64, millis: u64, fails: bool| {
+            let clock = &clock;
+            let call = hedger.call().on(&replicas).among(among);
+            let request = call.request(|_| async move {
+                clock.sleep(ms(millis)).await;
+                if fails { Err(()) } else { Ok(()) }
+            });
+            let _ = clock.drive(request);
+        };
+        take(0b001, 5, false);
+        take(0b001, 7, false);
+        take(0b010, 5, true);
+        take(0b100, 500, false);
+        let gauges = ReplicaGauges::new("search");
+        // Replicas are compared when one is chosen.
+        let any = replicas
+            .borrow_mut()
+            .choose(Choice::PRIMARY, clock.now())
+            .unwrap();
+        replicas
+            .borrow_mut()
+            .report(&any, AttemptEnd::Cancelled, clock.now());
+        let stats = || replicas.borrow().stats(clock.now());
+        let chosen = replicas
+            .borrow_mut()
+            .choose(Choice::PRIMARY.among(0b010), clock.now());
+        assert!(stats().get(1).is_some_and(|replica| replica.in_flight == 1));
+        // One that left is no longer suspect, or whatever else it was.
+        let third = replicas.borrow().id(2).unwrap();
+        gauges.record(&stats());
+        replicas.borrow_mut().remove(third);
+        gauges.record(&stats());
+        replicas
+            .borrow_mut()
+            .report(&chosen.unwrap(), AttemptEnd::Cancelled, clock.now());
+    });
+    let of = |name: &str, replica: u8, more: &str| {
+        let name = format!("{name}{{strategy_name=search,replica={replica}{more}}}");
+        counted.get(&name).map(String::as_str)
+    };
+    assert_eq!(of(REPLICA_DURATION, 0, ""), Some("[0.005, 0.007]"));
+    // Each is tried again at the only replica that is allowed.
+    assert_eq!(of(REPLICA_FAILURES, 1, ",reason=failed"), Some("2"));
+    assert_eq!(of(REPLICA_FAILURES, 2, ",reason=timeout"), Some("2"));
+    assert_eq!(of(REPLICA_FAILURES, 0, ",reason=failed"), None);
+    assert_eq!(of(REPLICA_IN_FLIGHT, 1, ""), Some("1"));
+    assert_eq!(of(REPLICA_SUSPECT, 1, ""), Some("1"), "{counted:?}");
+    for name in [REPLICA_SUSPECT, REPLICA_LATENCY] {
+        assert_eq!(of(name, 2, ""), Some("0"), "{name}");
+    }
+    assert_ne!(of(REPLICA_LATENCY, 1, ""), Some("0"));
 }
 
 #[test]

@@ -21,6 +21,7 @@
 //! | [`events`] | what a sink is told |
 //! | [`shapes`] | unusual results, and the end of time |
 //! | [`local`] | what only one thread can do |
+//! | `keys` | statistics by key (with `std`) |
 //! | `panics` | code of the caller's that panics (with `std`) |
 
 use core::future::{Future, poll_fn};
@@ -41,6 +42,8 @@ pub mod clock;
 pub mod dropping;
 pub mod events;
 pub mod failing;
+#[cfg(feature = "std")]
+pub mod keys;
 pub mod live;
 pub mod local;
 pub mod losers;
