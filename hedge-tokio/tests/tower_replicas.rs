@@ -367,6 +367,22 @@ async fn a_task_that_waits_hears_of_replicas_that_come_and_go() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_task_that_waits_hears_of_a_replica_that_resumes() {
+    let (behaviours, service) = service::<2>();
+    let first = service.stats().get(0).unwrap().id;
+    behaviours[1].readiness.store(1, Ordering::Relaxed);
+    assert!(service.drain(first));
+    let mut waits = service.clone();
+    let waits = tokio::spawn(async move { ask(&mut waits).await });
+    sleep(ms(5)).await;
+    assert!(!waits.is_finished());
+    assert!(service.resume(first));
+    sleep(ms(20)).await;
+    assert!(waits.is_finished());
+    assert_eq!(waits.await.unwrap().unwrap(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_replica_that_failed_has_no_id() {
     let replica = Replica::new(0);
     let behaviour = replica.behaviour.clone();

@@ -18,8 +18,10 @@ use crate::Hedger;
 /// A service over up to 64 replicas: each attempt goes to the one that is likely to answer first, and hedges go
 /// elsewhere than their primaries.
 ///
-/// It takes the place of a balancer with a [`HedgeLayer`](super::HedgeLayer) above it, whose hedges may meet the
-/// replica that their primary waits for. [`replicas`](hedge_core::replicas) describes how they are chosen.
+/// It takes the place of `tower::balance` with a [`HedgeLayer`](super::HedgeLayer) above it. A balancer does not know which
+/// attempts belong to one request, so that a hedge may meet the replica that its primary waits for; and dropped attempts
+/// leave a slow replica with few in flight and short times, which draws more requests to it. Here hedges go elsewhere, and
+/// a dropped attempt counts as a lower bound. [`replicas`](hedge_core::replicas) describes how replicas are chosen.
 ///
 /// ```
 /// use hedge_tokio::Hedger;
@@ -155,7 +157,21 @@ impl<S, P> HedgeReplicas<S, P> {
         service.is_some_and(|(other, _)| *other == id)
     }
 
-    /// Returns the replicas, to drain one, to set its weight, or to look at them.
+    /// Gives a replica no further attempts, until [`resume`](Self::resume). Those in flight are still counted. Returns
+    /// whether it is there.
+    pub fn drain(&self, id: ReplicaId) -> bool {
+        self.shared.replicas.drain(id)
+    }
+
+    /// Ends a [`drain`](Self::drain), and wakes tasks that wait for a replica. Returns whether it is there.
+    pub fn resume(&self, id: ReplicaId) -> bool {
+        let is_there = self.shared.replicas.resume(id);
+        self.shared.changed.notify_waiters();
+        is_there
+    }
+
+    /// Returns the replicas, to set weights or to look at them. [`resume`](Self::resume) of this service wakes tasks that
+    /// wait; that of the set does not.
     pub fn replicas(&self) -> &SharedReplicas {
         &self.shared.replicas
     }

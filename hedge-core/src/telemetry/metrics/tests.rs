@@ -236,6 +236,10 @@ fn ends_of_attempts_are_counted_by_replica() {
         take(0b010, 5, true);
         take(0b100, 500, false);
         let gauges = ReplicaGauges::new("search");
+        let stats = || replicas.borrow().stats(clock.now());
+        let chosen = replicas
+            .borrow_mut()
+            .choose(Choice::PRIMARY.among(0b010), clock.now());
         // Replicas are compared when one is chosen.
         let any = replicas
             .borrow_mut()
@@ -244,10 +248,6 @@ fn ends_of_attempts_are_counted_by_replica() {
         replicas
             .borrow_mut()
             .report(&any, AttemptEnd::Cancelled, clock.now());
-        let stats = || replicas.borrow().stats(clock.now());
-        let chosen = replicas
-            .borrow_mut()
-            .choose(Choice::PRIMARY.among(0b010), clock.now());
         assert!(stats().get(1).is_some_and(|replica| replica.in_flight == 1));
         // One that left is no longer suspect, or whatever else it was.
         let third = replicas.borrow().id(2).unwrap();

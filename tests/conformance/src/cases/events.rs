@@ -182,7 +182,13 @@ pub async fn of_a_failure<T: Timer + Clone, H: Home>(world: &World<T, H>) {
         _ => None,
     });
     assert_eq!(cause, Cause::Retry);
-    ear.assert_heard(&["request.start", "hedge.fired", "request.exception"]);
+    ear.assert_heard(&[
+        "request.start",
+        "attempt.failed",
+        "hedge.fired",
+        "attempt.failed",
+        "request.exception",
+    ]);
 }
 
 /// A request that failed for good, while another attempt was running.
