@@ -88,8 +88,8 @@ impl Attempt {
         self.cause
     }
 
-    /// Returns the replica that was chosen for this attempt, if the request is made [on](crate::Call::on) a set of
-    /// replicas. If not, index 0.
+    /// Returns the replica that was chosen for this attempt, or index 0 if the request is not made
+    /// [on](crate::Call::on) a set of replicas.
     pub const fn replica(&self) -> ReplicaId {
         self.replica
     }

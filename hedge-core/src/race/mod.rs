@@ -293,8 +293,7 @@ where
         None
     }
 
-    /// Polls the race to its end or until it is pending. `ended` is set if the primary has already
-    /// ended it.
+    /// Polls the race to its end or until it is pending. `ended` is set if the primary has already ended the race.
     #[inline(never)]
     fn poll_on<F, V, E>(
         &mut self,

@@ -227,7 +227,7 @@ where
     }
 }
 
-/// Where attempts go.
+/// Calls whose attempts go to replicas.
 impl<'h, T, L, B, K, C, const MAX: usize> Call<'h, T, L, B, K, C, MAX>
 where
     T: Timer + Clone,

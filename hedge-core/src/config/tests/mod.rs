@@ -177,7 +177,7 @@ fn latency(millis: f64) -> ReplicaOptions {
     }
 }
 
-/// Options of which every value is right, by type.
+/// The options for which every value of their type is valid.
 const FREE: &[&str] = &[
     "warmup",
     "model_complexity",

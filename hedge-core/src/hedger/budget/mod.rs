@@ -22,7 +22,7 @@ mod surge;
 mod tests;
 
 /// Limits extra attempts in three ways: to a share of the requests, to a reserve per second when that share is spent,
-/// and by the number in flight. A hedge takes from all of these that it needs, or from none.
+/// and by the number in flight. If one of the limits refuses a hedge, the hedge takes nothing from the others.
 ///
 /// * **Ratio.** A token bucket that holds `burst` tokens. Every request deposits `percent / 100` of a token and every
 ///   hedge takes one: n requests start at most `burst + n × percent / 100` hedges, however slow the callee

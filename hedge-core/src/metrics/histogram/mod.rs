@@ -45,7 +45,7 @@ const BUCKETS: usize = (RANGE_BITS - UNIT_BITS - OCTAVE_BITS + 1) as usize * PER
 #[derive(Clone, Eq, PartialEq)]
 pub struct Histogram {
     count: u64,
-    /// In nanoseconds, like the next two fields. Wide enough for 2⁶⁴ values of 584 years.
+    /// In nanoseconds, like the next two fields. This is wide enough for 2⁶⁴ values of 584 years.
     sum: u128,
     /// The complement of the minimum, so that an empty histogram is all zeros. Neither a `static`
     /// nor `reset` then needs an image of it in flash.
