@@ -11,7 +11,7 @@ use super::*;
 type Xoshiro<'r> = Draws<'r, Xoshiro128PlusPlus>;
 
 const DRAWS: usize = 40_000;
-/// Exceeded by one correct sampler in 10 000.
+/// The critical value, which one correct sampler in 10 000 exceeds.
 const CRITICAL: f64 = 2.23;
 
 /// Returns √n · sup |Fₙ − F|, evaluated at every 80th draw. A draw represents all values that are

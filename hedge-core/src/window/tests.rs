@@ -50,8 +50,8 @@ fn assert_consistent<const N: usize>(window: &Window<N>) {
     assert_eq!(usize::from(window.first_censored), first.unwrap_or(len));
 }
 
-/// Computes the product-limit estimate as in textbooks: at each time where an attempt finished, the
-/// curve is multiplied by the share of the running attempts that continued.
+/// Computes the product-limit estimate as in textbooks: at each time at which an attempt finished, the curve is
+/// multiplied by the share of the running attempts that did not.
 fn textbook(samples: &[Sample], p: f64) -> Option<Duration> {
     let n = samples.len() as f64;
     let target = (n - p * (n + 1.0)).max(0.0);

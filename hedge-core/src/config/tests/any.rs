@@ -1,4 +1,4 @@
-//! Any values at all.
+//! Configs with arbitrary values.
 
 use std::string::ToString;
 

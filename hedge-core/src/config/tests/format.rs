@@ -1,4 +1,4 @@
-//! To JSON and back.
+//! Configs that are written to JSON and read again.
 
 use super::*;
 

@@ -19,11 +19,11 @@ mod format;
 struct Number {
     option: &'static str,
     set: fn(&mut HedgeConfig, f64),
-    /// At its edges, all else being the default.
+    /// Valid values at the bounds of the option, with all other options at their defaults.
     right: &'static [f64],
-    /// Just outside of them, and far.
+    /// Invalid values just outside of the bounds, and far outside.
     wrong: &'static [f64],
-    /// What the error says would be right.
+    /// The valid values according to the error.
     expected: &'static str,
 }
 
@@ -95,7 +95,7 @@ fn small_count(number: f64) -> u8 {
     number as u8
 }
 
-/// A config that is wrong otherwise: in a word, in a list, or in how options go together.
+/// A config that is invalid for another reason: a word, a list, or a conflict between options.
 #[derive(Clone, Copy)]
 struct Wrong {
     option: &'static str,
@@ -233,7 +233,7 @@ const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// Checks that the error names the option, its value and what would be right.
+/// Checks that the error names the option, its value and what is valid.
 #[track_caller]
 fn assert_refused(config: &HedgeConfig, option: &str, value: &str, expected: &str) {
     let error = config.validate().expect_err(option);

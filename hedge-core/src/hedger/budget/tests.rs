@@ -213,7 +213,7 @@ fn a_refund_gives_back_what_the_small_bucket_paid() {
 }
 
 proptest! {
-    /// Against buckets that are counted in floating point, for one kind of attempts.
+    /// Compares with a model in floating point, for one kind of attempts.
     #[test]
     fn two_buckets_follow_their_rules(
         percent in 1_u32..=100,
@@ -244,7 +244,7 @@ proptest! {
         }
     }
 
-    /// Whatever the traffic, the causes, the refunds and the options are.
+    /// Checks the bound for any traffic, causes, refunds and options.
     #[test]
     fn the_bound_holds(
         burst in prop::option::of(0_u32..100),

@@ -1,4 +1,4 @@
-//! Which replica is chosen.
+//! Tests of which replica is chosen.
 
 use super::*;
 

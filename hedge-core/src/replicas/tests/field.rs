@@ -1,8 +1,8 @@
-//! What went wrong in other balancers.
+//! Failures of other balancers, as tests.
 
 use super::*;
 
-/// tower#134: a new endpoint began with a default latency of a second, and nobody ever asked it.
+/// tower#134: a new endpoint started with a default latency of one second, and never got a request.
 #[test]
 fn a_new_replica_is_tried_at_once_and_soon_has_its_share() {
     let mut replicas = Replicas::<4>::empty();
@@ -20,7 +20,7 @@ fn a_new_replica_is_tried_at_once_and_soon_has_its_share() {
     assert!((0.85..=1.15).contains(&share), "{share}");
 }
 
-/// tower and Finagle: the load of an endpoint decayed whenever somebody looked at it.
+/// tower and Finagle: the load of an endpoint decayed whenever it was read.
 #[test]
 fn neither_looks_nor_idleness_change_what_is_known() {
     let mut replicas = Replicas::<2>::all();
@@ -59,7 +59,7 @@ fn a_replica_that_fails_fast_is_no_black_hole() {
     assert!((0.005..=0.022).contains(&share), "{share}");
 }
 
-/// What every replica fails at makes none worse than another.
+/// A request that fails on every replica makes none worse than the others.
 #[test]
 fn failures_that_all_share_change_nothing() {
     let mut service = Service::<4>::warm(Replicas::all());
@@ -80,7 +80,7 @@ fn failures_that_all_share_change_nothing() {
     }
 }
 
-/// elasticsearch#147579: a node that had just joined got everything at once.
+/// elasticsearch#147579: a node that had just joined got all requests.
 #[test]
 fn a_new_replica_is_not_flooded() {
     let mut replicas = Replicas::<3>::empty();
@@ -120,7 +120,7 @@ fn a_hedge_never_meets_its_primary_while_another_is_about_as_fast() {
     }
 }
 
-/// scylladb#3156: hedges made the replicas that were well look slow, which made more hedges.
+/// scylladb#3156: hedges made healthy replicas look slow, which caused more hedges.
 #[test]
 fn losers_that_were_given_up_soon_do_not_look_slow() {
     let mut service = Service::<3>::warm(Replicas::all());
@@ -138,8 +138,7 @@ fn losers_that_were_given_up_soon_do_not_look_slow() {
     }
 }
 
-/// A slow replica whose attempts are all given up is found out nevertheless: with naive accounting hedging attracts
-/// traffic to it.
+/// A slow replica is noticed even if all its attempts lose. With naive accounting, hedging would attract traffic to it.
 #[test]
 fn a_slow_replica_whose_attempts_all_lose_is_noticed() {
     let mut service = Service::<3>::warm(Replicas::all());

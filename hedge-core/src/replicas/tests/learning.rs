@@ -1,4 +1,4 @@
-//! What reports teach.
+//! Tests of what reports teach.
 
 use super::super::octaves::{OCTAVE, exp2, exponential, log2};
 use super::super::record::{Record, Sample, SampleWeight};

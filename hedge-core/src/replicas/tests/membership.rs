@@ -1,4 +1,4 @@
-//! Replicas that come, go, and ask to be left alone.
+//! Tests of replicas that are added, removed, drained or put on hold.
 
 use super::*;
 

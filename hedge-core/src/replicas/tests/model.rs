@@ -1,4 +1,4 @@
-//! Sets in plain memory and in atomics against a model that knows no latency, only what must hold.
+//! Compares sets in plain memory and in atomics with a model that checks invariants and does not track latencies.
 
 use core::cell::RefCell;
 use std::collections::HashMap;
@@ -18,7 +18,7 @@ enum Step {
     Hold(usize, u64),
     Weight(usize, u16),
     Bias(usize, i8),
-    /// A request begins; the mask of those that it may use.
+    /// A request starts, which may use the replicas in this mask.
     Request(u64),
     /// A request is hedged.
     Hedge(usize, u64),
@@ -51,7 +51,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 0..400)
 }
 
-/// What both kinds of sets can do.
+/// The methods of both kinds of sets.
 trait Set {
     fn add(&self) -> Result<ReplicaId, NoRoom>;
     fn remove(&self, id: ReplicaId) -> bool;
@@ -108,7 +108,7 @@ struct Model {
     all: Vec<ReplicaId>,
     holds: HashMap<ReplicaId, u64>,
     in_flight: HashMap<ReplicaId, u32>,
-    /// Those that run, and the request that each belongs to.
+    /// The running attempts, each with the request that it belongs to.
     attempts: Vec<(Chosen, usize)>,
     /// The replicas that each request has used.
     requests: Vec<Vec<ReplicaId>>,

@@ -35,7 +35,7 @@ impl Runtime for Still {
     }
 }
 
-/// Counts how often it is made anew, and fails if a key can be made meanwhile.
+/// Counts how often it is created afresh, and panics if a key could be created at that time.
 struct Watching(Arc<(OnceLock<Hedger<Still>>, AtomicU32)>);
 
 impl Strategy for Watching {

@@ -58,7 +58,7 @@ fn delay(hedger: &Hedger<Still>) -> Option<u128> {
     stats?.delay.map(|delay| delay.as_millis())
 }
 
-/// To within what a histogram tells apart, and a few samples late.
+/// Checks a delay to within the resolution of the histogram and a few samples.
 fn assert_near(delay: Option<u128>, expected: u128) {
     let off = delay.map(|delay| delay.abs_diff(expected));
     assert!(off <= Some(expected / 20) && off.is_some(), "{delay:?}");

@@ -73,7 +73,8 @@ fn what_says_nothing_changes_nothing() {
     }
 }
 
-/// Latencies of 0 to 100 ms, in turn, and no hedge allowed: of what is due one in five, for 1.5 × 0.9^4 is about 1.
+/// Latencies repeat from 0 to 100 ms, and the budget refuses every hedge. The delay settles where one request in five
+/// is due, since 1.5 × 0.9^4 is about 1.
 #[test]
 fn a_spent_budget_does_not_drive_it_to_its_minimum() {
     let mut strategy = ExponentialBackoff::new();

@@ -27,7 +27,7 @@ fn all() -> [AnyStrategy; 7] {
     ]
 }
 
-/// Exponential latencies; what passes the delay is hedged as far as the plan's chance goes.
+/// Plays requests with exponential latencies, and hedges those that pass the delay with the plan's chance.
 fn use_it(strategy: &mut AnyStrategy, requests: u32, rng: &mut SplitMix) {
     for _ in 0..requests {
         let mut latency = || ms(-20.0 * libm::log(rng.uniform()));
@@ -121,7 +121,7 @@ fn what_another_strategy_learned_is_refused() {
     assert_eq!(std::format!("{error}"), text);
 }
 
-/// Whatever it says, a table is either taken or refused as a whole, and the strategy works on.
+/// Checks that any table is either restored or refused as a whole, and that the strategy still works then.
 #[test]
 fn hostile_tables_do_no_harm() {
     const VALUES: [f64; 10] = [

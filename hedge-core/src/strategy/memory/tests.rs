@@ -1,4 +1,4 @@
-//! The delay on streams of requests whose hedges take as long as the next draw.
+//! Tests of the delay, with requests whose hedges are drawn from the same distribution.
 
 use core::time::Duration;
 use std::vec::Vec;
@@ -11,7 +11,7 @@ use super::{LatencyMemory, NONE, Primary};
 use crate::record::{Record, RequestEnd, Sample};
 use crate::time::Instant;
 
-/// Milliseconds, drawn from a seed.
+/// Draws latencies in milliseconds from a seed.
 struct Draw(Xoshiro128PlusPlus);
 
 impl Draw {
@@ -19,7 +19,7 @@ impl Draw {
         Self(Xoshiro128PlusPlus::seed_from_u64(seed))
     }
 
-    /// Between 0 and 1, both excluded.
+    /// Draws uniformly between 0 and 1, both excluded.
     fn uniform(&mut self) -> f64 {
         (f64::from(self.0.next_u32()) + 0.5) / 4_294_967_296.0
     }
@@ -38,7 +38,7 @@ impl Draw {
         median * libm::exp(sigma * self.normal())
     }
 
-    /// Most take 10 to 30 ms, and 3 in 100 take 100 to 300.
+    /// Draws latencies of which most are 10 to 30 ms, and 3 in 100 are 100 to 300 ms.
     fn healthy(&mut self) -> f64 {
         if self.uniform() < 0.03 {
             100.0 + 200.0 * self.uniform()
@@ -63,13 +63,13 @@ struct Pair {
     hedge: f64,
 }
 
-/// A memory, and what its delays have led to.
+/// A memory, and the results of its delays.
 struct Trial {
     memory: LatencyMemory,
     passed: Vec<bool>,
     latencies: Vec<f64>,
     delays: Vec<f64>,
-    /// How many hedges there may be: the bucket of a budget, without which none is refused.
+    /// The tokens of a budget; `None` if no hedge is refused.
     tokens: Option<f64>,
 }
 
@@ -99,7 +99,7 @@ impl Trial {
         self.request_within(pair, f64::INFINITY);
     }
 
-    /// A request that is given up after `timeout`.
+    /// Makes a request that its caller drops after `timeout`.
     fn request_within(&mut self, pair: Pair, timeout: f64) {
         let nanos = |millis: f64| (millis * 1e6) as u64;
         let delay = self.delay();
@@ -177,8 +177,8 @@ fn the_share_that_was_asked_for_passes_whatever_the_distribution() {
     }
 }
 
-/// Where 2 in 100 are slow, the first hundreds may show fewer, so that the 99th percentile seems to be that of
-/// the others.
+/// If 2 in 100 requests are slow, there may be fewer among the first hundreds, so that the 99th percentile seems to be
+/// fast.
 #[test]
 fn an_extreme_percentile_is_found_although_it_was_not_seen_at_first() {
     for seed in 0..10 {
@@ -254,7 +254,7 @@ fn the_delay_follows_when_all_becomes_faster_for_good() {
     }
 }
 
-/// Forgetting the slow half of every swing would let all of the next one pass.
+/// If the slow half of every swing were forgotten, all requests of the next one would pass the delay.
 #[test]
 fn a_swing_is_no_series_of_incidents() {
     for (period, most) in [(500.0, 0.06), (2000.0, 0.075), (20_000.0, 0.1)] {

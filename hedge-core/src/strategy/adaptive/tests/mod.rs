@@ -125,8 +125,7 @@ fn delays_that_do_equally_well_are_drawn_equally_often() {
     }
 }
 
-/// Of two beliefs the one that is higher on average is drawn as often as it is higher by chance.
-/// Teaches the rewards of an arm at zero and of all later ones.
+/// Teaches the reward of the arm with delay zero, and that of all later arms.
 fn learn(arms: &mut Arms, first: f32, others: f32) {
     arms.learn(1.0, |delay| (if delay == 0.0 { first } else { others }, 0));
 }

@@ -1,8 +1,8 @@
-//! What a request would have done at other delays.
+//! Tests of replays at other delays.
 
 use super::*;
 
-/// Primaries of 1 to 40 ms.
+/// Returns a history with primaries of 1 to 40 ms.
 fn history() -> History<64> {
     let mut history = History::new();
     for millis in 1..=40 {
@@ -129,7 +129,7 @@ fn a_primary_that_failed_late_starts_the_next_of_several_hedges() {
 }
 
 proptest! {
-    /// Whatever is drawn for the unknown, the delay that was used gives what was seen.
+    /// Checks that a replay at the original delay gives the original outcome, for any draws of unknown latencies.
     #[test]
     fn a_replay_at_the_same_delay_gives_the_same_outcome(
         primary in 1_u64..100,

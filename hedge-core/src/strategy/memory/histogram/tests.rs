@@ -40,7 +40,7 @@ fn a_quantile_is_the_latency_that_so_many_exceed() {
     }
 }
 
-/// Within a bucket of an exponential tail more samples are short than long.
+/// In a bucket of an exponential tail, most samples are in the lower half.
 #[test]
 fn interpolation_follows_the_slope() {
     let mut histogram = ForgettingHistogram::new();

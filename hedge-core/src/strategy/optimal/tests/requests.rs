@@ -1,4 +1,4 @@
-//! Many requests, one after the other: what becomes of P99, and at what cost.
+//! Tests of the P99 of many requests, and of the cost of hedges.
 
 use core::f64::consts::SQRT_2;
 
@@ -15,7 +15,7 @@ fn pareto(above: f64) -> f64 {
     10.0 * libm::pow(above, -1.0 / 1.1)
 }
 
-/// 98 % around 10 ms and 2 % around 400 ms.
+/// Returns the quantile of a distribution with 98 % around 10 ms and 2 % around 400 ms.
 fn bimodal(above: f64) -> f64 {
     if above < 0.02 {
         400.0 + 10.0 * logit(above / 0.02)
@@ -39,7 +39,7 @@ fn attempts(rng: &mut SplitMix, quantile: Quantile, correlation: f64) -> [f64; 2
     [a, b].map(|z| quantile(0.5 * libm::erfc(z / SQRT_2)))
 }
 
-/// Requests one after the other, as a hedger makes them.
+/// Makes requests one after the other, like a hedger.
 struct Requests {
     strategy: Optimal,
     rng: SplitMix,
