@@ -361,7 +361,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
             (self.teaches, self.deposits) = (false, false);
             self.refused = Some(Suppressed::Deadline);
         }
-        // A request for which no replica is allowed sends nothing, so it pays once it is placed.
+        // Deposit after the placement if there is one: a request for which no replica is allowed sends nothing.
         if !G::TIMED {
             self.deposit();
         }

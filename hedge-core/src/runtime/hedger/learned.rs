@@ -42,7 +42,8 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
     pub fn restore(&self, learned: &Learned) -> Result<(), RestoreError> {
         let latencies = replica_latencies(learned)?;
         let now = self.core.timer().now();
-        // Check all before anything is changed. Keys have strategies unless this is a custom one that cannot be made anew.
+        // Check all before anything is changed. Keys have separate strategies, unless the strategy is a custom one that
+        // cannot be created afresh.
         let new = self.state().edit(now, |policy| {
             policy.strategy.fresh().zip(policy.strategy.fresh())
         });

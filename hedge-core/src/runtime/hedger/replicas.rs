@@ -10,7 +10,7 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
     /// same indices, and those that are added to the set. A config that changes in a [`Registry`](crate::runtime::Registry) changes
     /// them.
     ///
-    /// What is known of them is [exported](Self::export) with the hedger. A hedger whose requests go to several services
+    /// Their latencies are [exported](Self::export) with the hedger. A hedger whose requests go to several services
     /// needs a separate [`SharedReplicas`] for each.
     ///
     /// ```

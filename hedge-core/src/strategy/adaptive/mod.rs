@@ -147,22 +147,22 @@ impl<const N: usize> Adaptive<N> {
     }
 
     /// Sets how fast evidence fades, 0 to 1: each request multiplies the weight of those before it by 1 − `rate` / 100,
-    /// so that the last 100 / `rate` count. 0.1 unless set; 0 never forgets, not even when the median moves.
+    /// so that the last 100 / `rate` count. Default: 0.1. At 0, the strategy never forgets, not even when the median
+    /// changes.
     #[must_use]
     pub const fn learning_rate(mut self, rate: f64) -> Self {
         self.learning_rate = rate;
         self
     }
 
-    /// Sets what a hedge costs, as a multiple of waiting for the median latency: 0 or more; 0.25 unless set.
+    /// Sets what a hedge costs, as a multiple of waiting for the median latency: 0 or more. Default: 0.25.
     #[must_use]
     pub const fn cost_weight(mut self, weight: f64) -> Self {
         self.cost_weight = weight;
         self
     }
 
-    /// Sets the seed of the random draws; 0 unless set. The same seed and the same records give the same choices, on
-    /// every machine.
+    /// Sets the seed of the random draws. Default: 0. Equal seeds and records give equal choices on every machine.
     #[must_use]
     pub const fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
