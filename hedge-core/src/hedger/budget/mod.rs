@@ -352,6 +352,29 @@ impl Budget {
         };
     }
 
+    /// Returns a budget with the options of `after` where they differ from those of `before`, and with these where not.
+    #[cfg(feature = "std")]
+    pub(crate) fn with_changes(&self, before: &Self, after: &Self) -> Self {
+        let mut changed = self.clone();
+        if (before.percent, before.unlimited) != (after.percent, after.unlimited) {
+            changed.percent = after.percent;
+            changed.unlimited = after.unlimited;
+            changed.deposit = after.deposit;
+        }
+        if (before.burst, before.gated) != (after.burst, after.gated) {
+            changed.burst = after.burst;
+            changed.gated = after.gated;
+        }
+        if before.min_per_second != after.min_per_second {
+            changed.min_per_second = after.min_per_second;
+            changed.reserve = after.reserve;
+        }
+        if before.max_in_flight != after.max_in_flight {
+            changed.max_in_flight = after.max_in_flight;
+        }
+        changed
+    }
+
     /// Returns the number of deposits that fill an empty bucket.
     fn deposits_to_fill(&self) -> u32 {
         self.deposits_for(self.deposit)

@@ -11,6 +11,7 @@ use super::hedger::Supplied;
 use super::{Builder, Hedger, Runtime};
 use crate::config::{HedgeConfig, Settings};
 use crate::error::ConfigError;
+use crate::hedger::Budget;
 use crate::name::Name;
 use crate::strategy::{Learned, RestoreError};
 
@@ -428,15 +429,18 @@ impl<R: Runtime, const MAX: usize> Configured<R, MAX> {
         if !supplied.options {
             options.take_changes(&before.options, &after.options);
         }
-        let has_new_budget = !supplied.budget && before.budget != after.budget;
-        if has_new_budget {
+        let budget = (!supplied.budget && before.budget != after.budget).then(|| {
+            let changed = |budget: &mut Budget| budget.with_changes(&before.budget, &after.budget);
+            hedger.budget().edit(changed)
+        });
+        if let Some(budget) = &budget {
             // Validate before anything is changed.
-            after.budget.validate(options.max_hedges)?;
+            budget.validate(options.max_hedges)?;
         }
         hedger.change_replicas(&before.replicas, &after.replicas)?;
         hedger.set_options(options)?;
-        if has_new_budget {
-            hedger.set_budget(after.budget)?;
+        if let Some(budget) = budget {
+            hedger.set_budget(budget)?;
         }
         if !supplied.strategy && !config.has_same_strategy(&self.config) {
             hedger.exchange_strategy(after.strategy)?;

@@ -4,7 +4,7 @@ use std::string::ToString;
 
 use super::*;
 use crate::hedger::Budget;
-use crate::outcome::StrategyKind;
+use crate::outcome::{StrategyKind, Suppressed};
 use crate::record::{Record, Sample};
 use crate::replicas::{AttemptEnd, Choice, ReplicaOptions};
 use crate::runtime::SharedBudget;
@@ -132,7 +132,8 @@ fn a_changed_option_changes_nothing_else() {
     let hedger = registry.hedger(&config).unwrap();
     // Set options through the handle, after the registry created the hedger.
     hedger.set_strategy(ExponentialBackoff::new()).unwrap();
-    hedger.set_budget(Budget::percent(33.0).burst(5)).unwrap();
+    let budget = Budget::percent(33.0).burst(5).max_in_flight(2);
+    hedger.set_budget(budget).unwrap();
     let mut options = hedger.options();
     options.enabled = false;
     options.hints = options.hints.prompt_length(7);
@@ -155,6 +156,21 @@ fn a_changed_option_changes_nothing_else() {
     registry.hedger(&config).unwrap();
     assert_eq!(hedger.options(), options);
     assert_eq!(hedger.budget().edit(|budget| budget.tokens()), 3.0);
+    config.budget_percent = 20.0;
+    registry.hedger(&config).unwrap();
+    hedger.budget().deposit();
+    let budget = hedger.budget().edit(|budget| budget.clone());
+    assert_eq!(budget.capacity_tokens(), 3.0);
+    assert_eq!(hedger.budget().try_withdraw(), Ok(()));
+    assert_eq!(hedger.budget().try_withdraw(), Ok(()));
+    let refused = Err(Suppressed::InFlight);
+    assert_eq!(hedger.budget().try_withdraw(), refused);
+    hedger.budget().give_back(2);
+    hedger.budget().edit(|budget| {
+        let tokens = budget.tokens();
+        budget.deposit();
+        assert!((budget.tokens() - tokens - 0.2).abs() < 1e-6);
+    });
     config.percentile = 99.0;
     registry.hedger(&config).unwrap();
     assert!(hedger.with_strategy(|_: &mut Percentile| ()).is_some());
