@@ -6,7 +6,7 @@
 //! recorded above the delay, as it would have been without the hedge. So the delay settles where the requested share of
 //! primaries takes longer.
 //!
-//! Three rules correct the mistakes of a slow memory:
+//! Four rules correct the mistakes of a slow memory:
 //!
 //! * When all requests become faster, none passes the delay, and the median falls. When this has lasted for
 //!   [`FASTER_AFTER`] requests, all older samples are forgotten. The median of the comparison rises within tens of
@@ -17,6 +17,8 @@
 //! * If more attempts hang than the share allows, the share cannot be reached, and the delay would rise without bound.
 //!   It is limited to 1.75 × an upper percentile of the attempts that finished, which is not raised by slow attempts
 //!   that finished because the budget refused their hedge.
+//! * If latencies differ by less than the width of a bucket, interpolation within the bucket may put the delay above or
+//!   below all of them. See [`Correction`].
 
 use core::time::Duration;
 
@@ -26,12 +28,14 @@ use crate::error::ConfigError;
 use crate::record::{AttemptEnd, NONE, Record};
 use crate::time::{Instant, millis, nanos};
 
+use correction::Correction;
 use expiry::Expiry;
 use histogram::{CoarseHistogram, ForgettingHistogram};
 
 pub(crate) use histogram::Share;
 pub(super) use options::memory_options;
 
+mod correction;
 mod expiry;
 mod histogram;
 #[cfg(feature = "alloc")]
@@ -82,6 +86,7 @@ pub(crate) struct LatencyMemory {
     /// The number of samples until the next estimate.
     until_refresh: u16,
     delay: u64,
+    correction: Correction,
     median: u64,
     /// Two running medians, one of which adapts within tens of requests and the other within thousands.
     fast_median: RunningMedian,
@@ -127,6 +132,7 @@ impl LatencyMemory {
             samples: 0,
             until_refresh: 0,
             delay: NONE,
+            correction: Correction::NONE,
             median: NONE,
             fast_median: RunningMedian::NONE,
             slow_median: RunningMedian::NONE,
@@ -331,6 +337,10 @@ impl LatencyMemory {
         self.follow(nanos, is_warm);
         if is_warm {
             self.watch_for_speedup(counted, passed);
+            // The steps down count when the delay is estimated again.
+            if self.correction.observe(counted, self.delay) {
+                self.delay = self.correction.delay();
+            }
         }
         self.until_refresh = self.until_refresh.saturating_sub(1);
         if self.until_refresh == 0 {
@@ -458,7 +468,7 @@ impl LatencyMemory {
         let weight = self.histogram.samples() as u16;
         self.until_refresh = (weight / 32).clamp(1, REFRESH);
         let quantiles = self.histogram.quantiles();
-        let mut delay = quantiles.of_all(self.share);
+        let mut estimate = quantiles.estimate(self.share);
         if self.is_settled() {
             let above = if self.is_extreme() {
                 self.share.tenths(2)
@@ -466,9 +476,10 @@ impl LatencyMemory {
                 self.share.tenths(7)
             };
             let finished = quantiles.of_finished(above);
-            delay = delay.min(finished.saturating_add(finished / 4 * 3));
+            estimate = estimate.at_most(finished.saturating_add(finished / 4 * 3));
         }
-        self.delay = delay.max(1);
+        self.correction.update(estimate);
+        self.delay = self.correction.delay().max(1);
         self.median = quantiles.of_all(Share::HALF);
     }
 }

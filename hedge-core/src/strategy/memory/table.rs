@@ -62,11 +62,33 @@ impl LatencyMemory {
         self.histogram = histogram;
         self.samples = samples;
         self.since_halving = since_halving.min(self.half_life - 1);
+        self.doubt_rescued();
         (self.fast_median, self.slow_median) = (fast_median, slow_median);
         self.restarts = restarts;
         if samples > 0 {
             self.refresh();
         }
         Ok(())
+    }
+
+    /// Makes what is remembered count for little if it was recorded under a lower percentile.
+    ///
+    /// A primary whose hedge won is recorded shortly after the delay of then. Where more were than exceed the delay
+    /// now, the new delay would lie among them, far below what it should be, until they have faded.
+    fn doubt_rescued(&mut self) {
+        let all = u64::from(self.histogram.samples());
+        let rescued = u64::from(self.histogram.dropped());
+        let may_exceed = all * u64::from(self.share.bits()) >> 32;
+        if !self.stretch_dropped || rescued <= may_exceed + may_exceed / 2 {
+            return;
+        }
+        let enough = self.start.needed(self.window()) as u32;
+        while self.histogram.samples() > enough.saturating_mul(2) {
+            self.histogram.halve();
+            self.expiry.young.halve();
+        }
+        let left = self.histogram.samples() as u16;
+        self.samples = self.samples.min(left);
+        self.expiry.samples = self.expiry.samples.min(left);
     }
 }

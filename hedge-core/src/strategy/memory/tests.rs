@@ -9,6 +9,7 @@ use rand_xoshiro::Xoshiro128PlusPlus;
 use super::Share;
 use super::{LatencyMemory, NONE, Primary};
 use crate::record::{Record, RequestEnd, Sample};
+use crate::strategy::WriteColumns;
 use crate::time::Instant;
 
 /// Draws latencies in milliseconds from a seed.
@@ -319,6 +320,64 @@ fn services_of_hours_are_hedged_when_they_are_late() {
     let mut trial = Trial::new(95.0);
     trial.run(100, || 10.0 * HOUR);
     assert_eq!(trial.memory.delay(), Some(Duration::from_nanos(u64::MAX)));
+}
+
+/// Latencies that share a bucket of the histogram, wherever they lie within it.
+#[test]
+fn latencies_that_hardly_differ_exceed_the_delay_as_often_as_others() {
+    for spread in [0.0, 0.0005, 0.005, 0.02] {
+        for nth in 0..12 {
+            let mut draw = Draw::new(nth);
+            let mut trial = Trial::new(95.0);
+            let middle = 50.0 * (1.0 + 0.005 * nth as f64);
+            trial.run(12_000, || middle * (1.0 + spread * draw.normal()));
+            let found = trial.rate_from(4000);
+            assert!(
+                (0.045..0.055).contains(&found),
+                "{spread} {middle}: {found}"
+            );
+        }
+    }
+}
+
+/// What was rescued at the old delay lies below the new one.
+#[test]
+fn a_restored_memory_finds_a_higher_percentile_at_once() {
+    for (before, after) in [(90.0, 99.0), (95.0, 99.0), (95.0, 98.0)] {
+        let mut draw = Draw::new(4);
+        let mut trial = Trial::new(before);
+        trial.run(20_000, || draw.healthy());
+        let start = trial.passed.len();
+        trial.memory = restored(&trial.memory, after);
+        assert!(trial.delay().is_some());
+        trial.run(4000, || draw.healthy());
+        let found = 100.0 * trial.rate_from(start);
+        let planned = 100.0 - after;
+        assert!((found - planned).abs() < 0.5, "{before} {after}: {found}");
+        // A lower percentile keeps all that was learned.
+        let samples = trial.memory.weight();
+        assert_eq!(restored(&trial.memory, before).weight(), samples);
+    }
+}
+
+/// What a memory for another percentile restores of this one.
+fn restored(memory: &LatencyMemory, percent: f64) -> LatencyMemory {
+    struct Columns(Vec<(&'static str, Vec<f64>)>);
+
+    impl WriteColumns for Columns {
+        fn column(&mut self, name: &'static str, values: &mut dyn Iterator<Item = f64>) {
+            self.0.push((name, values.collect()));
+        }
+    }
+
+    let mut columns = Columns(Vec::new());
+    memory.export(&mut columns, Instant::ZERO);
+    let columns: Vec<_> = columns.0.iter().map(|(n, c)| (*n, c.as_slice())).collect();
+    let mut restored = LatencyMemory::new(Share::above(percent));
+    restored
+        .restore(&columns.as_slice(), Instant::ZERO)
+        .unwrap();
+    restored
 }
 
 fn with_min_samples(samples: u32) -> LatencyMemory {

@@ -7,6 +7,7 @@ use row::{Row, Which};
 
 pub(super) use buckets::GROUP;
 pub(crate) use coarse::CoarseHistogram;
+pub(crate) use quantiles::Estimate;
 pub(crate) use share::Share;
 
 mod buckets;

@@ -13,6 +13,39 @@ struct Place {
     above: u64,
 }
 
+/// A quantile, and what is known of the bucket that it lies in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Estimate {
+    /// The interpolated quantile.
+    pub(crate) nanos: u64,
+    /// Where the bucket begins.
+    pub(crate) low: u64,
+    /// How wide it is; zero if the quantile lies in none.
+    pub(crate) width: u64,
+    /// The share of the bucket's samples that lie above the quantile.
+    pub(crate) above: Share,
+}
+
+impl Estimate {
+    const fn outside(nanos: u64) -> Self {
+        Self {
+            nanos,
+            low: nanos,
+            width: 0,
+            above: Share::HALF,
+        }
+    }
+
+    /// The quantile, or `most` if that is less.
+    pub(crate) const fn at_most(self, most: u64) -> Self {
+        if self.nanos <= most {
+            self
+        } else {
+            Self::outside(most)
+        }
+    }
+}
+
 impl ForgettingHistogram {
     /// Returns the quantiles. Several of them take one pass over the buckets.
     pub(crate) fn quantiles(&self) -> Quantiles<'_> {
@@ -41,10 +74,25 @@ impl Quantiles<'_> {
     /// Returns the latency that a share `above` of all samples exceeds, where dropped attempts count as finished: 0
     /// without samples, and `u64::MAX` if it is out of range.
     pub(crate) fn of_all(&self, above: Share) -> u64 {
+        self.estimate(above).nanos
+    }
+
+    /// Returns [`of_all`](Self::of_all), with what is known of its bucket.
+    pub(crate) fn estimate(&self, above: Share) -> Estimate {
         let Some(place) = self.find(above, Which::All) else {
-            return 0;
+            return Estimate::outside(0);
         };
-        between(&place, self.depth(&place))
+        let nanos = between(&place, self.depth(&place));
+        if nanos == u64::MAX {
+            return Estimate::outside(nanos);
+        }
+        let low = edge(place.bucket);
+        Estimate {
+            nanos,
+            low,
+            width: edge(place.bucket + 1) - low,
+            above: Share::of_bits((place.above << 16) / place.weight),
+        }
     }
 
     /// Returns the latency that a share `above` of the finished attempts exceeds; `u64::MAX` if none finished.

@@ -24,6 +24,15 @@ impl Share {
         Self((share as f64 * 4_294_967_296.0) as u32)
     }
 
+    /// A share in units of 2⁻³², 1 at the most.
+    pub(crate) const fn of_bits(bits: u64) -> Self {
+        if bits < u32::MAX as u64 {
+            Self(bits as u32)
+        } else {
+            Self(u32::MAX)
+        }
+    }
+
     pub(crate) const fn tenths(self, tenths: u8) -> Self {
         Self((self.0 as u64 * tenths as u64 / 10) as u32)
     }
