@@ -10,7 +10,7 @@ use crate::hedger::{HedgerFlags, Options, PolicyOptions, RequestPlan, Traffic};
 use crate::outcome::Suppressed;
 use crate::random::SplitMix;
 use crate::record::{Group, Record, RequestEnd};
-use crate::strategy::{Hints, Plan, Strategy};
+use crate::strategy::{Hints, HintsClass, Plan, Strategy};
 use crate::time::Instant;
 
 /// A strategy, with its options and guard, which a hedger keeps behind a lock.
@@ -33,6 +33,8 @@ pub struct HedgeQuery {
     pub(crate) chance: f32,
     /// The time until the deadline; `None` if there is none.
     pub(crate) remaining: Option<Duration>,
+    /// What the caller said about the request, with the hedger's defaults.
+    pub(crate) hints: HintsClass,
     /// Whether the hedge follows a failed attempt rather than the hedge delay.
     pub(crate) retry: bool,
     /// Whether the hedge delay of the request has just passed.
@@ -185,10 +187,9 @@ impl<S: Strategy> Policy<S> {
             // all of them may be hedged before the first one ends.
             self.traffic.record(true, planned);
         }
-        let typical = || self.strategy.typical_latency().unwrap_or_default();
         if query
             .remaining
-            .is_some_and(|remaining| remaining <= typical())
+            .is_some_and(|remaining| remaining <= typical_latency(&self.strategy, query.hints))
         {
             return Err(Refusal::Final(Suppressed::Deadline));
         }
@@ -305,7 +306,7 @@ impl<S: Strategy> Policy<S> {
         let strategy = &self.strategy;
         self.guard.record(
             record,
-            || strategy.typical_latency().unwrap_or_default(),
+            || typical_latency(strategy, record.hints_class()),
             || strategy.expected_win_rate(),
         );
         self.retry_guard.record(record);
@@ -335,6 +336,11 @@ impl<S: Strategy> Policy<S> {
         self.strategy.reset();
         self.forget_requests();
     }
+}
+
+/// Returns how long an attempt of a request with these hints usually takes; zero if that is not known.
+fn typical_latency(strategy: &impl Strategy, hints: HintsClass) -> Duration {
+    strategy.typical_latency(&hints.hints()).unwrap_or_default()
 }
 
 #[cfg(all(test, feature = "std"))]
@@ -387,6 +393,7 @@ mod tests {
     fn query() -> HedgeQuery {
         HedgeQuery {
             chance: 1.0,
+            hints: Hints::NONE.class(),
             remaining: None,
             retry: false,
             first_due: true,

@@ -230,7 +230,7 @@ mod tests {
         }
         let typical = learned
             .each_ref()
-            .map(|strategy| strategy.typical_latency());
+            .map(|strategy| strategy.typical_latency(&Hints::NONE));
         assert_eq!(
             typical,
             [None, None, None, typical[3], Some(ms(8)), None, None, None]

@@ -157,6 +157,34 @@ impl HintsClass {
         Self::new(parts)
     }
 
+    /// Returns hints of this class.
+    pub(crate) const fn hints(self) -> Hints {
+        let [length, complexity, time, priority] = self.parts();
+        Hints {
+            prompt_length: match length {
+                3 => Some(4001),
+                2 => Some(2001),
+                1 => Some(1001),
+                _ => None,
+            },
+            model_complexity: match complexity {
+                1 => Some(ModelComplexity::Simple),
+                2 => Some(ModelComplexity::Complex),
+                _ => None,
+            },
+            time_of_day: match time {
+                1 => Some(TimeOfDay::Peak),
+                2 => Some(TimeOfDay::OffPeak),
+                _ => None,
+            },
+            priority: match priority {
+                1 => Some(Priority::High),
+                2 => Some(Priority::Low),
+                _ => None,
+            },
+        }
+    }
+
     pub(crate) fn factor(self) -> f64 {
         let [length, complexity, time, priority] = self.parts().map(usize::from);
         let of = |factors: &[f64], at: usize| factors.get(at).copied().unwrap_or(1.0);
@@ -266,13 +294,18 @@ impl Record {
     /// Returns the factor by which [`WorkloadAware`](crate::strategy::WorkloadAware) multiplied the delay of this
     /// request: the [`Hints::factor`] of its hints.
     pub fn workload_factor(&self) -> f64 {
-        HintsClass(self.flags >> 1).factor()
+        self.hints_class().factor()
+    }
+
+    /// Returns what the caller said about the request, with the hedger's defaults.
+    pub(crate) fn hints_class(&self) -> HintsClass {
+        HintsClass(self.flags >> 1)
     }
 
     /// Adds the default hints, unless a hedge was planned: the plan includes them already.
     pub(crate) fn default_hints(&mut self, defaults: &Hints) {
         if self.hedge_delay == NONE {
-            let class = HintsClass(self.flags >> 1).or(defaults.class());
+            let class = self.hints_class().or(defaults.class());
             self.flags = self.flags & Self::DUE | class.0 << 1;
         }
     }
@@ -310,6 +343,7 @@ mod tests {
                         );
                         assert!(hints.class().0 < 128);
                         assert_eq!(HintsClass(0).or(hints.class()), hints.class());
+                        assert_eq!(hints.class().hints().class(), hints.class());
                         classes.insert(hints.class().0);
                     }
                 }

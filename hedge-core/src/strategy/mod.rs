@@ -130,9 +130,12 @@ pub trait Strategy {
         true
     }
 
-    /// Returns how long an attempt usually takes, if that is known. A hedge with less time than this before its
-    /// deadline is not started.
-    fn typical_latency(&self) -> Option<Duration> {
+    /// Returns how long an attempt of a request with these hints usually takes, if that is known. A hedge with less time
+    /// than this before its deadline is not started.
+    ///
+    /// The length of the prompt is rounded down to the steps of [`Hints::prompt_length`].
+    fn typical_latency(&self, hints: &Hints) -> Option<Duration> {
+        let _ = hints;
         None
     }
 
@@ -218,14 +221,14 @@ macro_rules! forward {
         fn record_batch(&mut $self, records: &[Record]) {
             $get_mut.record_batch(records);
         }
-        forward!($self => $get, $get_mut; except plan, kind, record);
+        fn typical_latency(&$self, hints: &Hints) -> Option<Duration> {
+            $get.typical_latency(hints)
+        }
+        forward!($self => $get, $get_mut; except plan, kind, record, typical_latency);
     };
-    ($self:ident => $get:expr, $get_mut:expr; except plan, kind, record) => {
+    ($self:ident => $get:expr, $get_mut:expr; except plan, kind, record, typical_latency) => {
         fn learns(&$self) -> bool {
             $get.learns()
-        }
-        fn typical_latency(&$self) -> Option<Duration> {
-            $get.typical_latency()
         }
         fn expected_win_rate(&$self) -> Option<f32> {
             $get.expected_win_rate()

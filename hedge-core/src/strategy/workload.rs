@@ -118,7 +118,12 @@ impl<S: Strategy> Strategy for WorkloadAware<S> {
         StrategyKind::WorkloadAware
     }
 
-    forward!(self => self.inner, self.inner; except plan, kind, record);
+    fn typical_latency(&self, hints: &Hints) -> Option<Duration> {
+        let ordinary = self.inner.typical_latency(hints)?;
+        Some(scaled(ordinary, hints.factor()))
+    }
+
+    forward!(self => self.inner, self.inner; except plan, kind, record, typical_latency);
 }
 
 #[cfg(test)]
@@ -223,6 +228,21 @@ mod tests {
     }
 
     #[test]
+    fn an_attempt_takes_as_long_as_its_request_is_large() {
+        let mut strategy = WorkloadAware::over(WindowedPercentile::with_window::<10>(50.0));
+        let report = Record::new(crate::record::Sample::Finished(ms(40)));
+        (0..10).for_each(|_| strategy.record(&report));
+        for (complexity, latency) in [
+            (ModelComplexity::Simple, 20),
+            (ModelComplexity::Medium, 40),
+            (ModelComplexity::Complex, 80),
+        ] {
+            let hints = Hints::NONE.model_complexity(complexity);
+            assert_eq!(strategy.typical_latency(&hints), Some(ms(latency)));
+        }
+    }
+
+    #[test]
     fn the_inner_strategy_decides_whether_to_hedge_and_learns() {
         let plan = WorkloadAware::over(Off).plan(&Hints::NONE, Instant::ZERO);
         assert_eq!(plan.suppressed(), Some(Suppressed::Off));
@@ -232,7 +252,7 @@ mod tests {
         assert!(strategy.learns());
         let report = Record::new(crate::record::Sample::Finished(ms(40)));
         (0..10).for_each(|_| strategy.record(&report));
-        assert_eq!(strategy.typical_latency(), Some(ms(40)));
+        assert_eq!(strategy.typical_latency(&Hints::NONE), Some(ms(40)));
         let hints = Hints::NONE.time_of_day(TimeOfDay::OffPeak);
         assert_eq!(strategy.plan(&hints, Instant::ZERO).delay(), Some(ms(52)));
         strategy.reset();

@@ -51,7 +51,7 @@ impl Strategy for Spy {
         assert!(self.heard.push(*report).is_ok(), "too many requests");
     }
 
-    fn typical_latency(&self) -> Option<Duration> {
+    fn typical_latency(&self, _: &Hints) -> Option<Duration> {
         self.typical
     }
 }

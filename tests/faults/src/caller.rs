@@ -109,16 +109,16 @@ impl Strategy for Mind<'_> {
         self.learns
     }
 
-    fn typical_latency(&self) -> Option<Duration> {
+    fn typical_latency(&self, hints: &Hints) -> Option<Duration> {
         match &self.inner {
             Inner::Nonsense => match self.world.below(4) {
                 0 => Some(Duration::MAX),
                 1 => Some(Duration::ZERO),
                 _ => None,
             },
-            Inner::Fixed(fixed) => fixed.typical_latency(),
-            Inner::Percentile(percentile) => percentile.typical_latency(),
-            Inner::Backoff(backoff) => backoff.typical_latency(),
+            Inner::Fixed(fixed) => fixed.typical_latency(hints),
+            Inner::Percentile(percentile) => percentile.typical_latency(hints),
+            Inner::Backoff(backoff) => backoff.typical_latency(hints),
         }
     }
 

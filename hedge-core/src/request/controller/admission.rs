@@ -237,6 +237,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         HedgeQuery {
             chance: self.plan().chance(),
             remaining: self.deadline().map(|deadline| deadline.since(at)),
+            hints: self.plan().hints(),
             retry,
             // Due hedges are counted for the same requests as those without one, which are counted when they end.
             first_due: !retry

@@ -55,8 +55,7 @@ mod tests;
 ///   1 to 1000, where m is the arm's mean reward and v the variance of its lead over the average arm.
 /// - **The budget sets a price.** While the budget refuses hedges, each costs more than `cost_weight`, up to the whole
 ///   reward, until the delays in use ask for about as many hedges as the budget pays for. So an early delay gains
-///   nothing from hedges that would be refused. Rare clusters of refusals do not raise the price. After a restart, the
-///   price is learned again.
+///   nothing from hedges that would be refused. Rare clusters of refusals do not raise the price.
 /// - **Old evidence fades.** The weight of every request is multiplied by 1 − `learning_rate` / 100 with each one after
 ///   it: at 0.1, the last 1000 count. When the median has doubled or halved, the weight is divided by four, since the
 ///   delays then lie elsewhere in the distribution.
@@ -282,7 +281,7 @@ impl<const N: usize> Strategy for Adaptive<N> {
         self.history.push(record, self.memory() as f32);
     }
 
-    fn typical_latency(&self) -> Option<Duration> {
+    fn typical_latency(&self, _: &Hints) -> Option<Duration> {
         self.history.primaries.typical_latency()
     }
 
@@ -313,15 +312,22 @@ impl<const N: usize> Strategy for Adaptive<N> {
         self.arms.export(columns);
         columns.column("reference_s", &mut iter::once(self.reference.into()));
         columns.column("max_hedges", &mut iter::once(self.max_hedges.into()));
+        columns.column("price", &mut iter::once(self.price.value()));
     }
 
     /// Restores the beliefs about the delays if the delays are the same.
     fn restore(&mut self, columns: &dyn ReadColumns, now: Instant) -> Result<(), RestoreError> {
         let reference = columns.number("reference_s", 0.0, f32::MAX.into())? as f32;
         let max_hedges = columns.number("max_hedges", 1.0, u8::MAX.into())? as u8;
+        // Missing in exports of versions that did not write it.
+        let price = match columns.column("price") {
+            Some(_) => Price::of(columns.number("price", 0.0, 1.0)? as f32),
+            None => Price::new(),
+        };
         let arms = self.arms.restored(columns)?;
         self.history.restore(columns, now)?;
         (self.arms, self.reference, self.max_hedges) = (arms, reference, max_hedges);
+        self.price = price;
         Ok(())
     }
 }

@@ -17,8 +17,13 @@ pub(super) struct Price {
 
 impl Price {
     pub(super) const fn new() -> Self {
+        Self::of(0.0)
+    }
+
+    /// A price that was learned before.
+    pub(super) const fn of(value: f32) -> Self {
         Self {
-            value: 0.0,
+            value,
             calm: u16::MAX,
         }
     }

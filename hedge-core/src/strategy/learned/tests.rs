@@ -2,6 +2,7 @@ use core::time::Duration;
 
 use super::*;
 use crate::attempt::Cause;
+use crate::outcome::Suppressed;
 use crate::random::SplitMix;
 use crate::record::{Record, RequestEnd, Sample};
 use crate::strategy::{
@@ -68,7 +69,8 @@ fn a_restart_keeps_what_was_learned() {
         assert_eq!(learned.restore(&mut after, Instant::ZERO), Ok(()), "{kind}");
         assert_eq!(Learned::of(&after, Instant::ZERO), learned, "{kind}");
         // The typical latency is estimated anew from what was exported, so it may differ a little.
-        let [was, is] = [&before, &after].map(|s| s.typical_latency().unwrap_or_default());
+        let [was, is] =
+            [&before, &after].map(|s| s.typical_latency(&Hints::NONE).unwrap_or_default());
         assert!(was.abs_diff(is) <= was / 20, "{kind}: {was:?} {is:?}");
 
         if kind != StrategyKind::Adaptive {
@@ -92,6 +94,23 @@ fn adaptive_believes_what_it_believed() {
         unreachable!()
     };
     assert_eq!(before.stats(), any.stats());
+
+    // What the budget refused has set a price, which a new strategy takes over.
+    let refused = Record::new(Sample::Finished(ms(90.0)))
+        .planned(ms(5.0))
+        .with_due(true);
+    let refused = refused.with_suppressed(Some(Suppressed::BudgetRatio));
+    (0..2000).for_each(|_| before.record(&refused));
+    let price = |strategy: &Adaptive| Learned::of(strategy, NOW).columns["price"][0];
+    assert!(price(&before) > 0.5);
+    let mut new = Adaptive::new();
+    let mut learned_price = Learned::of(&before, NOW);
+    learned_price.restore(&mut new, NOW).unwrap();
+    assert_eq!(price(&new), price(&before));
+    // Exports of earlier versions have none.
+    learned_price.columns.remove("price");
+    learned_price.restore(&mut new, NOW).unwrap();
+    assert_eq!(price(&new), 0.0);
 
     // A strategy with other candidates restores the latencies, but nothing about its candidates.
     let mut other = Adaptive::new().candidates(&[ms(10.0), ms(20.0)]);

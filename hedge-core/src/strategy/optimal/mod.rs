@@ -305,7 +305,7 @@ impl Strategy for Optimal {
         }
     }
 
-    fn typical_latency(&self) -> Option<Duration> {
+    fn typical_latency(&self, _: &Hints) -> Option<Duration> {
         self.memory.typical_latency()
     }
 

@@ -96,7 +96,7 @@ impl Strategy for Percentile {
         self.memory.record(record);
     }
 
-    fn typical_latency(&self) -> Option<Duration> {
+    fn typical_latency(&self, _: &Hints) -> Option<Duration> {
         self.memory.typical_latency()
     }
 

@@ -161,7 +161,7 @@ impl<const N: usize> Strategy for WindowedPercentile<N> {
         self.changes = self.changes.saturating_add(pushed);
     }
 
-    fn typical_latency(&self) -> Option<Duration> {
+    fn typical_latency(&self, _: &Hints) -> Option<Duration> {
         self.recent.typical_latency()
     }
 

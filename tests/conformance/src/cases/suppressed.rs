@@ -1,11 +1,11 @@
 //! Why there was no hedge: every reason, in the outcome and in the metrics.
 
 use hedge_core::adapter::{BudgetHandle, HedgerState, Policy};
-use hedge_core::strategy::{Plan, Warmup};
+use hedge_core::strategy::{Hints, ModelComplexity, Plan, Warmup};
 use hedge_core::telemetry::NoSink;
 use hedge_core::{
     Budget, Builder, Cause, Hedger, Metrics, Off, Options, Strategy, Suppressed, Timer, Verdict,
-    WindowedPercentile,
+    WindowedPercentile, WorkloadAware,
 };
 
 use crate::backend::{Backend, err, never, ok, ok_soon};
@@ -140,6 +140,21 @@ pub async fn deadline<T: Timer + Clone, H: Home>(world: &World<T, H>) {
         .await
         .unwrap();
     assert!(hedged.outcome.hedged);
+
+    // Small requests take less time than others, and large ones more.
+    let sized = WorkloadAware::over(typical(80));
+    let hedger = world.build(world.with_strategy(sized).timeout(world.ticks(60)));
+    for (complexity, hedged) in [
+        (ModelComplexity::Simple, true),
+        (ModelComplexity::Medium, false),
+    ] {
+        let call = hedger
+            .call()
+            .hints(Hints::NONE.model_complexity(complexity));
+        let backend = Backend::new(world, &[ok(30), ok(0)]);
+        let answer = call.request(|attempt| backend.call(attempt)).await.unwrap();
+        assert_eq!(answer.outcome.hedged, hedged);
+    }
 
     // A retry would have no more time than a hedge.
     let call = hedger

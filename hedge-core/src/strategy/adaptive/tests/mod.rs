@@ -315,14 +315,16 @@ fn a_reset_forgets_what_was_learned_but_not_the_options() {
     };
     let mut strategy = new();
     record(&mut strategy, 1..100);
-    assert!(plan(&mut strategy).is_some() && strategy.typical_latency() == Some(ms(50)));
+    assert!(
+        plan(&mut strategy).is_some() && strategy.typical_latency(&Hints::NONE) == Some(ms(50))
+    );
     strategy.reset();
     assert_eq!(strategy.stats(), new().stats());
-    assert_eq!(strategy.typical_latency(), None);
+    assert_eq!(strategy.typical_latency(&Hints::NONE), None);
     assert_eq!(plan(&mut strategy), Some(ms(6)));
     record(&mut strategy, 1..=3);
     assert!([Some(ms(1)), Some(ms(2))].contains(&plan(&mut strategy)));
-    assert_eq!(strategy.typical_latency(), Some(ms(2)));
+    assert_eq!(strategy.typical_latency(&Hints::NONE), Some(ms(2)));
 }
 
 #[test]

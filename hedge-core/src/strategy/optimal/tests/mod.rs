@@ -193,12 +193,12 @@ fn a_reset_forgets_what_was_learned_and_keeps_options() {
     for _ in 0..30 {
         strategy.record(&report(ms(50), Some((ms(10), ms(90)))));
     }
-    let typical = strategy.typical_latency().unwrap();
+    let typical = strategy.typical_latency(&Hints::NONE).unwrap();
     assert!(typical.abs_diff(ms(50)) < ms(3), "{typical:?}");
     assert!(strategy.stats().pairs > 0);
     strategy.reset();
     assert_eq!(strategy.stats(), fresh.stats());
-    assert_eq!(strategy.typical_latency(), None);
+    assert_eq!(strategy.typical_latency(&Hints::NONE), None);
     assert_eq!(plan(&mut strategy).chance(), 1.0);
     record(&mut strategy, [60; 20]);
     assert_eq!(strategy.stats().samples, 20);

@@ -155,8 +155,8 @@ fn only_primaries_count_and_failures_do_not() {
         (1, 1, false)
     );
     assert_eq!(stats.delay, Some(ms(30)));
-    assert_eq!(strategy.typical_latency(), Some(ms(30)));
-    assert_eq!(strategy.min_samples(2).typical_latency(), None);
+    assert_eq!(strategy.typical_latency(&Hints::NONE), Some(ms(30)));
+    assert_eq!(strategy.min_samples(2).typical_latency(&Hints::NONE), None);
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn a_reset_forgets_samples_and_keeps_options() {
     assert_eq!(delay(&mut strategy, Instant::ZERO), Some(ms(50)));
     strategy.reset();
     assert_eq!(strategy.stats().samples, 0);
-    assert_eq!(strategy.typical_latency(), None);
+    assert_eq!(strategy.typical_latency(&Hints::NONE), None);
     assert_eq!(delay(&mut strategy, Instant::ZERO), Some(ms(3)));
     record(&mut strategy, [60; 20]);
     assert_eq!(strategy.stats().samples, 15);
