@@ -47,7 +47,7 @@ async fn ask<T: Timer + Clone, H: Home>(
     hedged.unwrap().outcome
 }
 
-/// Each key has the delay of its own latencies, and no delay of others'.
+/// Each key has a delay that follows its latencies alone.
 pub async fn keys_are_learned_apart<T: Timer + Clone, H: Home>(world: &World<T, H>) {
     let hedger = hedger(world, 4, Budget::percent(0.0));
     let [fast, slow] = ["fast", "slow"].map(|name| hedger.key(name));
