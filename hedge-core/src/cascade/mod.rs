@@ -60,6 +60,9 @@
 //! ```
 //!
 //! As with hedging, more than one provider may do the work and charge for it.
+//!
+//! In a spawned task the compiler refuses tiers that fail with a `Box<dyn Error + Send + Sync>` ("one type is more general
+//! than the other"). Let them fail with a type that has no `dyn` in it, such as `anyhow::Error`.
 
 use core::future::Future;
 use core::pin::Pin;
