@@ -151,6 +151,24 @@ pub enum Verdict {
     Fatal,
 }
 
+impl Verdict {
+    /// Returns whether a result with this verdict counts as a failure of its replica, unless the classifier
+    /// [says otherwise](Classify::blames_replica): it is neither accepted nor fatal.
+    #[inline]
+    pub const fn blames_replica(self) -> bool {
+        !matches!(self, Self::Accept | Self::Fatal)
+    }
+
+    /// Returns a verdict that another attempt may follow.
+    #[inline]
+    pub(crate) const fn or_retry(self) -> Self {
+        match self {
+            Self::Accept | Self::Fatal => Self::Retry,
+            other => other,
+        }
+    }
+}
+
 /// Classifies the results of attempts. Implemented by closures `Fn(&Result<T, E>) -> Verdict`, and by
 /// [`ByAttempt`] for closures that know the attempt.
 ///
@@ -167,6 +185,21 @@ pub enum Verdict {
 pub trait Classify<T, E> {
     /// Returns what `result` means for the request of `attempt`, which returned it.
     fn classify(&self, attempt: &Attempt, result: &Result<T, E>) -> Verdict;
+
+    /// Returns whether `result`, which was classified as `verdict`, counts as a failure of the
+    /// [replica](crate::Call::on) that returned it. By default, unless it is accepted or fatal.
+    ///
+    /// The verdict says whether to send another attempt, and this says whether to trust the replica: an internal error may
+    /// end its request and be the replica's fault, and a conflict may be worth another attempt and be nobody's. A replica
+    /// whose fast failures count as answers looks fast, and attracts all requests.
+    ///
+    /// If the attempt was the probe of a suspect replica, a result that counts as its failure is retried elsewhere whatever
+    /// the verdict, so that the request does not pay for the probe.
+    #[inline]
+    fn blames_replica(&self, attempt: &Attempt, result: &Result<T, E>, verdict: Verdict) -> bool {
+        let _ = (attempt, result);
+        verdict.blames_replica()
+    }
 }
 
 impl<T, E, F> Classify<T, E> for F

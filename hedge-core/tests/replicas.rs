@@ -13,8 +13,8 @@ use hedge_core::manual::ManualTimer;
 use hedge_core::replicas::{NoReplica, ReplicaStats, Replicas};
 use hedge_core::telemetry::EventKind;
 use hedge_core::{
-    Attempt, Budget, ByAttempt, Error, Event, Fixed, Hedger, Options, Percentile, Suppressed,
-    Verdict,
+    Attempt, Budget, ByAttempt, Classify, Error, Event, Fixed, Hedger, Options, Percentile,
+    Suppressed, Verdict,
 };
 
 type Clock = ManualTimer<16>;
@@ -117,6 +117,78 @@ fn what_a_verdict_means_for_the_replica() {
         let latency = stats(&set, &clock, 0).latency.unwrap();
         assert_eq!(latency > ms(12), is_failure, "{verdict:?}: {latency:?}");
         assert_eq!(in_flight(&set, &clock), 0);
+    }
+}
+
+/// A classifier that says of every result what it means, and whether its replica is to blame.
+struct Says(Verdict, bool);
+
+impl Classify<u8, ()> for Says {
+    fn classify(&self, _: &Attempt, result: &Result<u8, ()>) -> Verdict {
+        match result {
+            Ok(0) => Verdict::Accept,
+            _ => self.0,
+        }
+    }
+
+    fn blames_replica(&self, _: &Attempt, result: &Result<u8, ()>, verdict: Verdict) -> bool {
+        assert!(*result != Ok(0) || verdict == Verdict::Accept);
+        *result != Ok(0) && self.1
+    }
+}
+
+#[test]
+fn a_classifier_may_blame_the_replica_whatever_its_verdict() {
+    for verdict in [
+        Verdict::Accept,
+        Verdict::Fatal,
+        Verdict::Retry,
+        Verdict::Wait,
+    ] {
+        for blames in [false, true] {
+            let (clock, set) = (Clock::new(), RefCell::new(Replicas::<1>::all()));
+            let hedger = Hedger::builder(&clock).build_local().unwrap();
+            let request = |value: u8| {
+                let call = hedger.call().classify(Says(verdict, blames)).max_hedges(0);
+                let attempt = |_| {
+                    let sleep = clock.sleep(ms(10));
+                    async move {
+                        sleep.await;
+                        Ok(value)
+                    }
+                };
+                let _ = clock.drive(call.on(&set).request(attempt));
+            };
+            (0..10).for_each(|_| request(0));
+            request(1);
+            let latency = stats(&set, &clock, 0).latency.unwrap();
+            assert_eq!(latency > ms(12), blames, "{verdict:?}: {latency:?}");
+        }
+    }
+}
+
+/// One replica of three fails at once, in a way that ends its request.
+#[test]
+fn a_replica_that_fails_fast_attracts_nothing_even_if_failures_are_fatal() {
+    let (clock, set) = (Clock::new(), RefCell::new(Replicas::<3>::all()));
+    let hedger = hedger!(&clock);
+    for verdict in [Verdict::Accept, Verdict::Fatal] {
+        let (mut good, bad) = (0, Cell::new(0));
+        for _ in 0..5_000 {
+            let call = hedger.call().classify(Says(verdict, true));
+            let hedged = clock.drive(call.on(&set).request(|attempt| {
+                let fails = attempt.replica().index() == 0;
+                bad.set(bad.get() + u32::from(fails));
+                let sleep = clock.sleep(ms(if fails { 1 } else { 15 }));
+                async move {
+                    sleep.await;
+                    Ok(u8::from(fails))
+                }
+            }));
+            good += u32::from(hedged.unwrap().value == 0);
+        }
+        assert!(good >= 4_990, "{verdict:?}: {good}");
+        assert!(bad.get() <= 110, "{verdict:?}: {}", bad.get());
     }
 }
 

@@ -3,6 +3,7 @@
 use core::convert::Infallible;
 use core::future::{pending, poll_fn};
 use core::pin::Pin;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use core::task::{Context, Poll, ready};
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -11,13 +12,13 @@ use std::sync::{Arc, Mutex};
 use bytes::buf::Chain;
 use bytes::{Buf, Bytes};
 use hedge_tokio::grpc::{Code, GrpcAttempts, GrpcBody, GrpcCalls, GrpcLayer, GrpcPolicy};
-use hedge_tokio::tower::{BoxError, ReplayBody, RequestOptions};
+use hedge_tokio::tower::{BoxError, HedgeLayer, ReplayBody, RequestOptions};
 use hedge_tokio::{Budget, Fixed, Hedger, Outcome, SharedBudget, standard};
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, StreamBody};
 use tokio::time::{Instant, Sleep, sleep, timeout};
-use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -523,6 +524,53 @@ async fn calls_are_hedged_over_replicas() {
     let request = request.body(Full::new(Bytes::new())).unwrap();
     let response = service.oneshot(request).await.unwrap();
     assert_eq!(response.headers()["grpc-status"], "4");
+}
+
+/// One of three replicas fails at once, with a status that ends its call or without one.
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_fails_fast_attracts_nothing() {
+    let config = r#"{"methodConfig": [{"name": [{}], "hedgingPolicy": {
+        "maxAttempts": 2, "hedgingDelay": "0.05s", "nonFatalStatusCodes": ["ABORTED"]
+    }}]}"#;
+    let config = GrpcPolicy::from_service_config(config).unwrap();
+    let cases = [
+        (unary(), failed(1, 2)),
+        (unary(), failed(1, 12)),
+        (unary(), failed(1, 13)),
+        (unary(), failed(1, 15)),
+        (config.clone(), failed(1, 8)),
+        (config.clone(), failed(1, 14)),
+        (config.clone(), vec![Head(1, None)]),
+        (config, vec![Broken(1)]),
+    ];
+    for (policy, failure) in cases {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let replicas = [failure.clone(), ok(15), ok(15)].map(|script| {
+            let (calls, fails) = (calls.clone(), script.len() == 1);
+            let server = service_fn(move |_: Request<ReplayBody<Full<Bytes>>>| {
+                calls.fetch_add(usize::from(fails), Ordering::Relaxed);
+                Script::new(script.clone(), None).respond()
+            });
+            GrpcAttempts::new(server, |body: ReplayBody<Full<Bytes>>| body)
+        });
+        let stack = standard(replicas).policy(policy.clone()).build().unwrap();
+        let mut client = GrpcCalls::new(stack, policy);
+        let mut good = 0;
+        for _ in 0..5000 {
+            let request = Request::post("/a.B/C").body(Full::new(Bytes::new()));
+            let response = client.ready().await.unwrap().call(request.unwrap());
+            let Ok(response) = response.await else {
+                continue;
+            };
+            let body = response.into_body().collect().await.unwrap();
+            let status = body
+                .trailers()
+                .and_then(|trailers| trailers.get("grpc-status"));
+            good += usize::from(status.is_some_and(|status| status == "0"));
+        }
+        let calls = calls.load(Ordering::Relaxed);
+        assert!(good >= 4990 && calls <= 110, "{failure:?}: {good} {calls}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

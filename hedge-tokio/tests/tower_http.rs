@@ -9,12 +9,13 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use hedge_tokio::tower::{
-    BoxError, HedgeLayer, HedgeService, HttpPolicy, ReplayBody, ReplayLayer, RequestOptions,
+    BoxError, HedgeLayer, HedgeReplicas, HedgeService, HttpPolicy, ReplayBody, ReplayLayer,
+    RequestOptions,
 };
 use hedge_tokio::{Budget, Fixed, HedgeConfig, Hedger, Outcome, standard};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, StreamBody};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
@@ -555,5 +556,75 @@ async fn bodies_in_memory_go_to_the_standard_stack() {
         let ask = async { service.ready().await?.call(request.unwrap()).await };
         let response = tokio::time::timeout(ms(100), ask).await;
         assert!(response.expect("a place is held").is_ok());
+    }
+}
+
+/// How many of 5000 requests one of three replicas gets that answers with `status` at once, and how many are answered with
+/// 200.
+async fn fails_fast(status: u16) -> (usize, usize) {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let services = [1, 15, 15].map(|latency| {
+        let calls = calls.clone();
+        service_fn(move |_: Request<String>| {
+            let mut response = Response::new(());
+            if latency == 1 {
+                calls.fetch_add(1, Ordering::Relaxed);
+                *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            }
+            async move {
+                sleep(ms(latency)).await;
+                Ok::<_, BoxError>(response)
+            }
+        })
+    });
+    let mut service = standard(services).build().unwrap();
+    let mut good = 0;
+    for _ in 0..5000 {
+        let response = service.ready().await.unwrap().call(request(Method::GET));
+        good += usize::from(response.await.unwrap().status() == 200);
+    }
+    (calls.load(Ordering::Relaxed), good)
+}
+
+/// A verdict says whether to send another attempt, and not whether the replica is well.
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_fails_fast_attracts_nothing() {
+    for status in [500, 503, 501, 505, 511, 429, 408] {
+        let (calls, good) = fails_fast(status).await;
+        assert!(calls <= 110 && good >= 4990, "{status}: {calls} {good}");
+    }
+    // A replica is not to blame for what is wrong with the request.
+    let (calls, _) = fails_fast(404).await;
+    assert!(calls > 4000, "{calls}");
+}
+
+/// A hedge that is answered with 409, since the primary is still being processed, says nothing against its replica.
+#[tokio::test(start_paused = true)]
+async fn a_conflict_does_not_blame_the_replica() {
+    let slow = Arc::new(AtomicUsize::new(0));
+    let services = [0, 1, 2].map(|_| {
+        let slow = slow.clone();
+        service_fn(move |_: Request<String>| {
+            let is_first = slow.swap(1, Ordering::Relaxed) == 0;
+            async move {
+                sleep(ms(if is_first { 30 } else { 2 })).await;
+                let mut response = Response::new(());
+                if !is_first {
+                    *response.status_mut() = StatusCode::CONFLICT;
+                }
+                Ok::<_, BoxError>(response)
+            }
+        })
+    });
+    let policy = HttpPolicy::new().idempotency_keys(true);
+    let mut service = HedgeReplicas::new(services, hedger(), policy).unwrap();
+    for _ in 0..30 {
+        slow.store(0, Ordering::Relaxed);
+        let response = service.ready().await.unwrap().call(request(Method::POST));
+        assert_eq!(response.await.unwrap().status(), 200);
+    }
+    let stats = service.stats();
+    for replica in stats.iter() {
+        assert!(replica.latency.unwrap() <= ms(31), "{stats}");
     }
 }

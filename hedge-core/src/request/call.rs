@@ -239,7 +239,8 @@ where
     /// replica than the primary, unless all others are much slower. The end of every attempt is reported to the set.
     ///
     /// An attempt that ends in [`Verdict::Fatal`](crate::Verdict::Fatal) does not count as a failure of its replica,
-    /// since the request itself is at fault.
+    /// since the request itself is at fault, unless
+    /// [`Classify::blames_replica`](crate::Classify::blames_replica) returns true.
     ///
     /// ```
     /// use core::cell::RefCell;

@@ -25,6 +25,9 @@ const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc
 /// | any other code | [`Fatal`](Verdict::Fatal) |
 /// | none, since the connection failed | as `UNAVAILABLE` |
 ///
+/// `UNKNOWN`, `RESOURCE_EXHAUSTED`, `UNIMPLEMENTED`, `INTERNAL`, `UNAVAILABLE`, `DATA_LOSS` and a failed connection count
+/// as failures of the [replica](crate::tower::HedgeReplicas) that they came from, whether they are fatal or not.
+///
 /// The `grpc-timeout` of a call is its time limit, and each attempt is sent with the time that remains. A hedge states
 /// in `grpc-previous-rpc-attempts` how many attempts were sent before it.
 ///
@@ -262,18 +265,26 @@ impl<B: Clone, C, E> Policy<Request<B>, Response<C>, E> for GrpcPolicy {
     }
 
     fn classify(&self, result: &Result<Response<C>, E>) -> Verdict {
-        let reply = match result {
-            Err(_) => Reply::missing(Code::Unavailable),
-            Ok(response) => {
-                let read = response.extensions().get::<Reply>().copied();
-                read.or_else(|| Reply::from_headers(response.status(), response.headers()))
-                    .unwrap_or(Reply::MESSAGE)
-            }
-        };
-        self.reply_verdict(reply)
+        self.reply_verdict(reply(result))
+    }
+
+    fn blames_replica(&self, _: &Attempt, result: &Result<Response<C>, E>, _: Verdict) -> bool {
+        reply(result).blames_server()
     }
 
     fn answered(&self, response: &mut Response<C>, outcome: &Outcome) {
         response.extensions_mut().insert(*outcome);
+    }
+}
+
+/// Returns what an attempt was answered with, as far as it is known.
+fn reply<C, E>(result: &Result<Response<C>, E>) -> Reply {
+    match result {
+        Err(_) => Reply::missing(Code::Unavailable),
+        Ok(response) => {
+            let read = response.extensions().get::<Reply>().copied();
+            read.or_else(|| Reply::from_headers(response.status(), response.headers()))
+                .unwrap_or(Reply::MESSAGE)
+        }
     }
 }

@@ -69,6 +69,19 @@ impl Reply {
         Self::of(code)
     }
 
+    /// Returns whether the server, or the connection to it, is at fault rather than the call.
+    pub(super) const fn blames_server(self) -> bool {
+        matches!(
+            self.code,
+            Code::Unknown
+                | Code::ResourceExhausted
+                | Code::Unimplemented
+                | Code::Internal
+                | Code::Unavailable
+                | Code::DataLoss
+        )
+    }
+
     /// Returns the verdict on the reply, if another attempt may be sent after the codes `non_fatal`.
     pub(super) fn verdict(self, non_fatal: Codes) -> Verdict {
         match (self.code, self.pushback) {

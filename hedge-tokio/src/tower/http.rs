@@ -12,6 +12,9 @@ use super::{Policy, RequestOptions, idempotency};
 ///
 /// Responses are classified by [`verdict`]. The response that is returned has the [`Outcome`] in its extensions.
 ///
+/// Errors and the statuses 408, 429 and 5xx count as failures of the [replica](super::HedgeReplicas) that they came from,
+/// whatever the verdict: a replica that answers 501 at once is not a fast one.
+///
 /// A request can carry its options: a [`RequestOptions`] in its extensions.
 ///
 /// A response that was refused is dropped before the next attempt is sent, which releases its connection. If all
@@ -112,11 +115,22 @@ impl<B: Clone, C, E> Policy<Request<B>, Response<C>, E> for HttpPolicy {
         }
     }
 
+    fn blames_replica(&self, _: &Attempt, result: &Result<Response<C>, E>, _: Verdict) -> bool {
+        let response = result.as_ref();
+        response.map_or(true, |response| blames_server(response.status()))
+    }
+
     fn answered(&self, response: &mut Response<C>, outcome: &Outcome) {
         let mut outcome = *outcome;
         outcome.head_latency = head_latency(response.extensions(), &outcome);
         response.extensions_mut().insert(outcome);
     }
+}
+
+/// Returns whether a response with this status is the fault of the server that sent it, and no word about the request:
+/// 408, 429 or 5xx.
+const fn blames_server(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 429 | 500..=599)
 }
 
 /// Returns whether a request may be sent more than once: its method is idempotent, other than `DELETE`, and it asks

@@ -74,6 +74,14 @@ pub trait Policy<Req, Res, E> {
         self.classify(result)
     }
 
+    /// Returns whether the result of `attempt`, which was classified as `verdict`, counts as a failure of the replica that
+    /// returned it, where the service is a [`HedgeReplicas`](super::HedgeReplicas). By default, unless it is accepted or
+    /// fatal. See [`Classify::blames_replica`](hedge_core::Classify::blames_replica).
+    fn blames_replica(&self, attempt: &Attempt, result: &Result<Res, E>, verdict: Verdict) -> bool {
+        let _ = (attempt, result);
+        verdict.blames_replica()
+    }
+
     /// Modifies the response before it is returned to the caller: for example, adds the outcome in
     /// a header or an extension.
     fn answered(&self, response: &mut Res, outcome: &Outcome) {

@@ -280,4 +280,8 @@ where
     fn classify(&self, attempt: &Attempt, result: &Result<Res, E>) -> Verdict {
         self.0.classify_attempt(attempt, result)
     }
+
+    fn blames_replica(&self, attempt: &Attempt, result: &Result<Res, E>, verdict: Verdict) -> bool {
+        self.0.blames_replica(attempt, result, verdict)
+    }
 }

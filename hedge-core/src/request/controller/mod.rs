@@ -484,15 +484,22 @@ where
     fn finished(&mut self, index: u8, result: &Result<V, E>, now: Instant) -> Verdict {
         let attempt = self.attempt(index);
         let verdict = self.classify.classify(&attempt, result);
+        let blames = self.classify.blames_replica(&attempt, result, verdict);
+        // The request was sent to a suspect replica to probe it, and should not pay for that.
+        let verdict = if blames && index == 0 && self.placement.is_probe() {
+            verdict.or_retry()
+        } else {
+            verdict
+        };
         let bit = bit(index);
         let accepted = verdict == Verdict::Accept;
         self.end_attempts(bit);
         self.ended |= bit;
         self.accepted |= if accepted { bit } else { 0 };
-        // A fatal result is the request's own fault, so its replica counts as having answered.
-        let end = match verdict {
-            Verdict::Accept | Verdict::Fatal => AttemptEnd::Answered,
-            _ => AttemptEnd::Failed,
+        let end = if blames {
+            AttemptEnd::Failed
+        } else {
+            AttemptEnd::Answered
         };
         self.placement.ended(index, end, now);
         if end == AttemptEnd::Failed {
