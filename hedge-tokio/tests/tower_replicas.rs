@@ -9,7 +9,7 @@ use hedge_tokio::replicas::NoReplica;
 use hedge_tokio::telemetry::EventKind;
 use hedge_tokio::tower::{BoxError, Cloned, HedgeDiscover, HedgeReplicas, Policy, RequestOptions};
 use hedge_tokio::{Budget, Event, Fixed, Hedger};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tower::discover::Change;
 use tower::{Service, ServiceExt};
 
@@ -165,12 +165,8 @@ async fn a_replica_that_is_not_ready_gets_nothing() {
     for behaviour in &behaviours {
         behaviour.readiness.store(1, Ordering::Relaxed);
     }
-    let _ = tokio::time::timeout(ms(500), ask(&mut service)).await;
-    assert!(
-        tokio::time::timeout(ms(500), ask(&mut service))
-            .await
-            .is_err()
-    );
+    let _ = timeout(ms(500), ask(&mut service)).await;
+    assert!(timeout(ms(500), ask(&mut service)).await.is_err());
     assert_eq!(service.stats().in_flight(), 0);
 }
 
@@ -218,7 +214,7 @@ async fn a_response_that_is_dropped_is_not_counted() {
     drop(unpolled);
     assert_eq!(service.stats().in_flight(), 0);
     let request = ask(&mut service);
-    assert!(tokio::time::timeout(ms(5), request).await.is_err());
+    assert!(timeout(ms(5), request).await.is_err());
     assert_eq!(service.stats().in_flight(), 0);
 }
 
@@ -255,7 +251,7 @@ async fn a_policy_says_which_replicas_a_request_may_use() {
     behaviours[1].readiness.store(1, Ordering::Relaxed);
     behaviours[2].readiness.store(1, Ordering::Relaxed);
     let waits = service.ready().await.unwrap().call(());
-    assert!(tokio::time::timeout(ms(1000), waits).await.is_err());
+    assert!(timeout(ms(1000), waits).await.is_err());
     assert_eq!(service.stats().in_flight(), 0);
     assert_eq!(calls(&behaviours[0]), 0);
 }
@@ -278,11 +274,7 @@ async fn a_discovery_brings_and_takes_replicas() {
     let hedger = Hedger::builder().sink(sink).build().unwrap();
     let mut service = HedgeDiscover::new(discover, hedger, Cloned);
     // It waits for the first.
-    assert!(
-        tokio::time::timeout(ms(100), service.ready())
-            .await
-            .is_err()
-    );
+    assert!(timeout(ms(100), service.ready()).await.is_err());
     let insert = |key: usize, number| {
         changes
             .send(Change::Insert(key, Replica::new(number)))
@@ -297,11 +289,7 @@ async fn a_discovery_brings_and_takes_replicas() {
     assert_eq!(service.ready().await.unwrap().call(()).await.unwrap(), 1);
     assert_ne!(service.id(&7), Some(first));
     changes.send(Change::Remove(7)).unwrap();
-    assert!(
-        tokio::time::timeout(ms(100), service.ready())
-            .await
-            .is_err()
-    );
+    assert!(timeout(ms(100), service.ready()).await.is_err());
 
     // There is room for 64.
     for key in 0..70 {
@@ -326,17 +314,13 @@ async fn a_drained_replica_is_not_counted_as_ready() {
     behaviours[1].readiness.store(1, Ordering::Relaxed);
     service.ready().await.unwrap();
     assert!(service.replicas().drain(first));
-    let waits = tokio::time::timeout(ms(100), service.call(()));
+    let waits = timeout(ms(100), service.call(()));
     assert!(waits.await.is_err());
     // So does a task that asks whether the service is ready, before and after replica 0 is drained.
     assert!(service.replicas().resume(first));
     service.ready().await.unwrap();
     assert!(service.replicas().drain(first));
-    assert!(
-        tokio::time::timeout(ms(100), service.ready())
-            .await
-            .is_err()
-    );
+    assert!(timeout(ms(100), service.ready()).await.is_err());
     behaviours[1].readiness.store(0, Ordering::Relaxed);
     assert_eq!(ask(&mut service).await.unwrap(), 1);
     assert_eq!(calls(&behaviours[0]), 0);
@@ -382,18 +366,86 @@ async fn a_task_that_waits_hears_of_a_replica_that_resumes() {
     assert_eq!(waits.await.unwrap().unwrap(), 0);
 }
 
+/// Endpoints fail and come back. As long as the discovery may find one, the service only waits.
 #[tokio::test(start_paused = true)]
-async fn a_replica_that_failed_has_no_id() {
-    let replica = Replica::new(0);
-    let behaviour = replica.behaviour.clone();
-    let found = [Ok::<_, BoxError>(Change::Insert(7, replica))];
-    let found = futures_lite::stream::iter(found);
-    let discover = futures_lite::StreamExt::chain(found, futures_lite::stream::pending());
+async fn a_replica_that_failed_has_no_id_and_the_next_one_is_waited_for() {
+    let (changes, mut found) = tokio::sync::mpsc::unbounded_channel();
+    let discover = futures_lite::stream::poll_fn(move |cx| {
+        let change = found.poll_recv(cx);
+        change.map(|change| change.map(Ok::<_, BoxError>))
+    });
     let hedger = Hedger::builder().build().unwrap();
     let mut service = HedgeDiscover::new(discover, hedger, Cloned);
+    let replica = Replica::new(0);
+    let behaviour = replica.behaviour.clone();
+    changes.send(Change::Insert(7, replica)).unwrap();
     service.ready().await.unwrap().call(()).await.unwrap();
     assert!(service.id(&7).is_some());
     behaviour.readiness.store(2, Ordering::Relaxed);
-    assert!(service.ready().await.is_err());
+    assert!(timeout(ms(50), service.ready()).await.is_err());
     assert_eq!(service.id(&7), None);
+    let found = async {
+        sleep(ms(50)).await;
+        changes.send(Change::Insert(7, Replica::new(1))).unwrap();
+    };
+    let (ready, ()) = tokio::join!(service.ready(), found);
+    assert_eq!(ready.unwrap().call(()).await.unwrap(), 1);
+    // Once the discovery has ended, there is nothing to wait for.
+    let replica = Replica::new(2);
+    replica.behaviour.readiness.store(2, Ordering::Relaxed);
+    changes.send(Change::Insert(7, replica)).unwrap();
+    drop(changes);
+    let ready = timeout(ms(50), service.ready()).await;
+    assert!(ready.unwrap().is_err());
+}
+
+/// A replica is found ready, and another one takes its place before the call.
+#[tokio::test(start_paused = true)]
+async fn a_replica_may_be_replaced_between_ready_and_call() {
+    let (_, service) = service::<1>();
+    let mut asks = service.clone();
+    asks.ready().await.unwrap();
+    let first = service.stats().get(0).unwrap().id;
+    assert!(service.remove(first));
+    service.insert(Replica::new(7)).unwrap();
+    assert_eq!(asks.call(()).await.unwrap(), 7);
+    // The next one is not ready, and another one is.
+    for _ in 0..20 {
+        let (_, service) = self::service::<2>();
+        let mut asks = service.clone();
+        asks.ready().await.unwrap();
+        let first = service.stats().get(0).unwrap().id;
+        assert!(service.remove(first));
+        let slow = Replica::new(8);
+        slow.behaviour.readiness.store(1, Ordering::Relaxed);
+        service.insert(slow).unwrap();
+        let answer = timeout(ms(100), asks.call(())).await;
+        assert_eq!(answer.expect("it waits").unwrap(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rolling_replacement_fails_no_request() {
+    let (_, service) = service::<2>();
+    let asks = (0..4).map(|_| {
+        let mut service = service.clone();
+        tokio::spawn(async move {
+            for _ in 0..200 {
+                service.ready().await.unwrap();
+                // Replicas are replaced now, too.
+                sleep(ms(3)).await;
+                service.call(()).await.unwrap();
+            }
+        })
+    });
+    let asks: Vec<_> = asks.collect();
+    for number in 2..200 {
+        sleep(ms(7)).await;
+        let id = service.stats().get(number % 2).unwrap().id;
+        assert!(service.remove(id));
+        service.insert(Replica::new(number)).unwrap();
+    }
+    for ask in asks {
+        ask.await.unwrap();
+    }
 }

@@ -216,6 +216,17 @@ impl<const N: usize> SharedReplicas<N> {
         self.0.active()
     }
 
+    /// Returns whether the replica is there. It may be drained.
+    pub fn contains(&self, id: ReplicaId) -> bool {
+        let index = id.index();
+        self.0.is_present(index) && self.0.id(index) == id
+    }
+
+    /// Returns whether the replica is there and may be given attempts.
+    pub fn is_active(&self, id: ReplicaId) -> bool {
+        self.active() & id.mask() != 0 && self.0.id(id.index()) == id
+    }
+
     fn changes(&self) -> MutexGuard<'_, ()> {
         self.0
             .changes
@@ -225,8 +236,7 @@ impl<const N: usize> SharedReplicas<N> {
 
     fn change(&self, id: ReplicaId, f: impl FnOnce(&Inner<N>, usize) -> bool) -> bool {
         let _changes = self.changes();
-        let index = id.index();
-        self.0.is_present(index) && self.0.id(index) == id && f(&self.0, index)
+        self.contains(id) && f(&self.0, id.index())
     }
 }
 

@@ -4,12 +4,13 @@ use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
+use hedge_core::BoxError;
 use hedge_core::replicas::{NoRoom, ReplicaId, ReplicasStats, SharedReplicas};
 use hedge_core::telemetry::EventKind;
-use hedge_core::{BoxError, Instant};
 use tower::discover::{Change, Discover};
 use tower_service::Service;
 
+use super::replicas::Membership;
 use super::{HedgeReplicas, Policy, ResponseFuture};
 use crate::Hedger;
 
@@ -34,9 +35,10 @@ use crate::Hedger;
 /// # }
 /// ```
 ///
-/// `poll_ready` polls the discovery for changes. This service is not ready before the discovery has found one. A
-/// service that is found under the key of another one replaces it, and starts without a history. An error of the
-/// discovery is an error of this service.
+/// `poll_ready` polls the discovery for changes. As long as the discovery may find more, this service is not ready
+/// without a replica that is, even if all that were found were removed, drained or failed. A service that is found under
+/// the key of another one replaces it, and starts without a history. An error of the discovery is an error of this
+/// service.
 ///
 /// A set has room for 64 replicas. Each further service is dropped with the event
 /// [`ReplicaRefused`](EventKind::ReplicaRefused), and is not used until it is found again.
@@ -72,10 +74,21 @@ impl<D: Discover, P> HedgeDiscover<D, P> {
         let found = self.found.iter().find(|(other, _)| other == key);
         found
             .map(|(_, id)| *id)
-            .filter(|id| self.service.contains(*id))
+            .filter(|id| self.replicas().contains(*id))
     }
 
-    /// Returns the replicas, to drain one, to set its weight, or to look at them.
+    /// Gives a replica no further attempts, until [`resume`](Self::resume). Returns whether it is there.
+    pub fn drain(&self, id: ReplicaId) -> bool {
+        self.service.drain(id)
+    }
+
+    /// Ends a [`drain`](Self::drain), and wakes tasks that wait for a replica. Returns whether it is there.
+    pub fn resume(&self, id: ReplicaId) -> bool {
+        self.service.resume(id)
+    }
+
+    /// Returns the replicas, to set weights or to look at them. [`resume`](Self::resume) of this service wakes tasks that
+    /// wait; that of the set does not.
     pub fn replicas(&self) -> &SharedReplicas {
         self.service.replicas()
     }
@@ -139,10 +152,14 @@ where
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.update(cx).map_err(Into::into)?;
-        if self.is_open && self.replicas().stats(Instant::ZERO).iter().next().is_none() {
-            return Poll::Pending;
-        }
-        self.service.poll_ready(cx)
+        let membership = if self.is_open {
+            Membership::Open
+        } else {
+            Membership::Settled
+        };
+        self.service
+            .poll_ready_as::<Req>(cx, membership)
+            .map_err(Into::into)
     }
 
     fn call(&mut self, request: Req) -> ResponseFuture<Self::Response> {

@@ -86,6 +86,15 @@ struct Shared<S> {
     changed: Arc<Notify>,
 }
 
+/// Whether a service over replicas waits for a replica if it has none that it could wait for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Membership {
+    /// No: nobody may ever add one. Requests fail.
+    Settled,
+    /// Yes: a discovery may find one.
+    Open,
+}
+
 struct Own<S> {
     id: ReplicaId,
     /// The service, which is never polled for readiness, so that it reserves nothing.
@@ -148,13 +157,6 @@ impl<S, P> HedgeReplicas<S, P> {
     /// Removes a replica. Its attempts in flight may finish. Returns whether it was there.
     pub fn remove(&self, id: ReplicaId) -> bool {
         self.shared.remove(id)
-    }
-
-    /// Returns whether the replica is there.
-    pub(super) fn contains(&self, id: ReplicaId) -> bool {
-        let services = self.shared.services();
-        let service = services.get(id.index()).and_then(Option::as_ref);
-        service.is_some_and(|(other, _)| *other == id)
     }
 
     /// Gives a replica no further attempts, until [`resume`](Self::resume). Those in flight are still counted. Returns
@@ -237,13 +239,30 @@ impl<S: Clone, P> HedgeReplicas<S, P> {
 
     /// Returns the replicas that are ready and may be given attempts.
     fn ready_mask(&self) -> u64 {
-        let ready = self.own.iter().flatten().filter(|own| own.is_ready);
-        let ready = ready.fold(0, |mask, own| mask | own.id.mask());
-        ready & self.shared.replicas.active()
+        let replicas = &self.shared.replicas;
+        let is_ready = |own: &&Own<S>| own.is_ready && replicas.is_active(own.id);
+        let ready = self.own.iter().flatten().filter(is_ready);
+        ready.fold(0, |mask, own| mask | own.id.mask())
+    }
+
+    /// Returns the service at a replica, and whether it is ready; `None` if the replica is gone.
+    fn service_at(&mut self, id: ReplicaId) -> Option<(S, bool)> {
+        let own = self.own.get_mut(id.index()).and_then(Option::as_mut);
+        let Some(own) = own.filter(|own| own.id == id) else {
+            // The replica was added after `poll_ready`.
+            return Some((self.shared.get(id)?, false));
+        };
+        // The request takes the service that was polled ready; its replacement has not been polled.
+        let asked = own.asked.take();
+        Some((asked.unwrap_or_else(|| own.service.clone()), own.is_ready))
     }
 
     /// Polls the services for readiness.
-    fn poll_services<Req>(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>>
+    fn poll_services<Req>(
+        &mut self,
+        cx: &mut Context<'_>,
+        membership: Membership,
+    ) -> Poll<Result<(), S::Error>>
     where
         S: Service<Req>,
     {
@@ -270,9 +289,42 @@ impl<S: Clone, P> HedgeReplicas<S, P> {
         match error {
             _ if self.ready_mask() != 0 => Poll::Ready(Ok(())),
             _ if waits => Poll::Pending,
+            _ if membership == Membership::Open => Poll::Pending,
             Some(error) => Poll::Ready(Err(error)),
             // Report ready: the request then fails with the reason.
             None => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Is ready when one of the services is. Without any, `membership` says what to do.
+    pub(super) fn poll_ready_as<Req>(
+        &mut self,
+        cx: &mut Context<'_>,
+        membership: Membership,
+    ) -> Poll<Result<(), S::Error>>
+    where
+        S: Service<Req>,
+    {
+        let mut is_registered = false;
+        loop {
+            let poll = self.poll_services(cx, membership);
+            if poll.is_ready() {
+                self.changed = None;
+                return poll;
+            }
+            if is_registered {
+                return Poll::Pending;
+            }
+            let changed = self.changed.get_or_insert_with(|| {
+                let changed = self.shared.changed.clone();
+                Box::pin(async move { changed.notified().await })
+            });
+            is_registered = changed.as_mut().poll(cx).is_pending();
+            if !is_registered {
+                self.changed = None;
+            }
+            // Replicas may have been added or removed before this task was registered, so the services are polled
+            // again.
         }
     }
 }
@@ -291,57 +343,30 @@ where
     type Future = ResponseFuture<S::Response>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        let mut is_registered = false;
-        loop {
-            let poll = self.poll_services(cx);
-            if poll.is_ready() {
-                self.changed = None;
-                return poll.map_err(Into::into);
-            }
-            if is_registered {
-                return Poll::Pending;
-            }
-            let changed = self.changed.get_or_insert_with(|| {
-                let changed = self.shared.changed.clone();
-                Box::pin(async move { changed.notified().await })
-            });
-            is_registered = changed.as_mut().poll(cx).is_pending();
-            if !is_registered {
-                self.changed = None;
-            }
-            // Replicas may have been added or removed before this task was registered, so the services are polled
-            // again.
-        }
+        self.poll_ready_as::<Req>(cx, Membership::Settled)
+            .map_err(Into::into)
     }
 
     fn call(&mut self, mut request: Req) -> ResponseFuture<S::Response> {
         let shared = request::Shared::new(&self.hedger, &self.policy, &mut request);
-        let hedger = self.hedger.clone();
-        let clock = move || hedger.instant(Instant::now());
         let among = shared.limits.among;
-        let ready = self.ready_mask() & among;
-        if ready == 0 {
-            self.refresh();
-        }
-        // If none of the allowed replicas is ready, the request waits for one of them.
-        let choice = Choice::PRIMARY.among(if ready != 0 { ready } else { among });
-        // Take the lease now, so that a response that is dropped before it is polled is reported.
-        let lease = match Lease::new(self.shared.replicas.clone(), choice, clock) {
-            Ok(lease) => lease,
-            Err(reason) => return ResponseFuture::new(async move { Err(reason.into()) }),
+        // Once, unless a replica is removed meanwhile.
+        let (lease, primary, is_ready) = loop {
+            let ready = self.ready_mask() & among;
+            // If none of the allowed replicas is ready, the request waits for one of them.
+            let choice = Choice::PRIMARY.among(if ready != 0 { ready } else { among });
+            let hedger = self.hedger.clone();
+            let clock = move || hedger.instant(Instant::now());
+            // Take the lease now, so that a response that is dropped before it is polled is reported.
+            let lease = match Lease::new(self.shared.replicas.clone(), choice, clock) {
+                Ok(lease) => lease,
+                Err(NoReplica::NotAllowed) if ready != 0 => continue,
+                Err(reason) => return ResponseFuture::new(async move { Err(reason.into()) }),
+            };
+            if let Some((service, is_ready)) = self.service_at(lease.id()) {
+                break (lease, service, is_ready);
+            }
         };
-        // This request takes the service that was polled ready; its replacement has not been polled.
-        let own = self
-            .own
-            .get_mut(lease.id().index())
-            .and_then(Option::as_mut);
-        let Some(own) = own.filter(|own| own.id == lease.id()) else {
-            // The replica was added after `poll_ready`.
-            return ResponseFuture::new(async move { Err(NoReplica::NotAllowed.into()) });
-        };
-        let is_ready = own.is_ready;
-        let primary = own.asked.take();
-        let primary = primary.unwrap_or_else(|| own.service.clone());
         // This clone may stay idle, so release the ready services that other clones may wait for.
         for own in self.own.iter_mut().flatten() {
             own.asked = None;
