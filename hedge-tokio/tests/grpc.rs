@@ -574,6 +574,30 @@ async fn a_replica_that_fails_fast_attracts_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shorter_timeout_of_a_call_that_is_not_hedged_is_kept() {
+    let options = RequestOptions::new().timeout(Duration::from_secs(10));
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = seen.clone();
+    let server = service_fn(move |request: Request<ReplayBody<Full<Bytes>>>| {
+        log.lock()
+            .unwrap()
+            .push(request.headers()["grpc-timeout"].clone());
+        Script::new(ok(1), None).respond()
+    });
+    let hedger = Hedger::builder().build().unwrap();
+    let layer = GrpcLayer::new(hedger, unary(), |body: ReplayBody<Full<Bytes>>| body);
+    let service = ServiceBuilder::new().layer(layer).service(server);
+    for timeout in ["100m", "20S"] {
+        let request = Request::post("/a.B/Write").header("grpc-timeout", timeout);
+        let request = request
+            .extension(options.clone())
+            .body(Full::new(Bytes::new()));
+        service.clone().oneshot(request.unwrap()).await.unwrap();
+    }
+    assert_eq!(*seen.lock().unwrap(), ["100m", "10000000u"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn each_method_has_its_own_key() {
     let hedger = Hedger::builder().build().unwrap();
     let layer = GrpcLayer::new(hedger.clone(), streaming(), |body: ReplayBody<_>| body);

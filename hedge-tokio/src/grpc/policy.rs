@@ -255,7 +255,10 @@ impl<B: Clone, C, E> Policy<Request<B>, Response<C>, E> for GrpcPolicy {
 
     fn prepare(&self, request: &mut Request<B>, attempt: Attempt) {
         let headers = request.headers_mut();
-        if let Some(remaining) = attempt.remaining() {
+        // A call that is not hedged may have a shorter timeout than its options.
+        if let Some(remaining) = attempt.remaining()
+            && timeout(headers).is_none_or(|known| remaining <= known)
+        {
             set_timeout(headers, remaining);
         }
         if attempt.is_hedge() {
