@@ -598,6 +598,18 @@ async fn a_shorter_timeout_of_a_call_that_is_not_hedged_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn trailers_that_are_held_are_not_behind_an_exact_size() {
+    let server =
+        service_fn(|_: Request<ReplayBody<Full<Bytes>>>| Script::new(ok(1), None).respond());
+    let attempts = GrpcAttempts::new(server, |body: ReplayBody<Full<Bytes>>| body);
+    let hedger = Hedger::builder().build().unwrap();
+    let service = HedgeLayer::new(hedger, unary()).layer(attempts);
+    let request = Request::post("/a.B/C").body(ReplayBody::new(Bytes::new()));
+    let response = service.oneshot(request.unwrap()).await.unwrap();
+    assert_eq!(response.body().size_hint().upper(), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn each_method_has_its_own_key() {
     let hedger = Hedger::builder().build().unwrap();
     let layer = GrpcLayer::new(hedger.clone(), streaming(), |body: ReplayBody<_>| body);

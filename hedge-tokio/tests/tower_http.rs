@@ -628,3 +628,75 @@ async fn a_conflict_does_not_blame_the_replica() {
         assert!(replica.latency.unwrap() <= ms(31), "{stats}");
     }
 }
+
+type Upload = Pin<Box<dyn Body<Data = bytes::Bytes, Error = Infallible> + Send>>;
+
+/// A body that is being uploaded holds no place at any replica.
+#[tokio::test(start_paused = true)]
+async fn a_slow_upload_holds_no_place() {
+    let services = [0, 1].map(|_| {
+        service_fn(|_: Request<ReplayBody<Upload>>| async {
+            sleep(ms(5)).await;
+            Ok::<_, BoxError>(Response::new(()))
+        })
+    });
+    let stack = standard(services).in_flight(1).build().unwrap();
+    let service = ReplayLayer::new(1024).layer(stack);
+    let send = |body: Upload| {
+        let mut service = service.clone();
+        tokio::spawn(async move {
+            let request = Request::put("/").body(body).unwrap();
+            service.ready().await.unwrap().call(request).await
+        })
+    };
+    let slow = [(); 2].map(|()| send(Box::pin(Chunks::new(100))));
+    sleep(ms(10)).await;
+    for _ in 0..4 {
+        let other = send(Box::pin(Full::new("whole".into())));
+        let other = tokio::time::timeout(ms(20), other).await;
+        other.expect("a place is held").unwrap().unwrap();
+    }
+    for upload in slow {
+        upload.await.unwrap().unwrap();
+    }
+}
+
+/// What announces its size has no trailers, as far as a client of HTTP/1 is concerned.
+#[tokio::test(start_paused = true)]
+async fn trailers_are_not_behind_an_exact_size() {
+    let frames = |parts: &[&'static str]| {
+        let data = parts.iter().map(|part| Frame::data((*part).into()));
+        let mut trailers = HeaderMap::new();
+        trailers.insert("digest", "x".parse().unwrap());
+        let frames: Vec<_> = data.chain([Frame::trailers(trailers)]).map(Ok).collect();
+        let body = StreamBody::new(futures_lite::stream::iter(frames));
+        Box::pin(body) as Upload
+    };
+    for parts in [&["hello"][..], &[], &["hello", "again"]] {
+        let server = service_fn(|request: Request<ReplayBody<Upload>>| async {
+            assert_eq!(request.body().size_hint().upper(), None);
+            let body = request.into_body().collect().await?;
+            assert!(body.trailers().is_some());
+            Ok::<_, BoxError>(Response::new(()))
+        });
+        let service = ReplayLayer::new(1024).layer(server);
+        let request = Request::put("/").body(frames(parts)).unwrap();
+        service.oneshot(request).await.unwrap();
+    }
+    let server = service_fn(move |_: Request<()>| {
+        let body = frames(&["hello"]);
+        async { Ok::<_, BoxError>(Response::new(body)) }
+    });
+    let service = HttpPolicy::first_data(|data: &[u8]| data == b"never").layer(server);
+    let response = service.oneshot(Request::new(())).await.unwrap();
+    assert_eq!(response.body().size_hint().upper(), None);
+    assert!(
+        response
+            .into_body()
+            .collect()
+            .await
+            .unwrap()
+            .trailers()
+            .is_some()
+    );
+}

@@ -18,7 +18,7 @@ use tower_service::Service;
 use super::Code;
 use super::policy::Hold;
 use super::reply::Reply;
-use crate::tower::ReplayBody;
+use crate::tower::{ReplayBody, size_hint};
 
 /// A service that sends the attempts of calls, below a hedge layer with a [`GrpcPolicy`](super::GrpcPolicy).
 ///
@@ -134,7 +134,7 @@ impl<F, C: Body> fmt::Debug for GrpcAttempt<F, C> {
 }
 
 /// The number of bytes before a message: a flag and its length.
-const PREFIX: usize = 5;
+pub(super) const PREFIX: usize = 5;
 
 /// Reads the beginning of a response.
 struct Reading<C: Body> {
@@ -286,11 +286,7 @@ where
         let read = data.map(|data| data.remaining() as u64).sum::<u64>();
         let rest = self.rest.as_ref();
         let rest = rest.map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
-        let mut hint = SizeHint::new();
-        hint.set_lower(read.saturating_add(rest.lower()));
-        if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(read)) {
-            hint.set_upper(upper);
-        }
-        hint
+        let has_trailers = self.frames.iter().any(Frame::is_trailers);
+        size_hint(read, &rest, has_trailers)
     }
 }

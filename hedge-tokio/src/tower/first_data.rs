@@ -18,6 +18,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::HttpPolicy;
+use super::size_hint::size_hint;
 
 /// The maximum number of bytes without data that are held back. A response that sends more has answered.
 const MAX_HELD: usize = 64 * 1024;
@@ -386,20 +387,15 @@ impl<C: Body + Unpin> Body for FirstDataBody<C> {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let frames = self.first.iter().chain(&self.more);
-        let data = frames.filter_map(|frame| frame.data_ref());
-        let held: u64 = data.map(|data| data.remaining() as u64).sum();
+        let frames = || self.first.iter().chain(&self.more);
+        let data = frames().filter_map(|frame| frame.data_ref());
+        let held = data.map(|data| data.remaining() as u64).sum();
         let rest = if self.is_over {
             SizeHint::with_exact(0)
         } else {
             self.body.size_hint()
         };
-        let mut hint = SizeHint::new();
-        hint.set_lower(rest.lower().saturating_add(held));
-        if let Some(upper) = rest.upper() {
-            hint.set_upper(upper.saturating_add(held));
-        }
-        hint
+        size_hint(held, &rest, frames().any(|frame| frame.is_trailers()))
     }
 }
 

@@ -71,6 +71,7 @@ mod replicas;
 pub(crate) mod request;
 mod retry_after;
 mod service;
+mod size_hint;
 mod standard;
 
 #[doc(no_inline)]
@@ -81,7 +82,11 @@ pub use discover::HedgeDiscover;
 pub use first_data::{FirstDataBody, FirstDataFuture, FirstDataLayer, FirstDataService};
 pub use options::RequestOptions;
 pub use policy::{Cloned, Policy};
+#[cfg(feature = "grpc")]
+pub(crate) use replay::Stage;
 pub use replay::{ReplayBody, ReplayFuture, ReplayLayer, ReplayService};
 pub use replicas::HedgeReplicas;
 pub use service::{HedgeLayer, HedgeService, ResponseFuture, Sibling, TimedOut};
+#[cfg(feature = "grpc")]
+pub(crate) use size_hint::size_hint;
 pub use standard::{Standard, standard};

@@ -17,12 +17,16 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::RequestOptions;
+use super::size_hint::size_hint;
 
 /// A layer that reads request bodies into memory, so that requests whose body is a stream can be hedged.
 ///
 /// It belongs above the [`HedgeLayer`](super::HedgeLayer), which then receives a [`ReplayBody`]. A body that is longer
 /// than the limit is sent as a stream, and its request is not hedged. A request is sent when its whole body has been
 /// read, so exclude clients that write the body while they read the response with [`only`](Self::only).
+///
+/// A service that was ready is let go while a body is read that is not there yet, so that a slow upload holds no place below
+/// a concurrency limit. Once it is read, its request waits until the service is ready again.
 ///
 /// ```
 /// use hedge_tokio::Hedger;
@@ -126,9 +130,14 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<S, F, B> {
+        // The service is ready until the body has to be waited for.
         Reading {
             reading: Reading<B>,
             next: Option<(S, Parts)>,
+            is_ready: bool,
+        },
+        Waiting {
+            next: Option<(S, Request<ReplayBody<B>>)>,
         },
         Calling {
             #[pin]
@@ -146,14 +155,44 @@ impl<S, F, B: Body + Unpin> ReplayFuture<S, F, B> {
             state: State::Reading {
                 reading: Reading::new(body, limit),
                 next: Some((service, parts)),
+                is_ready: true,
             },
+        }
+    }
+
+    /// Returns what the request waits for.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn stage(&self) -> Stage<'_> {
+        match &self.state {
+            State::Reading { reading, .. } => Stage::Reading(reading.data()),
+            State::Waiting { .. } => Stage::Waiting,
+            State::Calling { .. } => Stage::Sent,
+        }
+    }
+
+    /// Sends the request as it is: what follows of its body is sent as it comes, and the request is not hedged.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn stop_reading(self: Pin<&mut Self>) {
+        if let StateProj::Reading { reading, .. } = self.project().state.project() {
+            reading.limit = None;
         }
     }
 }
 
+/// What a request waits for.
+#[cfg(feature = "grpc")]
+pub(crate) enum Stage<'r> {
+    /// Its body, of which this was read.
+    Reading(&'r [u8]),
+    /// A service that is ready.
+    Waiting,
+    /// Its response.
+    Sent,
+}
+
 impl<S, B> Future for ReplayFuture<S, S::Future, B>
 where
-    S: Service<Request<ReplayBody<B>>>,
+    S: Service<Request<ReplayBody<B>>> + Clone,
     S::Error: Into<BoxError>,
     B: Body + Unpin,
     B::Error: Into<BoxError>,
@@ -165,8 +204,33 @@ where
         loop {
             match state.as_mut().project() {
                 StateProj::Calling { response } => return response.poll(cx).map_err(Into::into),
-                StateProj::Reading { reading, next } => {
-                    let body = ready!(reading.poll(cx)).map_err(Into::into)?;
+                StateProj::Waiting { next } => {
+                    let Some((service, _)) = next else {
+                        return Poll::Pending;
+                    };
+                    ready!(service.poll_ready(cx)).map_err(Into::into)?;
+                    let Some((mut service, request)) = next.take() else {
+                        return Poll::Pending;
+                    };
+                    let response = service.call(request);
+                    state.set(State::Calling { response });
+                }
+                StateProj::Reading {
+                    reading,
+                    next,
+                    is_ready,
+                } => {
+                    let Poll::Ready(body) = reading.poll(cx) else {
+                        // A clone holds no place that others may wait for.
+                        if let Some((service, _)) = next
+                            && mem::take(is_ready)
+                        {
+                            *service = service.clone();
+                        }
+                        return Poll::Pending;
+                    };
+                    let body = body.map_err(Into::into)?;
+                    let is_ready = *is_ready;
                     let Some((mut service, mut parts)) = next.take() else {
                         return Poll::Pending;
                     };
@@ -176,8 +240,16 @@ where
                             .extensions
                             .insert(options.unwrap_or_default().unhedged());
                     }
-                    let response = service.call(Request::from_parts(parts, body));
-                    state.set(State::Calling { response });
+                    let request = Request::from_parts(parts, body);
+                    state.set(if is_ready {
+                        State::Calling {
+                            response: service.call(request),
+                        }
+                    } else {
+                        State::Waiting {
+                            next: Some((service, request)),
+                        }
+                    });
                 }
             }
         }
@@ -210,6 +282,15 @@ impl<B: Body + Unpin> Reading<B> {
             first: Bytes::new(),
             data: BytesMut::new(),
             trailers: None,
+        }
+    }
+
+    #[cfg(feature = "grpc")]
+    fn data(&self) -> &[u8] {
+        if self.data.is_empty() {
+            &self.first
+        } else {
+            &self.data
         }
     }
 
@@ -368,11 +449,6 @@ where
             (None, Some(taken)) => taken.size_hint(),
             (None, None) => SizeHint::with_exact(0),
         };
-        let mut hint = SizeHint::new();
-        hint.set_lower(len.saturating_add(rest.lower()));
-        if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(len)) {
-            hint.set_upper(upper);
-        }
-        hint
+        size_hint(len, &rest, self.trailers.is_some())
     }
 }
