@@ -573,6 +573,101 @@ async fn a_replica_that_fails_fast_attracts_nothing() {
     }
 }
 
+/// A request that sends its parts after so many milliseconds each, and then ends if it `ends`.
+fn parts(parts: &[(u64, Vec<u8>)], ends: bool) -> Parts {
+    let parts: VecDeque<_> = parts.to_vec().into();
+    let stream = futures_lite::stream::unfold(parts, move |mut parts| async move {
+        let Some((after, data)) = parts.pop_front() else {
+            return if ends { None } else { pending().await };
+        };
+        sleep(ms(after)).await;
+        Some((Ok(Frame::data(Bytes::from(data))), parts))
+    });
+    StreamBody::new(Box::pin(stream))
+}
+
+type Frames = Pin<Box<dyn futures_core::Stream<Item = Result<Frame<Bytes>, Infallible>> + Send>>;
+type Parts = StreamBody<Frames>;
+
+/// Sends a request through a layer that hedges after 20 ms, to a server that answers after 5 ms. Returns its status, how long the
+/// call took, and what `grpc-timeout` each attempt was sent with.
+async fn upload(
+    policy: GrpcPolicy,
+    timeout: Option<&str>,
+    body: Parts,
+) -> (Option<String>, Duration, Vec<Option<String>>) {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = seen.clone();
+    let server = service_fn(move |request: Request<ReplayBody<Parts>>| {
+        let timeout = request.headers().get("grpc-timeout");
+        let timeout = timeout.map(|timeout| timeout.to_str().unwrap().to_owned());
+        log.lock().unwrap().push(timeout);
+        Script::new(failed(5, 0), None).respond()
+    });
+    let hedger = Hedger::builder().strategy(Fixed::new(ms(20)));
+    let hedger = hedger.budget(Budget::unlimited()).build().unwrap();
+    let layer = GrpcLayer::new(hedger, policy, |body: ReplayBody<Parts>| body);
+    let service = ServiceBuilder::new().layer(layer).service(server);
+    let mut request = Request::post("/a.B/Upload");
+    if let Some(timeout) = timeout {
+        request = request.header("grpc-timeout", timeout);
+    }
+    let start = Instant::now();
+    let response = service.oneshot(request.body(body).unwrap());
+    let response = tokio::time::timeout(Duration::from_secs(3600), response);
+    let response = response.await.expect("the call waits for ever").unwrap();
+    let status = response.headers().get("grpc-status");
+    let status = status.map(|status| status.to_str().unwrap().to_owned());
+    let seen = seen.lock().unwrap().clone();
+    (status, start.elapsed(), seen)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_of_a_call_begins_before_its_request_is_read() {
+    let (status, took, seen) = upload(
+        GrpcPolicy::new().unary("/a.B/Upload"),
+        Some("100m"),
+        parts(&[(80, message("late"))], true),
+    )
+    .await;
+    assert_eq!((status.as_deref(), took), (Some("0"), ms(85)));
+    assert_eq!(seen, [Some("20000000n".to_owned())]);
+    // Also if it never ends, or stops within a message.
+    for body in [
+        parts(&[(1, message("one"))], false),
+        parts(&[(1, vec![0, 0])], false),
+    ] {
+        let policy = GrpcPolicy::new().unary("/a.B/Upload");
+        let (status, took, seen) = upload(policy, Some("100m"), body).await;
+        assert_eq!((status.as_deref(), took), (Some("4"), ms(100)));
+        assert_eq!(seen, []);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_a_stream_is_passed_on() {
+    let whole = GrpcPolicy::new().unary("/a.B/");
+    let streaming = GrpcPolicy::new().streaming("/a.B/Upload");
+    for policy in [whole, streaming] {
+        // It waits for the response before it sends its second message, or its first.
+        let body = parts(&[(7, message("one"))], false);
+        let (status, took, _) = upload(policy.clone(), None, body).await;
+        assert_eq!((status.as_deref(), took), (Some("0"), ms(7 + 10 + 5)));
+        let (status, took, _) = upload(policy.clone(), None, parts(&[], false)).await;
+        assert_eq!((status.as_deref(), took), (Some("0"), ms(10 + 5)));
+        // A second message begins.
+        let body = parts(&[(7, message("one")), (7, vec![0])], false);
+        let (status, took, seen) = upload(policy.clone(), Some("1S"), body).await;
+        assert_eq!((status.as_deref(), took), (Some("0"), ms(14 + 5)));
+        assert_eq!(seen, [Some("986000u".to_owned())]);
+        // A message that comes in pieces is read, however long it takes.
+        let [begin, end] = [message("one")[..6].to_vec(), message("one")[6..].to_vec()];
+        let body = parts(&[(7, begin), (500, end)], true);
+        let (status, took, _) = upload(policy, None, body).await;
+        assert_eq!((status.as_deref(), took), (Some("0"), ms(507 + 5)));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_shorter_timeout_of_a_call_that_is_not_hedged_is_kept() {
     let options = RequestOptions::new().timeout(Duration::from_secs(10));

@@ -143,6 +143,10 @@ impl GrpcPolicy {
 
     /// Hedges unary calls to `path`: a method, `/package.Service/Method`, or all of a service, `/package.Service/`. An
     /// attempt has answered when its whole response has come.
+    ///
+    /// The request of such a method is one message, and is sent once it has been read to its end. Under the name of a
+    /// service, or that of a [streaming](Self::streaming) method, a request may be a stream: see
+    /// [`GrpcLayer`](super::GrpcLayer).
     pub fn unary(self, path: &str) -> Self {
         self.with(path, true)
     }
@@ -200,6 +204,13 @@ impl GrpcPolicy {
     pub(super) fn timeout(&self, rule: usize, headers: &HeaderMap) -> Option<Duration> {
         let of_rule = self.rules.rules.get(rule).and_then(|rule| rule.timeout);
         [timeout(headers), of_rule].into_iter().flatten().min()
+    }
+
+    /// Returns whether the requests of a rule may be streams: it names no single method that is known to be unary.
+    pub(super) fn may_stream(&self, rule: usize) -> bool {
+        let is_method = |path: &String| !path.ends_with('/');
+        let rule = self.rules.rules.get(rule);
+        rule.is_none_or(|rule| !rule.is_unary || !rule.paths.iter().all(is_method))
     }
 
     fn reply_verdict(&self, reply: Reply) -> Verdict {

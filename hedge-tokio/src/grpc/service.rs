@@ -1,24 +1,28 @@
 //! The layer for clients of gRPC.
 
+use core::cmp::Ordering;
 use core::fmt;
 use core::future::Future;
 use core::mem;
 use core::pin::Pin;
 use core::slice;
 use core::task::{Context, Poll, ready};
+use core::time::Duration;
 use std::sync::Arc;
 
 use hedge_core::{BoxError, Fixed, Off};
 use http::{HeaderName, HeaderValue, Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::attempts::PREFIX;
 use super::{Code, GrpcAttempts, GrpcBody, GrpcPolicy, LIMIT};
 use crate::tower::{
-    HedgeService, ReplayBody, ReplayFuture, ReplayLayer, RequestOptions, ResponseFuture, TimedOut,
+    HedgeService, ReplayBody, ReplayFuture, ReplayLayer, RequestOptions, ResponseFuture, Stage,
+    TimedOut,
 };
 use crate::{Hedger, SharedBudget};
 
@@ -45,7 +49,12 @@ use crate::{Hedger, SharedBudget};
 ///
 /// It reads the bodies of requests that may be hedged into memory, sends the attempts, and waits for the status or the
 /// first message of each: see [`GrpcPolicy`] and [`GrpcAttempts`]. A call that runs out of time ends in
-/// `DEADLINE_EXCEEDED`. The [`Outcome`](crate::Outcome) is in the extensions of the response.
+/// `DEADLINE_EXCEEDED`; its time starts with the call, before its request is read. The [`Outcome`](crate::Outcome) is in
+/// the extensions of the response.
+///
+/// The request of a method that is not named as [unary](GrpcPolicy::unary) may be a stream. It is treated as one when its
+/// second message starts, or when nothing comes for 10 ms at a point where a message could start. It is then forwarded
+/// without buffering the rest, and not hedged.
 #[derive(Clone, Debug)]
 pub struct GrpcLayer<F> {
     hedgers: Hedgers,
@@ -303,35 +312,54 @@ pin_project! {
         #[pin]
         response: ReplayFuture<H, F, B>,
         deadline: Option<Instant>,
+        // Whether the request may be a stream.
+        may_stream: bool,
+        // How much of the request there was when that last changed, and until when more has to come.
+        read: usize,
+        silent_until: Option<Instant>,
+        // Set while the call waits before it is sent.
+        #[pin]
+        alarm: Option<Sleep>,
     }
 }
+
+/// For how long a request may be silent between two messages before it is taken for a stream.
+const SILENCE: Duration = Duration::from_millis(10);
 
 impl<H, F, B: Body + Unpin> GrpcFuture<H, F, B> {
     /// Sends `request` through `hedged`, which is ready.
     fn new(hedged: H, policy: &GrpcPolicy, limit: usize, mut request: Request<B>) -> Self {
+        let options = request.extensions_mut().remove::<RequestOptions<'static>>();
+        let rule = policy.rule_for(request.uri().path());
         let mut deadline = None;
-        match policy.rule_for(request.uri().path()) {
+        let options = match rule {
             Some(rule) => {
                 let timeout = policy.timeout(rule, request.headers());
                 deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+                // Counted from now, also while the request is read.
+                match deadline {
+                    Some(deadline) => Some(options.unwrap_or_default().until(deadline)),
+                    None => options,
+                }
             }
-            None => {
-                // Send the body without buffering it: it may be a stream that depends on the responses.
-                let options = request.extensions_mut().remove::<RequestOptions<'static>>();
-                let options = options.unwrap_or_default().unhedged();
-                request.extensions_mut().insert(options);
-            }
-        }
+            // Send the body without buffering it: it may be a stream that depends on the responses.
+            None => Some(options.unwrap_or_default().unhedged()),
+        };
+        options.map(|options| request.extensions_mut().insert(options));
         Self {
             response: ReplayFuture::new(&ReplayLayer::new(limit), hedged, request),
             deadline,
+            may_stream: rule.is_some_and(|rule| policy.may_stream(rule)),
+            read: 0,
+            silent_until: None,
+            alarm: None,
         }
     }
 }
 
 impl<H, B, C> Future for GrpcFuture<H, H::Future, B>
 where
-    H: Service<Request<ReplayBody<B>>, Response = Response<GrpcBody<C>>, Error = BoxError>,
+    H: Service<Request<ReplayBody<B>>, Response = Response<GrpcBody<C>>, Error = BoxError> + Clone,
     B: Body + Unpin,
     B::Error: Into<BoxError>,
     C: Body,
@@ -339,19 +367,85 @@ where
     type Output = Result<Response<GrpcBody<C>>, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let result = ready!(this.response.poll(cx));
-        // An attempt may report the deadline before the hedger does, with another error.
-        let is_late = |error: &BoxError| {
-            error.is::<TimedOut>()
-                || this
-                    .deadline
-                    .is_some_and(|deadline| deadline <= Instant::now())
+        let mut this = self.project();
+        loop {
+            if let Poll::Ready(result) = this.response.as_mut().poll(cx) {
+                // An attempt may notice the deadline first, in its own way.
+                let is_late = |error: &BoxError| {
+                    let now = Instant::now();
+                    error.is::<TimedOut>() || this.deadline.is_some_and(|deadline| deadline <= now)
+                };
+                return Poll::Ready(match result {
+                    Err(error) if is_late(&error) => Ok(deadline_exceeded()),
+                    result => result,
+                });
+            }
+            let silence = match this.response.stage() {
+                // The hedger knows the deadline.
+                Stage::Sent => {
+                    this.alarm.set(None);
+                    return Poll::Pending;
+                }
+                Stage::Waiting => Wait::More,
+                Stage::Reading(_) if !*this.may_stream => Wait::More,
+                Stage::Reading(data) => {
+                    if this.silent_until.is_none() || *this.read != data.len() {
+                        *this.read = data.len();
+                        *this.silent_until = Instant::now().checked_add(SILENCE);
+                    }
+                    Wait::after(data)
+                }
+            };
+            let silent_until = match silence {
+                Wait::More => None,
+                Wait::End => *this.silent_until,
+                Wait::Nothing => {
+                    this.response.as_mut().stop_reading();
+                    continue;
+                }
+            };
+            let Some(at) = silent_until.into_iter().chain(*this.deadline).min() else {
+                return Poll::Pending;
+            };
+            if this.alarm.as_ref().get_ref().as_ref().map(Sleep::deadline) != Some(at) {
+                this.alarm.set(Some(sleep_until(at)));
+            }
+            if let Some(alarm) = this.alarm.as_mut().as_pin_mut() {
+                ready!(alarm.poll(cx));
+            }
+            if *this.deadline == Some(at) {
+                return Poll::Ready(Ok(deadline_exceeded()));
+            }
+            this.response.as_mut().stop_reading();
+        }
+    }
+}
+
+/// What to wait for before a request is sent that may be a stream.
+enum Wait {
+    /// The rest of its message.
+    More,
+    /// Its end, or another message.
+    End,
+    /// It is a stream.
+    Nothing,
+}
+
+impl Wait {
+    /// Decides by what was read of the request.
+    fn after(data: &[u8]) -> Self {
+        if data.is_empty() {
+            return Self::End;
+        }
+        let Some((&[_, ref length @ ..], message)) = data.split_first_chunk::<PREFIX>() else {
+            return Self::More;
         };
-        Poll::Ready(match result {
-            Err(error) if is_late(&error) => Ok(deadline_exceeded()),
-            result => result,
-        })
+        let length = u32::from_be_bytes(*length) as usize;
+        match message.len().cmp(&length) {
+            Ordering::Less => Self::More,
+            Ordering::Equal => Self::End,
+            Ordering::Greater => Self::Nothing,
+        }
     }
 }
 

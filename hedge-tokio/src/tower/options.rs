@@ -181,6 +181,13 @@ impl<'r> RequestOptions<'r> {
         self.timeout(known.min(timeout))
     }
 
+    /// Ends the request at `deadline`, if it would end later.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn until(self, deadline: Instant) -> Self {
+        let known = self.limits.deadline.unwrap_or(deadline);
+        self.deadline(known.min(deadline))
+    }
+
     /// Sets the key, if there is none.
     #[cfg(feature = "grpc")]
     pub(crate) fn or_key(self, key: &'r str) -> Self {
