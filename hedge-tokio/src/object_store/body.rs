@@ -22,6 +22,9 @@ use super::store::Shared;
 /// How many times the rest of one body is requested before it ends with an error.
 const MAX_RESUMES: u32 = 3;
 
+/// How many times the stall limit may pass without a byte before a body ends for which the budget refuses another attempt.
+const MAX_REFUSALS: u32 = 3;
+
 /// The first bytes of a body, and the rest.
 pub(super) struct Opened {
     /// The answer, without its body if the body is a stream.
@@ -99,6 +102,8 @@ pub(super) struct Body {
     /// The index of the store for the next attempt.
     next_store: usize,
     resumes: u32,
+    /// How often the budget has refused another attempt since the last byte.
+    refusals: u32,
     done: bool,
 }
 
@@ -138,6 +143,7 @@ impl Body {
                     stalled_at: None,
                     next_store: attempt.saturating_add(1),
                     resumes: 0,
+                    refusals: 0,
                     done: false,
                 }))
             }
@@ -211,7 +217,7 @@ impl Body {
         }
         match error {
             Some(error) => Some(self.end(error)),
-            None if self.e_tag.is_some() && self.resumes < MAX_RESUMES => {
+            None if self.may_wait() => {
                 // The budget has refused. The current body may still continue, and the budget is asked again after the
                 // next stall.
                 self.stalled_at = None;
@@ -223,6 +229,12 @@ impl Body {
                 Some(self.end(error))
             }
         }
+    }
+
+    /// Notes that the budget has refused another attempt. Returns whether the body may wait for another stall.
+    fn may_wait(&mut self) -> bool {
+        self.refusals = self.refusals.saturating_add(1);
+        self.e_tag.is_some() && self.resumes < MAX_RESUMES && self.refusals < MAX_REFUSALS
     }
 
     fn poll_current(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
@@ -284,6 +296,7 @@ impl Stream for Body {
                     this.rest.start = this.rest.start.saturating_add(bytes.len() as u64);
                     this.stalled_at = None;
                     this.resuming = None;
+                    this.refusals = 0;
                     return Poll::Ready(Some(Ok(bytes)));
                 }
                 Poll::Ready(ended) => {
