@@ -36,6 +36,8 @@ struct Script {
     breaks: Option<usize>,
     /// Fails instead of answering.
     fails: bool,
+    /// Answers with this status.
+    status: Option<u16>,
     without_e_tag: bool,
     /// The body does not end after its last byte.
     ends_late: bool,
@@ -99,6 +101,12 @@ impl ObjectStore for Scripted {
         sleep(script.head).await;
         if script.fails {
             return Err(broken());
+        }
+        if let Some(status) = script.status {
+            return Err(Error::Generic {
+                store: "Scripted",
+                source: Box::new(Status(status)),
+            });
         }
         let mut result = self.inner.get_opts(location, options).await?;
         if script.without_e_tag {
@@ -406,7 +414,7 @@ async fn without_an_e_tag_a_stall_is_an_error() {
 async fn a_body_is_not_resumed_beyond_the_budget() {
     let (inner, bytes) = memory().await;
     let primary = Scripted::new(&inner, |_| Script {
-        stall: Some((50, Duration::from_secs(30))),
+        stall: Some((50, Duration::from_secs(5))),
         ..Script::default()
     });
     let sibling = Scripted::new(&inner, |_| Script::default());
@@ -423,8 +431,72 @@ async fn a_body_is_not_resumed_beyond_the_budget() {
         store.get(&path()).await.unwrap().bytes().await.unwrap(),
         bytes
     );
-    assert_eq!(start.elapsed(), Duration::from_secs(30));
+    assert_eq!(start.elapsed(), Duration::from_secs(5));
     assert_eq!(sibling.reads(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stalled_body_does_not_wait_for_the_budget_for_ever() {
+    let (inner, _) = memory().await;
+    let primary = Scripted::new(&inner, |_| Script {
+        stall: Some((50, HOUR)),
+        ..Script::default()
+    });
+    let store = HedgedStore::builder(primary)
+        .config(HedgeConfig {
+            budget_percent: 0.0,
+            ..config()
+        })
+        .stall(Some(Duration::from_secs(2)))
+        .build()
+        .unwrap();
+    let start = Instant::now();
+    let error = store.get(&path()).await.unwrap().bytes().await.unwrap_err();
+    assert!(error.to_string().contains("stalled"), "{error}");
+    assert_eq!(start.elapsed(), Duration::from_secs(6));
+    assert_eq!(store.stats().stalled, 1);
+}
+
+#[derive(Debug)]
+struct Status(u16);
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(status) = self;
+        write!(
+            f,
+            "Error performing GET http://s3/x in 1ms - Server returned non-2xx status code: {status} Why: body"
+        )
+    }
+}
+
+impl core::error::Error for Status {}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_stays_is_not_retried() {
+    let (inner, _) = memory().await;
+    let primary = Scripted::new(&inner, |_| Script::default());
+    // The store in memory calls this error `Generic`.
+    let store = hedged(&primary, &primary);
+    let error = store.get_range(&path(), 200..210).await.unwrap_err();
+    assert!(matches!(error, Error::Generic { .. }), "{error}");
+    assert_eq!(primary.reads(), 1);
+    for (status, reads) in [
+        (400, 1),
+        (405, 1),
+        (416, 1),
+        (408, 2),
+        (429, 2),
+        (500, 2),
+        (503, 2),
+    ] {
+        let primary = Scripted::new(&inner, move |_| Script {
+            status: Some(status),
+            ..Script::default()
+        });
+        hedged(&primary, &primary).get(&path()).await.unwrap_err();
+        assert_eq!(primary.reads(), reads, "{status}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

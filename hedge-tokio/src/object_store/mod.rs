@@ -17,7 +17,7 @@
 //!   the head of the response is the answer. Files, such as those of `LocalFileSystem`, are passed through.
 //! * Reads are hedged by size. Each [`SizeClass`] has a separate delay, and all share one budget.
 //! * `NotFound`, a failed precondition and a refused permission end the request. `Generic` errors start another
-//!   attempt.
+//!   attempt, unless an invalid range or a status 4xx other than 408 and 429 caused them.
 //! * Hedges go through the stores of [`hedges_through`](HedgedStoreBuilder::hedges_through), so that they share no
 //!   connection with the primary. Without such a store, they go through the same client.
 //!

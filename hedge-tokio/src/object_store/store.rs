@@ -117,10 +117,31 @@ impl HedgedStore {
 fn verdict<V>(result: &Result<V>) -> Verdict {
     match result {
         Ok(_) => Verdict::Accept,
-        Err(Error::Generic { .. }) => Verdict::Retry,
+        Err(Error::Generic { source, .. }) if !is_final(&**source) => Verdict::Retry,
         // Another attempt would get the same answer.
         Err(_) => Verdict::Fatal,
     }
+}
+
+/// Returns whether an error, or one of its sources, is about the request: every attempt would get the same.
+///
+/// `object_store` keeps the types of these errors to itself, or has them only with features of its clients, so this reads
+/// their texts.
+fn is_final(error: &(dyn core::error::Error + 'static)) -> bool {
+    let errors = core::iter::successors(Some(error), |error| error.source());
+    errors.map(ToString::to_string).any(|text| {
+        let is_range =
+            text.starts_with("Wanted range starting at ") || text.starts_with("Range started at ");
+        is_range
+            || status(&text)
+                .is_some_and(|status| matches!(status, 400..=499) && !matches!(status, 408 | 429))
+    })
+}
+
+/// Returns the status in the text of an error of a client.
+fn status(text: &str) -> Option<u16> {
+    let (_, status) = text.split_once("Server returned non-2xx status code: ")?;
+    status.get(..3)?.parse().ok()
 }
 
 impl fmt::Display for HedgedStore {
