@@ -500,6 +500,34 @@ async fn an_error_that_stays_is_not_retried() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn stores_with_names_are_told_apart() {
+    let named = |name: &str| {
+        let config = HedgeConfig {
+            strategy_name: Some(name.parse().unwrap()),
+            ..config()
+        };
+        HedgedStore::builder(InMemory::new()).config(config).build()
+    };
+    let store = named("images").unwrap();
+    let name = store.hedger(SizeClass::Small).status().strategy_name;
+    assert_eq!(name.as_str(), "images-small");
+    let error = named("a-name-of-twenty-eight-bytes").unwrap_err();
+    assert!(
+        error.to_string().starts_with("`strategy_name` is \"a-name"),
+        "{error}"
+    );
+    let store = HedgedStore::new(InMemory::new());
+    assert_eq!(
+        store
+            .hedger(SizeClass::Head)
+            .status()
+            .strategy_name
+            .as_str(),
+        "head"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn places_in_flight_are_given_back() {
     let (inner, _) = memory().await;
     let primary = Scripted::new(&inner, |_| Script {

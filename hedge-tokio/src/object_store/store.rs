@@ -310,6 +310,9 @@ impl HedgedStoreBuilder {
 
     /// Sets the options of all hedgers. Default: [`HedgeConfig::default`] without a timeout.
     ///
+    /// Each hedger has the name of its [`SizeClass`], after the `strategy_name` of the config if there is one, as in
+    /// `images-small`. It may be at most 26 bytes long.
+    ///
     /// A timeout of the config covers the time to the first bytes of the body.
     pub fn config(mut self, config: HedgeConfig) -> Self {
         self.config = config;
@@ -360,7 +363,12 @@ impl HedgedStoreBuilder {
         let own = Builder::<4>::from_config(&config)?.build()?;
         let budget = budget.unwrap_or_else(|| own.budget().clone());
         let hedger = |class: SizeClass| {
-            let builder = Builder::from_config(&config)?.strategy_name(class.as_str());
+            let class_name = class.as_str();
+            let name = match config.strategy_name {
+                Some(name) => format!("{name}-{class_name}"),
+                None => class_name.to_owned(),
+            };
+            let builder = Builder::from_config(&config)?.strategy_name(&name);
             customize(class, builder)
                 .shared_budget(budget.clone())
                 .build()
