@@ -41,11 +41,46 @@ impl Labels {
     }
 }
 
+/// What was created for the labels that were seen, in the order in which they were.
+pub(super) struct ByLabels<L, T>(OnceLock<Box<Link<L, T>>>);
+
+struct Link<L, T> {
+    labels: L,
+    value: T,
+    next: ByLabels<L, T>,
+}
+
+impl<L: Copy + PartialEq, T> ByLabels<L, T> {
+    /// For how many labels values are kept. Those of others are created every time.
+    const KEPT: usize = 128;
+
+    pub(super) const fn new() -> Self {
+        Self(OnceLock::new())
+    }
+
+    /// Calls `f` with the value of `labels`, which `create` makes when it is first needed.
+    pub(super) fn with(&self, labels: L, create: impl Fn(L) -> T, f: impl FnOnce(&T)) {
+        let mut place = self;
+        for _ in 0..Self::KEPT {
+            let link = place.0.get_or_init(|| {
+                Box::new(Link {
+                    labels,
+                    value: create(labels),
+                    next: Self::new(),
+                })
+            });
+            if link.labels == labels {
+                return f(&link.value);
+            }
+            place = &link.next;
+        }
+        f(&create(labels));
+    }
+}
+
 /// The counters and the histogram of requests with the same labels.
 pub(super) struct Handles {
-    pub(super) labels: Labels,
-    /// The handles of the next labels that were seen, as a linked list.
-    pub(super) next: OnceLock<Box<Self>>,
+    labels: Labels,
     requests: [Counter; Outcome::NAMES.len()],
     attempts: Counter,
     hedged: Counter,
@@ -75,7 +110,6 @@ impl Handles {
         };
         Self {
             labels: of,
-            next: OnceLock::new(),
             requests: Outcome::NAMES.map(requests),
             attempts: counter!(ATTEMPTS, labels()),
             hedged: counter!(HEDGED, labels()),
@@ -171,9 +205,9 @@ impl Ends {
         }
     }
 
-    /// Returns what is counted of a replica; `None` if the attempt was given to none.
-    pub(super) fn of(&self, replica: Option<ReplicaId>) -> Option<&OfReplica> {
-        let index = replica?.index();
+    /// Returns what is counted of a replica; `None` if no set has so many.
+    pub(super) fn of(&self, replica: ReplicaId) -> Option<&OfReplica> {
+        let index = replica.index();
         let labels = || replica_labels(self.name, index);
         let failures = |reason| {
             let mut labels = labels();

@@ -1,8 +1,5 @@
 //! A sink that exports events as metrics.
 
-use std::boxed::Box;
-use std::sync::OnceLock;
-
 use metrics::{Label, gauge};
 
 use super::{Event, EventKind, Sink};
@@ -12,7 +9,7 @@ use crate::outcome::StrategyKind;
 use crate::replicas::ReplicaId;
 
 use end::End;
-use handles::{Ends, Handles, Labels, Losers, OfReplica};
+use handles::{ByLabels, Ends, Handles, Labels, Losers, OfReplica};
 use names::{
     ATTEMPTS, CAPACITY, DURATION, EFFECT, GUARD_LEVEL, GUARD_SLOW, HEDGED, HEDGES, IN_FLIGHT,
     LOSERS, REPLICA_CANCELLED, REPLICA_DURATION, REPLICA_FAILURES, REPLICA_IN_FLIGHT,
@@ -47,7 +44,7 @@ mod tests;
 /// | `hedge_budget_tokens` | | gauge: how many hedges the budget's bucket could pay for |
 /// | `hedge_budget_capacity_tokens` | | gauge: how many when it is full |
 /// | `hedge_in_flight` | | gauge: running hedges |
-/// | `hedge_effect_seconds` | `bound`: `low`, `value`, `high` | gauge: by how much hedging shortened the requests that were hedged, with a control group |
+/// | `hedge_effect_seconds` | `bound`: `low`, `value`, `high` | gauge: by how much hedging shortened the requests that were hedged, with a control group; NaN while that is not known |
 ///
 /// Requests [on](crate::Call::on) replicas are counted by the label `replica` too, which is an index below 64:
 ///
@@ -82,12 +79,17 @@ mod tests;
 ///     .build_local()?;
 /// # Ok::<(), hedge_core::ConfigError>(())
 /// ```
-#[derive(Default)]
 pub struct MetricsSink {
-    /// The handles of the first labels that were seen.
-    handles: OnceLock<Box<Handles>>,
-    losers: OnceLock<Losers>,
-    ends: OnceLock<Box<Ends>>,
+    handles: ByLabels<Labels, Handles>,
+    /// By the name of the hedger.
+    losers: ByLabels<Name, Losers>,
+    ends: ByLabels<Name, Ends>,
+}
+
+impl Default for MetricsSink {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl MetricsSink {
@@ -124,12 +126,12 @@ impl MetricsSink {
         REPLICA_LATENCY,
     ];
 
-    /// Creates a sink for one hedger.
+    /// Creates a sink, for one hedger or several.
     pub const fn new() -> Self {
         Self {
-            handles: OnceLock::new(),
-            losers: OnceLock::new(),
-            ends: OnceLock::new(),
+            handles: ByLabels::new(),
+            losers: ByLabels::new(),
+            ends: ByLabels::new(),
         }
     }
 
@@ -158,13 +160,13 @@ impl MetricsSink {
         gauge!(TOKENS, labels()).set(status.tokens);
         gauge!(CAPACITY, labels()).set(status.capacity);
         gauge!(IN_FLIGHT, labels()).set(f64::from(status.in_flight));
-        let Some(mean) = snapshot.effect().map(|effect| effect.mean()) else {
-            return;
-        };
+        // A gauge keeps its last value, so what is not known any more has to be overwritten.
+        let mean = snapshot.effect().map(|effect| effect.mean());
+        let or_nan = |seconds: Option<f64>| seconds.unwrap_or(f64::NAN);
         for (bound, seconds) in [
-            ("low", mean.low),
-            ("value", mean.value),
-            ("high", mean.high),
+            ("low", or_nan(mean.map(|mean| mean.low))),
+            ("value", or_nan(mean.map(|mean| mean.value))),
+            ("high", or_nan(mean.map(|mean| mean.high))),
         ] {
             let mut labels = labels();
             labels.push(Label::from_static_parts("bound", bound));
@@ -186,10 +188,10 @@ impl Sink for MetricsSink {
                 handles.suppressed(reason);
             });
         } else if let EventKind::RequestCancelled { replica, .. } = event.kind {
-            self.losers(event.strategy_name).cancelled.increment(1);
+            self.losers(event, |losers| losers.cancelled.increment(1));
             self.ended(event, replica, |of| of.cancelled.increment(1));
         } else if let EventKind::AttemptTimeout { replica, .. } = event.kind {
-            self.losers(event.strategy_name).timeout.increment(1);
+            self.losers(event, |losers| losers.timeout.increment(1));
             self.ended(event, replica, |of| of.timeout.increment(1));
         } else if let EventKind::AttemptFailed { replica, .. } = event.kind {
             self.ended(event, replica, |of| of.failed.increment(1));
@@ -205,21 +207,19 @@ impl Sink for MetricsSink {
 }
 
 impl MetricsSink {
-    /// The number of label sets whose handles are kept. The handles of others are looked up every time.
-    const KEPT: usize = 128;
-
-    fn losers(&self, name: Name) -> &Losers {
-        self.losers.get_or_init(|| Losers::new(name))
+    fn losers(&self, event: &Event, f: impl FnOnce(&Losers)) {
+        self.losers.with(event.strategy_name, Losers::new, f);
     }
 
     fn ended(&self, event: &Event, replica: Option<ReplicaId>, count: impl FnOnce(&OfReplica)) {
-        if replica.is_none() {
+        let Some(replica) = replica else {
             return;
-        }
-        let new = || Box::new(Ends::new(event.strategy_name));
-        if let Some(of) = self.ends.get_or_init(new).of(replica) {
-            count(of);
-        }
+        };
+        self.ends.with(event.strategy_name, Ends::new, |ends| {
+            if let Some(of) = ends.of(replica) {
+                count(of);
+            }
+        });
     }
 
     fn with(&self, strategy: StrategyKind, event: &Event, f: impl FnOnce(&Handles)) {
@@ -228,14 +228,6 @@ impl MetricsSink {
             name: event.strategy_name,
             key: event.key,
         };
-        let mut place = &self.handles;
-        for _ in 0..Self::KEPT {
-            let handles = place.get_or_init(|| Box::new(Handles::new(labels)));
-            if handles.labels == labels {
-                return f(handles);
-            }
-            place = &handles.next;
-        }
-        f(&Handles::new(labels));
+        self.handles.with(labels, Handles::new, f);
     }
 }

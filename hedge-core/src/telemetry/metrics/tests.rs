@@ -387,3 +387,51 @@ fn a_change_of_strategy_changes_the_label() {
         );
     }
 }
+
+#[test]
+fn hedgers_that_share_a_sink_are_counted_apart() {
+    let sink = std::sync::Arc::new(MetricsSink::new());
+    let counted = counted(|| {
+        let clock = ManualTimer::<8>::new();
+        for name in ["search", "ads", "search"] {
+            let hedger = Hedger::builder(&clock)
+                .strategy(Fixed::new(ms(20)))
+                .budget(Budget::unlimited())
+                .strategy_name(name)
+                .sink(sink.clone())
+                .build_local()
+                .unwrap();
+            let clock = &clock;
+            let attempt = |attempt: Attempt| async move {
+                clock
+                    .sleep(ms(if attempt.is_hedge() { 1 } else { 100 }))
+                    .await;
+                Ok::<_, ()>(())
+            };
+            clock.drive(hedger.request(attempt)).unwrap();
+        }
+    });
+    for (name, count) in [("search", "2"), ("ads", "1")] {
+        let losers = format!("hedge_losers_total{{strategy_name={name},end=cancelled}}");
+        let wins = format!("hedge_wins_total{{strategy=fixed,strategy_name={name},cause=delay}}");
+        for name in [losers, wins] {
+            let value = counted.get(&name).map(String::as_str);
+            assert_eq!(value, Some(count), "{name}: {counted:?}");
+        }
+    }
+}
+
+#[test]
+fn an_effect_that_is_not_known_any_more_is_not_shown() {
+    let counted = counted(|| {
+        let clock = ManualTimer::<8>::new();
+        let hedger = Hedger::builder(&clock).build_local().unwrap();
+        metrics::gauge!(EFFECT, "strategy" => "percentile", "strategy_name" => "", "bound" => "low")
+            .set(1.0);
+        MetricsSink::gauges(&hedger.status(), &hedger.metrics());
+    });
+    for bound in ["low", "value", "high"] {
+        let name = format!("{EFFECT}{{strategy=percentile,strategy_name=,bound={bound}}}");
+        assert_eq!(counted.get(&name).map(String::as_str), Some("NaN"));
+    }
+}
