@@ -175,7 +175,17 @@ impl<Q, K: Sink, const N: usize> Controller for CascadeController<'_, Q, K, N> {
         }
         let tiers = self.plan.len as u8;
         self.emit(now, EventKind::CascadeStart { tiers });
-        self.ask(0, now);
+        // Without time, nothing is sent.
+        if self.plan.timeout != Some(core::time::Duration::ZERO) {
+            self.ask(0, now);
+        }
+    }
+
+    fn primary(&mut self) -> Result<Attempt, RequestEnd> {
+        if self.started == 0 {
+            return Err(RequestEnd::TimedOut);
+        }
+        Ok(Attempt::PRIMARY)
     }
 
     fn deadline(&mut self) -> Option<Instant> {

@@ -182,7 +182,7 @@ impl<T, const N: usize, Q, K> Cascade<T, N, Q, K> {
         }
     }
 
-    /// Sets the time limit for a whole request; `None` for no limit.
+    /// Sets the time limit for a whole request; `None` for no limit. With zero, nothing is sent.
     #[must_use]
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.plan.timeout = timeout.into();

@@ -149,6 +149,20 @@ fn if_all_fail_the_error_names_each() {
 }
 
 #[test]
+fn without_time_nothing_is_sent() {
+    let clock = Clock::new();
+    let cascade = Cascade::new(&clock, [tier("a", 10), tier("b", 10)]).unwrap();
+    let cascade = cascade.quality(quality).timeout(Duration::ZERO);
+    let error = clock.drive(cascade.request((
+        || -> core::future::Ready<Result<f64, &str>> { panic!("sent") },
+        || -> core::future::Ready<Result<f64, &str>> { panic!("sent") },
+    )));
+    let error = error.unwrap_err();
+    assert!(error.is_timeout());
+    assert_eq!(error.failures().unwrap().outcome().total_cost, 0.0);
+}
+
+#[test]
 fn all_of_it_has_a_timeout() {
     let clock = Clock::new();
     let cascade = Cascade::new(&clock, [tier("a", 10), tier("b", 10), tier("c", 10)]);
