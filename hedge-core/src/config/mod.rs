@@ -304,8 +304,30 @@ impl HedgeConfig {
     /// Returns whether `other` has the same strategy with the same options.
     #[cfg(feature = "std")]
     pub(crate) fn has_same_strategy(&self, other: &Self) -> bool {
-        // Everything that is not an option of a strategy.
+        // All options are named, so that a new one has to be put with those of strategies or with the rest.
         let with_others_rest = Self {
+            strategy: self.strategy,
+            delay_ms: self.delay_ms,
+            percentile: self.percentile,
+            window_size: self.window_size,
+            initial_delay: self.initial_delay,
+            min_samples: self.min_samples,
+            warmup: self.warmup,
+            max_age_ms: self.max_age_ms,
+            delay_candidates: self.delay_candidates.clone(),
+            learning_rate: self.learning_rate,
+            cost_weight: self.cost_weight,
+            optimal_target: self.optimal_target,
+            optimal_budget_percent: self.optimal_budget_percent,
+            base_delay: self.base_delay,
+            workload_inner: self.workload_inner,
+            exponential_base_delay: self.exponential_base_delay,
+            exponential_min_delay: self.exponential_min_delay,
+            exponential_max_delay: self.exponential_max_delay,
+            exponential_increase_factor: self.exponential_increase_factor,
+            exponential_decrease_factor: self.exponential_decrease_factor,
+            exponential_error_factor: self.exponential_error_factor,
+            // What is no option of a strategy.
             strategy_name: other.strategy_name,
             min_delay: other.min_delay,
             max_delay: other.max_delay,
@@ -330,7 +352,6 @@ impl HedgeConfig {
             replicas: other.replicas.clone(),
             cost_per_attempt: other.cost_per_attempt,
             telemetry_prefix: other.telemetry_prefix,
-            ..self.clone()
         };
         with_others_rest == *other
     }

@@ -557,3 +557,25 @@ fn an_export_of_an_older_version_is_read_and_a_hostile_one_is_refused_as_a_whole
         assert_eq!(new.export(), before, "{expected}");
     }
 }
+
+#[test]
+fn a_strategy_that_was_set_outlives_changes_of_other_options() {
+    let changes: [fn(&mut HedgeConfig); 4] = [
+        |config| config.max_pushback_ms = Some(1000.0),
+        |config| config.attempt_timeout_ms = Some(1000.0),
+        |config| config.holdback_percent = 5.0,
+        |config| config.max_hedges = 2,
+    ];
+    for change in changes {
+        let registry = Registry::<Still>::new();
+        let mut config = config("search");
+        let hedger = registry.hedger(&config).unwrap();
+        hedger.set_strategy(ExponentialBackoff::new()).unwrap();
+        change(&mut config);
+        registry.hedger(&config).unwrap();
+        assert_eq!(hedger.status().strategy, StrategyKind::ExponentialBackoff);
+        config.percentile = 99.0;
+        registry.hedger(&config).unwrap();
+        assert_eq!(hedger.status().strategy, StrategyKind::Percentile);
+    }
+}
