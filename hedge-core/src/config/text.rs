@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -94,6 +94,62 @@ own_rules! {
     Inner(StrategyKind);
     /// The option `delay_candidates`, whose list has a limited length.
     Candidates(DelayCandidates);
+}
+
+/// Whole numbers, with the range that each option has.
+macro_rules! whole_numbers {
+    ($($name:ident($type:ty): $expected:literal;)*) => {
+        own_rules! {
+            $(
+                #[doc = $expected]
+                $name($type);
+            )*
+        }
+        $(
+            impl Serialize for $name {
+                fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                    self.0.serialize(serializer)
+                }
+            }
+
+            impl<'de> Deserialize<'de> for $name {
+                fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                    let number = deserializer.deserialize_u32(Whole($expected))?;
+                    let fits = <$type>::try_from(number);
+                    let unexpected = Unexpected::Unsigned(number);
+                    fits.map(Self).map_err(|_| D::Error::invalid_value(unexpected, &$expected))
+                }
+            }
+        )*
+    };
+}
+
+whole_numbers! {
+    MaxHedges(u8): "a whole number, 1 to 7";
+    WindowSize(u32): "a whole number, 200 to 8000";
+    Samples(u32): "a whole number, 1 to 8000";
+    Count(u32): "a whole number, 0 to 4294967295";
+    InFlight(u32): "a whole number, 1 to 4294967295";
+    Keys(u32): "a whole number, 0 to 16384";
+}
+
+/// Reads a whole number that is not negative.
+struct Whole(&'static str);
+
+impl Visitor<'_> for Whole {
+    type Value = u64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<u64, E> {
+        Ok(number)
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<u64, E> {
+        u64::try_from(number).map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))
+    }
 }
 
 impl Serialize for Prefix {

@@ -259,11 +259,14 @@ fn optimal(config: &HedgeConfig) -> Result<Optimal, ConfigError> {
     Ok(strategy)
 }
 
-/// Returns `millis` as the nearest whole number of nanoseconds.
+/// Returns `millis` as the nearest whole number of nanoseconds, and at least one unless it is 0: a time above 0 is valid
+/// wherever 0 is not.
 fn time(option: &'static str, millis: f64) -> Result<Duration, ConfigError> {
     ConfigError::check_range(option, millis, 0.0, HedgeConfig::MAX_MILLIS)?;
     // The conversion cannot fail within this range.
-    Ok(Duration::try_from_secs_f64(millis / 1e3).unwrap_or(Duration::MAX))
+    let time = Duration::try_from_secs_f64(millis / 1e3).unwrap_or(Duration::MAX);
+    let least = Duration::from_nanos((millis > 0.0).into());
+    Ok(time.max(least))
 }
 
 pub(crate) fn optional_time(

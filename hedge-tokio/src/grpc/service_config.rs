@@ -64,7 +64,7 @@ fn hedging(method: &Place<'_>, policy: &Place<'_>) -> Result<Hedging, ServiceCon
     }
     let expected = "a whole number of at least 2";
     let attempts = policy.get("maxAttempts");
-    let max_attempts = match attempts.as_ref().map(|attempts| attempts.value.as_u64()) {
+    let max_attempts = match attempts.as_ref().map(|attempts| whole(attempts.value)) {
         Some(Some(attempts @ 2..)) => attempts.min(u8::MAX.into()) as u8,
         _ => {
             return Err(attempts
@@ -83,6 +83,14 @@ fn hedging(method: &Place<'_>, policy: &Place<'_>) -> Result<Hedging, ServiceCon
         hedging_delay: duration(policy.get("hedgingDelay"))?.unwrap_or_default(),
         non_fatal: codes.into_iter().collect(),
     })
+}
+
+/// Returns a whole number that is not negative, even if it is written as 3.0.
+fn whole(value: &Value) -> Option<u64> {
+    let is_whole =
+        |number: &f64| number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(number);
+    let float = || value.as_f64().filter(is_whole).map(|number| number as u64);
+    value.as_u64().or_else(float)
 }
 
 /// A value and its path.
@@ -219,7 +227,7 @@ mod tests {
                         }
                     },
                     {"name": [{"service": "a.E"}], "retryPolicy": {"maxAttempts": 2}},
-                    {"name": [{"service": "a.F"}], "hedgingPolicy": {"maxAttempts": 2}}
+                    {"name": [{"service": "a.F"}], "hedgingPolicy": {"maxAttempts": 2.0}}
                 ]
             }"#,
         );
@@ -263,6 +271,10 @@ mod tests {
             (
                 r#"{"maxAttempts": 1}"#,
                 "`methodConfig[0].hedgingPolicy.maxAttempts` is 1, but must be a whole number of at least 2",
+            ),
+            (
+                r#"{"maxAttempts": 2.5}"#,
+                "`methodConfig[0].hedgingPolicy.maxAttempts` is 2.5, but must be a whole number of at least 2",
             ),
             (
                 "{}",

@@ -163,6 +163,23 @@ fn a_whole_number_is_a_number() {
     assert_eq!(*config.delay_candidates, [1.0, 2.5]);
 }
 
+#[cfg(feature = "alloc")]
+#[test]
+fn a_whole_number_may_be_written_as_a_float() {
+    let config = read(r#"{ "max_hedges": 2.0, "window_size": 1e3, "min_samples": 30.0 }"#).unwrap();
+    assert_eq!(
+        (config.max_hedges, config.window_size, config.min_samples),
+        (2, 1000, Some(30))
+    );
+}
+
+#[test]
+fn a_time_above_zero_does_not_become_zero() {
+    let config = read(r#"{ "timeout_ms": 1e-10, "attempt_timeout_ms": 1e-300 }"#).unwrap();
+    let timeout = config.validate().unwrap().options.timeout;
+    assert_eq!(timeout, Some(Duration::from_nanos(1)));
+}
+
 // Without an allocator, an error does not name the field whose type is wrong.
 #[cfg(feature = "alloc")]
 #[test]
@@ -251,11 +268,19 @@ fn what_cannot_be_read_is_named() {
         ),
         (
             r#"{ "max_hedges": 256 }"#,
-            "`max_hedges` is 256, but must be a whole number, 0 to 255",
+            "`max_hedges` is 256, but must be a whole number, 1 to 7",
+        ),
+        (
+            r#"{ "max_hedges": 2.5 }"#,
+            "`max_hedges` is 2.5, but must be a whole number, 1 to 7",
         ),
         (
             r#"{ "window_size": -1 }"#,
-            "`window_size` is -1, but must be a whole number, 0 to",
+            "`window_size` is -1, but must be a whole number, 200 to 8000",
+        ),
+        (
+            r#"{ "max_in_flight": 4294967296 }"#,
+            "`max_in_flight` is 4294967296, but must be a whole number, 1 to 4294967295",
         ),
         (
             r#"{ "prompt_length": 1.5 }"#,

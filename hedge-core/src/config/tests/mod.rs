@@ -50,7 +50,7 @@ const FLOATS: &[Number] = numbers! {
     initial_delay[Some]: [0.0, LONGEST], not [-0.5, 1e13], TIME;
     min_delay: [0.0, LONGEST], not [-1.0, 1e13], TIME;
     max_delay[Some]: [1e-6, LONGEST], not [-1.0, 1e13], TIME;
-    max_age_ms[Some]: [1e-6, LONGEST], not [-1.0, 1e13], TIME;
+    max_age_ms[Some]: [TINY, 1e-6, LONGEST], not [-1.0, 1e13], TIME;
     learning_rate: [0.0, 1.0], not [-0.01, 1.01], "0 to 1";
     cost_weight: [0.0, f64::MAX], not [-0.01], "at least 0";
     optimal_target: [50.0, 99.9], not [49.9, 100.0], "50 to 99.9";
@@ -64,8 +64,8 @@ const FLOATS: &[Number] = numbers! {
     exponential_error_factor: [1.0001, f64::MAX], not [1.0, 0.5], "greater than 1";
     budget_percent: [0.0, -0.0, 100.0], not [-0.1, 100.1], "0 to 100";
     budget_min_per_second: [0.0, f64::MAX], not [-0.1], "at least 0";
-    timeout_ms[Some]: [1e-6, LONGEST], not [-1.0, 1e13], TIME;
-    attempt_timeout_ms[Some]: [1e-6, LONGEST], not [-1.0, 1e13], TIME;
+    timeout_ms[Some]: [TINY, 1e-6, LONGEST], not [-1.0, 1e13], TIME;
+    attempt_timeout_ms[Some]: [TINY, 1e-6, LONGEST], not [-1.0, 1e13], TIME;
     holdback_percent: [0.0, -0.0, 50.0], not [-0.1, 50.1], "0 to 50";
     max_pushback_ms[Some]: [0.0, LONGEST], not [-1.0, 1e13], TIME;
     cost_per_attempt: [0.0, f64::MAX], not [-0.1], "at least 0";
@@ -132,7 +132,6 @@ const WRONG: &[Wrong] = wrong! {
     delay_candidates is "100", "2 to 16 distinct"; |c| c.delay_candidates[4] = 100.0;
     delay_candidates is "50.0000000001", "2 to 16 distinct"; |c| c.delay_candidates[2] = 50.0000000001;
     delay_candidates is "0", "greater than 0"; |c| c.delay_candidates[0] = -0.0;
-    delay_candidates is "0", "greater than 0"; |c| c.delay_candidates[4] = TINY;
     delay_candidates is "-5", TIME; |c| c.delay_candidates[4] = -5.0;
     delay_candidates is "NaN", TIME; |c| c.delay_candidates[4] = f64::NAN;
     delay_candidates is "inf", TIME; |c| c.delay_candidates[0] = f64::INFINITY;
@@ -151,9 +150,7 @@ const WRONG: &[Wrong] = wrong! {
     max_delay is "20", "greater than `min_delay`"; |c| (c.min_delay, c.max_delay) = (20.0, Some(20.0));
     max_delay is "20", "greater than `min_delay`"; |c| (c.min_delay, c.max_delay) = (21.0, Some(20.0));
     max_age_ms is "0", "greater than 0"; |c| c.max_age_ms = Some(0.0);
-    max_age_ms is "0", "greater than 0"; |c| c.max_age_ms = Some(TINY);
     timeout_ms is "0", "greater than 0"; |c| c.timeout_ms = Some(0.0);
-    timeout_ms is "0", "greater than 0"; |c| c.timeout_ms = Some(TINY);
     attempt_timeout_ms is "0", "greater than 0"; |c| c.attempt_timeout_ms = Some(0.0);
     min_samples is "301", "1 to 300"; |c| (c.window_size, c.min_samples) = (300, Some(301));
     window_size is "998", "large enough that one sample lies above the `percentile`"; |c| {

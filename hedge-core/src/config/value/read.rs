@@ -100,6 +100,30 @@ impl<'de> Visitor<'de> for Any {
     }
 }
 
+/// Returns the whole number that `number` is, unless it is so large that not every whole number is a float.
+fn whole(number: f64) -> Option<i64> {
+    const EXACT: f64 = (1_i64 << 53) as f64;
+
+    let whole = number as i64;
+    ((-EXACT..=EXACT).contains(&number) && whole as f64 == number).then_some(whole)
+}
+
+/// Reads a whole number that may be written as 2.0 or 2e3.
+macro_rules! deserialize_whole {
+    ($($method:ident)*) => {
+        $(
+            fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+                if let Self::Float(number) = self
+                    && let Some(whole) = whole(number)
+                {
+                    return visitor.visit_i64(whole);
+                }
+                self.deserialize_any(visitor)
+            }
+        )*
+    };
+}
+
 impl<'de> Deserializer<'de> for Value {
     type Error = ReadError;
 
@@ -175,8 +199,13 @@ impl<'de> Deserializer<'de> for Value {
         }
     }
 
+    deserialize_whole! {
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
+    }
+
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
+        bool i128 u128 f32 f64 char str string bytes byte_buf unit
         unit_struct seq tuple tuple_struct map identifier ignored_any
     }
 }
