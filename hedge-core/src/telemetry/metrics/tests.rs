@@ -144,11 +144,7 @@ fn names_are_as_documented() {
             assert!(clock.drive(hedger.request(slow)).is_ok());
         }
         MetricsSink::gauges(&hedger.status(), &hedger.metrics());
-        let counters = MetricsSink::new();
-        let ends = counters
-            .ends
-            .get_or_init(|| Box::new(Ends::new(Name::EMPTY)));
-        assert!(ends.of(Some(ReplicaId::FIRST)).is_some());
+        assert!(Ends::new(Name::EMPTY).of(ReplicaId::FIRST).is_some());
         // Those that only requests make.
         for name in [REPLICA_REQUESTS, REPLICA_WINS] {
             let _ = metrics::counter!(name);
