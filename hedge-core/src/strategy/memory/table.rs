@@ -78,7 +78,7 @@ impl LatencyMemory {
     fn doubt_rescued(&mut self) {
         let all = u64::from(self.histogram.samples());
         let rescued = u64::from(self.histogram.dropped());
-        let may_exceed = all * u64::from(self.share.bits()) >> 32;
+        let may_exceed = (all * u64::from(self.share.bits())) >> 32;
         if !self.stretch_dropped || rescued <= may_exceed + may_exceed / 2 {
             return;
         }
