@@ -350,9 +350,9 @@ where
     fn call(&mut self, mut request: Req) -> ResponseFuture<S::Response> {
         let shared = request::Shared::new(&self.hedger, &self.policy, &mut request);
         let among = shared.limits.among;
+        let mut ready = self.ready_mask() & among;
         // Once, unless a replica is removed meanwhile.
         let (lease, primary, is_ready) = loop {
-            let ready = self.ready_mask() & among;
             // If none of the allowed replicas is ready, the request waits for one of them.
             let choice = Choice::PRIMARY.among(if ready != 0 { ready } else { among });
             let hedger = self.hedger.clone();
@@ -360,7 +360,7 @@ where
             // Take the lease now, so that a response that is dropped before it is polled is reported.
             let lease = match Lease::new(self.shared.replicas.clone(), choice, clock) {
                 Ok(lease) => lease,
-                Err(NoReplica::NotAllowed) if ready != 0 => continue,
+                Err(NoReplica::NotAllowed) if core::mem::take(&mut ready) != 0 => continue,
                 Err(reason) => return ResponseFuture::new(async move { Err(reason.into()) }),
             };
             if let Some((service, is_ready)) = self.service_at(lease.id()) {
