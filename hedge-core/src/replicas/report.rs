@@ -59,10 +59,7 @@ pub(super) fn report(
                 SampleWeight::Failure
             },
         },
-        AttemptEnd::Cancelled | AttemptEnd::TimedOut => Sample {
-            latency: elapsed + GIVEN_UP,
-            weight: SampleWeight::LowerBound { probe },
-        },
+        AttemptEnd::Cancelled | AttemptEnd::TimedOut => given_up(table, index, elapsed, probe),
     };
     let went_well = end == AttemptEnd::Answered
         && table.record(index).is_suspect()
@@ -92,6 +89,25 @@ pub(super) fn report(
         });
     }
     true
+}
+
+/// Returns what an attempt that was given up teaches.
+fn given_up(table: &impl Table, index: usize, elapsed: Octaves, probe: bool) -> Sample {
+    let bound = elapsed + GIVEN_UP;
+    let fastest = fastest_known(table);
+    if table.record(index).samples() == 0 && bound > fastest.saturating_add(TOLERATED) {
+        // Until now the replica counted as good as the best. That is worth as much as the first sign that it is not, or
+        // one that never answers would be tried for ever.
+        Sample {
+            latency: fastest.midpoint(bound),
+            weight: SampleWeight::Usual,
+        }
+    } else {
+        Sample {
+            latency: bound,
+            weight: SampleWeight::LowerBound { probe },
+        }
+    }
 }
 
 /// Returns the lowest average latency of the active replicas that have answered.

@@ -69,6 +69,52 @@ fn a_lower_bound_counts_only_if_it_is_news() {
     assert_eq!(with(bound(24)), 21.0);
 }
 
+/// Its attempts are given up after 25 ms. The others answer in 5 ms.
+#[test]
+fn a_new_replica_that_never_answers_is_avoided() {
+    let mut replicas = Replicas::<16>::all().seed(3);
+    let mut now = at(1000);
+    let mut primaries = [0; 2];
+    for n in 0..4_000 {
+        let primary = replicas.choose(Choice::PRIMARY, now).unwrap();
+        if primary.id().index() > 0 {
+            now = now + ms(5);
+            replicas.report(&primary, Answered, now);
+            continue;
+        }
+        primaries[n / 2_000] += 1;
+        let hedge = Choice::hedge(primary.id().mask());
+        let hedge = replicas.choose(hedge, now + ms(20)).unwrap();
+        now = now + ms(25);
+        replicas.report(&hedge, Answered, now);
+        replicas.report(&primary, Cancelled, now);
+    }
+    let [first, then] = primaries;
+    assert!(first <= 50 && (20..=44).contains(&then), "{primaries:?}");
+}
+
+#[test]
+fn what_a_new_replica_had_no_time_for_teaches_nothing() {
+    let mut replicas = Replicas::<3>::all();
+    let given_up_after = |replicas: &mut Replicas<3>, time: u64| {
+        let choice = Choice::PRIMARY.among(0b100);
+        let chosen = replicas.choose(choice, at(1000)).unwrap();
+        replicas.report(&chosen, Cancelled, at(1000 + time));
+        replicas.stats(at(2000)).get(2).unwrap().latency
+    };
+    // If no other replica has answered, there is nothing to compare with.
+    assert_eq!(given_up_after(&mut replicas, 900), None);
+    for _ in 0..5 {
+        let chosen = replicas.choose(Choice::PRIMARY.among(0b011), at(10)).unwrap();
+        replicas.report(&chosen, Answered, at(20));
+    }
+    assert_eq!(given_up_after(&mut replicas, 0), None);
+    assert_eq!(given_up_after(&mut replicas, 4), None);
+    // Four times 40 ms, half-way from 10.
+    let latency = given_up_after(&mut replicas, 40).unwrap();
+    assert!((ms(38)..ms(42)).contains(&latency), "{latency:?}");
+}
+
 #[test]
 fn failures_count_relative_to_what_is_typical() {
     let mut replicas = Replicas::<2>::all();
