@@ -11,10 +11,11 @@ use std::rc::Rc;
 use hedge_core::adapter::{BudgetHandle, Lock};
 use hedge_core::manual::ManualTimer;
 use hedge_core::replicas::{NoReplica, ReplicaStats, Replicas};
+use hedge_core::strategy::{Hints, Plan, Strategy};
 use hedge_core::telemetry::EventKind;
 use hedge_core::{
-    Attempt, Budget, ByAttempt, Classify, Error, Event, Fixed, Hedger, Options, Percentile,
-    Suppressed, Verdict,
+    Attempt, Budget, ByAttempt, Classify, Error, Event, Fixed, Hedger, Instant, Options,
+    Percentile, Record, Suppressed, Verdict,
 };
 
 type Clock = ManualTimer<16>;
@@ -72,10 +73,10 @@ fn a_hedge_goes_to_another_replica_and_the_outcome_says_which_won() {
     assert_eq!(hedged.outcome.replica, Some(asked[1]));
     assert_eq!(hedged.outcome.replicas_used, 0b11);
     assert_eq!(in_flight(&set, &clock), 0);
-    // The loser taught a bound at most, the winner its latency.
-    assert_eq!(stats(&set, &clock, asked[0].index()).latency, None);
-    let latency = stats(&set, &clock, asked[1].index()).latency.unwrap();
-    assert!((ms(4)..=ms(6)).contains(&latency), "{latency:?}");
+    // The winner taught its latency, and the loser that it is slower.
+    let latency = |nth: usize| stats(&set, &clock, asked[nth].index()).latency.unwrap();
+    assert!((ms(4)..=ms(6)).contains(&latency(1)), "{:?}", latency(1));
+    assert!(latency(0) > ms(20), "{:?}", latency(0));
 }
 
 #[test]
@@ -408,6 +409,118 @@ fn a_probe_is_hedged_early_and_teaches_the_strategy_nothing() {
     }
     assert!((10..=30).contains(&probes), "{probes}");
     assert!(delay() <= before + ms(1), "{:?}", delay());
+}
+
+/// Makes requests on three replicas, the first of which hangs from request 1000 on, until they time out after 5 s.
+/// Returns how many after the first 2000 took so long at least, and how often the first replica was asked meanwhile.
+macro_rules! first_hangs {
+    ($hedger:expr, $clock:expr, $unhedged:expr, $slow:expr) => {{
+        let set = RefCell::new(Replicas::<3>::all());
+        let (asked, mut late) = (Cell::new(0), 0);
+        for n in 0..8_000 {
+            let call = $hedger.call().timeout(ms(5_000));
+            let is_unhedged: bool = $unhedged(n);
+            let call = if is_unhedged { call.unhedged() } else { call };
+            let started = $clock.now();
+            let _ = $clock.drive(call.on(&set).request(|attempt| {
+                let hangs = n >= 1_000 && attempt.replica().index() == 0;
+                asked.set(asked.get() + u32::from(hangs && n >= 2_000));
+                let sleep = $clock.sleep(ms(if hangs { 1_000_000 } else { 10 }));
+                async move {
+                    sleep.await;
+                    Ok::<_, ()>(())
+                }
+            }));
+            late += u32::from(n >= 2_000 && $clock.now().since(started) >= $slow);
+        }
+        (late, asked.get())
+    }};
+}
+
+#[test]
+fn probes_are_requests_that_are_hedged() {
+    let clock = Clock::new();
+    let hedger = hedger!(&clock);
+    for every in [2, 10, 100] {
+        let (late, asked) = first_hangs!(hedger, clock, |n: u32| n % every > 0, ms(100));
+        assert_eq!(late, 0, "1 of {every} is hedged");
+        assert!((20..=100).contains(&asked), "1 of {every}: {asked} probes");
+    }
+}
+
+#[test]
+fn where_nothing_is_hedged_probes_are_rarer() {
+    let clock = Clock::new();
+    let mut observed = unguarded();
+    observed.observe_only = true;
+    let mut disabled = unguarded();
+    disabled.enabled = false;
+    let mut in_time = unguarded();
+    in_time.timeout = Some(ms(15));
+    for options in [observed, disabled, in_time] {
+        let fixed = Fixed::new(ms(20));
+        let hedger = Hedger::builder(&clock).strategy(fixed).options(options);
+        let hedger = hedger.build_local().unwrap();
+        let (late, asked) = first_hangs!(hedger, clock, |_: u32| false, ms(15));
+        assert_eq!(late, asked);
+        assert!((15..=25).contains(&asked), "{options:?}: {asked} probes");
+    }
+    // Each of them is the last that fails.
+    let hedger = hedger!(&clock);
+    let (late, asked) = first_hangs!(hedger, clock, |_: u32| true, ms(5_000));
+    assert!(
+        late == asked && (15..=25).contains(&asked),
+        "{asked} probes"
+    );
+}
+
+/// A delay of 20 ms for this share of the requests.
+struct Chance(f32);
+
+impl Strategy for Chance {
+    fn plan(&mut self, _: &Hints, _: Instant) -> Plan {
+        Plan::after(ms(20)).with_chance(self.0)
+    }
+
+    fn record(&mut self, _: &Record) {}
+}
+
+#[test]
+fn a_probe_is_hedged_whatever_else_is_not() {
+    let clock = Clock::new();
+    let mut withheld = unguarded();
+    withheld.holdback_percent = 50.0;
+    let mut guarded = unguarded();
+    guarded.guard = Some(true);
+    for (chance, options) in [(0.1, unguarded()), (1.0, withheld), (1.0, guarded)] {
+        let hedger = Hedger::builder(&clock).strategy(Chance(chance));
+        let hedger = hedger.budget(Budget::unlimited()).options(options);
+        let hedger = hedger.build_local().unwrap();
+        if options.guard == Some(true) {
+            // Among others, hedges that lose until they are put off for as long as possible.
+            for n in 0..400 {
+                let _ = clock.drive(hedger.request(|attempt| {
+                    let millis = match attempt.is_hedge() {
+                        true => 50_000,
+                        false if n % 4 > 0 => 1,
+                        false => 2_000,
+                    };
+                    let sleep = clock.sleep(ms(millis));
+                    async move {
+                        sleep.await;
+                        Ok::<_, ()>(())
+                    }
+                }));
+            }
+            assert_eq!(hedger.status().guard_level, 6);
+        }
+        let (late, asked) = first_hangs!(hedger, clock, |_: u32| false, ms(100));
+        assert_eq!(late, 0, "{chance}, {options:?}");
+        assert!(asked > 50, "{asked} probes");
+        // Probes are in neither group.
+        #[cfg(feature = "alloc")]
+        assert!(hedger.metrics().effect().is_none());
+    }
 }
 
 #[test]

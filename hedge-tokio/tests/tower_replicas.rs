@@ -141,6 +141,38 @@ async fn a_slow_replica_is_left_alone() {
     assert!((1..30).contains(&share), "{share}");
 }
 
+/// Allows every other request to be hedged.
+#[derive(Clone, Default)]
+struct EveryOther(Arc<AtomicU64>);
+
+impl<Res, E> Policy<(), Res, E> for EveryOther {
+    fn copy(&self, (): &()) -> Option<()> {
+        (self.0.fetch_add(1, Ordering::Relaxed) % 2 == 0).then_some(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_not_be_hedged_is_no_probe() {
+    let replicas: [Replica; 3] = core::array::from_fn(Replica::new);
+    let slow = replicas[1].behaviour.clone();
+    let builder = Hedger::builder().strategy(Fixed::new(ms(50)));
+    let hedger = builder.budget(Budget::unlimited()).build().unwrap();
+    let mut service = HedgeReplicas::new(replicas, hedger, EveryOther::default()).unwrap();
+    for n in 0..4_000 {
+        if n == 100 {
+            slow.latency_ms.store(1000, Ordering::Relaxed);
+        }
+        if n == 400 {
+            calls(&slow);
+        }
+        let start = Instant::now();
+        service.ready().await.unwrap().call(()).await.unwrap();
+        assert!(n < 400 || start.elapsed() <= ms(60), "request {n}");
+    }
+    let probes = calls(&slow);
+    assert!((20..=60).contains(&probes), "{probes}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_replica_that_is_not_ready_gets_nothing() {
     let (behaviours, mut service) = service::<3>();

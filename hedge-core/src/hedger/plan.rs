@@ -187,6 +187,12 @@ impl RequestPlan {
         self.max_hedges
     }
 
+    /// Returns whether a hedge is planned that can answer the request if its primary never does.
+    pub(crate) fn can_rescue(&self) -> bool {
+        let may_start = self.max_hedges > 0 && !self.observe_only() && self.chance > 0.0;
+        may_start && self.delay < self.timeout
+    }
+
     pub(crate) fn observe_only(&self) -> bool {
         self.flags & Self::OBSERVE_ONLY != 0
     }

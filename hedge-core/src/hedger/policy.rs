@@ -41,6 +41,8 @@ pub struct HedgeQuery {
     pub(crate) first_due: bool,
     /// Whether this hedge was asked for before, so that it was drawn already.
     pub(crate) drawn: bool,
+    /// Whether the primary probes a suspect replica, and this is the first attempt beside it.
+    pub(crate) rescues_probe: bool,
     /// The step: the request has waited for 2^`step` times this hedge's delay.
     pub(crate) step: u8,
     pub(crate) now: Instant,
@@ -192,6 +194,13 @@ impl<S: Strategy> Policy<S> {
             .is_some_and(|remaining| remaining <= typical_latency(&self.strategy, query.hints))
         {
             return Err(Refusal::Final(Suppressed::Deadline));
+        }
+        // The request was sent to a suspect on purpose, so only the budget may keep it there.
+        if query.rescues_probe {
+            return Ok(Admitted {
+                traffic,
+                is_probe: false,
+            });
         }
         // A retry does not depend on the latencies.
         if query.retry {
@@ -398,6 +407,7 @@ mod tests {
             retry: false,
             first_due: true,
             drawn: false,
+            rescues_probe: false,
             step: 0,
             now: Instant::ZERO,
         }

@@ -13,6 +13,7 @@ pub struct Choice {
     pub(super) among: u64,
     pub(super) used: u64,
     pub(super) hedge: bool,
+    pub(super) unhedged: bool,
 }
 
 impl Choice {
@@ -21,6 +22,7 @@ impl Choice {
         among: u64::MAX,
         used: 0,
         hedge: false,
+        unhedged: false,
     };
 
     /// Creates the choice for a hedge, or a retry, of a request whose earlier attempts went to the replicas in the mask
@@ -30,6 +32,24 @@ impl Choice {
             used,
             hedge: true,
             ..Self::PRIMARY
+        }
+    }
+
+    /// Creates the choice for the primary of a request that is or is not hedged.
+    pub(crate) const fn primary(is_hedged: bool) -> Self {
+        Self {
+            unhedged: !is_hedged,
+            ..Self::PRIMARY
+        }
+    }
+
+    /// Says that the request will not be hedged. Nothing would help it if it probed a suspect, so that it does only if
+    /// no other request has done so for a long time.
+    #[must_use]
+    pub const fn unhedged(self) -> Self {
+        Self {
+            unhedged: true,
+            ..self
         }
     }
 

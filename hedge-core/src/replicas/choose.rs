@@ -27,6 +27,9 @@ const UNKNOWN_AND_BUSY: i32 = 20 * OCTAVE as i32;
 pub(super) const PROBE_AFTER: u8 = 32;
 /// The least number of primaries from one probe to the next, over all replicas.
 pub(super) const PROBE_SPACING: u8 = 64;
+/// The number of primaries, since the last probe of all replicas and for which a suspect was skipped, after which any
+/// primary is a probe, whether it is hedged or not.
+pub(super) const OVERDUE: u8 = u8::MAX;
 
 /// Whether the most usual choice takes a shortcut. Firmware has few replicas, and prefers less code.
 const FAST: bool = cfg!(feature = "std");
@@ -110,7 +113,7 @@ fn compare<const N: usize>(
         unused => unused,
     };
     let since_probe = table.shared().since_probe;
-    if !choice.hedge && since_probe < PROBE_SPACING {
+    if !choice.hedge && since_probe < OVERDUE {
         table.set_shared(Shared {
             since_probe: since_probe + 1,
             ..table.shared()
@@ -172,8 +175,12 @@ fn cheapest<const N: usize>(
     unused: u64,
     mut random: u64,
 ) -> Best {
-    let since_probe = table.shared().since_probe;
-    let may_probe = !choice.hedge && since_probe >= PROBE_SPACING;
+    let spacing = if choice.unhedged {
+        OVERDUE
+    } else {
+        PROBE_SPACING
+    };
+    let may_probe = !choice.hedge && table.shared().since_probe >= spacing;
     let mut best = (i64::MAX, unused.trailing_zeros() as usize, false);
     let mut probe = None;
     let mut least_slowness = Octaves::MAX;
@@ -184,7 +191,7 @@ fn cheapest<const N: usize>(
         random = next_random(random);
         if slowness > TOLERATED || record.is_suspect() {
             let suspect = slowness > TOLERATED || slowness >= CLEARED;
-            let ready = suspicion(table, index, record, suspect, !choice.hedge);
+            let ready = suspicion(table, index, record, suspect, choice);
             if ready && may_probe && load.in_flight == 0 {
                 probe = Some((index, load));
             }
@@ -300,15 +307,20 @@ fn suspicion(
     index: usize,
     record: Record,
     suspect: bool,
-    primary: bool,
+    choice: Choice,
 ) -> bool {
     if suspect != record.is_suspect() {
         table.update_record(index, |record| Some(record.with_suspicion(suspect)));
     }
-    if !suspect || !primary {
+    if !suspect || choice.hedge {
         return false;
     }
     table.update_record(index, |record| Some(record.skipped_once_more()));
     let record = table.record(index);
-    record.skipped >= PROBE_AFTER << u8::from(record.was_probed())
+    let enough = if choice.unhedged {
+        OVERDUE
+    } else {
+        PROBE_AFTER << u8::from(record.was_probed())
+    };
+    record.skipped >= enough
 }

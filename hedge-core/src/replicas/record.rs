@@ -2,6 +2,7 @@
 
 use crate::time::Instant;
 
+use super::choose::OVERDUE;
 use super::octaves::{self, OCTAVE, Octaves};
 
 /// The length of a tick is 2¹⁶ ns, about 66 µs. 32 bits last for three days.
@@ -277,10 +278,10 @@ impl Record {
     }
 
     /// Returns the record after a probe that was fast: the next probe may start at once.
-    pub(super) fn probe_went_well(self, enough: u8) -> Self {
+    pub(super) fn probe_went_well(self) -> Self {
         Self {
             flags: self.flags & !PROBED,
-            skipped: self.skipped.max(enough),
+            skipped: OVERDUE,
             ..self
         }
     }

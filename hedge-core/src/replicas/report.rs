@@ -3,7 +3,7 @@
 use crate::time::Instant;
 
 use super::choice::{AttemptEnd, Chosen};
-use super::choose::{PROBE_AFTER, PROBE_SPACING, TOLERATED};
+use super::choose::{OVERDUE, TOLERATED};
 use super::octaves::{self, OCTAVE, Octaves};
 use super::record::{Sample, SampleWeight};
 use super::table::{Shared, Table, places};
@@ -67,7 +67,7 @@ pub(super) fn report(
     table.update_record(index, |record| {
         let learned = record.learned(sample)?;
         Some(if went_well {
-            learned.probe_went_well(PROBE_AFTER)
+            learned.probe_went_well()
         } else {
             learned
         })
@@ -82,7 +82,7 @@ pub(super) fn report(
                 p75(shared.p75, elapsed)
             },
             since_probe: if went_well {
-                PROBE_SPACING
+                OVERDUE
             } else {
                 shared.since_probe
             },

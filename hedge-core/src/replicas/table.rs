@@ -42,7 +42,7 @@ pub(super) struct Shared {
     pub(super) typical: u16,
     /// A moving estimate of their 75th percentile, in the same unit.
     pub(super) p75: u16,
-    /// Primaries since the last probe, up to [`PROBE_SPACING`](super::choose::PROBE_SPACING).
+    /// Primaries since the last probe, up to [`OVERDUE`](super::choose::OVERDUE).
     pub(super) since_probe: u8,
 }
 

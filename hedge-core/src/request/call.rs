@@ -8,7 +8,7 @@ use crate::hedger::{BudgetHandle, Hedger, Losers, SharedState};
 use crate::name::Name;
 use crate::outcome::{Error, Hedged};
 use crate::race::{Capacity, Max, race};
-use crate::replicas::{Chosen, ReplicaSet};
+use crate::replicas::{Choice, Chosen, ReplicaSet};
 use crate::request::{
     AlwaysReady, CallOptions, OnReplicas, Placement, Ready, Request, RequestController,
 };
@@ -167,6 +167,15 @@ where
             placement,
             options: self.options,
         }
+    }
+
+    /// Returns the choice for the primary of this request, for a caller that chooses its replica before the request is
+    /// made: see [`starting_at`](Self::starting_at). A request that is not hedged, as things are, probes no suspect.
+    pub fn choice(&self) -> Choice {
+        let parts = self.hedger.parts();
+        let state = self.state.unwrap_or(&parts.state);
+        let plan = self.options.plan(state, self.hedger.timer().now());
+        Choice::primary(MAX > 1 && plan.can_rescue())
     }
 
     /// Makes the request like [`Hedger::request`].
@@ -352,8 +361,8 @@ where
         self
     }
 
-    /// Sends the primary to a replica that the caller has chosen from the same set. If the request is never polled, the
-    /// attempt is reported as cancelled.
+    /// Sends the primary to a replica that the caller has chosen from the same set, for [`choice`](Self::choice). If the
+    /// request is never polled, the attempt is reported as cancelled.
     pub fn starting_at(mut self, chosen: Chosen) -> Self {
         self.placement.start_at(chosen);
         self

@@ -13,12 +13,17 @@ pub trait Placement {
     /// Whether a request has to be timed.
     const TIMED: bool;
 
-    /// Places the primary; returns `None` if the closure decides.
+    /// Places the primary; returns `None` if the closure decides. `is_hedged` is whether a hedge is planned in case that
+    /// the primary does not answer.
     ///
     /// # Errors
     ///
     /// Returns an error if no replica is allowed.
-    fn place_primary(&mut self, now: Instant) -> Result<Option<ReplicaId>, NoReplica>;
+    fn place_primary(
+        &mut self,
+        is_hedged: bool,
+        now: Instant,
+    ) -> Result<Option<ReplicaId>, NoReplica>;
 
     /// Places `hedge`, which would start at `now`.
     ///
@@ -57,7 +62,7 @@ impl<G: Ready> Placement for G {
     const TIMED: bool = false;
 
     #[cfg_attr(feature = "std", inline(always))]
-    fn place_primary(&mut self, _: Instant) -> Result<Option<ReplicaId>, NoReplica> {
+    fn place_primary(&mut self, _: bool, _: Instant) -> Result<Option<ReplicaId>, NoReplica> {
         Ok(None)
     }
 
@@ -203,12 +208,16 @@ where
 {
     const TIMED: bool = true;
 
-    fn place_primary(&mut self, now: Instant) -> Result<Option<ReplicaId>, NoReplica> {
+    fn place_primary(
+        &mut self,
+        is_hedged: bool,
+        now: Instant,
+    ) -> Result<Option<ReplicaId>, NoReplica> {
         // The place is taken again if the closure panicked and the request is polled again.
         if let Some(placed) = self.replica(0) {
             return Ok(Some(placed));
         }
-        self.place(0, Choice::PRIMARY, now).map(Some)
+        self.place(0, Choice::primary(is_hedged), now).map(Some)
     }
 
     fn place_hedge(

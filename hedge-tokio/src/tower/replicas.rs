@@ -5,7 +5,7 @@ use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hedge_core::replicas::{Choice, Lease, NoReplica, NoRoom, ReplicaId, SharedReplicas};
+use hedge_core::replicas::{Lease, NoReplica, NoRoom, ReplicaId, SharedReplicas};
 use hedge_core::{Attempt, BoxError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -350,11 +350,12 @@ where
     fn call(&mut self, mut request: Req) -> ResponseFuture<S::Response> {
         let shared = request::Shared::new(&self.hedger, &self.policy, &mut request);
         let among = shared.limits.among;
+        let choice = shared.call().choice();
         let mut ready = self.ready_mask() & among;
         // Once, unless a replica is removed meanwhile.
         let (lease, primary, is_ready) = loop {
             // If none of the allowed replicas is ready, the request waits for one of them.
-            let choice = Choice::PRIMARY.among(if ready != 0 { ready } else { among });
+            let choice = choice.among(if ready != 0 { ready } else { among });
             let hedger = self.hedger.clone();
             let clock = move || hedger.instant(Instant::now());
             // Take the lease now, so that a response that is dropped before it is polled is reported.

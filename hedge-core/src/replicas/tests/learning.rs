@@ -105,7 +105,9 @@ fn what_a_new_replica_had_no_time_for_teaches_nothing() {
     // If no other replica has answered, there is nothing to compare with.
     assert_eq!(given_up_after(&mut replicas, 900), None);
     for _ in 0..5 {
-        let chosen = replicas.choose(Choice::PRIMARY.among(0b011), at(10)).unwrap();
+        let chosen = replicas
+            .choose(Choice::PRIMARY.among(0b011), at(10))
+            .unwrap();
         replicas.report(&chosen, Answered, at(20));
     }
     assert_eq!(given_up_after(&mut replicas, 0), None);

@@ -217,9 +217,11 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
 
     /// Draws once per request whether a hedge that everything else allowed is withheld.
     fn is_withheld(&mut self) -> bool {
-        // A request that was hedged before there was a control group is in neither group.
+        // A request that was hedged before there was a control group is in neither group. Nor is a probe, which is slow
+        // by intention and must not wait.
         let is_hedged = u32::from(self.started) > 1 + self.retries.count_ones();
-        if self.group.is_none() && !is_hedged {
+        let in_neither = is_hedged || self.placement.is_probe();
+        if self.group.is_none() && !in_neither {
             self.group = self.state.draw_group();
         }
         self.group == Some(Group::Control)
@@ -246,6 +248,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
                 && is_recorded
                 && !self.placement.is_probe(),
             drawn: self.asked,
+            rescues_probe: self.started == 1 && self.placement.is_probe(),
             step: if retry { 0 } else { self.step_at(now) },
             now,
         }

@@ -51,6 +51,25 @@ impl CallOptions {
     fn may_hedge(&self) -> bool {
         self.hedge && self.max_hedges > 0
     }
+
+    /// Returns the plan of a request with these options that starts at `start`.
+    pub(crate) fn plan(&self, state: &impl SharedState, start: Instant) -> RequestPlan {
+        let plan = state.request_plan(&self.hints, start);
+        let plan = if self.may_hedge() {
+            plan
+        } else {
+            plan.without_limits()
+        };
+        let plan = plan
+            .within(self.timeout)
+            .until(self.deadline, start)
+            .at_most(self.max_hedges);
+        let plan = if self.hedge { plan } else { plan.off() };
+        match self.losers {
+            Losers::Dropped => plan,
+            losers => plan.with_losers(losers),
+        }
+    }
 }
 
 /// The source of the request's options: the caller's options until a plan is needed, then the plan
@@ -201,26 +220,11 @@ impl<'h, L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: u
 
     #[cfg_attr(feature = "std", inline(never))]
     fn fetch_plan(&mut self) {
-        let (Basis::CallOptions(options), start) = (&self.basis, self.start_of(0)) else {
-            return;
-        };
-        let plan = self.state.request_plan(&options.hints, start);
-        let plan = if options.may_hedge() {
-            plan
-        } else {
-            plan.without_limits()
-        };
-        let plan = plan
-            .within(options.timeout)
-            .until(options.deadline, start)
-            .at_most(options.max_hedges);
-        let plan = if options.hedge { plan } else { plan.off() };
-        let plan = match options.losers {
-            Losers::Dropped => plan,
-            losers => plan.with_losers(losers),
-        };
-        self.hints = plan.hints();
-        self.basis = Basis::RequestPlan(plan);
+        if let Basis::CallOptions(options) = &self.basis {
+            let plan = options.plan(self.state, self.start_of(0));
+            self.hints = plan.hints();
+            self.basis = Basis::RequestPlan(plan);
+        }
     }
 
     fn known_plan(&self) -> Option<&RequestPlan> {
@@ -374,7 +378,10 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
             return Err(RequestEnd::TimedOut);
         }
         let primary = Attempt::PRIMARY.within(self.primary_limit());
-        match self.placement.place_primary(self.start_of(0)) {
+        // Only a set of replicas needs to know.
+        let is_hedged = G::TIMED && MAX > 1 && self.plan().can_rescue();
+        let start = self.start_of(0);
+        match self.placement.place_primary(is_hedged, start) {
             Ok(None) => Ok(primary),
             Ok(Some(replica)) => {
                 // Deposit only once, even if the closure panicked and the request is polled again.
