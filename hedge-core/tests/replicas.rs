@@ -343,6 +343,37 @@ fn whatever_ends_a_request_ends_its_attempts() {
 }
 
 #[test]
+fn a_hedge_whose_readiness_panicked_is_placed_once() {
+    let (clock, set) = (Clock::new(), RefCell::new(Replicas::<3>::all()));
+    let hedger = hedger!(&clock);
+    let asked = Cell::new(0);
+    let ready = |_| {
+        asked.set(asked.get() + 1);
+        match asked.get() {
+            1 => false,
+            2 => panic!("is it ready?"),
+            _ => true,
+        }
+    };
+    let mut request = Box::pin(hedger.call().on_ready(&set, ready).request(|attempt| {
+        let sleep = clock.sleep(ms(if attempt.is_hedge() { 5 } else { 900 }));
+        async move {
+            sleep.await;
+            Ok::<_, ()>(())
+        }
+    }));
+    let first = catch_unwind(AssertUnwindSafe(|| {
+        let _ = clock.drive(request.as_mut());
+    }));
+    assert!(first.is_err());
+    // The one that was not ready is asked again.
+    let outcome = clock.drive(request.as_mut()).unwrap().outcome;
+    assert_eq!((outcome.hedged, asked.get()), (true, 3));
+    assert_eq!(outcome.replicas_used.count_ones(), 2);
+    assert_eq!(in_flight(&set, &clock), 0);
+}
+
+#[test]
 fn losers_that_are_kept_count_until_they_end() {
     for drained in [true, false] {
         let (clock, set) = (Clock::new(), RefCell::new(Replicas::<2>::all()));
@@ -442,7 +473,7 @@ fn probes_are_requests_that_are_hedged() {
     let clock = Clock::new();
     let hedger = hedger!(&clock);
     for every in [2, 10, 100] {
-        let (late, asked) = first_hangs!(hedger, clock, |n: u32| n % every > 0, ms(100));
+        let (late, asked) = first_hangs!(hedger, clock, |n: u32| !n.is_multiple_of(every), ms(100));
         assert_eq!(late, 0, "1 of {every} is hedged");
         assert!((20..=100).contains(&asked), "1 of {every}: {asked} probes");
     }

@@ -113,7 +113,6 @@ pub struct OnReplicas<S: ReplicaSet, T: Timer, const MAX: usize, W = fn(Attempt)
     /// The check whether a hedge can be sent to a replica.
     ready: W,
     among: u64,
-    used: u64,
     is_probe: bool,
     /// The attempts that have not been reported.
     open: [Option<Chosen>; MAX],
@@ -135,7 +134,6 @@ impl<S: ReplicaSet, T: Timer, const MAX: usize, W> OnReplicas<S, T, MAX, W> {
             timer,
             ready,
             among: u64::MAX,
-            used: 0,
             is_probe: false,
             open: [None; MAX],
             replicas: [None; MAX],
@@ -149,11 +147,6 @@ impl<S: ReplicaSet, T: Timer, const MAX: usize, W> OnReplicas<S, T, MAX, W> {
     }
 
     pub(crate) fn start_at(&mut self, chosen: Chosen) {
-        if let Some(earlier) = self.take(0) {
-            self.set
-                .report(&earlier, AttemptEnd::Cancelled, earlier.started());
-            self.used = 0;
-        }
         self.keep(0, chosen);
     }
 
@@ -171,7 +164,7 @@ impl<S: ReplicaSet, T: Timer, const MAX: usize, W> OnReplicas<S, T, MAX, W> {
     }
 
     fn place(&mut self, index: u8, choice: Choice, now: Instant) -> Result<ReplicaId, NoReplica> {
-        let chosen = self.set.choose(choice.among(self.among), now)?;
+        let chosen = self.set.choose(choice, now)?;
         self.keep(index, chosen);
         Ok(chosen.id())
     }
@@ -182,17 +175,25 @@ impl<S: ReplicaSet, T: Timer, const MAX: usize, W> OnReplicas<S, T, MAX, W> {
         if index == 0 {
             self.is_probe = chosen.is_probe();
         }
-        if let (Some(open), Some(replica)) =
-            (self.open.get_mut(index), self.replicas.get_mut(index))
-        {
-            *open = Some(chosen);
+        let room = (self.open.get_mut(index), self.replicas.get_mut(index));
+        // What is not kept is an attempt that was chosen before and never started, as when `ready` panicked; or an
+        // attempt more than any request has.
+        let not_kept = if let (Some(open), Some(replica)) = room {
             *replica = Some(id);
-            self.used |= id.mask();
+            open.replace(chosen)
         } else {
-            // This is unreachable: no request has so many attempts.
+            Some(chosen)
+        };
+        if let Some(chosen) = not_kept {
             self.set
                 .report(&chosen, AttemptEnd::Cancelled, chosen.started());
         }
+    }
+
+    /// Returns the mask of the replicas that were used.
+    fn mask(&self) -> u64 {
+        let used = self.replicas.iter().flatten();
+        used.fold(0, |used, replica| used | replica.mask())
     }
 
     fn take(&mut self, index: u8) -> Option<Chosen> {
@@ -217,7 +218,8 @@ where
         if let Some(placed) = self.replica(0) {
             return Ok(Some(placed));
         }
-        self.place(0, Choice::primary(is_hedged), now).map(Some)
+        let choice = Choice::primary(is_hedged).among(self.among);
+        self.place(0, choice, now).map(Some)
     }
 
     fn place_hedge(
@@ -226,24 +228,24 @@ where
         now: Instant,
     ) -> Result<Option<ReplicaId>, Suppressed> {
         let index = hedge.index() as u8;
-        let among = self.among;
-        let placed = loop {
-            let Ok(id) = self.place(index, Choice::hedge(self.used), now) else {
-                break Err(if self.among == among {
+        // That of the request stays as it is even if `ready` panics.
+        let mut among = self.among;
+        loop {
+            let choice = Choice::hedge(self.mask()).among(among);
+            let Ok(id) = self.place(index, choice, now) else {
+                return Err(if among == self.among {
                     Suppressed::NoReplica
                 } else {
                     Suppressed::NotReady
                 });
             };
             if (self.ready)(hedge.at(id)) {
-                break Ok(Some(id));
+                return Ok(Some(id));
             }
             // Choose the next best replica.
             self.withdraw(index, now);
-            self.among &= !id.mask();
-        };
-        self.among = among;
-        placed
+            among &= !id.mask();
+        }
     }
 
     fn withdraw(&mut self, index: u8, now: Instant) {
@@ -251,8 +253,6 @@ where
         if let Some(replica) = self.replicas.get_mut(usize::from(index)) {
             *replica = None;
         }
-        let used = self.replicas.iter().flatten();
-        self.used = used.fold(0, |used, replica| used | replica.mask());
     }
 
     fn is_probe(&self) -> bool {
@@ -277,7 +277,7 @@ where
     }
 
     fn used(&self) -> u64 {
-        self.used
+        self.mask()
     }
 }
 
