@@ -2,6 +2,7 @@
 
 use core::pin::Pin;
 use core::time::Duration;
+use std::sync::OnceLock;
 
 use hedge_core::runtime::Runtime;
 use hedge_core::{Instant, Timer};
@@ -11,8 +12,9 @@ use tokio::time;
 ///
 /// Tokio rounds timers up to the next millisecond: a delay of 0.3 ms becomes 1 ms.
 ///
-/// The epoch is the time at which the timer was created. Runtimes with paused time have separate
-/// clocks, so create the timer inside the runtime that uses it if time is paused there.
+/// All timers of a process have one epoch, an hour before the first of them was created, so that hedgers can share what
+/// they know of [replicas](crate::replicas). Runtimes with paused time have separate clocks, so create the timer inside
+/// the runtime that uses it if time is paused there.
 ///
 /// A hedger creates its timer itself; a [cascade](crate::cascade) takes one:
 ///
@@ -38,10 +40,18 @@ pub struct TokioTimer {
 }
 
 impl TokioTimer {
-    /// Creates a timer whose epoch is now.
+    /// Creates a timer.
     pub fn new() -> Self {
+        /// The clock of a runtime stands still while its time is paused, and so may be behind that of the system.
+        const MARGIN: Duration = Duration::from_secs(3600);
+        static EPOCH: OnceLock<std::time::Instant> = OnceLock::new();
+        let epoch = *EPOCH.get_or_init(|| {
+            let now = std::time::Instant::now();
+            now.checked_sub(MARGIN).unwrap_or(now)
+        });
         Self {
-            epoch: time::Instant::now(),
+            // No instant is before the epoch, so a clock that is behind by more than the margin has another one.
+            epoch: time::Instant::now().min(epoch.into()),
         }
     }
 
@@ -94,5 +104,25 @@ impl Runtime for TokioTimer {
 
     fn instant(&self, instant: time::Instant) -> Instant {
         self.instant(instant)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_timers_of_a_process_agree() {
+        let first = TokioTimer::new();
+        time::advance(Duration::from_secs(600)).await;
+        let second = TokioTimer::new();
+        assert_eq!(first.now(), second.now());
+        // The clocks of other threads have run meanwhile, or not.
+        let now = time::Instant::now();
+        let third = std::thread::spawn(TokioTimer::new).join().unwrap();
+        assert_eq!(first.instant(now), third.instant(now));
+        // Time passes, however far a paused clock is behind.
+        time::advance(Duration::from_secs(5)).await;
+        assert_eq!(second.now().since(third.instant(now)).as_secs(), 5);
     }
 }

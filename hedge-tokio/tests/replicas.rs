@@ -111,7 +111,9 @@ async fn a_spawned_loser_is_counted_until_it_is_aborted() {
     assert_eq!(hedged.outcome.replicas_used, 0b11);
     yield_now().await;
     assert_eq!(in_flight(&replicas), 0);
-    assert_eq!(stats(&replicas, 1 - hedged.value).latency, None);
+    // It had time to answer.
+    let loser = stats(&replicas, 1 - hedged.value);
+    assert!(loser.latency > Some(ms(20)), "{loser:?}");
 }
 
 /// The request reports the end of a task that was dropped before, and an aborted task reports its own end: both report

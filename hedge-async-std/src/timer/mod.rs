@@ -13,12 +13,13 @@ use web as platform;
 pub use platform::Sleep;
 
 use core::pin::Pin;
+use std::sync::OnceLock;
 
 use hedge_core::runtime::Runtime;
 use hedge_core::{Instant, Timer};
 
-/// The clock and the timers of async-std, smol and browsers. The epoch is the time at which the
-/// timer was created.
+/// The clock and the timers of async-std, smol and browsers. All timers of a process have one epoch, when the first of
+/// them was created, so that hedgers can share what they know of [replicas](crate::replicas).
 ///
 /// ```
 /// use core::time::Duration;
@@ -37,10 +38,11 @@ pub struct AsyncStdTimer {
 }
 
 impl AsyncStdTimer {
-    /// Creates a timer whose epoch is now.
+    /// Creates a timer.
     pub fn new() -> Self {
+        static EPOCH: OnceLock<platform::Instant> = OnceLock::new();
         Self {
-            epoch: platform::Instant::now(),
+            epoch: *EPOCH.get_or_init(platform::Instant::now),
         }
     }
 
@@ -83,5 +85,17 @@ impl Runtime for AsyncStdTimer {
 
     fn instant(&self, instant: platform::Instant) -> Instant {
         self.instant(instant)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_timers_of_a_process_agree() {
+        let (first, second) = (AsyncStdTimer::new(), AsyncStdTimer::new());
+        let now = platform::Instant::now();
+        assert_eq!(first.instant(now), second.instant(now));
     }
 }

@@ -5,6 +5,7 @@
 //! tasks.
 //!
 //! ```
+//! use std::sync::OnceLock;
 //! use std::time;
 //! # use core::pin::Pin;
 //! # use core::task::{Context, Poll};
@@ -15,7 +16,11 @@
 //! pub struct MyTimer { epoch: time::Instant }
 //!
 //! impl Default for MyTimer {
-//!     fn default() -> Self { Self { epoch: time::Instant::now() } }
+//!     fn default() -> Self {
+//!         // One for all, so that hedgers can share a set of replicas.
+//!         static EPOCH: OnceLock<time::Instant> = OnceLock::new();
+//!         Self { epoch: *EPOCH.get_or_init(time::Instant::now) }
+//!     }
 //! }
 //!
 //! impl Timer for MyTimer {
@@ -65,6 +70,9 @@ pub use spawn::{Spawn, Spawned};
 use crate::time::{Instant, Timer};
 
 /// A runtime, represented by its timer. Each hedger creates its timer with [`Default`].
+///
+/// All timers that `default` returns must have the same epoch, at least all that hedgers with a common
+/// [set of replicas](crate::replicas) have: the set compares their instants.
 pub trait Runtime: Timer + Clone + Default {
     /// The runtime's type for a point in time.
     type Instant;
