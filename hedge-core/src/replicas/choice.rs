@@ -102,9 +102,9 @@ impl Chosen {
     }
 
     /// Returns the time after which a probe should be hedged at the latest: the 75th percentile of the latency over all
-    /// replicas. `None` if the attempt is no probe.
+    /// replicas. `None` if the attempt is no probe, or if none has been answered yet.
     pub const fn patience(&self) -> Option<Duration> {
-        if self.is_probe {
+        if self.is_probe && self.patience > 0 {
             Some(octaves::duration(self.patience))
         } else {
             None

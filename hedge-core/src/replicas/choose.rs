@@ -30,6 +30,9 @@ pub(super) const PROBE_SPACING: u8 = 64;
 /// The number of primaries, since the last probe of all replicas and for which a suspect was skipped, after which any
 /// primary is a probe, whether it is hedged or not.
 pub(super) const OVERDUE: u8 = u8::MAX;
+/// The silence, relative to the fastest replica, after which a suspect is probed although it is busy: its attempts may
+/// never end.
+const STUCK: Octaves = 12 * OCTAVE;
 
 /// Whether the most usual choice takes a shortcut. Firmware has few replicas, and prefers less code.
 const FAST: bool = cfg!(feature = "std");
@@ -133,7 +136,7 @@ fn compare<const N: usize>(
         };
     }
     let survey = Survey::<N>::of(table, open, now);
-    cheapest(table, choice, &survey, left, unused, random)
+    cheapest(table, choice, &survey, left, unused, random, now)
 }
 
 /// Returns the least busy place in `open` if its replicas are otherwise equal. This is the cheapest one.
@@ -174,6 +177,7 @@ fn cheapest<const N: usize>(
     left: u64,
     unused: u64,
     mut random: u64,
+    now: Instant,
 ) -> Best {
     let spacing = if choice.unhedged {
         OVERDUE
@@ -192,7 +196,8 @@ fn cheapest<const N: usize>(
         if slowness > TOLERATED || record.is_suspect() {
             let suspect = slowness > TOLERATED || slowness >= CLEARED;
             let ready = suspicion(table, index, record, suspect, choice);
-            if ready && may_probe && load.in_flight == 0 {
+            let is_stuck = || load.silence(now) > survey.fastest.saturating_add(STUCK);
+            if ready && may_probe && (load.in_flight == 0 || is_stuck()) {
                 probe = Some((index, load));
             }
         }
@@ -216,7 +221,7 @@ fn cheapest<const N: usize>(
         return Best {
             index,
             load,
-            alone: others(index),
+            alone: load.in_flight == 0 && others(index),
             is_probe: true,
         };
     }

@@ -20,8 +20,10 @@
 //! * A replica that has attempts in flight and does not answer counts as slow as its silence is long, so it is avoided
 //!   before the first timeout.
 //! * Among the replicas within a factor of two of the fastest, the least busy one is chosen. Slower replicas are
-//!   suspect: they are chosen only if the others are much busier, and probed with at most one primary in 64.
-//! * An unknown replica counts as fast as the fastest one, and gets one attempt at a time.
+//!   suspect: they are chosen only if the others are much busier, and probed with at most one primary in 64. Requests
+//!   that are not hedged probe only if no other request has for 255 primaries.
+//! * An unknown replica counts as fast as the fastest one, and gets one attempt at a time, until it answers or loses
+//!   after it had time to answer.
 //! * A hedge goes to a replica that its request has not used, unless all of these are four times slower.
 
 mod choice;

@@ -31,7 +31,8 @@ pub(super) struct Load {
     pub(super) in_flight: u16,
     /// Distinguishes the replica from earlier ones at the same place, whose reports are ignored.
     pub(super) generation: u16,
-    /// The tick at which the last attempt finished, or at which the first attempt in flight started, if that is later.
+    /// The tick of the first start since the last sign of life; 0 if there was none. An attempt that hangs says
+    /// nothing about its replica once a later one was answered.
     since: u32,
 }
 
@@ -55,8 +56,8 @@ impl Load {
     /// Returns the load with one attempt more; `None` if there are too many to count.
     pub(super) fn started(self, now: Instant) -> Option<Self> {
         let in_flight = self.in_flight.checked_add(1)?;
-        let since = if self.in_flight == 0 {
-            tick(now)
+        let since = if self.since == 0 {
+            tick(now).max(1)
         } else {
             self.since
         };
@@ -70,14 +71,12 @@ impl Load {
     /// Returns the load with one attempt less. Every end is a `sign_of_life`, except when the caller dropped the
     /// attempt.
     pub(super) fn ended(self, now: Instant, sign_of_life: bool) -> Self {
+        let in_flight = self.in_flight.saturating_sub(1);
         let later = tick(now).wrapping_sub(self.since) < u32::MAX - DISORDER;
+        let is_over = in_flight == 0 || sign_of_life && later;
         Self {
-            in_flight: self.in_flight.saturating_sub(1),
-            since: if sign_of_life && later {
-                tick(now)
-            } else {
-                self.since
-            },
+            in_flight,
+            since: if is_over { 0 } else { self.since },
             ..self
         }
     }
@@ -90,7 +89,7 @@ impl Load {
     /// Returns the length of the silence in ticks, offset by [`DISORDER`]. See [`silence`].
     #[inline]
     pub(super) fn ticks_of_silence(self, now: Instant) -> u32 {
-        if self.in_flight == 0 {
+        if self.since == 0 {
             return 0;
         }
         // Another thread's time may be slightly later than `now`, and counts as recent.
@@ -364,11 +363,16 @@ impl Hold {
         (now.nanos_since(Instant::ZERO) >> Self::BITS) as u32
     }
 
-    /// Returns the bits that a record keeps of a hold until `until`; never 0.
-    pub(super) fn until(now: Instant, until: Instant) -> u16 {
+    /// Returns the bits that a record keeps of a hold until `until`; 0 if that has passed, by `now` or by the tick `last`.
+    pub(super) fn until(last: u32, now: Instant, until: Instant) -> u16 {
         let first = now.nanos_since(Instant::ZERO) >> Self::BITS;
-        let last = until.nanos_since(Instant::ZERO).div_ceil(1 << Self::BITS);
-        match last.min(first + Self::LONGEST) as u16 {
+        // A hold is relative to the last tick that any thread has seen, which may be later than `now`.
+        let first = first + u64::from(Self::passed(first as u32, last));
+        let end = until.nanos_since(Instant::ZERO).div_ceil(1 << Self::BITS);
+        if until <= now || end <= first {
+            return 0;
+        }
+        match end.min(first + Self::LONGEST) as u16 {
             0 => 1,
             tick => tick,
         }

@@ -42,6 +42,14 @@ pub(super) fn report(
         return false;
     }
     let probe = chosen.is_probe;
+    let record = table.record(index);
+    let (is_new, is_suspect) = (record.samples() == 0, record.is_suspect());
+    let fastest = if is_new || is_suspect {
+        fastest_known(table)
+    } else {
+        0
+    };
+    let tolerated = fastest.saturating_add(TOLERATED);
     let sample = match end {
         AttemptEnd::Answered => Sample {
             latency: elapsed,
@@ -59,11 +67,18 @@ pub(super) fn report(
                 SampleWeight::Failure
             },
         },
-        AttemptEnd::Cancelled | AttemptEnd::TimedOut => given_up(table, index, elapsed, probe),
+        // A new replica counts as good as the best. That is worth as much as the first sign that it is not, or one that
+        // never answers would be tried for ever.
+        _ if is_new && elapsed + GIVEN_UP > tolerated => Sample {
+            latency: fastest.midpoint(elapsed + GIVEN_UP),
+            weight: SampleWeight::Usual,
+        },
+        AttemptEnd::Cancelled | AttemptEnd::TimedOut => Sample {
+            latency: elapsed + GIVEN_UP,
+            weight: SampleWeight::LowerBound { probe },
+        },
     };
-    let went_well = end == AttemptEnd::Answered
-        && table.record(index).is_suspect()
-        && elapsed <= fastest_known(table).saturating_add(TOLERATED);
+    let went_well = end == AttemptEnd::Answered && is_suspect && elapsed <= tolerated;
     table.update_record(index, |record| {
         let learned = record.learned(sample)?;
         Some(if went_well {
@@ -89,25 +104,6 @@ pub(super) fn report(
         });
     }
     true
-}
-
-/// Returns what an attempt that was given up teaches.
-fn given_up(table: &impl Table, index: usize, elapsed: Octaves, probe: bool) -> Sample {
-    let bound = elapsed + GIVEN_UP;
-    let fastest = fastest_known(table);
-    if table.record(index).samples() == 0 && bound > fastest.saturating_add(TOLERATED) {
-        // Until now the replica counted as good as the best. That is worth as much as the first sign that it is not, or
-        // one that never answers would be tried for ever.
-        Sample {
-            latency: fastest.midpoint(bound),
-            weight: SampleWeight::Usual,
-        }
-    } else {
-        Sample {
-            latency: bound,
-            weight: SampleWeight::LowerBound { probe },
-        }
-    }
 }
 
 /// Returns the lowest average latency of the active replicas that have answered.

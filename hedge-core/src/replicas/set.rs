@@ -7,7 +7,7 @@ use crate::random::SplitMix;
 use crate::time::Instant;
 
 use super::choice::{AttemptEnd, Choice, Chosen};
-use super::hold::hold;
+use super::hold::{Holds, hold};
 use super::options::ReplicaOptions;
 use super::record::{Load, Record};
 use super::stats::{ReplicaState, ReplicaStats, ReplicasStats};
@@ -43,9 +43,8 @@ use crate::replica_id::{NoReplica, NoRoom, ReplicaId, bit};
 pub struct Replicas<const N: usize> {
     active: u64,
     random: SplitMix,
-    hold_tick: u32,
     shared: Shared,
-    on_hold: bool,
+    holds: Holds,
     places: [Place; N],
 }
 
@@ -81,13 +80,12 @@ impl<const N: usize> Replicas<N> {
         Self {
             active: 0,
             random: SplitMix(0),
-            hold_tick: 0,
             shared: Shared {
                 typical: 0,
                 p75: 0,
                 since_probe: choose::PROBE_SPACING,
             },
-            on_hold: false,
+            holds: Holds::NONE,
             places: [Place {
                 load: Load::NEW,
                 record: Record::NEW,
@@ -294,13 +292,13 @@ impl<const N: usize> Table for Replicas<N> {
         self.shared = shared;
     }
 
-    fn holds(&self) -> Option<u32> {
-        self.on_hold.then_some(self.hold_tick)
+    fn holds(&self) -> Holds {
+        self.holds
     }
 
-    fn set_holds(&mut self, tick: Option<u32>) {
-        self.on_hold = tick.is_some();
-        self.hold_tick = tick.unwrap_or_default();
+    fn set_holds(&mut self, _: Holds, new: Holds) -> bool {
+        self.holds = new;
+        true
     }
 
     fn random(&mut self) -> u64 {

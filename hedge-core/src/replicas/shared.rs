@@ -10,7 +10,7 @@ use crate::sync::{self, AtomicU64, Mutex, MutexGuard};
 use crate::time::Instant;
 
 use super::choice::{AttemptEnd, Choice, Chosen};
-use super::hold::hold;
+use super::hold::{Holds, hold};
 use super::lease::ReplicaSet;
 use super::options::{self, ReplicaOptions};
 use super::record::{Load, Record};
@@ -45,7 +45,7 @@ struct Inner<const N: usize> {
     active: AtomicU64,
     /// A packed [`Shared`].
     shared: AtomicU64,
-    /// The tick of holds, and above it whether there are any.
+    /// [`Holds`], packed.
     holds: AtomicU64,
     places: [Place; N],
     /// Locked while replicas are added, removed or changed.
@@ -297,8 +297,6 @@ impl<const N: usize> Inner<N> {
     }
 }
 
-const ANY_HOLDS: u64 = 1 << 32;
-
 fn pack(shared: Shared) -> u64 {
     u64::from(shared.typical) | u64::from(shared.p75) << 16 | u64::from(shared.since_probe) << 32
 }
@@ -347,14 +345,19 @@ impl<const N: usize> Table for &Inner<N> {
         self.shared.store(pack(shared), Ordering::Relaxed);
     }
 
-    fn holds(&self) -> Option<u32> {
+    fn holds(&self) -> Holds {
         let word = self.holds.load(Ordering::Acquire);
-        (word & ANY_HOLDS != 0).then_some(word as u32)
+        Holds {
+            tick: word as u32,
+            begun: (word >> 32) as u32,
+        }
     }
 
-    fn set_holds(&mut self, tick: Option<u32>) {
-        let word = tick.map_or(0, |tick| u64::from(tick) | ANY_HOLDS);
-        self.holds.store(word, Ordering::Release);
+    fn set_holds(&mut self, seen: Holds, new: Holds) -> bool {
+        let pack = |holds: Holds| u64::from(holds.tick) | u64::from(holds.begun) << 32;
+        update(Some(&self.holds), |word| {
+            (word == pack(seen)).then_some(pack(new))
+        })
     }
 
     fn random(&mut self) -> u64 {

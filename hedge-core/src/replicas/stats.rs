@@ -30,10 +30,10 @@ pub struct ReplicaStats {
     pub state: ReplicaState,
     /// The number of attempts in flight.
     pub in_flight: u16,
-    /// The geometric moving average of the latency, in which failures count as slow answers; `None` before the first
-    /// answer.
+    /// The geometric moving average of the latency, in which failures count as slow answers; `None` before the replica
+    /// has answered, or lost after it had time to answer.
     pub latency: Option<Duration>,
-    /// How long the replica has been working without any answer; zero if it has nothing in flight.
+    /// The time since the first attempt that started after the replica's last answer; zero if none is in flight.
     pub silence: Duration,
     /// Whether the replica is more than twice as slow as the fastest one, and gets only probes.
     pub is_suspect: bool,

@@ -1,5 +1,6 @@
 //! Where the records of a set are kept: in plain memory or in atomics.
 
+use super::hold::Holds;
 use super::record::{Load, Record};
 
 /// The replicas' records and what they share.
@@ -25,12 +26,12 @@ pub(super) trait Table {
     /// Replaces the shared values. Concurrent updates of two threads may overwrite one another.
     fn set_shared(&mut self, shared: Shared);
 
-    /// Returns the [`Hold`](super::record::Hold) tick at which holds were last checked; `None` if no replica is on
-    /// hold.
-    fn holds(&self) -> Option<u32>;
+    /// Returns whether replicas are on hold.
+    fn holds(&self) -> Holds;
 
-    /// Sets the tick of holds; `None` if no replica is on hold.
-    fn set_holds(&mut self, tick: Option<u32>);
+    /// Replaces `seen`, which [`holds`](Self::holds) returned. Returns false, and does nothing, if another thread has
+    /// replaced it since.
+    fn set_holds(&mut self, seen: Holds, new: Holds) -> bool;
 
     fn random(&mut self) -> u64;
 }

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use hedge_core::Instant;
-use hedge_core::replicas::{AttemptEnd, Choice, SharedReplicas};
+use hedge_core::replicas::{AttemptEnd, Choice, NoReplica, SharedReplicas};
 use loom::thread;
 
 const NOW: Instant = Instant::ZERO;
@@ -69,6 +69,31 @@ fn a_replica_that_is_replaced_takes_its_attempts_with_it() {
             );
         }
         assert_eq!(in_flight(&replicas), 0);
+    });
+}
+
+#[test]
+fn a_hold_that_begins_while_another_ends_is_kept() {
+    loom::model(|| {
+        let after = |seconds| NOW + Duration::from_secs(seconds);
+        let replicas = SharedReplicas::<2>::of(2);
+        let stats = replicas.stats(NOW);
+        let [first, second] = [0, 1].map(|index| stats.get(index).unwrap().id);
+        assert!(replicas.hold_until(second, after(1), NOW));
+        let other = replicas.clone();
+        // It finds that the second is not on hold any more.
+        let thread = thread::spawn(move || {
+            let choice = Choice::PRIMARY.among(0b10);
+            other.choose(choice, after(5)).unwrap().id()
+        });
+        assert!(replicas.hold_until(first, after(20), after(5)));
+        assert_eq!(thread.join().unwrap(), second);
+        let choice = Choice::hedge(0).among(0b01);
+        assert_eq!(
+            replicas.choose(choice, after(10)),
+            Err(NoReplica::OnHold)
+        );
+        assert!(replicas.choose(choice, after(25)).is_ok());
     });
 }
 

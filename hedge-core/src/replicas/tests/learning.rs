@@ -188,6 +188,67 @@ fn silence_counts_before_any_answer() {
 }
 
 #[test]
+fn one_attempt_that_hangs_says_nothing_once_others_are_answered() {
+    let mut replicas = Replicas::<2>::all();
+    let mut now = teach(&mut replicas, 20, |_| ms(10));
+    let hangs = replicas.choose(Choice::PRIMARY.among(0b01), now).unwrap();
+    // A request a second, each answered in 10 ms, and the other replica refuses them from the middle on.
+    let (mut share, mut refused) = ([0; 2], 0);
+    for n in 0..2_000 {
+        now = now + ms(990);
+        let chosen = replicas.choose(Choice::PRIMARY, now).unwrap();
+        let index = chosen.id().index();
+        let refuses = n >= 1_000 && index == 1;
+        share[index] += 1;
+        refused += u32::from(refuses);
+        now = now + ms(10);
+        replicas.report(&chosen, if refuses { Failed } else { Answered }, now);
+    }
+    // As long as it is silent it is probed, and then it is as good as the other, but for what it has to do.
+    assert!(share[0] > 950, "{share:?}");
+    assert!(refused <= 40, "{refused}");
+    let stats = replicas.stats(now);
+    let stats = stats.get(0).unwrap();
+    assert!(!stats.is_suspect && stats.silence.is_zero(), "{stats:?}");
+    replicas.report(&hangs, Cancelled, now);
+}
+
+#[test]
+fn a_replica_that_is_stuck_is_probed_though_it_is_busy() {
+    let mut replicas = Replicas::<2>::all();
+    let mut now = teach(&mut replicas, 20, |_| ms(10));
+    let _hangs = replicas.choose(Choice::PRIMARY.among(0b01), now).unwrap();
+    let mut probes = 0;
+    for _ in 0..2_000 {
+        now = now + ms(100);
+        let chosen = replicas.choose(Choice::PRIMARY, now).unwrap();
+        let is_first = chosen.id().index() == 0;
+        assert_eq!(chosen.is_probe(), is_first);
+        probes += u32::from(is_first);
+        // A probe is given up when its hedge has answered.
+        let end = if is_first { Cancelled } else { Answered };
+        replicas.report(&chosen, end, now + ms(10));
+    }
+    assert!((20..=30).contains(&probes), "{probes}");
+}
+
+#[test]
+fn before_any_answer_a_probe_has_no_patience() {
+    let mut replicas = Replicas::<2>::all();
+    let ids: Vec<_> = replicas.stats(at(0)).iter().map(|stats| stats.id).collect();
+    for (id, latency) in ids.into_iter().zip([5.0, 80.0]) {
+        let options = ReplicaOptions {
+            latency_ms: Some(latency),
+            ..ReplicaOptions::default()
+        };
+        assert_eq!(replicas.set_options(id, &options), Ok(true));
+    }
+    let mut choose = || replicas.choose(Choice::PRIMARY, at(0)).unwrap();
+    let probe = (0..200).map(|_| choose()).find(Chosen::is_probe).unwrap();
+    assert_eq!((probe.id().index(), probe.patience()), (1, None));
+}
+
+#[test]
 fn a_clock_that_disagrees_between_threads_makes_nothing_suspect() {
     let mut replicas = Replicas::<2>::all();
     let now = teach(&mut replicas, 20, |_| Duration::from_micros(50));

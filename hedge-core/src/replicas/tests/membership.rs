@@ -110,6 +110,28 @@ fn a_hold_lasts_as_long_as_it_was_asked_for() {
 }
 
 #[test]
+fn a_hold_that_ended_before_it_was_asked_for_is_none() {
+    let mut replicas = Replicas::<3>::all();
+    let ids: Vec<_> = replicas.stats(at(0)).iter().map(|stats| stats.id).collect();
+    assert!(replicas.hold_until(ids[2], at(5_000), at(1_000)));
+    let chosen = replicas.choose(Choice::PRIMARY, at(1_200)).unwrap();
+    replicas.report(&chosen, Answered, at(1_201));
+    // Other threads have read the clock at 1000 ms, when the set has come to 1200.
+    assert!(replicas.hold_until(ids[0], at(1_050), at(1_000)));
+    assert!(replicas.hold_until(ids[1], at(1_300), at(1_000)));
+    let on_hold = |replicas: &Replicas<3>, now| {
+        let stats = replicas.stats(now);
+        [0, 1, 2].map(|index| stats.get(index).unwrap().on_hold)
+    };
+    assert_eq!(on_hold(&replicas, at(1_201)), [false, true, true]);
+    for now in [at(1_400), at(6_000)] {
+        let chosen = replicas.choose(Choice::PRIMARY, now).unwrap();
+        replicas.report(&chosen, Answered, now + ms(1));
+    }
+    assert_eq!(on_hold(&replicas, at(6_000)), [false; 3]);
+}
+
+#[test]
 fn a_hold_can_be_ended_early() {
     let mut replicas = Replicas::<2>::all();
     let id = replicas.stats(at(0)).get(0).unwrap().id;
