@@ -344,7 +344,7 @@ impl World {
         if hedge.cause() != Cause::Delay {
             return;
         }
-        if has_control && !account.hedged && account.group.is_none() {
+        if has_control && !account.hedged && !account.probes && account.group.is_none() {
             account.group = Some(Group::Hedged);
         }
         account.hedged = true;
@@ -361,7 +361,8 @@ impl World {
         let account = journal.of(current);
         let is_known = account.group == Some(Group::Control);
         let again = core::mem::replace(&mut account.withheld, true);
-        let right = !account.hedged && !again && (is_known || has_control);
+        let may_be = !account.hedged && !account.probes;
+        let right = may_be && !again && (is_known || has_control);
         account.group = Some(Group::Control);
         self.check(Invariant::TheControlGroupIsNotHedged, right, || {
             format!("withheld of {account:?}")

@@ -111,7 +111,7 @@ invariants! {
     /// The strategy hears of every request that ended and teaches it something, once.
     TheStrategyHearsOfAll = "the-strategy-hears-of-all",
     /// No hedge of a request in the control group starts for slowness, and that one is withheld is reported once for each
-    /// attempt that is started; no request is in that group that has such a hedge.
+    /// attempt that is started; no request is in that group that has such a hedge, or that probes a replica.
     TheControlGroupIsNotHedged = "the-control-group-is-not-hedged",
     /// A request is in one of the two groups if its first hedge for slowness could start while there was a control group, and
     /// else in none.
