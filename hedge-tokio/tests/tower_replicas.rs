@@ -147,7 +147,10 @@ struct EveryOther(Arc<AtomicU64>);
 
 impl<Res, E> Policy<(), Res, E> for EveryOther {
     fn copy(&self, (): &()) -> Option<()> {
-        (self.0.fetch_add(1, Ordering::Relaxed) % 2 == 0).then_some(())
+        self.0
+            .fetch_add(1, Ordering::Relaxed)
+            .is_multiple_of(2)
+            .then_some(())
     }
 }
 
