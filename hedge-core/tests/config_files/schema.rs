@@ -16,8 +16,6 @@ const BEYOND: &[&str] = &[
     "config/delay_missing_for_inner_fixed.json",
     "config/max_delay_below_min.toml",
     "config/min_samples_above_window.toml",
-    // To JSON Schema 100.0 is an integer.
-    "config/window_float.json",
     "experiment/hedging_budget_above.toml",
     "experiment/hedging_delay_missing.toml",
     "experiment/hedging_given_twice.toml",

@@ -25,13 +25,13 @@ fn no_built_in_strategy_allocates_for_a_request_hedged_or_not() {
     let rows = run(&[QUICK.as_slice(), &hedgers].concat());
     let rows = rows.as_array().unwrap();
     let allocating = |row: &&Value| row["allocs"] != 0.0;
-    // A layer of tower boxes its future; nothing else may.
-    let names: Vec<_> = rows
-        .iter()
-        .filter(allocating)
-        .map(|row| &row["case"])
-        .collect();
-    assert_eq!(names, ["hedge/percentile, tower"; 4]);
+    // The layers of tower box their futures; nothing else may.
+    for row in rows.iter().filter(allocating) {
+        let case = row["case"].as_str().unwrap();
+        assert!(case.starts_with("hedge/percentile, tower"), "{row}");
+        // One each, and once more for a list that grows.
+        assert!(row["allocs"].as_f64().unwrap() < 1.01, "{row}");
+    }
 
     for strategy in [
         "fixed",

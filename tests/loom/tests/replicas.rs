@@ -89,10 +89,7 @@ fn a_hold_that_begins_while_another_ends_is_kept() {
         assert!(replicas.hold_until(first, after(20), after(5)));
         assert_eq!(thread.join().unwrap(), second);
         let choice = Choice::hedge(0).among(0b01);
-        assert_eq!(
-            replicas.choose(choice, after(10)),
-            Err(NoReplica::OnHold)
-        );
+        assert_eq!(replicas.choose(choice, after(10)), Err(NoReplica::OnHold));
         assert!(replicas.choose(choice, after(25)).is_ok());
     });
 }
