@@ -115,7 +115,7 @@ use crate::strategy::{DelayCandidates, ModelComplexity, Priority, TimeOfDay, War
 /// | `holdback_percent` | 0 | 0 to 50 |
 /// | `guard` | true where the strategy learns, but for `exponential_backoff` | |
 /// | `max_keys` | 64 | 0 to 16384: how many keys can have separate statistics, on servers |
-/// | `replicas` | none | up to 64 tables of `weight` (1 to 65535), `bias` (-128 to 127) and `latency_ms` (> 0): those of [`ReplicaOptions`](crate::replicas::ReplicaOptions), on servers |
+/// | `replicas` | none | up to 64 tables of `weight` (1 to 65535), `bias` (−128 to 127) and `latency_ms` (0.000001 to 31536000000), as in [`ReplicaOptions`](crate::replicas::ReplicaOptions); on servers |
 /// | `cost_per_attempt` | 1 | ≥ 0 |
 /// | `telemetry_prefix` | `hedging` | names of letters, digits and `_`, joined by dots; at most 32 bytes |
 #[derive(Clone, Debug, PartialEq)]
@@ -246,7 +246,8 @@ pub struct HedgeConfig {
     pub max_pushback_ms: Option<f64>,
     /// Whether the attempts that lost are dropped before the result is returned. Default: true.
     pub enable_cancellation: bool,
-    /// Whether requests are hedged at all. Default: true.
+    /// Whether requests are hedged at all. If not, the hedger's retries and time limits do not apply either. Default:
+    /// true.
     pub enabled: bool,
     /// Whether the hedger learns and counts the hedges that it would start, but starts none. Default: false.
     pub observe_only: bool,

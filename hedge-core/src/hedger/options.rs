@@ -21,7 +21,8 @@ use crate::time;
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Options {
-    /// Whether requests are hedged at all. Default: true.
+    /// Whether requests are hedged at all. If not, the hedger's retries and time limits do not apply either. Default:
+    /// true.
     pub enabled: bool,
     /// Whether the hedger only observes: it learns and counts, but starts no hedges. Hedges that would have been
     /// started are withdrawn from the budget and reported as

@@ -131,7 +131,8 @@ pub enum EventKind {
         /// The replica that it went to, if one was chosen.
         replica: Option<ReplicaId>,
     },
-    /// `attempt.failed`: an attempt returned a result that was neither accepted nor the request's own fault.
+    /// `attempt.failed`: an attempt returned a result that counts as a failure of its replica, accepted or not: see
+    /// [`Classify::blames_replica`](crate::Classify::blames_replica). Without a set of replicas, the rule is the same.
     AttemptFailed {
         /// The index of the attempt.
         attempt: u8,

@@ -26,8 +26,9 @@
 //! If no bytes come for [`stall`](HedgedStoreBuilder::stall), or if the connection fails, another attempt requests the
 //! rest of the body from the offset that was reached, for a token of the budget. It is sent with `if_match` and the
 //! ETag of the first answer, so bytes of two objects are never mixed: if the object was replaced, the body ends with
-//! [`Error::Precondition`]. Without a strong ETag, a body that stalls ends with an error. If the budget has no token, the
-//! body ends with an error once no bytes have come for three times the limit.
+//! [`Error::Precondition`]. Without a strong ETag, a body that stalls ends with an error. If the budget has no token, a
+//! body that has only stalled ends with an error once no bytes have come for three times the limit, and one whose
+//! connection failed ends at once. The rest of a body is requested at most three times.
 //!
 //! # The client's own retries
 //!

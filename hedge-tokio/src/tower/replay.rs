@@ -25,8 +25,8 @@ use super::size_hint::size_hint;
 /// than the limit is sent as a stream, and its request is not hedged. A request is sent when its whole body has been
 /// read, so exclude clients that write the body while they read the response with [`only`](Self::only).
 ///
-/// A service that was ready is let go while a body is read that is not there yet, so that a slow upload holds no place below
-/// a concurrency limit. Once it is read, its request waits until the service is ready again.
+/// While a body is still arriving, the ready service is released, so that a slow upload takes no place below a concurrency
+/// limit. The request is sent once the service is ready again.
 ///
 /// ```
 /// use hedge_tokio::Hedger;

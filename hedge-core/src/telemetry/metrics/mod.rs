@@ -59,11 +59,12 @@ mod tests;
 /// | `hedge_replica_in_flight` | | gauge: attempts that the replica is working on |
 /// | `hedge_replica_latency_seconds` | | gauge: the average latency by which replicas are compared |
 ///
-/// [`REPLICA_NAMES`](Self::REPLICA_NAMES) lists these names, and [`ReplicaGauges`] records the gauges. The first two have the
-/// labels `strategy` and `key` as well.
+/// [`REPLICA_NAMES`](Self::REPLICA_NAMES) lists these names, and [`ReplicaGauges`] records the gauges. The label `replica` is
+/// the index in the set, which a replica that is added later may take over.
 ///
-/// All metrics have the label `strategy_name`, all above but `hedge_losers_total` the label `strategy`, and those of requests
-/// with a key the label `key`: their number is bounded by the names of hedgers and keys. Gauges are recorded by
+/// All metrics have the label `strategy_name`. Those of the first table except `hedge_losers_total`, and the first two of the
+/// second, have the label `strategy`, too, and their counters and histograms the label `key` if the request has a key. So the
+/// number of series is bounded by the names of hedgers, keys and replicas. Gauges are recorded by
 /// [`gauges`](Self::gauges), which a program calls at intervals. [`NAMES`](Self::NAMES) lists the names. Install the
 /// recorder before the first request: the handles are created once.
 ///

@@ -30,7 +30,8 @@ pub struct ReplicaGauges {
 }
 
 impl ReplicaGauges {
-    /// Creates the gauges of a set. `strategy_name` is the label that tells it from other sets, at most 32 bytes of it.
+    /// Creates the gauges of a set. Pass the `strategy_name` of its hedger, so that gauges and counters have the same
+    /// label; at most 32 bytes of it are used.
     pub const fn new(strategy_name: &str) -> Self {
         Self {
             name: Name::truncated(strategy_name),
