@@ -36,7 +36,7 @@ use http::Extensions;
 use tower_service::Service;
 
 use crate::tower::request::{self, Shared};
-use crate::tower::{HttpPolicy, Policy, RequestOptions, verdict};
+use crate::tower::{HttpPolicy, Policy, RequestOptions, blames_server, verdict};
 use crate::{Hedger, Outcome};
 
 /// A middleware that hedges the requests of a client.
@@ -210,6 +210,11 @@ impl Policy<Sent, Answer, Error> for ByHttp {
             }
             _ => self.classify(result),
         }
+    }
+
+    fn blames_replica(&self, _: &Attempt, result: &Result<Answer>, _: Verdict) -> bool {
+        let answer = result.as_ref();
+        answer.map_or(true, |answer| blames_server(answer.response.status()))
     }
 
     fn answered(&self, answer: &mut Answer, outcome: &Outcome) {

@@ -10,8 +10,9 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::any;
 use hedge_tokio::reqwest::HedgeMiddleware;
+use hedge_tokio::telemetry::EventKind;
 use hedge_tokio::tower::{HttpPolicy, RequestOptions};
-use hedge_tokio::{Budget, Fixed, Hedger, Outcome};
+use hedge_tokio::{Budget, Event, Fixed, Hedger, Off, Outcome};
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use tokio::sync::Notify;
 
@@ -177,4 +178,27 @@ async fn a_conflict_with_the_first_attempt_is_no_answer() {
     let client = client(HedgeMiddleware::new(hedger()).policy(policy));
     let response = client.post(address).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn a_response_is_the_fault_of_its_server_as_with_the_layer() {
+    for (status, is_failure) in [(404, false), (408, true), (501, true), (503, true)] {
+        let (_server, address) = serve(Server {
+            refuses: Some(StatusCode::from_u16(status).unwrap()),
+            ..Server::default()
+        })
+        .await;
+        let failures = Arc::new(AtomicUsize::new(0));
+        let seen = failures.clone();
+        let builder = Hedger::builder().strategy(Off).sink(move |event: &Event| {
+            if let EventKind::AttemptFailed { .. } = event.kind {
+                seen.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        let client = client(HedgeMiddleware::new(builder.build().unwrap()));
+        let response = client.get(address).send().await.unwrap();
+        assert_eq!(response.status(), status);
+        let failures = failures.load(Ordering::SeqCst);
+        assert_eq!(failures, usize::from(is_failure), "{status}");
+    }
 }

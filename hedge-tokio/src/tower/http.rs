@@ -129,7 +129,7 @@ impl<B: Clone, C, E> Policy<Request<B>, Response<C>, E> for HttpPolicy {
 
 /// Returns whether a response with this status is the fault of the server that sent it, and no word about the request:
 /// 408, 429 or 5xx.
-const fn blames_server(status: StatusCode) -> bool {
+pub(crate) const fn blames_server(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 429 | 500..=599)
 }
 

@@ -77,6 +77,8 @@ mod standard;
 #[doc(no_inline)]
 pub use hedge_core::BoxError;
 
+#[cfg(feature = "reqwest-middleware")]
+pub(crate) use self::http::blames_server;
 pub use self::http::{HttpPolicy, is_idempotent, may_hedge, verdict};
 pub use discover::HedgeDiscover;
 pub use first_data::{FirstDataBody, FirstDataFuture, FirstDataLayer, FirstDataService};
