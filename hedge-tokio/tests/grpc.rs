@@ -11,13 +11,17 @@ use std::sync::{Arc, Mutex};
 
 use bytes::buf::Chain;
 use bytes::{Buf, Bytes};
+use futures_core::Stream;
 use hedge_tokio::grpc::{Code, GrpcAttempts, GrpcBody, GrpcCalls, GrpcLayer, GrpcPolicy};
-use hedge_tokio::tower::{BoxError, HedgeLayer, ReplayBody, RequestOptions};
+use hedge_tokio::tower::{BoxError, HedgeDiscover, HedgeLayer, ReplayBody, RequestOptions};
 use hedge_tokio::{Budget, Fixed, Hedger, Outcome, SharedBudget, standard};
+use http::request::Builder;
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full, StreamBody};
 use tokio::time::{Instant, Sleep, sleep, timeout};
+use tower::buffer::Buffer;
+use tower::discover::Change;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 fn ms(millis: u64) -> Duration {
@@ -586,7 +590,7 @@ fn parts(parts: &[(u64, Vec<u8>)], ends: bool) -> Parts {
     StreamBody::new(Box::pin(stream))
 }
 
-type Frames = Pin<Box<dyn futures_core::Stream<Item = Result<Frame<Bytes>, Infallible>> + Send>>;
+type Frames = Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Infallible>> + Send>>;
 type Parts = StreamBody<Frames>;
 
 /// Sends a request through a layer that hedges after 20 ms, to a server that answers after 5 ms. Returns its status, how long the
@@ -642,6 +646,48 @@ async fn the_time_of_a_call_begins_before_its_request_is_read() {
         assert_eq!((status.as_deref(), took), (Some("4"), ms(100)));
         assert_eq!(seen, []);
     }
+}
+
+/// Sends a call into a queue above replicas that are never found. Returns its status, and how long it took.
+async fn queued(policy: GrpcPolicy, request: Builder) -> (Option<String>, Duration) {
+    fn nothing<S>(_: S) -> impl Stream<Item = Result<Change<u8, S>, BoxError>> {
+        futures_lite::stream::pending()
+    }
+    let server =
+        service_fn(|_: Request<ReplayBody<Full<Bytes>>>| Script::new(ok(1), None).respond());
+    let attempts = GrpcAttempts::new(server, |body: ReplayBody<Full<Bytes>>| body);
+    let hedger = Hedger::builder().build().unwrap();
+    let replicas = HedgeDiscover::new(nothing(attempts), hedger, policy.clone());
+    let calls = GrpcCalls::new(Buffer::new(replicas, 8), policy);
+    let request = request.body(Full::new(Bytes::from_static(b"request")));
+    let start = Instant::now();
+    let response = timeout(Duration::from_secs(60), calls.oneshot(request.unwrap())).await;
+    let response = response.expect("the call waits for ever").unwrap();
+    let status = response.headers().get("grpc-status");
+    let status = status.map(|status| status.to_str().unwrap().to_owned());
+    (status, start.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_waits_in_a_queue_ends_at_its_deadline() {
+    let request = Request::post("/a.B/C").header("grpc-timeout", "100m");
+    let (status, took) = queued(unary(), request).await;
+    assert_eq!((status.as_deref(), took), (Some("4"), ms(100)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_hedger_ends_a_call_that_has_reached_it() {
+    let hedger = Hedger::builder().strategy(Fixed::new(ms(20)));
+    let hedger = hedger.budget(Budget::unlimited()).build().unwrap();
+    let layer = GrpcLayer::new(hedger.clone(), unary(), |body: ReplayBody<Full<Bytes>>| {
+        body
+    });
+    let scripts = [vec![Never], vec![Never], vec![Never]];
+    let case = Case::new(scripts).header("grpc-timeout", "50m");
+    let response = case.through(layer, Full::new(Bytes::new())).await.unwrap();
+    assert_eq!(response.headers()["grpc-status"], "4");
+    let metrics = hedger.metrics();
+    assert_eq!((metrics.timed_out, metrics.cancelled), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]

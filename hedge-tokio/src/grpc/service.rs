@@ -317,7 +317,7 @@ pin_project! {
         // How much of the request there was when that last changed, and until when more has to come.
         read: usize,
         silent_until: Option<Instant>,
-        // Set while the call waits before it is sent.
+        // Set for the deadline, or for the end of a silence.
         #[pin]
         alarm: Option<Sleep>,
     }
@@ -381,12 +381,9 @@ where
                 });
             }
             let silence = match this.response.stage() {
-                // The hedger knows the deadline.
-                Stage::Sent => {
-                    this.alarm.set(None);
-                    return Poll::Pending;
-                }
-                Stage::Waiting => Wait::More,
+                // A hedger below ends the call at its deadline, and was polled before the alarm is. A queue above the
+                // hedger does not know the deadline.
+                Stage::Sent | Stage::Waiting => Wait::More,
                 Stage::Reading(_) if !*this.may_stream => Wait::More,
                 Stage::Reading(data) => {
                     if this.silent_until.is_none() || *this.read != data.len() {
