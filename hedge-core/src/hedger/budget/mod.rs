@@ -360,6 +360,10 @@ impl Budget {
             changed.percent = after.percent;
             changed.unlimited = after.unlimited;
             changed.deposit = after.deposit;
+            if before.unlimited != after.unlimited || self.unlimited {
+                changed.bucket = after.bucket.clone();
+                changed.surge = after.surge;
+            }
         }
         if (before.burst, before.gated) != (after.burst, after.gated) {
             changed.burst = after.burst;

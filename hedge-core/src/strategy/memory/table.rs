@@ -20,6 +20,7 @@ impl LatencyMemory {
         number("median_fast_ns", memory.fast_median.nanos() as f64);
         number("median_slow_ns", memory.slow_median.nanos() as f64);
         number("restarts", memory.restarts.into());
+        number("exceeded_share", memory.share.get().into());
     }
 
     /// Checks columns like [`restore`](Self::restore).
@@ -53,6 +54,11 @@ impl LatencyMemory {
         let since_halving = columns.number("since_halving", 0.0, u16::MAX.into())? as u16;
         let fast_median = RunningMedian::of(median("median_fast_ns")? as u64);
         let slow_median = RunningMedian::of(median("median_slow_ns")? as u64);
+        // Missing in exports of versions that did not write it.
+        let exceeded = match columns.column("exceeded_share") {
+            Some(_) => columns.number("exceeded_share", 0.0, 1.0)?,
+            None => 0.0,
+        };
         let restarts = columns.number("restarts", 0.0, MOST_RESTARTS.into())? as u8;
 
         self.clear();
@@ -62,7 +68,9 @@ impl LatencyMemory {
         self.histogram = histogram;
         self.samples = samples;
         self.since_halving = since_halving.min(self.half_life - 1);
-        self.doubt_rescued();
+        if self.stretch_dropped {
+            self.doubt(exceeded);
+        }
         (self.fast_median, self.slow_median) = (fast_median, slow_median);
         self.restarts = restarts;
         if samples > 0 {
@@ -71,15 +79,13 @@ impl LatencyMemory {
         Ok(())
     }
 
-    /// Makes what is remembered count for little if it was recorded under a lower percentile.
+    /// Gives the samples little weight if they were recorded under a lower percentile, which this share exceeded its
+    /// delay.
     ///
-    /// A primary whose hedge won is recorded shortly after the delay of then. Where more were than exceed the delay
-    /// now, the new delay would lie among them, far below what it should be, until they have faded.
-    fn doubt_rescued(&mut self) {
-        let all = u64::from(self.histogram.samples());
-        let rescued = u64::from(self.histogram.dropped());
-        let may_exceed = (all * u64::from(self.share.bits())) >> 32;
-        if !self.stretch_dropped || rescued <= may_exceed + may_exceed / 2 {
+    /// A primary whose hedge won was recorded shortly after the delay of that time. The delay of a higher percentile would
+    /// lie among these samples, far too low, until they have faded.
+    fn doubt(&mut self, exceeded: f64) {
+        if exceeded <= 1.5 * f64::from(self.share.get()) {
             return;
         }
         let enough = self.start.needed(self.window()) as u32;

@@ -360,6 +360,30 @@ fn a_restored_memory_finds_a_higher_percentile_at_once() {
     }
 }
 
+/// Attempts that hang are dropped as those are whose hedge won, and say nothing about the percentile.
+#[test]
+fn a_restored_memory_keeps_its_delay_while_replicas_hang() {
+    for hanging in [0.1, 0.2] {
+        let mut draw = Draw::new(6);
+        let mut trial = Trial::new(95.0);
+        let mut run = |trial: &mut Trial, requests: usize| {
+            for _ in 0..requests {
+                let hangs = draw.uniform() < hanging;
+                let primary = if hangs { f64::INFINITY } else { draw.healthy() };
+                let hedge = draw.healthy();
+                trial.request_within(Pair { primary, hedge }, 5000.0);
+            }
+        };
+        run(&mut trial, 20_000);
+        let before = trial.delay().unwrap();
+        trial.memory = restored(&trial.memory, 95.0);
+        let start = trial.delays.len();
+        run(&mut trial, 2000);
+        let highest = trial.delays[start..].iter().copied().fold(0.0, f64::max);
+        assert!(highest < 1.25 * before, "{hanging}: {before} {highest}");
+    }
+}
+
 /// What a memory for another percentile restores of this one.
 fn restored(memory: &LatencyMemory, percent: f64) -> LatencyMemory {
     struct Columns(Vec<(&'static str, Vec<f64>)>);
