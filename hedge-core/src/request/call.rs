@@ -104,7 +104,8 @@ where
         self
     }
 
-    /// Sets the time limit of the request, if that is shorter than the hedger's.
+    /// Sets the time limit of the request, if that is shorter than the hedger's. The primary starts however short the limit
+    /// is; a [`deadline`](Self::deadline) that has passed starts nothing.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = time::nanos(timeout);
         self

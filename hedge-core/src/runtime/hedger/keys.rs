@@ -14,7 +14,7 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
     /// route, whose latencies are learned separately. All keys share the hedger's budget.
     ///
     /// The first 64 names, or [`max_keys`](super::Builder::max_keys), each have a key for as long as the hedger
-    /// exists. All further names share [`Key::OTHER`]. A key takes about 40 kB on two processors and 130 kB on eight or
+    /// exists. All further names share [`Key::OTHER`]. A key takes about 50 kB on two processors and 180 kB on eight or
     /// more, once it is used. Finding the key of a name takes no lock.
     ///
     /// A key starts without samples, and with the options of the hedger, which apply to all keys. If the strategy is a

@@ -58,8 +58,8 @@ mod tests;
 /// # Capacity
 ///
 /// A registry holds [`CAPACITY`](Self::CAPACITY) hedgers by default, and
-/// [`with_capacity`](Registry::with_capacity) changes that. A hedger takes about 40 kB on two
-/// processors and 130 kB on eight or more. When the registry is full, a new name is an error.
+/// [`with_capacity`](Registry::with_capacity) changes that. A hedger takes about 50 kB on two
+/// processors and 180 kB on eight or more. When the registry is full, a new name is an error.
 ///
 /// Hedgers are never evicted, which would silently lose their state, metrics and budget. Names
 /// should come from a config rather than from requests; [`remove`](Self::remove) makes room.
