@@ -600,6 +600,15 @@ async fn upload(
     timeout: Option<&str>,
     body: Parts,
 ) -> (Option<String>, Duration, Vec<Option<String>>) {
+    upload_with(policy, timeout, RequestOptions::new(), body).await
+}
+
+async fn upload_with(
+    policy: GrpcPolicy,
+    timeout: Option<&str>,
+    options: RequestOptions<'static>,
+    body: Parts,
+) -> (Option<String>, Duration, Vec<Option<String>>) {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = seen.clone();
     let server = service_fn(move |request: Request<ReplayBody<Parts>>| {
@@ -612,7 +621,7 @@ async fn upload(
     let hedger = hedger.budget(Budget::unlimited()).build().unwrap();
     let layer = GrpcLayer::new(hedger, policy, |body: ReplayBody<Parts>| body);
     let service = ServiceBuilder::new().layer(layer).service(server);
-    let mut request = Request::post("/a.B/Upload");
+    let mut request = Request::post("/a.B/Upload").extension(options);
     if let Some(timeout) = timeout {
         request = request.header("grpc-timeout", timeout);
     }
@@ -688,6 +697,38 @@ async fn the_hedger_ends_a_call_that_has_reached_it() {
     assert_eq!(response.headers()["grpc-status"], "4");
     let metrics = hedger.metrics();
     assert_eq!((metrics.timed_out, metrics.cancelled), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_limits_of_the_options_count_from_the_start_of_the_call() {
+    let timeout = || RequestOptions::new().timeout(ms(100));
+    let deadline = || RequestOptions::new().deadline(Instant::now() + ms(100));
+    let policy = || GrpcPolicy::new().unary("/a.B/Upload");
+    for options in [timeout, deadline] {
+        // An attempt is sent with what is left.
+        let late = parts(&[(80, message("late"))], true);
+        let (status, took, seen) = upload_with(policy(), None, options(), late).await;
+        assert_eq!((status.as_deref(), took), (Some("0"), ms(85)));
+        assert_eq!(seen, [Some("20000000n".to_owned())]);
+        // The limit is watched while the request is read, and the shorter one of two applies.
+        for header in [None, Some("200m")] {
+            let endless = parts(&[(1, message("one"))], false);
+            let (status, took, seen) = upload_with(policy(), header, options(), endless).await;
+            assert_eq!((status.as_deref(), took), (Some("4"), ms(100)));
+            assert_eq!(seen, []);
+        }
+        let endless = parts(&[(1, message("one"))], false);
+        let (status, took, _) = upload_with(policy(), Some("50m"), options(), endless).await;
+        assert_eq!((status.as_deref(), took), (Some("4"), ms(50)));
+        // A call that is not hedged has its limits, and so has one that waits in a queue.
+        let streams = GrpcPolicy::new();
+        let (status, took, seen) = upload_with(streams, None, options(), parts(&[], false)).await;
+        assert_eq!((status.as_deref(), took), (Some("0"), ms(5)));
+        assert_eq!(seen, [Some("100000u".to_owned())]);
+        let request = Request::post("/a.B/Chat").extension(options());
+        let (status, took) = queued(unary(), request).await;
+        assert_eq!((status.as_deref(), took), (Some("4"), ms(100)));
+    }
 }
 
 #[tokio::test(start_paused = true)]

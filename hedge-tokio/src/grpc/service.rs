@@ -49,8 +49,8 @@ use crate::{Hedger, SharedBudget};
 ///
 /// It reads the bodies of requests that may be hedged into memory, sends the attempts, and waits for the status or the
 /// first message of each: see [`GrpcPolicy`] and [`GrpcAttempts`]. A call that runs out of time ends in
-/// `DEADLINE_EXCEEDED`; its time starts with the call, before its request is read. The [`Outcome`](crate::Outcome) is in
-/// the extensions of the response.
+/// `DEADLINE_EXCEEDED`; its time starts with the call, before its request is read. So does the timeout in its
+/// [`RequestOptions`]. The [`Outcome`](crate::Outcome) is in the extensions of the response.
 ///
 /// The request of a method that is not named as [unary](GrpcPolicy::unary) may be a stream. It is treated as one when its
 /// second message starts, or when nothing comes for 10 ms at a point where a message could start. It is then forwarded
@@ -329,22 +329,21 @@ const SILENCE: Duration = Duration::from_millis(10);
 impl<H, F, B: Body + Unpin> GrpcFuture<H, F, B> {
     /// Sends `request` through `hedged`, which is ready.
     fn new(hedged: H, policy: &GrpcPolicy, limit: usize, mut request: Request<B>) -> Self {
-        let options = request.extensions_mut().remove::<RequestOptions<'static>>();
+        let mut options = request.extensions_mut().remove::<RequestOptions<'static>>();
         let rule = policy.rule_for(request.uri().path());
-        let mut deadline = None;
-        let options = match rule {
-            Some(rule) => {
-                let timeout = policy.timeout(rule, request.headers());
-                deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-                // Counted from now, also while the request is read.
-                match deadline {
-                    Some(deadline) => Some(options.unwrap_or_default().until(deadline)),
-                    None => options,
-                }
-            }
+        if rule.is_none() {
             // Send the body without buffering it: it may be a stream that depends on the responses.
-            None => Some(options.unwrap_or_default().unhedged()),
-        };
+            options = Some(options.unwrap_or_default().unhedged());
+        }
+        // All limits are counted from now, also while the request is read.
+        let now = Instant::now();
+        let timeout = rule.and_then(|rule| policy.timeout(rule, request.headers()));
+        let by_rule = timeout.and_then(|timeout| now.checked_add(timeout));
+        let by_options = options.as_ref().and_then(|options| options.end(now));
+        let deadline = by_rule.into_iter().chain(by_options).min();
+        if let Some(deadline) = deadline {
+            options = Some(options.unwrap_or_default().deadline(deadline));
+        }
         options.map(|options| request.extensions_mut().insert(options));
         Self {
             response: ReplayFuture::new(&ReplayLayer::new(limit), hedged, request),

@@ -181,11 +181,12 @@ impl<'r> RequestOptions<'r> {
         self.timeout(known.min(timeout))
     }
 
-    /// Ends the request at `deadline`, if it would end later.
+    /// Returns when a request that starts at `now` ends; `None` if these options do not limit its time.
     #[cfg(feature = "grpc")]
-    pub(crate) fn until(self, deadline: Instant) -> Self {
-        let known = self.limits.deadline.unwrap_or(deadline);
-        self.deadline(known.min(deadline))
+    pub(crate) fn end(&self, now: Instant) -> Option<Instant> {
+        let timeout = self.limits.timeout;
+        let end = timeout.and_then(|timeout| now.checked_add(timeout));
+        end.into_iter().chain(self.limits.deadline).min()
     }
 
     /// Sets the key, if there is none.
