@@ -10,6 +10,7 @@ use hedge_tokio::telemetry::EventKind;
 use hedge_tokio::tower::{BoxError, Cloned, HedgeDiscover, HedgeReplicas, Policy, RequestOptions};
 use hedge_tokio::{Budget, Event, Fixed, Hedger};
 use tokio::time::{Instant, sleep, timeout};
+use tower::buffer::Buffer;
 use tower::discover::Change;
 use tower::{Service, ServiceExt};
 
@@ -432,6 +433,74 @@ async fn a_replica_that_failed_has_no_id_and_the_next_one_is_waited_for() {
     drop(changes);
     let ready = timeout(ms(50), service.ready()).await;
     assert!(ready.unwrap().is_err());
+}
+
+/// A service that is shared through a buffer is lost once its `poll_ready` returns an error.
+#[tokio::test(start_paused = true)]
+async fn an_error_of_the_discovery_does_not_stop_the_replicas_that_were_found() {
+    let (changes, mut found) = tokio::sync::mpsc::unbounded_channel();
+    let discover = futures_lite::stream::poll_fn(move |cx| found.poll_recv(cx));
+    let hedger = Hedger::builder().build().unwrap();
+    let service = HedgeDiscover::new(discover, hedger, Cloned);
+    let set = service.replicas().clone();
+    let mut shared = Buffer::new(service, 8);
+    let insert = |number| {
+        let replica = Replica::new(number);
+        let behaviour = replica.behaviour.clone();
+        changes.send(Ok(Change::Insert(number, replica))).unwrap();
+        behaviour
+    };
+    let fail = || changes.send(Err(BoxError::from("lookup failed"))).unwrap();
+    let first = insert(0);
+    assert_eq!(shared.ready().await.unwrap().call(()).await.unwrap(), 0);
+    fail();
+    assert_eq!(shared.ready().await.unwrap().call(()).await.unwrap(), 0);
+    // A replica that is busy is waited for, and so is the discovery.
+    first.readiness.store(1, Ordering::Relaxed);
+    let asked = shared.ready().await.unwrap().call(());
+    let asked = tokio::spawn(asked);
+    sleep(ms(5)).await;
+    fail();
+    fail();
+    sleep(ms(5)).await;
+    assert!(!asked.is_finished());
+    insert(1);
+    assert_eq!(asked.await.unwrap().unwrap(), 1);
+    // The discovery has recovered. Without a replica, the next one is waited for.
+    for index in 0..2 {
+        assert!(set.remove(set.id(index).unwrap()));
+    }
+    let asked = tokio::spawn(shared.ready().await.unwrap().call(()));
+    sleep(ms(5)).await;
+    assert!(!asked.is_finished());
+    insert(2);
+    assert_eq!(asked.await.unwrap().unwrap(), 2);
+    // Its error is returned as soon as there is no replica.
+    fail();
+    assert_eq!(shared.ready().await.unwrap().call(()).await.unwrap(), 2);
+    changes.send(Ok(Change::Remove(2))).unwrap();
+    let error = shared.ready().await.unwrap().call(()).await.unwrap_err();
+    assert!(error.to_string().contains("lookup failed"), "{error}");
+}
+
+/// Such a discovery is never pending, and wakes no task. It is polled again before the next request.
+#[tokio::test(start_paused = true)]
+async fn a_discovery_that_fails_again_and_again_is_not_polled_for_ever() {
+    let replica = Replica::new(0);
+    let behaviour = replica.behaviour.clone();
+    let mut found = Some(replica);
+    let discover = futures_lite::stream::poll_fn(move |_| {
+        let found = found.take().map(|replica| Change::Insert(0, replica));
+        Poll::Ready(Some(found.ok_or("lookup failed")))
+    });
+    let hedger = Hedger::builder().build().unwrap();
+    let mut service = HedgeDiscover::new(discover, hedger, Cloned);
+    for _ in 0..3 {
+        assert_eq!(service.ready().await.unwrap().call(()).await.unwrap(), 0);
+    }
+    behaviour.readiness.store(2, Ordering::Relaxed);
+    let error = service.ready().await.unwrap_err();
+    assert_eq!(error.to_string(), "lookup failed");
 }
 
 /// A replica is found ready, and another one takes its place before the call.

@@ -37,8 +37,16 @@ use crate::Hedger;
 ///
 /// `poll_ready` polls the discovery for changes. As long as the discovery may find more, this service is not ready
 /// without a replica that is, even if all that were found were removed, drained or failed. A service that is found under
-/// the key of another one replaces it, and starts without a history. An error of the discovery is an error of this
-/// service.
+/// the key of another one replaces it, and starts without a history.
+///
+/// # Errors of the discovery
+///
+/// While there are replicas, an error of the discovery is kept, and the discovery is polled again at the next
+/// `poll_ready`. `poll_ready` returns the error when there is no replica, unless the discovery has found one since. After
+/// that, `tower::buffer` returns the error to every later request. Therefore let the discovery retry, and return no error
+/// that may pass.
+///
+/// # Room
 ///
 /// A set has room for 64 replicas. Each further service is dropped with the event
 /// [`ReplicaRefused`](EventKind::ReplicaRefused), and is not used until it is found again.
@@ -54,9 +62,14 @@ pub struct HedgeDiscover<D: Discover, P> {
     discover: Pin<Box<D>>,
     /// Whether the discovery may find more services.
     is_open: bool,
+    /// The last error of the discovery, unless it was returned or a service was found since.
+    error: Option<BoxError>,
     found: Vec<(D::Key, ReplicaId)>,
     service: HedgeReplicas<D::Service, P>,
 }
+
+/// The number of errors of a discovery after which it is not polled again until the next `poll_ready`.
+const MAX_ERRORS: u8 = 16;
 
 impl<D: Discover, P> HedgeDiscover<D, P> {
     /// Creates a service that hedges the requests to the services that `discover` finds.
@@ -64,6 +77,7 @@ impl<D: Discover, P> HedgeDiscover<D, P> {
         Self {
             discover: Box::pin(discover),
             is_open: true,
+            error: None,
             found: Vec::new(),
             service: HedgeReplicas::empty(hedger, policy),
         }
@@ -104,10 +118,16 @@ impl<D: Discover, P> HedgeDiscover<D, P> {
     }
 
     /// Updates the replicas from the discovery.
-    fn update(&mut self, cx: &mut Context<'_>) -> Result<(), D::Error> {
-        while self.is_open {
+    fn update(&mut self, cx: &mut Context<'_>)
+    where
+        D::Error: Into<BoxError>,
+    {
+        let mut errors = 0;
+        // A discovery may return an error each time it is polled, and never be pending.
+        while self.is_open && errors < MAX_ERRORS {
             match self.discover.as_mut().poll_discover(cx) {
                 Poll::Ready(Some(Ok(Change::Insert(key, service)))) => {
+                    self.error = None;
                     self.remove(&key);
                     match self.service.insert(service) {
                         Ok(id) => self.found.push((key, id)),
@@ -115,12 +135,21 @@ impl<D: Discover, P> HedgeDiscover<D, P> {
                     }
                 }
                 Poll::Ready(Some(Ok(Change::Remove(key)))) => self.remove(&key),
-                Poll::Ready(Some(Err(error))) => return Err(error),
+                Poll::Ready(Some(Err(error))) => {
+                    self.error = Some(error.into());
+                    // Poll again, so that the task is woken when there is a change.
+                    errors += 1;
+                }
                 Poll::Ready(None) => self.is_open = false,
                 Poll::Pending => break,
             }
         }
-        Ok(())
+    }
+
+    /// Returns whether there is a replica, ready or not.
+    fn has_replicas(&self) -> bool {
+        let mut found = self.found.iter();
+        found.any(|(_, id)| self.replicas().contains(*id))
     }
 
     fn remove(&mut self, key: &D::Key) {
@@ -151,15 +180,19 @@ where
     type Future = ResponseFuture<Self::Response>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.update(cx).map_err(Into::into)?;
+        self.update(cx);
         let membership = if self.is_open {
             Membership::Open
         } else {
             Membership::Settled
         };
-        self.service
-            .poll_ready_as::<Req>(cx, membership)
-            .map_err(Into::into)
+        // This removes the replicas that have failed.
+        let poll = self.service.poll_ready_as::<Req>(cx, membership);
+        let is_over = self.error.is_some() && !self.has_replicas();
+        match self.error.take_if(|_| is_over) {
+            Some(error) => Poll::Ready(Err(error)),
+            None => poll.map_err(Into::into),
+        }
     }
 
     fn call(&mut self, request: Req) -> ResponseFuture<Self::Response> {
