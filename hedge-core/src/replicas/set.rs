@@ -225,6 +225,7 @@ impl<const N: usize> Replicas<N> {
                 state,
                 place.load,
                 place.record,
+                self.holds.tick,
                 now,
             ))
         })

@@ -3,6 +3,7 @@
 use core::num::NonZero;
 use core::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
+use std::vec::Vec;
 
 use crate::error::ConfigError;
 use crate::random::SplitMix;
@@ -99,6 +100,35 @@ impl<const N: usize> SharedReplicas<N> {
         (&mut &*self.0).update_load(index, |load| Some(load.next_generation()));
         self.0.active.fetch_or(bit(index), Ordering::Release);
         Ok(self.0.id(index))
+    }
+
+    /// Adds replicas with options at their indices, in this order.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if an option is invalid or an index is taken. Nothing is changed in this case.
+    pub(crate) fn insert(
+        &self,
+        replicas: &[(usize, &ReplicaOptions)],
+    ) -> Result<Vec<ReplicaId>, ConfigError> {
+        let _changes = self.changes();
+        for (index, options) in replicas {
+            options.validate()?;
+            if *index >= N || self.0.is_present(*index) {
+                let expected = "an index that no replica added through a handle has";
+                return Err(ConfigError::number("replicas", *index as f64, expected));
+            }
+        }
+        let insert = |(index, options): &(usize, &ReplicaOptions)| {
+            let apply = options.apply()?;
+            let mut inner = &*self.0;
+            inner.update_load(*index, |load| Some(load.next_generation()));
+            // Before the replica is active, so that no attempt goes to it without its options.
+            inner.update_record(*index, |_| Some(apply(Record::NEW)));
+            inner.active.fetch_or(bit(*index), Ordering::Release);
+            Ok(inner.id(*index))
+        };
+        replicas.iter().map(insert).collect()
     }
 
     /// Returns the replica at `index`, if there is one.
@@ -206,8 +236,16 @@ impl<const N: usize> SharedReplicas<N> {
             } else {
                 return None;
             };
+            let tick = inner.holds().tick;
             let (load, record) = (inner.load(index), inner.record(index));
-            Some(ReplicaStats::new(inner.id(index), state, load, record, now))
+            Some(ReplicaStats::new(
+                inner.id(index),
+                state,
+                load,
+                record,
+                tick,
+                now,
+            ))
         })
     }
 

@@ -7,7 +7,7 @@ use crate::time::Instant;
 use crate::time::millis;
 
 use super::octaves::{self, OCTAVE, Octaves};
-use super::record::{Load, Record};
+use super::record::{Hold, Load, Record};
 use crate::replica_id::ReplicaId;
 
 /// Whether a replica gets attempts.
@@ -46,11 +46,13 @@ pub struct ReplicaStats {
 }
 
 impl ReplicaStats {
+    /// Returns the statistics at `now` of a replica in a set whose holds were last looked at in `tick`.
     pub(super) fn new(
         id: ReplicaId,
         state: ReplicaState,
         load: Load,
         record: Record,
+        tick: u32,
         now: Instant,
     ) -> Self {
         let silence = load.silence(now);
@@ -65,7 +67,7 @@ impl ReplicaStats {
                 octaves::duration(silence)
             },
             is_suspect: record.is_suspect(),
-            on_hold: record.hold != 0,
+            on_hold: record.hold != 0 && !Hold::has_ended(record.hold, tick, Hold::tick(now)),
             weight: rounded(record.weight()),
             bias: record.bias_sixteenths(),
         }

@@ -132,6 +132,20 @@ fn a_hold_that_ended_before_it_was_asked_for_is_none() {
 }
 
 #[test]
+fn statistics_show_the_end_of_a_hold_without_a_choice() {
+    let mut replicas = Replicas::<2>::all();
+    let shared = SharedReplicas::<2>::of(2);
+    let id = replicas.id(0).unwrap();
+    assert!(replicas.hold_until(id, at(10_000), at(1_000)));
+    assert!(shared.hold_until(shared.id(0).unwrap(), at(10_000), at(1_000)));
+    for (now, expected) in [(9_900, true), (10_100, false), (60_000, false)] {
+        let on_hold = [replicas.stats(at(now)), shared.stats(at(now))]
+            .map(|stats| stats.get(0).unwrap().on_hold);
+        assert_eq!(on_hold, [expected; 2], "{now} ms");
+    }
+}
+
+#[test]
 fn a_hold_can_be_ended_early() {
     let mut replicas = Replicas::<2>::all();
     let id = replicas.stats(at(0)).get(0).unwrap().id;
