@@ -53,8 +53,9 @@ pub struct LearnedMerge {
     /// For each column of weights, the sum of each bucket by its lower bound in nanoseconds.
     sums: [BTreeMap<u64, f64>; 2],
     samples: f64,
-    /// The highest-ranking entry and its rank: whether `optimal` can restore it, and then the samples of its histogram.
-    largest: Option<((bool, f64), Learned)>,
+    /// The highest-ranking entry and its rank: whether it has samples, then whether `optimal` can restore it, and then the
+    /// samples of its histogram.
+    largest: Option<((bool, bool, f64), Learned)>,
     /// The merges of keys, by their names.
     keys: BTreeMap<String, Self>,
 }
@@ -141,9 +142,6 @@ impl LearnedMerge {
             each * histogram.iter().map(|(_, weight)| weight).sum::<f64>()
         };
         let weight: f64 = histograms.iter().zip(each).map(of).sum();
-        if weight <= 0.0 {
-            return;
-        }
         let scale = (merged::MOST_WEIGHT / weight).min(1.0);
         for (sums, histogram) in self.sums.iter_mut().zip(histograms) {
             for (from, weight) in histogram {
@@ -154,7 +152,7 @@ impl LearnedMerge {
         let samples = samples.min(libm::ceil(weight / merged::SAMPLE));
         self.samples += samples;
         self.entries = self.entries.saturating_add(1);
-        let rank = (restores_optimal, samples);
+        let rank = (weight > 0.0, restores_optimal, samples);
         let is_largest = self.largest.as_ref().is_none_or(|(most, _)| rank > *most);
         if is_largest {
             let own = Learned {
@@ -179,13 +177,16 @@ impl LearnedMerge {
         Ok(is_of_optimal)
     }
 
-    /// Returns the merged state; `None` if no entry had samples.
+    /// Returns the merged state; `None` if no entry had samples, with a key or without.
     pub fn finish(self) -> Option<Learned> {
         let keys = self.keys.into_iter();
         let keys: BTreeMap<_, _> = keys
             .filter_map(|(name, merge)| Some((name, merge.finish()?)))
             .collect();
-        let (_, mut learned) = self.largest?;
+        let ((has_samples, ..), mut learned) = self.largest?;
+        if !has_samples && keys.is_empty() {
+            return None;
+        }
         learned.keys = keys;
         let [finished, dropped] = &self.sums;
         // A dropped attempt adds the same weight to each bucket of its group.
@@ -241,6 +242,27 @@ mod tests {
     use crate::random::SplitMix;
     use crate::record::{Record, Sample};
     use crate::strategy::{Adaptive, Percentile, WindowedPercentile, WorkloadAware};
+
+    #[cfg(feature = "std")]
+    #[test]
+    fn keys_are_kept_if_no_request_was_without_one() {
+        let key = (String::from("a"), learned(Percentile::new(95.0), 300, 1));
+        let entry = learned(Percentile::new(95.0), 0, 1).with_keys(core::iter::once(key));
+        let mut merge = LearnedMerge::new(StrategyKind::Percentile);
+        merge.add(&entry).unwrap();
+        assert_eq!(merge.entries(), 1);
+        let merged = merge.finish().unwrap();
+        let samples = |learned: &Learned| {
+            let mut strategy = Percentile::new(95.0);
+            learned.restore(&mut strategy, Instant::ZERO).unwrap();
+            strategy.stats().samples
+        };
+        let keys: Vec<_> = merged
+            .keys()
+            .map(|(name, of)| (name, samples(of)))
+            .collect();
+        assert_eq!((samples(&merged), keys), (0, vec![("a", 300)]));
+    }
 
     #[cfg(feature = "std")]
     #[test]
