@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 use std::sync::Arc;
+use std::vec::Vec;
 
 use super::{Hedger, ServerState};
 use crate::config::{HedgeConfig, Settings, check_keys};
@@ -245,7 +246,7 @@ impl<R: Runtime, const MAX: usize> Builder<R, MAX> {
         let hedger = Hedger {
             core: Arc::new(core.build_with(state, budget)?),
         };
-        hedger.change_replicas(&ReplicaList::default(), &replicas)?;
+        hedger.change_replicas(&mut Vec::new(), &ReplicaList::default(), &replicas)?;
         Ok(hedger)
     }
 }

@@ -1,14 +1,18 @@
 //! The replicas that belong to a hedger.
 
+use std::vec::Vec;
+
 use super::Hedger;
 use crate::error::ConfigError;
+use crate::replica_id::ReplicaId;
 use crate::replicas::{ReplicaList, SharedReplicas};
 use crate::runtime::Runtime;
 
 impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
     /// Returns the replicas that belong to this hedger: those that its config [names](crate::HedgeConfig::replicas), with the
     /// same indices, and those that are added to the set. A config that changes in a [`Registry`](crate::runtime::Registry) changes
-    /// them.
+    /// the former, and is refused if it needs an index that one of the latter has. A replica of the config that was removed from
+    /// the set comes back when the config changes its options.
     ///
     /// Their latencies are [exported](Self::export) with the hedger. A hedger whose requests go to several services
     /// needs a separate [`SharedReplicas`] for each.
@@ -48,9 +52,16 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
         self.state().replicas()
     }
 
-    /// Adds, changes and removes replicas as a config does that changes from `before` to `after`.
+    /// Changes the replicas in `configured`, which were added for the config `before`, to those of `after`. Replicas that
+    /// were added or removed through a handle stay so: only an index that is new, or whose options changed, is added.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a replica that is not in `configured` has the index of one to add. Nothing is changed in this
+    /// case.
     pub(in crate::runtime) fn change_replicas(
         &self,
+        configured: &mut Vec<ReplicaId>,
         before: &ReplicaList,
         after: &ReplicaList,
     ) -> Result<(), ConfigError> {
@@ -58,19 +69,17 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
             return Ok(());
         }
         let replicas = self.replicas();
-        for index in after.len()..before.len() {
-            replicas.id(index).map(|id| replicas.remove(id));
-        }
-        for (index, options) in after.iter().enumerate() {
-            let id = match replicas.id(index) {
-                Some(id) => id,
-                None => replicas.add().map_err(|_| {
-                    let expected = "few enough for a set of 64 that has others, too";
-                    ConfigError::number("replicas", after.len() as f64, expected)
-                })?,
-            };
+        // A handle may have removed some.
+        configured.retain(|id| replicas.contains(*id));
+        let known = |index| configured.iter().find(|id| id.index() == index).copied();
+        let new: Vec<_> = (after.iter().enumerate())
+            .filter(|(index, options)| before.get(*index) != Some(options))
+            .filter(|(index, _)| known(*index).is_none())
+            .collect();
+        let added = replicas.insert(&new)?;
+        for (index, (options, before)) in after.iter().zip(before.iter()).enumerate() {
+            let Some(id) = known(index) else { continue };
             // An option that was set through a handle stays unless the config changes it.
-            let before = before.get(index).copied().unwrap_or_default();
             if options.weight != before.weight {
                 replicas.set_weight(id, options.weight);
             }
@@ -82,6 +91,14 @@ impl<R: Runtime, const MAX: usize> Hedger<R, MAX> {
                 replicas.set_latency_ms(id, millis);
             }
         }
+        configured.retain(|id| {
+            let stays = id.index() < after.len();
+            if !stays {
+                replicas.remove(*id);
+            }
+            stays
+        });
+        configured.extend(added);
         Ok(())
     }
 }

@@ -11,8 +11,9 @@ use super::hedger::Supplied;
 use super::{Builder, Hedger, Runtime};
 use crate::config::{HedgeConfig, Settings};
 use crate::error::ConfigError;
-use crate::hedger::Budget;
+use crate::hedger::{Budget, check_room};
 use crate::name::Name;
+use crate::replica_id::ReplicaId;
 use crate::strategy::{Learned, RestoreError};
 
 #[cfg(test)]
@@ -98,6 +99,8 @@ struct Configured<R, const MAX: usize> {
     config: HedgeConfig,
     /// The parts that `customize` has set, so that the config does not decide them.
     supplied: Supplied,
+    /// The replicas that were added for the config, by their indices. A handle may have removed some.
+    replicas: Vec<ReplicaId>,
     hedger: Hedger<R, MAX>,
 }
 
@@ -221,7 +224,8 @@ impl<R: Runtime, const MAX: usize> Registry<R, MAX> {
     /// # Errors
     ///
     /// Returns [`RegistryError::Config`] for an option that is invalid or that cannot change while
-    /// a hedger runs (`telemetry_prefix`, `cost_per_attempt`, `max_keys`), and [`RegistryError::Full`] for a
+    /// a hedger runs (`telemetry_prefix`, `cost_per_attempt`, `max_keys`, `replicas` at an index that a replica added through
+    /// a handle has), and [`RegistryError::Full`] for a
     /// new name when there is no room. Nothing is changed in these cases.
     pub fn hedger(&self, config: &HedgeConfig) -> Result<Hedger<R, MAX>, RegistryError> {
         let name = config.strategy_name;
@@ -277,6 +281,9 @@ impl<R: Runtime, const MAX: usize> Registry<R, MAX> {
                 vacant.insert(Configured {
                     config: config.clone(),
                     supplied,
+                    replicas: (0..config.replicas.len())
+                        .filter_map(|index| hedger.replicas().id(index))
+                        .collect(),
                     hedger: hedger.clone(),
                 });
                 Ok(hedger)
@@ -399,10 +406,17 @@ impl<R: Runtime, const MAX: usize> Configured<R, MAX> {
 
     /// Applies the options that differ between the previous config and `config`, whose settings are `after`, except for
     /// the parts that `customize` has set.
-    fn reconfigure(&self, config: &HedgeConfig, mut after: Settings) -> Result<(), ConfigError> {
+    fn reconfigure(
+        &mut self,
+        config: &HedgeConfig,
+        mut after: Settings,
+    ) -> Result<(), ConfigError> {
         let before = self.config.validate()?;
         let Self {
-            hedger, supplied, ..
+            hedger,
+            supplied,
+            replicas,
+            ..
         } = self;
         if supplied.max_hedges {
             after.options.max_hedges = before.options.max_hedges;
@@ -429,15 +443,18 @@ impl<R: Runtime, const MAX: usize> Configured<R, MAX> {
         if !supplied.options {
             options.take_changes(&before.options, &after.options);
         }
+        // Validate before anything is changed.
+        options.validate()?;
+        check_room(options.max_hedges, MAX)?;
         let budget = (!supplied.budget && before.budget != after.budget).then(|| {
             let changed = |budget: &mut Budget| budget.with_changes(&before.budget, &after.budget);
             hedger.budget().edit(changed)
         });
         if let Some(budget) = &budget {
-            // Validate before anything is changed.
             budget.validate(options.max_hedges)?;
         }
-        hedger.change_replicas(&before.replicas, &after.replicas)?;
+        // First, since an index may be taken; the rest cannot fail.
+        hedger.change_replicas(replicas, &before.replicas, &after.replicas)?;
         hedger.set_options(options)?;
         if let Some(budget) = budget {
             hedger.set_budget(budget)?;

@@ -451,6 +451,74 @@ fn a_config_adds_changes_and_removes_replicas() {
     assert_eq!(of(&built, 0), Some((3, 0, None)));
 }
 
+/// Returns the index and the weight of each replica.
+fn weights(hedger: &Hedger<Still>) -> Vec<(usize, u16)> {
+    let stats = hedger.replicas().stats(Instant::ZERO);
+    let of = stats.iter();
+    of.map(|replica| (replica.id.index(), replica.weight))
+        .collect()
+}
+
+fn with_weights<const N: usize>(weights: [u16; N]) -> HedgeConfig {
+    let mut config = config("search");
+    config.replicas = weights.map(|weight| options(weight, 0, None)).into();
+    config
+}
+
+#[test]
+fn a_replica_removed_through_a_handle_comes_back_only_if_its_options_change() {
+    let registry = Registry::<Still>::new();
+    let hedger = registry.hedger(&with_weights([1, 8, 1])).unwrap();
+    let replicas = hedger.replicas();
+    replicas.remove(replicas.id(1).unwrap());
+    // A new index is not the lowest free one.
+    registry.hedger(&with_weights([1, 8, 2, 3])).unwrap();
+    assert_eq!(weights(&hedger), [(0, 1), (2, 2), (3, 3)]);
+    let mut back = with_weights([1, 8, 2, 3]);
+    back.replicas[1].bias = 4;
+    registry.hedger(&back).unwrap();
+    assert_eq!(weights(&hedger), [(0, 1), (1, 8), (2, 2), (3, 3)]);
+    registry.hedger(&with_weights([4])).unwrap();
+    assert_eq!(weights(&hedger), [(0, 4)]);
+}
+
+#[test]
+fn a_replica_added_through_a_handle_belongs_to_the_handle() {
+    let registry = Registry::<Still>::new();
+    let hedger = registry.hedger(&with_weights([1, 1])).unwrap();
+    let replicas = hedger.replicas();
+    let added = replicas.add().unwrap();
+    let mut grown = with_weights([2, 1, 4]);
+    let error = registry.hedger(&grown).unwrap_err().to_string();
+    assert!(error.contains("`replicas` is 2, but"), "{error}");
+    assert_eq!(weights(&hedger), [(0, 1), (1, 1), (2, 1)]);
+    replicas.remove(added);
+    registry.hedger(&grown).unwrap();
+    assert_eq!(weights(&hedger), [(0, 2), (1, 1), (2, 4)]);
+
+    // One at the index of a replica of the config that was removed.
+    replicas.remove(replicas.id(2).unwrap());
+    let added = replicas.add().unwrap();
+    grown.replicas[0].bias = 1;
+    registry.hedger(&grown).unwrap();
+    registry.hedger(&with_weights([2])).unwrap();
+    assert_eq!(weights(&hedger), [(0, 2), (2, 1)]);
+    assert!(replicas.contains(added));
+}
+
+#[test]
+fn an_error_leaves_replicas_unchanged() {
+    let registry = Registry::<Still>::new();
+    let hedger = registry.hedger(&with_weights([1, 1, 1])).unwrap();
+    let mut options = hedger.options();
+    options.min_delay = Duration::from_millis(500);
+    hedger.set_options(options).unwrap();
+    let mut config = with_weights([2]);
+    config.max_delay = Some(100.0);
+    assert!(registry.hedger(&config).is_err());
+    assert_eq!(weights(&hedger), [(0, 1), (1, 1), (2, 1)]);
+}
+
 /// Returns a hedger that has learned of two keys and two replicas.
 fn taught(registry: &Registry<Still>, name: &str) -> Hedger<Still> {
     let mut config = config(name);
