@@ -487,12 +487,12 @@ fn where_nothing_is_hedged_probes_are_rarer() {
     let mut disabled = unguarded();
     disabled.enabled = false;
     let mut in_time = unguarded();
-    in_time.timeout = Some(ms(15));
+    in_time.timeout = Some(ms(11));
     for options in [observed, disabled, in_time] {
         let fixed = Fixed::new(ms(20));
         let hedger = Hedger::builder(&clock).strategy(fixed).options(options);
         let hedger = hedger.build_local().unwrap();
-        let (late, asked) = first_hangs!(hedger, clock, |_: u32| false, ms(15));
+        let (late, asked) = first_hangs!(hedger, clock, |_: u32| false, ms(11));
         assert_eq!(late, asked);
         assert!((15..=25).contains(&asked), "{options:?}: {asked} probes");
     }
@@ -678,4 +678,61 @@ fn a_request_without_a_replica_deposits_nothing() {
         assert_eq!(clock.drive(request).is_ok(), mask > 0);
     }
     assert_eq!(tokens(), before + 1.0);
+}
+
+/// Makes 20,000 requests of 80 to 120 ms on three replicas, the first of which hangs from request 4000 on. Returns how
+/// many of the last 16,000 fail, how many of these asked the replica that hangs, and how often it was asked.
+fn with_timeout(timeout: Duration) -> (u32, u32, u32) {
+    let (clock, set) = (Clock::new(), RefCell::new(Replicas::<3>::all()));
+    let hedger = Hedger::builder(&clock)
+        .strategy(Percentile::new(95.0))
+        .timeout(timeout)
+        .build_local()
+        .unwrap();
+    let seed = Cell::new(1_u64);
+    let (mut failed, mut asked_in_vain, mut asked) = (0, 0, 0);
+    for n in 0..20_000_u64 {
+        let hung = Cell::new(false);
+        let result = clock.drive(hedger.request_on(&set, |attempt| {
+            let hangs = n >= 4_000 && attempt.replica().index() == 0;
+            hung.set(hung.get() || hangs);
+            seed.set(
+                seed.get()
+                    .wrapping_mul(0x5851_f42d_4c95_7f2d)
+                    .wrapping_add(1),
+            );
+            let drawn = 80 + (seed.get() >> 33) % 41;
+            let sleep = clock.sleep(ms(if hangs { 1_000_000 } else { drawn }));
+            async move {
+                sleep.await;
+                Ok::<_, ()>(())
+            }
+        }));
+        if n >= 4_000 {
+            failed += u32::from(result.is_err());
+            asked_in_vain += u32::from(result.is_err() && hung.get());
+            asked += u32::from(hung.get());
+        }
+    }
+    (failed, asked_in_vain, asked)
+}
+
+#[test]
+fn a_probe_is_hedged_in_time() {
+    for timeout in [150, 170, 200, 250, 400] {
+        let (failed, _, asked) = with_timeout(ms(timeout));
+        assert!(failed <= 8, "{timeout} ms: {failed} of 16,000");
+        assert!((100..=270).contains(&asked), "{timeout} ms: {asked} probes");
+    }
+    // A hedge cannot help, so that probes are rare.
+    let (_, _, asked) = with_timeout(ms(122));
+    assert!(asked <= 130, "{asked} probes");
+}
+
+/// About 95 ms are left for the hedge of a rare probe, which usually takes 100 ms.
+#[test]
+fn a_late_hedge_of_a_probe_may_still_win() {
+    let (failed, in_vain, asked) = with_timeout(ms(122));
+    assert_eq!(failed, in_vain);
+    assert!(failed > 0 && failed * 4 < asked * 3, "{failed} of {asked}");
 }

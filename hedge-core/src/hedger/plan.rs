@@ -187,10 +187,15 @@ impl RequestPlan {
         self.max_hedges
     }
 
-    /// Returns whether a hedge is planned that can answer the request if its primary never does.
-    pub(crate) fn can_rescue(&self) -> bool {
+    /// Returns how many nanoseconds a request has whose primary a hedge may replace if it never answers; 0 if no hedge
+    /// is planned. The largest number means no limit.
+    pub(crate) fn rescue_limit(&self) -> u64 {
         let may_start = self.max_hedges > 0 && !self.observe_only() && self.chance > 0.0;
-        may_start && self.delay < self.timeout
+        if may_start && self.delay != NEVER {
+            self.timeout
+        } else {
+            0
+        }
     }
 
     pub(crate) fn observe_only(&self) -> bool {

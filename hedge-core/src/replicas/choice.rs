@@ -13,7 +13,8 @@ pub struct Choice {
     pub(super) among: u64,
     pub(super) used: u64,
     pub(super) hedge: bool,
-    pub(super) unhedged: bool,
+    /// The time limit of the request in nanoseconds; 0 if nothing is hedged, the largest number if there is no limit.
+    pub(super) limit: u64,
 }
 
 impl Choice {
@@ -22,7 +23,7 @@ impl Choice {
         among: u64::MAX,
         used: 0,
         hedge: false,
-        unhedged: false,
+        limit: u64::MAX,
     };
 
     /// Creates the choice for a hedge, or a retry, of a request whose earlier attempts went to the replicas in the mask
@@ -35,10 +36,11 @@ impl Choice {
         }
     }
 
-    /// Creates the choice for the primary of a request that is or is not hedged.
-    pub(crate) const fn primary(is_hedged: bool) -> Self {
+    /// Creates the choice for the primary of a request that is hedged and has `limit` nanoseconds. 0 means that it is
+    /// not hedged.
+    pub(crate) const fn primary(limit: u64) -> Self {
         Self {
-            unhedged: !is_hedged,
+            limit,
             ..Self::PRIMARY
         }
     }
@@ -47,10 +49,7 @@ impl Choice {
     /// no other request has done so for a long time.
     #[must_use]
     pub const fn unhedged(self) -> Self {
-        Self {
-            unhedged: true,
-            ..self
-        }
+        Self { limit: 0, ..self }
     }
 
     /// Allows only replicas whose bit in `mask` is set: bit i stands for index i.
@@ -102,7 +101,8 @@ impl Chosen {
     }
 
     /// Returns the time after which a probe should be hedged at the latest: the 75th percentile of the latency over all
-    /// replicas. `None` if the attempt is no probe, or if none has been answered yet.
+    /// replicas, and down to a quarter of it if the request's time limit leaves less than twice the typical latency for
+    /// the hedge. `None` if the attempt is no probe, or if none has been answered yet.
     pub const fn patience(&self) -> Option<Duration> {
         if self.is_probe && self.patience > 0 {
             Some(octaves::duration(self.patience))

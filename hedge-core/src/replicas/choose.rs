@@ -83,13 +83,32 @@ pub(super) fn choose<const N: usize>(
                     generation: best.load.generation,
                 },
                 is_probe: best.is_probe,
-                patience: table.shared().p75 / 4,
+                patience: if best.is_probe {
+                    patience(table.shared(), choice.limit)
+                } else {
+                    0
+                },
                 started: now,
             });
         }
         left &= !bit(best.index);
     }
     Err(NoReplica::Full)
+}
+
+/// Returns how long the probe of a request that has `limit` nanoseconds may take before it is hedged.
+fn patience(shared: Shared, limit: u64) -> Octaves {
+    let p75 = shared.p75 / 4;
+    let in_time = limit.saturating_sub(2 * octaves::exp2(shared.typical / 4));
+    // Not at once: a probe that has recovered should answer before its hedge does.
+    let least = p75.saturating_sub(2 * OCTAVE);
+    octaves::log2(in_time).max(least).min(p75)
+}
+
+/// Returns whether a hedge can answer a request that has `limit` nanoseconds if its primary is a probe that hangs.
+fn is_hedged_in_time(shared: Shared, limit: u64) -> bool {
+    let hedge_due = octaves::exp2(patience(shared, limit));
+    hedge_due.saturating_add(octaves::exp2(shared.typical / 4)) < limit
 }
 
 /// The result of a comparison.
@@ -179,11 +198,8 @@ fn cheapest<const N: usize>(
     mut random: u64,
     now: Instant,
 ) -> Best {
-    let spacing = if choice.unhedged {
-        OVERDUE
-    } else {
-        PROBE_SPACING
-    };
+    let unhedged = !choice.hedge && !is_hedged_in_time(table.shared(), choice.limit);
+    let spacing = if unhedged { OVERDUE } else { PROBE_SPACING };
     let may_probe = !choice.hedge && table.shared().since_probe >= spacing;
     let mut best = (i64::MAX, unused.trailing_zeros() as usize, false);
     let mut probe = None;
@@ -195,7 +211,7 @@ fn cheapest<const N: usize>(
         random = next_random(random);
         if slowness > TOLERATED || record.is_suspect() {
             let suspect = slowness > TOLERATED || slowness >= CLEARED;
-            let ready = suspicion(table, index, record, suspect, choice);
+            let ready = suspicion(table, index, record, suspect, choice.hedge, unhedged);
             let is_stuck = || load.silence(now) > survey.fastest.saturating_add(STUCK);
             if ready && may_probe && (load.in_flight == 0 || is_stuck()) {
                 probe = Some((index, load));
@@ -312,17 +328,18 @@ fn suspicion(
     index: usize,
     record: Record,
     suspect: bool,
-    choice: Choice,
+    hedge: bool,
+    unhedged: bool,
 ) -> bool {
     if suspect != record.is_suspect() {
         table.update_record(index, |record| Some(record.with_suspicion(suspect)));
     }
-    if !suspect || choice.hedge {
+    if !suspect || hedge {
         return false;
     }
     table.update_record(index, |record| Some(record.skipped_once_more()));
     let record = table.record(index);
-    let enough = if choice.unhedged {
+    let enough = if unhedged {
         OVERDUE
     } else {
         PROBE_AFTER << u8::from(record.was_probed())

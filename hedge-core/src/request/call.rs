@@ -176,7 +176,7 @@ where
         let parts = self.hedger.parts();
         let state = self.state.unwrap_or(&parts.state);
         let plan = self.options.plan(state, self.hedger.timer().now());
-        Choice::primary(MAX > 1 && plan.can_rescue())
+        Choice::primary(if MAX > 1 { plan.rescue_limit() } else { 0 })
     }
 
     /// Makes the request like [`Hedger::request`].

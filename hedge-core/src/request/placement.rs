@@ -13,17 +13,13 @@ pub trait Placement {
     /// Whether a request has to be timed.
     const TIMED: bool;
 
-    /// Places the primary; returns `None` if the closure decides. `is_hedged` is whether a hedge is planned in case that
-    /// the primary does not answer.
+    /// Places the primary; returns `None` if the closure decides. `limit` is the time limit of the request in
+    /// nanoseconds, or 0 if no hedge is planned in case that the primary does not answer.
     ///
     /// # Errors
     ///
     /// Returns an error if no replica is allowed.
-    fn place_primary(
-        &mut self,
-        is_hedged: bool,
-        now: Instant,
-    ) -> Result<Option<ReplicaId>, NoReplica>;
+    fn place_primary(&mut self, limit: u64, now: Instant) -> Result<Option<ReplicaId>, NoReplica>;
 
     /// Places `hedge`, which would start at `now`.
     ///
@@ -62,7 +58,7 @@ impl<G: Ready> Placement for G {
     const TIMED: bool = false;
 
     #[cfg_attr(feature = "std", inline(always))]
-    fn place_primary(&mut self, _: bool, _: Instant) -> Result<Option<ReplicaId>, NoReplica> {
+    fn place_primary(&mut self, _: u64, _: Instant) -> Result<Option<ReplicaId>, NoReplica> {
         Ok(None)
     }
 
@@ -209,16 +205,12 @@ where
 {
     const TIMED: bool = true;
 
-    fn place_primary(
-        &mut self,
-        is_hedged: bool,
-        now: Instant,
-    ) -> Result<Option<ReplicaId>, NoReplica> {
+    fn place_primary(&mut self, limit: u64, now: Instant) -> Result<Option<ReplicaId>, NoReplica> {
         // The place is taken again if the closure panicked and the request is polled again.
         if let Some(placed) = self.replica(0) {
             return Ok(Some(placed));
         }
-        let choice = Choice::primary(is_hedged).among(self.among);
+        let choice = Choice::primary(limit).among(self.among);
         self.place(0, choice, now).map(Some)
     }
 

@@ -235,10 +235,13 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
     /// Returns the query for an attempt that starts at `now`, or after the pushback.
     fn query(&mut self, retry: bool, now: Instant) -> HedgeQuery {
         let at = now.max(self.not_before);
+        let rescues_probe = self.started == 1 && self.placement.is_probe();
+        let remaining = self.deadline().map(|deadline| deadline.since(at));
         let is_recorded = self.is_recorded();
         HedgeQuery {
             chance: self.plan().chance(),
-            remaining: self.deadline().map(|deadline| deadline.since(at)),
+            // Without the hedge of a probe, the request ends late for certain.
+            remaining: remaining.filter(|left| !rescues_probe || left.is_zero()),
             hints: self.plan().hints(),
             retry,
             // Due hedges are counted for the same requests as those without one, which are counted when they end.
@@ -248,7 +251,7 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
                 && is_recorded
                 && !self.placement.is_probe(),
             drawn: self.asked,
-            rescues_probe: self.started == 1 && self.placement.is_probe(),
+            rescues_probe,
             step: if retry { 0 } else { self.step_at(now) },
             now,
         }

@@ -379,9 +379,13 @@ impl<L: SharedState, B: BudgetHandle, K: Sink, C, G: Placement, const MAX: usize
         }
         let primary = Attempt::PRIMARY.within(self.primary_limit());
         // Only a set of replicas needs to know.
-        let is_hedged = G::TIMED && MAX > 1 && self.plan().can_rescue();
+        let limit = if G::TIMED && MAX > 1 {
+            self.plan().rescue_limit()
+        } else {
+            0
+        };
         let start = self.start_of(0);
-        match self.placement.place_primary(is_hedged, start) {
+        match self.placement.place_primary(limit, start) {
             Ok(None) => Ok(primary),
             Ok(Some(replica)) => {
                 // Deposit only once, even if the closure panicked and the request is polled again.
