@@ -158,15 +158,6 @@ impl Verdict {
     pub const fn blames_replica(self) -> bool {
         !matches!(self, Self::Accept | Self::Fatal)
     }
-
-    /// Returns a verdict that another attempt may follow.
-    #[inline]
-    pub(crate) const fn or_retry(self) -> Self {
-        match self {
-            Self::Accept | Self::Fatal => Self::Retry,
-            other => other,
-        }
-    }
 }
 
 /// Classifies the results of attempts. Implemented by closures `Fn(&Result<T, E>) -> Verdict`, and by
@@ -194,7 +185,8 @@ pub trait Classify<T, E> {
     /// whose fast failures count as answers looks fast, and attracts all requests.
     ///
     /// If the attempt was the probe of a suspect replica, a result that counts as its failure is retried elsewhere whatever
-    /// the verdict, so that the request does not pay for the probe.
+    /// the verdict, and at once even if it is a [`RetryAfter`](Verdict::RetryAfter), which one replica asked for and not the
+    /// others. So the request does not pay for the probe.
     #[inline]
     fn blames_replica(&self, attempt: &Attempt, result: &Result<T, E>, verdict: Verdict) -> bool {
         let _ = (attempt, result);

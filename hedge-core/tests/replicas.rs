@@ -736,3 +736,36 @@ fn a_late_hedge_of_a_probe_may_still_win() {
     assert_eq!(failed, in_vain);
     assert!(failed > 0 && failed * 4 < asked * 3, "{failed} of {asked}");
 }
+
+#[test]
+fn a_failed_probe_is_retried_at_once_whatever_the_replica_asks_for() {
+    for verdict in [
+        Verdict::Retry,
+        Verdict::RetryAfter(ms(300)),
+        Verdict::RetryAfter(ms(300_000)),
+        Verdict::Wait,
+        Verdict::Fatal,
+    ] {
+        let (clock, set) = (Clock::new(), RefCell::new(Replicas::<2>::all()));
+        let hedger = hedger!(&clock);
+        let probes = Cell::new(0);
+        for n in 0..4_000 {
+            let started = clock.now();
+            let call = hedger.call().classify(Says(verdict, true));
+            let result = clock.drive(call.on(&set).request(|attempt| {
+                let fails = n >= 500 && attempt.replica().index() == 1;
+                probes.set(probes.get() + u32::from(fails && n >= 1_500));
+                let sleep = clock.sleep(ms(if fails { 1 } else { 10 }));
+                async move {
+                    sleep.await;
+                    Ok(u8::from(fails))
+                }
+            }));
+            if n >= 1_500 {
+                assert_eq!(result.unwrap().value, 0, "{verdict:?}");
+                assert!(clock.now().since(started) <= ms(11), "{verdict:?}");
+            }
+        }
+        assert!(probes.get() >= 30, "{verdict:?}: {} probes", probes.get());
+    }
+}

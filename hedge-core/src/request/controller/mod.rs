@@ -498,7 +498,7 @@ where
         let blames = self.classify.blames_replica(&attempt, result, verdict);
         // The request was sent to a suspect replica to probe it, and should not pay for that.
         let verdict = if blames && index == 0 && self.placement.is_probe() {
-            verdict.or_retry()
+            Verdict::Retry
         } else {
             verdict
         };
