@@ -99,14 +99,14 @@ pub(super) fn choose<const N: usize>(
 /// Returns how long the probe of a request that has `limit` nanoseconds may take before it is hedged.
 fn patience(shared: Shared, limit: u64) -> Octaves {
     let p75 = shared.p75 / 4;
-    let in_time = limit.saturating_sub(2 * octaves::exp2(shared.typical / 4));
+    let in_time = limit.saturating_sub(octaves::exp2(shared.typical / 4).saturating_mul(2));
     // Not at once: a probe that has recovered should answer before its hedge does.
     let least = p75.saturating_sub(2 * OCTAVE);
     octaves::log2(in_time).max(least).min(p75)
 }
 
 /// Returns whether a hedge can answer a request that has `limit` nanoseconds if its primary is a probe that hangs.
-fn is_hedged_in_time(shared: Shared, limit: u64) -> bool {
+pub(super) fn is_hedged_in_time(shared: Shared, limit: u64) -> bool {
     let hedge_due = octaves::exp2(patience(shared, limit));
     hedge_due.saturating_add(octaves::exp2(shared.typical / 4)) < limit
 }

@@ -1,7 +1,9 @@
 //! Tests of what reports teach.
 
+use super::super::choose::is_hedged_in_time;
 use super::super::octaves::{OCTAVE, exp2, exponential, log2};
 use super::super::record::{Record, Sample, SampleWeight};
+use super::super::table::Shared;
 use super::*;
 
 #[test]
@@ -269,4 +271,16 @@ fn a_clock_that_disagrees_between_threads_makes_nothing_suspect() {
     );
     replicas.report(&chosen, Answered, now);
     replicas.report(&other, Answered, earlier);
+}
+
+#[test]
+fn a_time_limit_beside_latencies_of_centuries() {
+    let shared = Shared {
+        typical: u16::MAX,
+        p75: u16::MAX,
+        since_probe: 0,
+    };
+    for limit in [0, 1, u64::MAX] {
+        assert!(!is_hedged_in_time(shared, limit));
+    }
 }
