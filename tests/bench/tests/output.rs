@@ -29,8 +29,8 @@ fn no_built_in_strategy_allocates_for_a_request_hedged_or_not() {
     for row in rows.iter().filter(allocating) {
         let case = row["case"].as_str().unwrap();
         assert!(case.starts_with("hedge/percentile, tower"), "{row}");
-        // One each, and once more for a list that grows.
-        assert!(row["allocs"].as_f64().unwrap() < 1.01, "{row}");
+        // One each, and a few more for lists that grow.
+        assert!(row["allocs"].as_f64().unwrap() < 1.5, "{row}");
     }
 
     for strategy in [

@@ -131,6 +131,7 @@ fn a_hold_that_ended_before_it_was_asked_for_is_none() {
     assert_eq!(on_hold(&replicas, at(6_000)), [false; 3]);
 }
 
+#[cfg(feature = "std")]
 #[test]
 fn statistics_show_the_end_of_a_hold_without_a_choice() {
     let mut replicas = Replicas::<2>::all();
