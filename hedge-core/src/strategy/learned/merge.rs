@@ -202,6 +202,8 @@ impl LearnedMerge {
         for (name, value) in [
             ("samples", self.samples.min(u16::MAX.into())),
             ("since_halving", 0.0),
+            // It was learned for another bucket.
+            ("bucket_offset", 0.0),
             ("median_fast_ns", median),
             ("median_slow_ns", median),
         ] {

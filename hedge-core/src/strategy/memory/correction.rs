@@ -38,6 +38,16 @@ impl Correction {
         self.estimate = estimate;
     }
 
+    /// Returns the distance from the estimate, as a share of the width of the bucket: −1 to 1.
+    pub(super) fn offset(&self) -> f64 {
+        f64::from(self.offset) / f64::from(Self::BUCKET)
+    }
+
+    /// Sets what [`offset`](Self::offset) returned.
+    pub(super) fn set_offset(&mut self, offset: f64) {
+        self.offset = (offset * f64::from(Self::BUCKET)) as i32;
+    }
+
     /// Takes into account a latency. Returns whether it moved the delay up.
     pub(super) fn observe(&mut self, nanos: u64, delay: u64) -> bool {
         // Latencies of other buckets say nothing about this one.

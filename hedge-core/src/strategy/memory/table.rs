@@ -21,6 +21,7 @@ impl LatencyMemory {
         number("median_slow_ns", memory.slow_median.nanos() as f64);
         number("restarts", memory.restarts.into());
         number("exceeded_share", memory.share.get().into());
+        number("bucket_offset", memory.correction.offset());
     }
 
     /// Checks columns like [`restore`](Self::restore).
@@ -54,11 +55,13 @@ impl LatencyMemory {
         let since_halving = columns.number("since_halving", 0.0, u16::MAX.into())? as u16;
         let fast_median = RunningMedian::of(median("median_fast_ns")? as u64);
         let slow_median = RunningMedian::of(median("median_slow_ns")? as u64);
-        // Missing in exports of versions that did not write it.
-        let exceeded = match columns.column("exceeded_share") {
-            Some(_) => columns.number("exceeded_share", 0.0, 1.0)?,
-            None => 0.0,
+        // Two numbers that are missing in exports of versions that did not write them.
+        let optional = |name, low| match columns.column(name) {
+            Some(_) => columns.number(name, low, 1.0),
+            None => Ok(0.0),
         };
+        let exceeded = optional("exceeded_share", 0.0)?;
+        let offset = optional("bucket_offset", -1.0)?;
         let restarts = columns.number("restarts", 0.0, MOST_RESTARTS.into())? as u8;
 
         self.clear();
@@ -75,6 +78,8 @@ impl LatencyMemory {
         self.restarts = restarts;
         if samples > 0 {
             self.refresh();
+            self.correction.set_offset(offset);
+            self.delay = self.correction.delay();
         }
         Ok(())
     }
