@@ -168,7 +168,9 @@ fn trial(workload: Workload, seed: u64) -> Result<Trial, String> {
             Workload::Replicas => clock.drive(hedger.request_on(&set, launch)).is_ok(),
             _ => clock.drive(hedger.request(launch)).is_ok(),
         };
-        if hedge_start.get().is_some() {
+        // Nearly all primaries at the slow replica are probes, which are in neither group: their hedges are never withheld.
+        let is_probe = slowed.get() > 1.0;
+        if hedge_start.get().is_some() && !is_probe {
             let Script { primary, retry, .. } = script;
             let retried = if primary.ok { 0.0 } else { retry.ms };
             hedged.push(Hedged {
