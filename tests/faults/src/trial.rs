@@ -259,12 +259,16 @@ pub(crate) fn judge_value(value: &Value<'_>) -> Verdict {
         // A retry, at once or later.
         verdict => {
             account.trial(value.index).refused = true;
+            // A probe of a replica that fails is retried at once, whatever its verdict.
+            let probes = account.probes && value.index == 0;
             let put_off = matches!(verdict, Verdict::RetryAfter(_));
-            if let Verdict::RetryAfter(patience) = verdict {
+            if let Verdict::RetryAfter(patience) = verdict
+                && !probes
+            {
                 let patience = patience.as_nanos().try_into().unwrap_or(u64::MAX);
                 account.pushback = account.pushback.max(patience);
             }
-            if matches!(verdict, Verdict::Wait) {
+            if matches!(verdict, Verdict::Wait) && !probes {
                 account.waits = true;
                 if core::mem::take(&mut account.may_reserve) {
                     journal.purse.may_have_refunded();
