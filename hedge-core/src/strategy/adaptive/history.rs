@@ -21,7 +21,7 @@ pub(super) struct History<const N: usize> {
     /// The latencies of hedges, kept separately: a hedge starts only for a slow request, and may be slow for the same
     /// reason.
     hedges: Window<HEDGES>,
-    /// The weight of the hedges, in requests. It fades like that of the arms.
+    /// The weight of the hedges, in requests. It fades as fast as the weight of the arms.
     hedge_weight: f32,
     /// The median in seconds, as of `changes` samples ago; zero before the first sample.
     median: f32,
