@@ -355,26 +355,23 @@ impl Budget {
     /// Returns a budget with the options of `after` where they differ from those of `before`, and with these where not.
     #[cfg(feature = "std")]
     pub(crate) fn with_changes(&self, before: &Self, after: &Self) -> Self {
-        let mut changed = self.clone();
-        if (before.percent, before.unlimited) != (after.percent, after.unlimited) {
-            changed.percent = after.percent;
-            changed.unlimited = after.unlimited;
-            changed.deposit = after.deposit;
-            if before.unlimited != after.unlimited || self.unlimited {
-                changed.bucket = after.bucket.clone();
-                changed.surge = after.surge;
-            }
+        // `reconfigure` takes none of the tokens of `after` unless this budget is unlimited.
+        let mut changed = after.clone();
+        if (before.percent, before.unlimited) == (after.percent, after.unlimited) {
+            changed.percent = self.percent;
+            changed.unlimited = self.unlimited;
+            changed.deposit = self.deposit;
         }
-        if (before.burst, before.gated) != (after.burst, after.gated) {
-            changed.burst = after.burst;
-            changed.gated = after.gated;
+        if (before.burst, before.gated) == (after.burst, after.gated) {
+            changed.burst = self.burst;
+            changed.gated = self.gated;
         }
-        if before.min_per_second != after.min_per_second {
-            changed.min_per_second = after.min_per_second;
-            changed.reserve = after.reserve;
+        if before.min_per_second == after.min_per_second {
+            changed.min_per_second = self.min_per_second;
+            changed.reserve = self.reserve;
         }
-        if before.max_in_flight != after.max_in_flight {
-            changed.max_in_flight = after.max_in_flight;
+        if before.max_in_flight == after.max_in_flight {
+            changed.max_in_flight = self.max_in_flight;
         }
         changed
     }
