@@ -58,6 +58,8 @@ mod once;
 mod registry;
 pub(crate) mod sharded;
 mod spawn;
+#[cfg(test)]
+mod still;
 
 pub use budget::SharedBudget;
 pub use erased::{BoxedSink, BoxedStrategy};

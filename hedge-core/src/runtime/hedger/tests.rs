@@ -1,6 +1,5 @@
 //! Changes of all keys at once.
 
-use core::future::{Pending, pending};
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 use std::sync::OnceLock;
@@ -8,32 +7,8 @@ use std::vec::Vec;
 
 use super::*;
 use crate::record::Record;
+use crate::runtime::still::Still;
 use crate::strategy::{Hints, Plan};
-use crate::time::Timer;
-
-/// A timer whose time stands still.
-#[derive(Clone, Debug, Default)]
-struct Still;
-
-impl Timer for Still {
-    type Sleep = Pending<()>;
-
-    fn now(&self) -> Instant {
-        Instant::ZERO
-    }
-
-    fn sleep_until(&self, _: Instant) -> Pending<()> {
-        pending()
-    }
-}
-
-impl Runtime for Still {
-    type Instant = Instant;
-
-    fn instant(&self, instant: Instant) -> Instant {
-        instant
-    }
-}
 
 /// Counts how often it is created afresh, and panics if a key could be created at that time.
 struct Watching(Arc<(OnceLock<Hedger<Still>>, AtomicU32)>);

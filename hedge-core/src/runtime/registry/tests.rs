@@ -1,4 +1,3 @@
-use core::future::{Pending, pending};
 use core::time::Duration;
 use std::string::ToString;
 
@@ -8,32 +7,9 @@ use crate::outcome::{StrategyKind, Suppressed};
 use crate::record::{Record, Sample};
 use crate::replicas::{AttemptEnd, Choice, ReplicaOptions};
 use crate::runtime::SharedBudget;
+use crate::runtime::still::Still;
 use crate::strategy::{ExponentialBackoff, Percentile, Priority, Strategy};
-use crate::time::{Instant, Timer};
-
-/// A timer whose time stands still.
-#[derive(Clone, Debug, Default)]
-struct Still;
-
-impl Timer for Still {
-    type Sleep = Pending<()>;
-
-    fn now(&self) -> Instant {
-        Instant::ZERO
-    }
-
-    fn sleep_until(&self, _: Instant) -> Pending<()> {
-        pending()
-    }
-}
-
-impl Runtime for Still {
-    type Instant = Instant;
-
-    fn instant(&self, instant: Instant) -> Instant {
-        instant
-    }
-}
+use crate::time::Instant;
 
 fn config(name: &str) -> HedgeConfig {
     HedgeConfig {
