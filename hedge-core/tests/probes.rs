@@ -126,7 +126,7 @@ fn one_that_is_withheld_for_the_control_group_is_owed() {
     assert!((1..40).contains(&withheld), "{withheld}");
 }
 
-/// What is only observed stands for what would be sent, so that a dry run counts one probe, not all that are due.
+/// With `observe_only`, a probe counts as sent, so that a dry run counts one probe and not all that are due.
 #[test]
 fn one_that_is_only_observed_is_not_owed() {
     let clock = Clock::new();

@@ -31,7 +31,7 @@ struct Collected {
     events: Vec<(String, Option<&'static str>)>,
     /// From a span to the one that it follows from.
     links: Vec<(Id, Id)>,
-    /// Of each closed span.
+    /// The identifier of each closed span.
     ids: Vec<Id>,
 }
 

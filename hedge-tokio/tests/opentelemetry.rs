@@ -38,7 +38,7 @@ impl SpanExporter for Exporter {
     }
 }
 
-/// What is exported while `future` runs, at the level INFO.
+/// Returns the spans that are exported while `future` runs, at the level INFO.
 async fn exported<F: Future>(future: impl FnOnce(Hedger) -> F) -> Vec<SpanData> {
     let exporter = Exporter::default();
     let provider = SdkTracerProvider::builder()

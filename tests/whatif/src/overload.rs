@@ -200,7 +200,7 @@ impl Row {
         }) && (!off.is_healthy() || self.recovery <= 1.05 * off.recovery)
     }
 
-    /// Whether it does what is promised of the mode: `percentile` is no worse than unhedged, and `fixed`, which learns
+    /// Whether the mode keeps its promise: `percentile` is no worse than unhedged, and `fixed`, which learns
     /// nothing, recovers nearly as soon.
     fn is_as_promised(&self, mode: Mode, off: &Self) -> bool {
         match mode {

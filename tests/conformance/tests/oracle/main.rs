@@ -22,7 +22,7 @@ use seen::Seen;
 
 const SCENARIOS: u64 = 40_000;
 const ATTEMPTS: usize = 4;
-/// Of the hedges that may start, in percent, where there is a control group.
+/// The percentage of the hedges that are withheld, in scenarios with a control group.
 const HOLDBACK: f64 = 25.0;
 /// A request that has not ended by then, in milliseconds, is dropped.
 const PATIENCE: u64 = 1_000;
